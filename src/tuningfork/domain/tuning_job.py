@@ -1,0 +1,91 @@
+"""The run that makes a tuned model: its states, its steps and what is known of its end."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import NewType
+
+from tuningfork.domain.base_model import AdapterShape, BaseModelName
+from tuningfork.domain.errors import RpcCode
+from tuningfork.domain.hyperparameters import Hyperparameters
+from tuningfork.domain.tuned_model import TunedModelId
+
+JobId = NewType("JobId", str)
+"""Twelve characters of [a-z0-9]; the last part of the operation's name."""
+
+
+class JobState(StrEnum):
+    """Where a job stands. A wish to cancel is a flag on the job, not a state."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more will happen to the job."""
+        return not TRANSITIONS[self]
+
+
+TRANSITIONS: dict[JobState, frozenset[JobState]] = {
+    # queued -> failed: its base model has left the catalog.
+    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELLED, JobState.FAILED}),
+    # running -> queued: its trainer died or the server was restarted; it resumes from its last checkpoint.
+    JobState.RUNNING: frozenset({JobState.QUEUED, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}),
+    JobState.SUCCEEDED: frozenset(),
+    JobState.FAILED: frozenset(),
+    JobState.CANCELLED: frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What one optimizer step showed. `step` is 1-based; `epoch` counts completed epochs; `mean_loss` is in nats
+    per trained token, the mean over the step's batch before its update."""
+
+    step: int
+    epoch: int
+    mean_loss: float
+    compute_time: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobError:
+    """Why a job ended without success, in words for its owner."""
+
+    code: RpcCode
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuningJob:
+    """One tuning run. Times are aware and in UTC; `snapshots` holds one entry a completed step, in order."""
+
+    id: JobId
+    model_id: TunedModelId
+    base_model: BaseModelName
+    state: JobState
+    hyperparameters: Hyperparameters
+    adapter: AdapterShape
+    example_count: int
+    seed: int
+    create_time: datetime
+    start_time: datetime | None = None
+    complete_time: datetime | None = None
+    cancel_requested: bool = False
+    attempts: int = 0
+    """How often a trainer has taken the job up since it last completed a step."""
+    error: JobError | None = None
+    snapshots: tuple[Snapshot, ...] = ()
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole job."""
+        return self.hyperparameters.total_steps(self.example_count)
+
+    @property
+    def completed_steps(self) -> int:
+        """Optimizer steps taken so far."""
+        return self.snapshots[-1].step if self.snapshots else 0

@@ -1,0 +1,135 @@
+"""The seam between the service and its compute: what goes to an engine, and what comes back.
+
+Everything here crosses process borders, so it is frozen, picklable and small: paths instead of data.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from tuningfork.domain.base_model import AdapterShape, BaseModel
+from tuningfork.domain.errors import RpcCode, TuningforkError
+from tuningfork.domain.generation import Chunk, Prompt, Sampling
+from tuningfork.domain.hyperparameters import Hyperparameters
+from tuningfork.domain.tuning_job import JobId, Snapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingAssignment:
+    """One job for a trainer.
+
+    `dataset_path` is a JSONL file of `{"text_input", "output"}`. `work_directory` belongs to the job: checkpoints are
+    kept there, and a trainer that finds one resumes from it. `checkpoint_every` is in steps; 0 keeps none.
+    """
+
+    job_id: JobId
+    base: BaseModel
+    dataset_path: Path
+    work_directory: Path
+    hyperparameters: Hyperparameters
+    adapter: AdapterShape
+    seed: int
+    checkpoint_every: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    """The trainer has taken the job up after `step` completed steps (0: from the start).
+
+    Snapshots after this step, which an earlier trainer may have reported, will be reported again.
+    """
+
+    step: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stepped:
+    """One optimizer step is done. `tokens` counts all tokens of its batch, prompts included."""
+
+    snapshot: Snapshot
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """The last step is done and the adapter lies complete in `adapter_directory` (below the work directory)."""
+
+    adapter_directory: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopped:
+    """The job was stopped between steps. The partial adapter is kept if at least one step ran, else None."""
+
+    adapter_directory: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """The job cannot go on, and trying again would not help (a base that does not load, a loss that is NaN)."""
+
+    code: RpcCode
+    message: str
+
+
+TrainingEvent = Resumed | Stepped | Finished | Stopped | Failed
+"""`Resumed` comes first; `Finished`, `Stopped` or `Failed` ends the stream."""
+
+
+class WorkerDied(TuningforkError):
+    """A child process or actor ended in the middle of its work; what it did can be done again."""
+
+    code = RpcCode.UNAVAILABLE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationAssignment:
+    """One request for a generator. `adapter_directory` None asks the base itself.
+
+    Adapters are identified by their directory: its content never changes once it is in place.
+    """
+
+    base: BaseModel
+    adapter_directory: Path | None
+    prompt: Prompt
+    sampling: Sampling
+
+
+class Executor(Protocol):
+    """Runs training and generation somewhere. Thread-safe; the async methods belong to one event loop."""
+
+    def train(self, assignment: TrainingAssignment) -> Iterator[TrainingEvent]:
+        """Run the job and yield its events as they happen; blocks between them.
+
+        Raises:
+            WorkerDied: the trainer ended before the job did; call again to resume from the last checkpoint.
+
+        """
+        ...
+
+    def stop(self, job_id: JobId) -> None:
+        """Ask for the job to stop between two steps; its stream then ends with `Stopped`. Unknown ids are ignored."""
+        ...
+
+    def warm(self, base: BaseModel) -> None:
+        """Begin to load the base for generation, so that the first request need not wait. Returns at once."""
+        ...
+
+    def generate(self, assignment: GenerationAssignment) -> AsyncIterator[Chunk]:
+        """Generate and yield chunks as tokens come; closing the iterator cancels the request.
+
+        Raises:
+            InvalidArgument: the prompt is longer than the model's context.
+            WorkerDied: the generator ended in the middle.
+
+        """
+        ...
+
+    async def count_tokens(self, base: BaseModel, prompt: Prompt) -> int:
+        """How many tokens the prompt is, chat template included."""
+        ...
+
+    def close(self) -> None:
+        """End all workers; running jobs keep their checkpoints."""
+        ...
