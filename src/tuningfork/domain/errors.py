@@ -114,11 +114,14 @@ class InvalidArgument(TuningforkError):
 class ApiKeyNotValid(InvalidArgument):
     """The API key is unknown, revoked or malformed."""
 
-    def __init__(self, message: str = "API key not valid. Please pass a valid API key.", **details: object) -> None:
+    def __init__(self) -> None:
         super().__init__(
-            message,
+            "API key not valid. Please pass a valid API key.",
             info=ErrorInfo(reason="API_KEY_INVALID", metadata=(("service", "generativelanguage.googleapis.com"),)),
         )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), ()
 
 
 class NotFound(TuningforkError):
@@ -142,15 +145,14 @@ class PermissionDenied(TuningforkError):
 class CallerUnknown(PermissionDenied):
     """No credential was sent at all."""
 
-    def __init__(
-        self,
-        message: str = (
+    def __init__(self) -> None:
+        super().__init__(
             "Method doesn't allow unregistered callers (callers without established identity). "
             "Please use API Key or other form of API consumer identity to call this API."
-        ),
-        **details: object,
-    ) -> None:
-        super().__init__(message)
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), ()
 
 
 class ResourceExhausted(TuningforkError):

@@ -43,7 +43,8 @@ TRANSITIONS: dict[JobState, frozenset[JobState]] = {
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """What one optimizer step showed. `step` is 1-based; `epoch` counts completed epochs; `mean_loss` is in nats
-    per trained token, the mean over the step's batch before its update."""
+    per trained token, the mean over the step's batch before its update.
+    """
 
     step: int
     epoch: int
