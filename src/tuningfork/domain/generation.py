@@ -79,3 +79,11 @@ class Chunk:
     finish_reason: FinishReason | None
     prompt_tokens: int
     output_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationRequest:
+    """One call for text: what is asked, and how it should be drawn."""
+
+    prompt: Prompt
+    sampling: RequestedSampling = RequestedSampling()

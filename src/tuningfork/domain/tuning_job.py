@@ -6,8 +6,9 @@ from enum import StrEnum
 from typing import NewType
 
 from tuningfork.domain.base_model import AdapterShape, BaseModelName
+from tuningfork.domain.dataset import Dataset
 from tuningfork.domain.errors import RpcCode
-from tuningfork.domain.hyperparameters import Hyperparameters
+from tuningfork.domain.hyperparameters import Hyperparameters, RequestedHyperparameters
 from tuningfork.domain.tuned_model import TunedModelId
 
 JobId = NewType("JobId", str)
@@ -90,3 +91,23 @@ class TuningJob:
     def completed_steps(self) -> int:
         """Optimizer steps taken so far."""
         return self.snapshots[-1].step if self.snapshots else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuningRequest:
+    """What a caller asks for when creating a tuned model; None and "" are left to the service.
+
+    Faults in it are reported under these field names (`examples[3].output`, `hyperparameters.batch_size`); the wire
+    formats translate them into their own paths.
+    """
+
+    base_model: str
+    examples: Dataset
+    hyperparameters: RequestedHyperparameters = RequestedHyperparameters()
+    tuned_model_id: str | None = None
+    display_name: str = ""
+    description: str = ""
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    reader_project_numbers: tuple[int, ...] = ()
