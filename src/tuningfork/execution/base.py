@@ -3,12 +3,14 @@
 Everything here crosses process borders, so it is frozen, picklable and small: paths instead of data.
 """
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from tuningfork.domain.base_model import AdapterShape, BaseModel
+from tuningfork.domain.dataset import Dataset, Example
 from tuningfork.domain.errors import RpcCode, TuningforkError
 from tuningfork.domain.generation import Chunk, Prompt, Sampling
 from tuningfork.domain.hyperparameters import Hyperparameters
@@ -31,6 +33,12 @@ class TrainingAssignment:
     adapter: AdapterShape
     seed: int
     checkpoint_every: int
+
+
+def read_dataset(path: Path) -> Dataset:
+    """The examples of an assignment's `dataset_path`, in order."""
+    with path.open(encoding="utf-8") as lines:
+        return tuple(Example(row["text_input"], row["output"]) for row in map(json.loads, lines))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,54 @@
+# Everything here works on a bare machine with Python 3.11 or newer, pip and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# One thread a test process: two processes on two cores, and results that do not depend on the machine's size.
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+.DEFAULT_GOAL := help
+.PHONY: help tutorial serve test test-quick lint format bench clean
+
+help: ## Show these targets.
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Tuningfork needs Python 3.11 or newer; say which with: make PYTHON=/path/to/python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[plot]'
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[plot,dev]'
+	@touch $@ $(VENV)/.installed
+
+tutorial: $(VENV)/.installed ## Tune a model on fifteen examples and watch it generalize (KEEP=1 keeps the server).
+	@$(BIN)/tuningfork tutorial
+
+serve: $(VENV)/.installed ## Start a server that stays.
+	@$(BIN)/tuningfork serve
+
+test: $(VENV)/.installed-dev ## Run the whole suite (all but the tests that need a GPU).
+	$(TEST) -m "not gpu"
+
+test-quick: $(VENV)/.installed-dev ## Run what takes seconds.
+	$(TEST) -m "not gpu and not slow and not acceptance"
+
+lint: $(VENV)/.installed-dev ## Check style, types and layering.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev ## Rewrite the sources in the house style.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.installed-dev ## Measure against the peers; writes its results below bench/results.
+	$(BIN)/python bench/tutorial_job.py
+	$(BIN)/python bench/training_step.py
+
+clean: ## Remove what the other targets made.
+	rm -rf $(VENV) .tutorial .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,158 @@
+"""The generator: a process that holds base models and answers requests over them, adapters side by side.
+
+Run by `execution/local.py` as `python -m tuningfork.execution.generator_process FD`.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from tuningfork.domain.base_model import BaseModel
+from tuningfork.domain.errors import InternalError, TuningforkError
+from tuningfork.execution import worker
+from tuningfork.execution.messages import (
+    Abandon,
+    Count,
+    Counted,
+    Ended,
+    Generate,
+    Generated,
+    GeneratorCommand,
+    GeneratorReport,
+    Refused,
+    Warm,
+)
+from tuningfork.inference.adapter_pool import AdapterPool
+from tuningfork.inference.engine import EngineOutput, InferenceEngine, TokenRequest
+from tuningfork.modeling.loading import LoadedBase, load_base
+
+logger = logging.getLogger(__name__)
+
+RESIDENT_ADAPTERS = 64
+"""Adapters kept in memory for each base; the least recently used leaves first."""
+
+BASE_ALONE = -1
+
+
+@dataclass(slots=True)
+class _Station:
+    """One resident base and all that serves requests over it."""
+
+    base: LoadedBase
+    engine: InferenceEngine
+    adapters: AdapterPool
+
+
+@dataclass(slots=True)
+class _Request:
+    """A request in flight: where it runs, which adapter it pins, and how many candidates are still open."""
+
+    station: _Station
+    adapter: Path | None
+    open_candidates: int
+
+
+@dataclass(slots=True)
+class Generator:
+    """All requests of this process. Methods yield the reports that they caused."""
+
+    _stations: dict[BaseModel, _Station] = field(default_factory=dict)
+    _requests: dict[str, _Request] = field(default_factory=dict)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is in flight."""
+        return not self._requests
+
+    def obey(self, command: GeneratorCommand) -> Iterator[GeneratorReport]:
+        """Do what the command says; whatever is wrong with it concerns its own request only."""
+        request_id = getattr(command, "request_id", None)
+        try:
+            yield from self._obey(command)
+        except TuningforkError as error:
+            if request_id:
+                yield Refused(request_id, error)
+            else:
+                logger.error("base model could not be loaded: %s", error, extra={"action": "load_failed"})  # noqa: TRY400
+        except Exception as error:
+            logger.exception("command failed", extra={"action": "command_failed"})
+            if request_id:
+                yield Refused(request_id, InternalError(f"the generator failed: {type(error).__name__}: {error}"))
+
+    def advance(self) -> Iterator[GeneratorReport]:
+        """One engine step over every base that has requests."""
+        for station in {id(r.station): r.station for r in self._requests.values()}.values():
+            for output in station.engine.step():
+                yield from self._report(output)
+
+    def _obey(self, command: GeneratorCommand) -> Iterator[GeneratorReport]:
+        match command:
+            case Warm(base):
+                self._station_of(base)
+            case Count(request_id, base, prompt):
+                yield Counted(request_id, len(self._station_of(base).base.chat.render_prompt(prompt)))
+            case Generate():
+                self._begin(command)
+            case Abandon(request_id):
+                if request := self._requests.get(request_id):
+                    request.station.engine.cancel(request_id)
+                    self._end(request_id)
+
+    def _begin(self, command: Generate) -> None:
+        assignment = command.assignment
+        station = self._station_of(assignment.base)
+        prompt_ids = tuple(station.base.chat.render_prompt(assignment.prompt))
+        adapter = assignment.adapter_directory
+        slot = BASE_ALONE if adapter is None else station.adapters.slot_for(adapter)
+        try:
+            station.engine.add(
+                TokenRequest(id=command.request_id, prompt_ids=prompt_ids, slot=slot, sampling=assignment.sampling)
+            )
+        except BaseException:
+            if adapter is not None:
+                station.adapters.unpin(adapter)
+            raise
+        self._requests[command.request_id] = _Request(station, adapter, assignment.sampling.candidate_count)
+
+    def _report(self, output: EngineOutput) -> Iterator[GeneratorReport]:
+        yield Generated(output.request_id, output.chunk)
+        if output.chunk.finish_reason is None:
+            return
+        request = self._requests[output.request_id]
+        request.open_candidates -= 1
+        if not request.open_candidates:
+            self._end(output.request_id)
+            yield Ended(output.request_id)
+
+    def _end(self, request_id: str) -> None:
+        request = self._requests.pop(request_id)
+        if request.adapter is not None:
+            request.station.adapters.unpin(request.adapter)
+
+    def _station_of(self, base: BaseModel) -> _Station:
+        if base not in self._stations:
+            busy = {id(request.station) for request in self._requests.values()}
+            self._stations = {known: station for known, station in self._stations.items() if id(station) in busy}
+            loaded = load_base(base)
+            self._stations[base] = _Station(
+                loaded, InferenceEngine(loaded), AdapterPool(loaded.slots, capacity=RESIDENT_ADAPTERS)
+            )
+        return self._stations[base]
+
+
+def serve(pipe: Connection) -> None:
+    """Obey commands and generate until the server is gone."""
+    inbox: worker.Inbox[GeneratorCommand] = worker.Inbox(pipe)
+    generator = Generator()
+    while True:
+        for command in inbox.waiting(block=generator.idle):
+            for report in generator.obey(command):
+                pipe.send(report)
+        for report in generator.advance():
+            pipe.send(report)
+
+
+if __name__ == "__main__":
+    worker.run(serve)

@@ -1,0 +1,266 @@
+"""The executor of one machine: a trainer process and a generator process, started on demand and kept warm."""
+
+import asyncio
+import itertools
+import logging
+import queue
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from tuningfork.domain.base_model import BaseModel
+from tuningfork.domain.generation import Chunk, Prompt
+from tuningfork.domain.tuning_job import JobId
+from tuningfork.execution.base import (
+    Failed,
+    Finished,
+    GenerationAssignment,
+    Stopped,
+    TrainingAssignment,
+    TrainingEvent,
+    WorkerDied,
+)
+from tuningfork.execution.child import Child
+from tuningfork.execution.messages import (
+    Abandon,
+    Admit,
+    Count,
+    Counted,
+    Ended,
+    Generate,
+    Generated,
+    GeneratorReport,
+    JobEvent,
+    Refused,
+    Stop,
+    Warm,
+)
+
+logger = logging.getLogger(__name__)
+
+Wanted = TypeVar("Wanted")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerThreads:
+    """Threads that torch uses in each worker. The same job with another number of trainer threads may differ in
+    its last bits, because sums are then split differently.
+    """
+
+    trainer: int
+    generator: int
+
+
+class LocalExecutor:
+    """Implements `execution.base.Executor` with two child processes.
+
+    A worker that dies fails what it was doing with `WorkerDied`; the next call starts a new one.
+    """
+
+    def __init__(self, *, threads: WorkerThreads, log_level: str = "warning") -> None:
+        self._trainer = _TrainerLink(_environment(threads.trainer, log_level))
+        self._generator = _GeneratorLink(_environment(threads.generator, log_level))
+
+    def train(self, assignment: TrainingAssignment) -> Iterator[TrainingEvent]:
+        """See `Executor.train`."""
+        events = self._trainer.begin(assignment)
+        while True:
+            event = events.get()
+            if isinstance(event, WorkerDied):
+                raise event
+            yield event
+            if isinstance(event, Finished | Stopped | Failed):
+                return
+
+    def stop(self, job_id: JobId) -> None:
+        """See `Executor.stop`."""
+        self._trainer.stop(job_id)
+
+    def warm(self, base: BaseModel) -> None:
+        """See `Executor.warm`."""
+        self._generator.send(Warm(base))
+
+    async def generate(self, assignment: GenerationAssignment) -> AsyncIterator[Chunk]:
+        """See `Executor.generate`."""
+        request_id, reports = self._generator.open()
+        try:
+            self._generator.send(Generate(request_id, assignment))
+            while not isinstance(report := await reports.get(), Ended):
+                yield _expect(report, Generated).chunk
+        finally:
+            self._generator.forget(request_id)
+
+    async def count_tokens(self, base: BaseModel, prompt: Prompt) -> int:
+        """See `Executor.count_tokens`."""
+        request_id, reports = self._generator.open()
+        try:
+            self._generator.send(Count(request_id, base, prompt))
+            return _expect(await reports.get(), Counted).tokens
+        finally:
+            self._generator.forget(request_id)
+
+    def close(self) -> None:
+        """See `Executor.close`."""
+        self._trainer.close()
+        self._generator.close()
+
+    @property
+    def worker_pids(self) -> dict[str, int]:
+        """The process ids of the workers that run now, by role."""
+        links: dict[str, _Link] = {"trainer": self._trainer, "generator": self._generator}
+        return {role: pid for role, link in links.items() if (pid := link.pid) is not None}
+
+
+def _environment(threads: int, log_level: str) -> dict[str, str]:
+    return {
+        "TUNINGFORK_WORKER_THREADS": str(threads),
+        "TUNINGFORK_LOG_LEVEL": log_level,
+        "OMP_NUM_THREADS": str(threads),
+        # Two busy workers share the cores: a thread that waits must not spin on a core that the other could use.
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+
+
+def _expect(report: "GeneratorReport | WorkerDied", wanted: type[Wanted]) -> Wanted:
+    if isinstance(report, Refused):
+        raise report.error
+    if isinstance(report, WorkerDied):
+        raise report
+    assert isinstance(report, wanted), report  # noqa: S101 - a bug of ours
+    return report
+
+
+class _Link:
+    """A child that is started when it is first needed, and again after it died."""
+
+    def __init__(self, module: str, environment: dict[str, str]) -> None:
+        self._module = module
+        self._environment = environment
+        self._lock = threading.RLock()
+        self._child: Child | None = None
+        self._closed = False
+
+    @property
+    def pid(self) -> int | None:
+        child = self._child
+        return child.pid if child is not None and child.alive else None
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            child, self._child = self._child, None
+        if child is not None:
+            child.close()
+
+    def _running(self) -> Child:
+        if self._closed:
+            raise WorkerDied("the server is shutting down; the work can be done again after its restart")
+        if self._child is None:
+            self._child = Child(
+                self._module,
+                on_message=self._take,
+                on_death=self._mourn,
+                environment=self._environment,
+            )
+        return self._child
+
+    def _take(self, message: object) -> None:
+        raise NotImplementedError
+
+    def _mourn(self, exit_code: int) -> None:
+        """Forget the dead child, so that the next call starts another, and tell everyone who waited for it."""
+        with self._lock:
+            closing = self._closed
+            self._child = None
+            waiting = self._drop_all()
+        if not closing:
+            logger.warning("%s ended with exit code %d", self._module, exit_code, extra={"action": "worker_died"})
+        reason = f"exit code {exit_code}" if exit_code >= 0 else f"signal {-exit_code}"
+        for tell in waiting:
+            tell(WorkerDied(f"{self._module.rpartition('.')[2]} ended in the middle of its work ({reason})"))
+
+    def _drop_all(self) -> list[Callable[[WorkerDied], None]]:
+        raise NotImplementedError
+
+
+class _TrainerLink(_Link):
+    """The trainer, and a queue of events for each of its jobs."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        super().__init__("tuningfork.execution.trainer_process", environment)
+        self._events: dict[JobId, queue.SimpleQueue[TrainingEvent | WorkerDied]] = {}
+
+    def begin(self, assignment: TrainingAssignment) -> "queue.SimpleQueue[TrainingEvent | WorkerDied]":
+        events: queue.SimpleQueue[TrainingEvent | WorkerDied] = queue.SimpleQueue()
+        with self._lock:
+            child = self._running()
+            self._events[assignment.job_id] = events
+            child.send(Admit(assignment))
+        return events
+
+    def stop(self, job_id: JobId) -> None:
+        with self._lock:
+            if job_id in self._events and self._child is not None:
+                self._child.send(Stop(job_id))
+
+    def _take(self, message: object) -> None:
+        assert isinstance(message, JobEvent), message  # noqa: S101 - a bug of ours
+        with self._lock:
+            events = self._events.get(message.job_id)
+            if isinstance(message.event, Finished | Stopped | Failed):
+                self._events.pop(message.job_id, None)
+        if events is not None:
+            events.put(message.event)
+
+    def _drop_all(self) -> list[Callable[[WorkerDied], None]]:
+        dropped = [events.put for events in self._events.values()]
+        self._events.clear()
+        return list(dropped)
+
+
+class _GeneratorLink(_Link):
+    """The generator, and for each request a queue on the event loop that waits for it."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        super().__init__("tuningfork.execution.generator_process", environment)
+        self._tell: dict[str, Callable[[GeneratorReport | WorkerDied], None]] = {}
+        self._numbers = itertools.count(1)
+
+    def open(self) -> "tuple[str, asyncio.Queue[GeneratorReport | WorkerDied]]":
+        """A new request's id and the queue its reports will come to. Belongs to the running event loop."""
+        loop = asyncio.get_running_loop()
+        reports: asyncio.Queue[GeneratorReport | WorkerDied] = asyncio.Queue()
+
+        def tell(report: GeneratorReport | WorkerDied) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(reports.put_nowait, report)
+
+        with self._lock:
+            request_id = str(next(self._numbers))
+            self._tell[request_id] = tell
+        return request_id, reports
+
+    def send(self, command: Warm | Generate | Count) -> None:
+        with self._lock:
+            self._running().send(command)
+
+    def forget(self, request_id: str) -> None:
+        """Nobody waits any more: if the request is still open, the generator is told to drop it."""
+        with self._lock:
+            if self._tell.pop(request_id, None) is not None and self._child is not None:
+                self._child.send(Abandon(request_id))
+
+    def _take(self, message: object) -> None:
+        assert isinstance(message, Generated | Counted | Ended | Refused), message  # noqa: S101 - a bug of ours
+        with self._lock:
+            last = isinstance(message, Counted | Ended | Refused)
+            tell = self._tell.pop(message.request_id, None) if last else self._tell.get(message.request_id)
+        if tell is not None:
+            tell(message)
+
+    def _drop_all(self) -> list[Callable[[WorkerDied], None]]:
+        dropped = list(self._tell.values())
+        self._tell.clear()
+        return list(dropped)

@@ -1,0 +1,98 @@
+"""What crosses the pipe between the service's process and its workers: frozen values, never ad-hoc dictionaries."""
+
+from dataclasses import dataclass
+
+from tuningfork.domain.base_model import BaseModel
+from tuningfork.domain.errors import TuningforkError
+from tuningfork.domain.generation import Chunk, Prompt
+from tuningfork.domain.tuning_job import JobId
+from tuningfork.execution.base import GenerationAssignment, TrainingAssignment, TrainingEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Admit:
+    """To a trainer: take this job up, from its checkpoint if it has one."""
+
+    assignment: TrainingAssignment
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """To a trainer: stop this job between two steps."""
+
+    job_id: JobId
+
+
+@dataclass(frozen=True, slots=True)
+class JobEvent:
+    """From a trainer: something happened to a job."""
+
+    job_id: JobId
+    event: TrainingEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Warm:
+    """To a generator: load this base now."""
+
+    base: BaseModel
+
+
+@dataclass(frozen=True, slots=True)
+class Generate:
+    """To a generator: begin this request."""
+
+    request_id: str
+    assignment: GenerationAssignment
+
+
+@dataclass(frozen=True, slots=True)
+class Abandon:
+    """To a generator: nobody waits for this request any more."""
+
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """To a generator: how many tokens is this prompt?"""
+
+    request_id: str
+    base: BaseModel
+    prompt: Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """From a generator: the next chunk of a request."""
+
+    request_id: str
+    chunk: Chunk
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """From a generator: the answer to a `Count`."""
+
+    request_id: str
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """From a generator: all candidates of a request are complete."""
+
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """From a generator: a request cannot be served."""
+
+    request_id: str
+    error: TuningforkError
+
+
+TrainerCommand = Admit | Stop
+GeneratorCommand = Warm | Generate | Abandon | Count
+GeneratorReport = Generated | Counted | Ended | Refused

@@ -1,0 +1,159 @@
+"""The trainer: a process that holds base models and advances tuning jobs over them, step by step.
+
+Run by `execution/local.py` as `python -m tuningfork.execution.trainer_process FD`.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from tuningfork.domain.base_model import BaseModel
+from tuningfork.domain.errors import RpcCode, TuningforkError
+from tuningfork.domain.tuning_job import JobId
+from tuningfork.execution import worker
+from tuningfork.execution.base import (
+    Failed,
+    Finished,
+    Resumed,
+    Stepped,
+    Stopped,
+    TrainingAssignment,
+    TrainingEvent,
+    read_dataset,
+)
+from tuningfork.execution.messages import JobEvent, Stop, TrainerCommand
+from tuningfork.modeling.loading import load_base
+from tuningfork.training.engine import StepReport, TrainingDiverged, TrainingEngine, TrainingJob
+
+logger = logging.getLogger(__name__)
+
+JOBS_PER_STEP_ON_GPU = 16
+"""Jobs that share one forward and backward where launches, not arithmetic, bound a small job."""
+
+
+@dataclass(slots=True)
+class _Run:
+    """An admitted job: what was asked, and how far it is."""
+
+    assignment: TrainingAssignment
+    engine: TrainingEngine
+    completed_steps: int
+    stop_requested: bool = False
+
+    @property
+    def checkpoint_directory(self) -> Path:
+        return self.assignment.work_directory / "checkpoint"
+
+    @property
+    def adapter_directory(self) -> Path:
+        return self.assignment.work_directory / "adapter"
+
+
+@dataclass(slots=True)
+class Trainer:
+    """All jobs of this process. Every public method yields the events that it caused, each with its job."""
+
+    _engines: dict[BaseModel, TrainingEngine] = field(default_factory=dict)
+    _runs: dict[JobId, _Run] = field(default_factory=dict)
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to step."""
+        return not self._runs
+
+    def obey(self, command: TrainerCommand) -> Iterator[JobEvent]:
+        """Admit a job, or note that one should stop."""
+        if isinstance(command, Stop):
+            if run := self._runs.get(command.job_id):
+                run.stop_requested = True
+            return
+        assignment = command.assignment
+        try:
+            run = self._admit(assignment)
+        except TuningforkError as error:
+            yield JobEvent(assignment.job_id, Failed(code=error.code, message=error.message))
+        except Exception as error:
+            logger.exception("job %s could not be admitted", assignment.job_id, extra={"action": "admit_failed"})
+            message = f"the trainer could not take the job up: {type(error).__name__}: {error}"
+            yield JobEvent(assignment.job_id, Failed(code=RpcCode.INTERNAL, message=message))
+        else:
+            yield JobEvent(assignment.job_id, Resumed(step=run.completed_steps))
+
+    def advance(self) -> Iterator[JobEvent]:
+        """Let stopped jobs go, then take one step over each base that has jobs."""
+        for run in [run for run in self._runs.values() if run.stop_requested]:
+            yield self._end(run, Stopped(adapter_directory=self._save_adapter(run) if run.completed_steps else None))
+        for engine in {id(run.engine): run.engine for run in self._runs.values()}.values():
+            yield from self._step(engine)
+
+    def _admit(self, assignment: TrainingAssignment) -> _Run:
+        engine = self._engine_for(assignment.base)
+        job = TrainingJob(
+            id=assignment.job_id,
+            examples=read_dataset(assignment.dataset_path),
+            hyperparameters=assignment.hyperparameters,
+            adapter=assignment.adapter,
+            seed=assignment.seed,
+        )
+        checkpoint = assignment.work_directory / "checkpoint"
+        completed = engine.admit(job, checkpoint if checkpoint.exists() else None)
+        run = _Run(assignment, engine, completed)
+        self._runs[job.id] = run
+        return run
+
+    def _engine_for(self, base: BaseModel) -> TrainingEngine:
+        if base not in self._engines:
+            busy = {id(run.engine) for run in self._runs.values()}
+            self._engines = {known: engine for known, engine in self._engines.items() if id(engine) in busy}
+            loaded = load_base(base)
+            jobs = JOBS_PER_STEP_ON_GPU if loaded.device.type == "cuda" else 1
+            self._engines[base] = TrainingEngine(loaded, clock=lambda: datetime.now(UTC), max_jobs_per_step=jobs)
+        return self._engines[base]
+
+    def _step(self, engine: TrainingEngine) -> Iterator[JobEvent]:
+        try:
+            reports = engine.step()
+        except TrainingDiverged as error:
+            # The engine has dropped the job; the others go on.
+            run = self._runs.pop(JobId(error.job_id))
+            yield JobEvent(run.assignment.job_id, Failed(code=error.code, message=error.message))
+            return
+        for report in reports:
+            yield from self._report(self._runs[report.job_id], report)
+
+    def _report(self, run: _Run, report: StepReport) -> Iterator[JobEvent]:
+        run.completed_steps = report.snapshot.step
+        yield JobEvent(report.job_id, Stepped(snapshot=report.snapshot, tokens=report.tokens))
+        every = run.assignment.checkpoint_every
+        if report.done:
+            yield self._end(run, Finished(adapter_directory=self._save_adapter(run)))
+        elif every and report.snapshot.step % every == 0:
+            run.engine.save_checkpoint(report.job_id, run.checkpoint_directory)
+
+    def _save_adapter(self, run: _Run) -> Path:
+        run.engine.save_adapter(run.assignment.job_id, run.adapter_directory)
+        return run.adapter_directory
+
+    def _end(self, run: _Run, event: TrainingEvent) -> JobEvent:
+        del self._runs[run.assignment.job_id]
+        run.engine.release(run.assignment.job_id)
+        return JobEvent(run.assignment.job_id, event)
+
+
+def serve(pipe: Connection) -> None:
+    """Obey commands and advance jobs until the server is gone."""
+    inbox: worker.Inbox[TrainerCommand] = worker.Inbox(pipe)
+    trainer = Trainer()
+    while True:
+        for command in inbox.waiting(block=trainer.idle):
+            for event in trainer.obey(command):
+                pipe.send(event)
+        for event in trainer.advance():
+            pipe.send(event)
+
+
+if __name__ == "__main__":
+    worker.run(serve)

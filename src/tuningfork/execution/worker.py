@@ -1,0 +1,51 @@
+"""What trainer and generator processes have in common: the pipe's other end, and how torch is set up."""
+
+import logging
+import os
+import queue
+import sys
+import threading
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Generic, TypeVar
+
+Command = TypeVar("Command")
+
+
+class Inbox(Generic[Command]):
+    """Commands from the server, read on a thread of its own so that its death ends this process at once."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        threading.Thread(target=self._read, name="inbox", daemon=True).start()
+
+    def waiting(self, *, block: bool) -> list[Command]:
+        """All commands that have come since the last call; with `block`, waits until there is one."""
+        commands = [self._commands.get()] if block else []
+        while True:
+            try:
+                commands.append(self._commands.get_nowait())
+            except queue.Empty:
+                return commands
+
+    def _read(self) -> None:
+        while True:
+            try:
+                self._commands.put(self._pipe.recv())
+            except (EOFError, OSError):
+                # The server is gone. What is durable is on disk; a half-written file has a temporary name.
+                os._exit(0)
+
+
+def run(serve: Callable[[Connection], None]) -> None:
+    """Connect to the server over the file descriptor in `sys.argv`, set up logging and torch, and serve for ever."""
+    level = os.environ.get("TUNINGFORK_LOG_LEVEL", "warning").upper()
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(processName)s %(name)s: %(message)s")
+    pipe = Connection(int(sys.argv[1]))
+    import torch  # noqa: PLC0415 - this module is imported by tests that need no torch
+
+    threads = int(os.environ.get("TUNINGFORK_WORKER_THREADS", "0"))
+    if threads:
+        torch.set_num_threads(threads)
+    serve(pipe)

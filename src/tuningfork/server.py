@@ -1,0 +1,164 @@
+"""The composition root: settings in, a running service out. The only place that knows every room."""
+
+import fcntl
+import logging
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import uvicorn
+from prometheus_client import CollectorRegistry
+
+from tuningfork.api.app import Services, create_app
+from tuningfork.catalog import build_catalog
+from tuningfork.dispatcher import Dispatcher
+from tuningfork.domain.base_model import Catalog
+from tuningfork.execution.local import LocalExecutor, WorkerThreads
+from tuningfork.service.access import Access
+from tuningfork.service.generation import Generation
+from tuningfork.service.metrics import Metrics
+from tuningfork.service.running import Running
+from tuningfork.service.tuning import Tuning
+from tuningfork.settings import Settings
+from tuningfork.store.artifacts import Artifacts
+from tuningfork.store.database import Database
+
+logger = logging.getLogger(__name__)
+
+LOCAL_OWNER = "me@localhost"
+"""The identity of keys that were made without an e-mail address: whoever owns the data directory."""
+
+
+class StartError(Exception):
+    """The server cannot start; the message says why and what to do."""
+
+
+def now() -> datetime:
+    """The current time, aware and in UTC."""
+    return datetime.now(UTC)
+
+
+def open_database(settings: Settings) -> Database:
+    """The database of these settings, migrated to the newest schema."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    return Database.open(settings.resolved_database_url)
+
+
+def open_access(settings: Settings) -> Access:
+    """The use cases of API keys alone, for the command line."""
+    return Access(open_database(settings), now)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A composed service, bound to its port but not yet serving."""
+
+    settings: Settings
+    url: str
+    new_key: str | None
+    _listener: socket.socket
+    _services: Services
+    _dispatcher: Dispatcher
+    _executor: LocalExecutor
+
+    def run(self) -> None:
+        """Serve until a signal says stop; running jobs are given back and resume at the next start."""
+        config = uvicorn.Config(
+            create_app(self._services),
+            log_level=self.settings.log_level.lower(),
+            access_log=self.settings.log_level.lower() == "debug",
+            # A stream to a client must not keep a stopping server up for ever.
+            timeout_graceful_shutdown=3,
+        )
+        self._dispatcher.start()
+        try:
+            uvicorn.Server(config).run(sockets=[self._listener])
+        finally:
+            self._dispatcher.close()
+            self._executor.close()
+
+
+@contextmanager
+def compose(settings: Settings) -> Iterator[Server]:
+    """Build the service of these settings; what it holds is released at the end.
+
+    Raises:
+        StartError: the port or the data directory is taken.
+        CatalogError: a base model cannot be described.
+
+    """
+    catalog = build_catalog(catalog_file=settings.catalog, named=settings.base_models)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    with _only_server_of(settings.data_dir), _listen(settings.host, settings.port) as listener:
+        database = open_database(settings)
+        try:
+            yield _build(settings, catalog, database, listener)
+        finally:
+            database.close()
+
+
+def _build(settings: Settings, catalog: Catalog, database: Database, listener: socket.socket) -> Server:
+    artifacts = Artifacts(settings.data_dir)
+    metrics = Metrics(CollectorRegistry())
+    access = Access(database, now)
+    executor = LocalExecutor(
+        threads=WorkerThreads(trainer=settings.trainer_threads, generator=settings.generator_threads),
+        log_level=settings.log_level,
+    )
+    tuning = Tuning(database, artifacts, catalog, now, secrets.randbits, metrics)
+    running = Running(database, artifacts, catalog, now, metrics, checkpoint_every=settings.checkpoint_every)
+    dispatcher = Dispatcher(running, executor, metrics, concurrency=settings.concurrent_jobs)
+    services = Services(
+        access=access,
+        tuning=tuning,
+        generation=Generation(database, artifacts, catalog, executor, metrics),
+        metrics=metrics,
+        require_key=True,
+        healthy=dispatcher.healthy,
+    )
+    host, port = listener.getsockname()[:2]
+    shown_host = f"[{host}]" if ":" in host else host
+    return Server(
+        settings, f"http://{shown_host}:{port}", _first_key(settings, access), listener, services, dispatcher, executor
+    )
+
+
+def _first_key(settings: Settings, access: Access) -> str | None:
+    """On the first start, a key for whoever started the server: returned, and left in a file only they can read."""
+    if access.has_keys():
+        return None
+    created = access.create_key("first key", LOCAL_OWNER, "local")
+    settings.key_file.unlink(missing_ok=True)
+    settings.key_file.touch(mode=0o600)
+    settings.key_file.write_text(created.key + "\n", encoding="utf-8")
+    return created.key
+
+
+@contextmanager
+def _only_server_of(data_directory: Path) -> Iterator[None]:
+    """Hold the data directory: two servers on it would resume each other's running jobs."""
+    with (data_directory / "server.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StartError(
+                f"another server already uses {data_directory}; stop it, or give this one its own --data-dir"
+            ) from error
+        yield
+
+
+@contextmanager
+def _listen(host: str, port: int) -> Iterator[socket.socket]:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise StartError(
+            f"cannot listen on {host}:{port} ({error.strerror}); choose another with --host or --port (0: any free one)"
+        ) from error
+    with listener:
+        yield listener
