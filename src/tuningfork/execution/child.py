@@ -81,11 +81,15 @@ class Child:
                     pipe.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
+        self._end()
+        self._listener.join(GRACE_SECONDS)
+
+    def _end(self) -> int:
         try:
-            self._process.wait(GRACE_SECONDS)
+            return self._process.wait(GRACE_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
-        self._listener.join(GRACE_SECONDS)
+            return self._process.wait()
 
     def _listen(self) -> None:
         while True:
@@ -95,8 +99,7 @@ class Child:
                 break
             self._on_message(message)
         # The pipe is gone, so nothing the child still does can be told to anyone.
-        self._process.kill()
-        exit_code = self._process.wait()
+        exit_code = self._end()
         with self._send_lock:
             self._pipe.close()
         self._on_death(exit_code)

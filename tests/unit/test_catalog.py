@@ -1,0 +1,118 @@
+"""Base models are described from a catalog file, the command line and their own files."""
+
+import json
+
+import pytest
+
+from tuningfork.catalog import CatalogError, build_catalog
+
+
+@pytest.fixture
+def model_directory(tmp_path):
+    directory = tmp_path / "my-model"
+    directory.mkdir()
+    (directory / "config.json").write_text(json.dumps({"model_type": "llama", "max_position_embeddings": 4096}))
+    return directory
+
+
+def test_the_embedded_model_answers_to_its_own_name_and_to_the_tutorials(model_directory):
+    catalog = build_catalog(catalog_file=None, named=[])
+
+    names = {model.name for model in catalog.public_models()}
+
+    assert names == {
+        "models/tuningfork-mini-001",
+        "models/gemini-1.0-pro-001",
+        "models/gemini-1.5-flash-001-tuning",
+    }
+    assert catalog.find("gemini-1.0-pro-001").base is catalog.find("models/tuningfork-mini-001").base
+    assert catalog.find("models/gemini-1.0-pro-001").input_tokens == 30_720
+    assert catalog.find("models/nobody") is None
+
+
+def test_a_directory_named_on_the_command_line_describes_itself(model_directory):
+    (model_directory / "generation_config.json").write_text(json.dumps({"temperature": 0.6, "top_k": 20}))
+
+    model = build_catalog(catalog_file=None, named=[f"mine={model_directory}"]).find("mine")
+
+    assert model.name == "models/mine"
+    assert model.input_tokens == 4096
+    assert model.base.location == str(model_directory)
+    assert (model.base.sampling.temperature, model.base.sampling.top_p, model.base.sampling.top_k) == (0.6, 1.0, 20)
+
+
+def test_a_multimodal_config_keeps_its_context_length_in_its_text_part(model_directory):
+    (model_directory / "config.json").write_text(json.dumps({"text_config": {"max_position_embeddings": 99}}))
+
+    assert build_catalog(catalog_file=None, named=[f"mine={model_directory}"]).find("mine").input_tokens == 99
+
+
+def test_a_catalog_file_overrides_what_the_model_says_of_itself(tmp_path, model_directory):
+    file = tmp_path / "catalog.toml"
+    file.write_text(
+        f"""
+        [[models]]
+        name = "models/mine"
+        location = "{model_directory}"
+        aliases = ["gemini-1.5-flash-002"]
+        context_tokens = 1000
+        temperature = 0.1
+        adapter_rank = 16
+        """
+    )
+
+    catalog = build_catalog(catalog_file=file, named=[])
+
+    base = catalog.find("models/mine").base
+    assert (base.context_tokens, base.sampling.temperature, base.adapter.rank) == (1000, 0.1, 16)
+    assert catalog.find("gemini-1.5-flash-002").limits.system_instruction is False
+    assert catalog.find("models/mine").limits.system_instruction is True
+
+
+def test_a_users_model_may_take_over_a_name_of_the_embedded_one(model_directory):
+    catalog = build_catalog(catalog_file=None, named=[f"gemini-1.0-pro-001={model_directory}"])
+
+    assert catalog.find("gemini-1.0-pro-001").base.location == str(model_directory)
+    assert catalog.find("tuningfork-mini-001") is not None
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        (["no-location"], "NAME=HUB_ID_OR_DIRECTORY"),
+        (["mine=/nowhere/at/all"], "neither a directory with a config.json nor a Hub id"),
+        (["a={dir}", "a={dir}"], "models/a to two base models"),
+        (["tuningfork-mini-001={dir}"], "models/tuningfork-mini-001 to two base models"),
+    ],
+)
+def test_what_cannot_be_described_is_refused_with_the_cure(model_directory, named, said):
+    with pytest.raises(CatalogError, match=said):
+        build_catalog(catalog_file=None, named=[text.format(dir=model_directory) for text in named])
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("models = 3", "models: Input should be a valid list"),
+        ("[[models]]\nname = 'x'\nlocation = 'y'\ncolour = 'red'", "colour: Extra inputs are not permitted"),
+        ("[[models]", "not valid TOML"),
+    ],
+)
+def test_a_faulty_catalog_file_is_refused_with_the_place(tmp_path, content, said):
+    file = tmp_path / "catalog.toml"
+    file.write_text(content)
+
+    with pytest.raises(CatalogError, match=said):
+        build_catalog(catalog_file=file, named=[])
+
+
+def test_a_missing_catalog_file_is_named(tmp_path):
+    with pytest.raises(CatalogError, match=r"gone\.toml cannot be read: No such file"):
+        build_catalog(catalog_file=tmp_path / "gone.toml", named=[])
+
+
+def test_a_model_without_a_context_length_asks_for_one(model_directory):
+    (model_directory / "config.json").write_text("{}")
+
+    with pytest.raises(CatalogError, match="say context_tokens in a catalog file"):
+        build_catalog(catalog_file=None, named=[f"mine={model_directory}"])
