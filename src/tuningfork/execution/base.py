@@ -45,10 +45,12 @@ def read_dataset(path: Path) -> Dataset:
 class Resumed:
     """The trainer has taken the job up after `step` completed steps (0: from the start).
 
-    Snapshots after this step, which an earlier trainer may have reported, will be reported again.
+    Snapshots after this step, which an earlier trainer may have reported, will be reported again. `snapshots` are
+    those up to this step as the checkpoint remembers them: a server that died had perhaps not kept them all.
     """
 
     step: int
+    snapshots: tuple[Snapshot, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

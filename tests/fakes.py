@@ -1,0 +1,332 @@
+"""An executor without processes or tensors: a real second implementation of the seam, quick and scriptable.
+
+Its model is small enough to keep in one's head. The base echoes the last thing said to it. Training learns the
+examples by heart, a batch a step, so a partial adapter knows the first of them; a tuned model answers what it knows
+and echoes the rest. A token is a word with the space behind it. Checkpoints, resuming, stopping and dying follow
+the contract of `execution/base.py`; the script methods say when things go wrong.
+"""
+
+import asyncio
+import json
+import re
+import threading
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from tuningfork.domain.base_model import (
+    AdapterShape,
+    Alias,
+    BaseModel,
+    BaseModelName,
+    Catalog,
+    SamplingDefaults,
+)
+from tuningfork.domain.dataset import Dataset
+from tuningfork.domain.errors import InvalidArgument, RpcCode
+from tuningfork.domain.generation import Chunk, FinishReason, Prompt
+from tuningfork.domain.tuning_job import JobId, Snapshot
+from tuningfork.execution.base import (
+    Failed,
+    Finished,
+    GenerationAssignment,
+    Resumed,
+    Stepped,
+    Stopped,
+    TrainingAssignment,
+    TrainingEvent,
+    WorkerDied,
+    read_dataset,
+)
+
+ECHO_BASE = BaseModel(
+    name=BaseModelName("models/echo-001"),
+    location="embedded",
+    display_name="Echo",
+    description="Repeats what it hears until it is taught otherwise.",
+    context_tokens=16_384,
+    output_tokens=2_048,
+    sampling=SamplingDefaults(temperature=0.7, top_p=0.95, top_k=64),
+    adapter=AdapterShape(rank=4, alpha=16.0),
+    aliases=(
+        Alias(
+            name=BaseModelName("models/gemini-1.0-pro-001"),
+            display_name="Gemini 1.0 Pro 001 (Tuning)",
+            input_tokens=30_720,
+            output_tokens=1_024,
+        ),
+        Alias(name=BaseModelName("models/gemini-1.5-flash-001-tuning"), display_name="Gemini 1.5 Flash 001 Tuning"),
+    ),
+)
+ECHO_CATALOG = Catalog((ECHO_BASE,))
+
+
+class Clock:
+    """A clock that stands still until it is read: every reading is one millisecond after the one before."""
+
+    def __init__(self, now: datetime = datetime(2024, 3, 14, 15, 9, 4, 511322, tzinfo=UTC)) -> None:
+        self._now = now
+        self._lock = threading.Lock()
+
+    def __call__(self) -> datetime:
+        with self._lock:
+            self._now += timedelta(milliseconds=1)
+            return self._now
+
+    def advance(self, **span: float) -> None:
+        with self._lock:
+            self._now += timedelta(**span)
+
+
+@dataclass(slots=True)
+class Gate:
+    """A place in the work where the worker waits: `reached` is set there, and `open` lets it go on."""
+
+    reached: threading.Event = field(default_factory=threading.Event)
+    opened: threading.Event = field(default_factory=threading.Event)
+
+    def wait_until_reached(self, timeout_seconds: float = 10.0) -> None:
+        assert self.reached.wait(timeout_seconds), "the worker never came to the gate"
+
+    def open(self) -> None:
+        self.opened.set()
+
+
+@dataclass(slots=True)
+class _Script:
+    """What happens before a step is taken, `times` times; to any job, or to one."""
+
+    step: int
+    event: Failed | WorkerDied | Exception | Gate
+    job_id: JobId | None
+    times: int
+
+
+class InMemoryExecutor:
+    """Trains and generates in the caller's thread and event loop.
+
+    Looked at by tests: `warmed` (names of bases), `stop_calls`, `assignments` (training, in order), `generations`
+    (in order), `abandoned_generations` (closed before their end), `closed`.
+    """
+
+    def __init__(self, clock: Clock | None = None, *, step_seconds: float = 0.0) -> None:
+        self.warmed: list[BaseModelName] = []
+        self.stop_calls: list[JobId] = []
+        self.assignments: list[TrainingAssignment] = []
+        self.generations: list[GenerationAssignment] = []
+        self.abandoned_generations = 0
+        self.closed = threading.Event()
+        self._clock = clock or Clock()
+        self._step_seconds = step_seconds
+        self._lock = threading.Lock()
+        self._stopping: dict[JobId, threading.Event] = {}
+        self._scripts: list[_Script] = []
+        self._generation_faults: dict[int, Exception | Gate] = {}
+
+    # Scripts: each says what happens before a 1-based step, or before a 0-based chunk.
+
+    def die_before(self, step: int, *, times: int = 1, job_id: JobId | None = None) -> None:
+        """The trainer is killed; the job can be taken up again from its last checkpoint."""
+        died = WorkerDied("The trainer ended unexpectedly (signal 9).")
+        self._scripts.append(_Script(step, died, job_id, times))
+
+    def raise_before(self, step: int, error: Exception, *, times: int = 1) -> None:
+        """The executor itself has a fault."""
+        self._scripts.append(_Script(step, error, None, times))
+
+    def fail_before(self, step: int, message: str = "The loss is not finite.", *, job_id: JobId | None = None) -> None:
+        """The job cannot go on."""
+        self._scripts.append(_Script(step, Failed(code=RpcCode.INTERNAL, message=message), job_id, 1))
+
+    def hold_before(self, step: int, *, job_id: JobId | None = None) -> Gate:
+        """The trainer waits until the gate is opened."""
+        gate = Gate()
+        self._scripts.append(_Script(step, gate, job_id, 1))
+        return gate
+
+    def break_generation(self, before_chunk: int, error: Exception | None = None) -> None:
+        """The next generation ends with this error (by default: its worker died)."""
+        self._generation_faults[before_chunk] = error or WorkerDied("The generator ended unexpectedly (signal 9).")
+
+    def hold_generation(self, before_chunk: int) -> Gate:
+        """The next generation waits until the gate is opened."""
+        gate = Gate()
+        self._generation_faults[before_chunk] = gate
+        return gate
+
+    # The seam.
+
+    def train(self, assignment: TrainingAssignment) -> Iterator[TrainingEvent]:
+        stopping = threading.Event()
+        with self._lock:
+            self.assignments.append(assignment)
+            self._stopping[assignment.job_id] = stopping
+        try:
+            yield from self._train(assignment, stopping)
+        finally:
+            with self._lock:
+                del self._stopping[assignment.job_id]
+
+    def stop(self, job_id: JobId) -> None:
+        with self._lock:
+            self.stop_calls.append(job_id)
+            if job_id in self._stopping:
+                self._stopping[job_id].set()
+
+    def warm(self, base: BaseModel) -> None:
+        self.warmed.append(base.name)
+
+    async def generate(self, assignment: GenerationAssignment) -> AsyncIterator[Chunk]:
+        self.generations.append(assignment)
+        prompt_tokens = await self.count_tokens(assignment.base, assignment.prompt)
+        if prompt_tokens + 1 > assignment.base.context_tokens:
+            raise InvalidArgument(
+                f"The prompt has {prompt_tokens} tokens and leaves no room for an answer in the context of "
+                f"{assignment.base.context_tokens}."
+            )
+        output_tokens = 0
+        try:
+            for candidate in range(assignment.sampling.candidate_count):
+                for text, reason in self._answer(assignment):
+                    await self._meet_generation_fault(output_tokens)
+                    output_tokens += 1
+                    yield Chunk(
+                        candidate=candidate,
+                        text=text,
+                        finish_reason=reason,
+                        prompt_tokens=prompt_tokens,
+                        output_tokens=output_tokens,
+                    )
+        except (GeneratorExit, asyncio.CancelledError):
+            self.abandoned_generations += 1
+            raise
+
+    async def count_tokens(self, base: BaseModel, prompt: Prompt) -> int:
+        texts = [prompt.system_instruction or "", *(turn.text for turn in prompt.turns)]
+        return sum(len(_tokens(text)) for text in texts)
+
+    def close(self) -> None:
+        self.closed.set()
+
+    # Training.
+
+    def _train(self, assignment: TrainingAssignment, stopping: threading.Event) -> Iterator[TrainingEvent]:
+        examples = read_dataset(assignment.dataset_path)
+        hyperparameters = assignment.hyperparameters
+        snapshots = _read_checkpoint(assignment.work_directory)
+        total = hyperparameters.total_steps(len(examples))
+        yield Resumed(step=len(snapshots), snapshots=tuple(snapshots))
+        for step in range(len(snapshots) + 1, total + 1):
+            if stopping.is_set():
+                yield Stopped(adapter_directory=_write_adapter(assignment, examples, len(snapshots)))
+                return
+            failure = self._meet_script(assignment.job_id, step)
+            if failure is not None:
+                yield failure
+                return
+            snapshot = Snapshot(
+                step=step,
+                epoch=hyperparameters.completed_epochs(step, len(examples)),
+                mean_loss=8.0 / step,
+                compute_time=self._clock(),
+            )
+            snapshots.append(snapshot)
+            if assignment.checkpoint_every and step % assignment.checkpoint_every == 0:
+                _write_checkpoint(assignment.work_directory, snapshots)
+            yield Stepped(snapshot=snapshot, tokens=3 * hyperparameters.batch_size)
+        adapter_directory = _write_adapter(assignment, examples, total)
+        assert adapter_directory is not None
+        yield Finished(adapter_directory=adapter_directory)
+
+    def _meet_script(self, job_id: JobId, step: int) -> Failed | None:
+        if self.closed.wait(self._step_seconds) if self._step_seconds else self.closed.is_set():
+            raise WorkerDied("The trainer was closed.")
+        script = self._next_script(job_id, step)
+        match script and script.event:
+            case Gate() as gate:
+                gate.reached.set()
+                while not gate.opened.wait(0.005):
+                    if self.closed.is_set():
+                        raise WorkerDied("The trainer was closed.")
+            case Failed() as failed:
+                return failed
+            case Exception() as error:
+                raise error
+        return None
+
+    def _next_script(self, job_id: JobId, step: int) -> _Script | None:
+        with self._lock:
+            for script in self._scripts:
+                if script.step == step and script.job_id in (None, job_id) and script.times > 0:
+                    script.times -= 1
+                    return script
+        return None
+
+    # Generation.
+
+    def _answer(self, assignment: GenerationAssignment) -> Iterator[tuple[str, FinishReason | None]]:
+        asked = assignment.prompt.turns[-1].text
+        text = _read_answers(assignment.adapter_directory).get(asked, asked)
+        for stop in assignment.sampling.stop_sequences:
+            text = text.split(stop)[0]
+        tokens = _tokens(text) or [""]
+        limit = assignment.sampling.max_output_tokens
+        last = FinishReason.STOP if len(tokens) <= limit else FinishReason.MAX_TOKENS
+        for token in tokens[: limit - 1 if len(tokens) >= limit else -1]:
+            yield token, None
+        yield tokens[min(len(tokens), limit) - 1], last
+
+    async def _meet_generation_fault(self, chunk: int) -> None:
+        await asyncio.sleep(0)
+        if self.closed.is_set():
+            raise WorkerDied("The generator was closed.")
+        match self._generation_faults.pop(chunk, None):
+            case Gate() as gate:
+                gate.reached.set()
+                while not gate.opened.is_set():  # noqa: ASYNC110 - opened from another thread
+                    await asyncio.sleep(0.005)
+            case Exception() as error:
+                raise error
+
+
+def _tokens(text: str) -> list[str]:
+    return re.findall(r"\S+\s*|\s+", text)
+
+
+def _read_checkpoint(work_directory: Path) -> list[Snapshot]:
+    path = work_directory / "checkpoint.json"
+    if not path.exists():
+        return []
+    return [
+        Snapshot(step=step, epoch=epoch, mean_loss=loss, compute_time=datetime.fromisoformat(when))
+        for step, epoch, loss, when in json.loads(path.read_text(encoding="utf-8"))
+    ]
+
+
+def _write_checkpoint(work_directory: Path, snapshots: list[Snapshot]) -> None:
+    rows = [[s.step, s.epoch, s.mean_loss, s.compute_time.isoformat()] for s in snapshots]
+    work_directory.mkdir(parents=True, exist_ok=True)
+    aside = work_directory / "checkpoint.aside"
+    aside.write_text(json.dumps(rows), encoding="utf-8")
+    aside.rename(work_directory / "checkpoint.json")
+
+
+def _write_adapter(assignment: TrainingAssignment, examples: Dataset, steps: int) -> Path | None:
+    if steps == 0:
+        return None
+    seen = examples[: steps * assignment.hyperparameters.batch_size]
+    known = {example.text_input: example.output for example in seen}
+    directory = assignment.work_directory / "adapter"
+    directory.mkdir(parents=True, exist_ok=True)
+    config = {"peft_type": "LORA", "r": assignment.adapter.rank, "lora_alpha": assignment.adapter.alpha}
+    (directory / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
+    (directory / "answers.json").write_text(json.dumps({"steps": steps, "known": known}), encoding="utf-8")
+    return directory
+
+
+def _read_answers(adapter_directory: Path | None) -> dict[str, str]:
+    if adapter_directory is None:
+        return {}
+    answers: dict[str, str] = json.loads((adapter_directory / "answers.json").read_text(encoding="utf-8"))["known"]
+    return answers
