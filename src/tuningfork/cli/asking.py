@@ -1,0 +1,47 @@
+"""`tuningfork generate`: one prompt to a model, its answer on standard output."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from tuningfork.cli.connection import DEFAULT_URL, ApiKey, Url, connect
+from tuningfork.domain.generation import RequestedSampling
+
+
+def _full_name(text: str) -> str:
+    if not text.startswith(("models/", "tunedModels/")):
+        raise typer.BadParameter(f"say models/{text} for a base model or tunedModels/{text} for a tuned one")
+    return text
+
+
+def generate(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", callback=_full_name, help="models/NAME or tunedModels/NAME.")
+    ],
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What to ask; - reads it from standard input.")],
+    *,
+    stream: Annotated[bool, typer.Option("--stream", help="Write the text as it is generated.")] = False,
+    temperature: Annotated[
+        float | None, typer.Option(help="0 takes the likeliest token.", show_default="the model's")
+    ] = None,
+    max_output_tokens: Annotated[
+        int | None, typer.Option(help="Stop after so many tokens.", show_default="the model's")
+    ] = None,
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+) -> None:
+    """Ask a base model or a tuned one.
+
+    Writes its answer to standard output.
+    """
+    # The line break that a shell's `echo` adds is not part of the prompt.
+    asked = sys.stdin.read().removesuffix("\n") if prompt == "-" else prompt
+    sampling = RequestedSampling(temperature=temperature, max_output_tokens=max_output_tokens)
+    with connect(url, api_key) as client:
+        if not stream:
+            typer.echo(client.generate(model, asked, sampling))
+            return
+        for piece in client.stream(model, asked, sampling):
+            typer.echo(piece, nl=False)
+        typer.echo()

@@ -1,0 +1,94 @@
+"""`tuningfork models`, `delete` and `export`: what there is at a server, and what is done with it as a whole."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from tuningfork.cli.connection import DEFAULT_URL, ApiKey, Url, connect
+from tuningfork.client.dialect import BaseModelEntry, TunedModelEntry
+
+TunedModelName = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A tuned model's name, with or without tunedModels/.")
+]
+
+
+def models(*, url: Url = DEFAULT_URL, api_key: ApiKey = None) -> None:
+    """List the base models and your tuned models.
+
+    On a terminal as tables; elsewhere one line a model, its fields separated by tabs.
+    """
+    with connect(url, api_key) as client:
+        base_models, tuned_models = client.base_models(), client.tuned_models()
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        _write_lines(base_models, tuned_models)
+        return
+    console.print(_base_model_table(base_models))
+    if tuned_models:
+        console.print(_tuned_model_table(tuned_models))
+    else:
+        console.print("No tuned models yet: `tuningfork tune FILE` makes one.")
+
+
+def delete(model: TunedModelName, *, url: Url = DEFAULT_URL, api_key: ApiKey = None) -> None:
+    """Delete a tuned model for good.
+
+    A run that is still making it is stopped.
+    """
+    with connect(url, api_key) as client:
+        client.delete_tuned_model(tuned_model_name(model))
+
+
+def export(
+    model: TunedModelName,
+    *,
+    to: Annotated[Path, typer.Option(metavar="DIR", help="The directory to make; it must be new or empty.")],
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+) -> None:
+    """Fetch a tuned model's adapter as a PEFT directory.
+
+    `peft.PeftModel.from_pretrained` loads it on the model's base. Prints the directory's path.
+    """
+    with connect(url, api_key) as client:
+        typer.echo(client.export(tuned_model_name(model), to))
+
+
+def tuned_model_name(text: str) -> str:
+    """The resource name: `tunedModels/` is added where it is missing."""
+    return text if text.startswith("tunedModels/") else f"tunedModels/{text}"
+
+
+def _write_lines(base_models: Sequence[BaseModelEntry], tuned_models: Sequence[TunedModelEntry]) -> None:
+    for base in base_models:
+        typer.echo(f"{base.name}\t{base.display_name}")
+    for tuned in tuned_models:
+        typer.echo(f"{tuned.name}\t{tuned.display_name}\t{tuned.base_model}\t{tuned.state}")
+
+
+def _base_model_table(entries: Sequence[BaseModelEntry]) -> Table:
+    table = _table("Base models", "name", "display name", "input tokens", "output tokens", "tunable")
+    for entry in entries:
+        tunable = "yes" if entry.tunable else "no"
+        table.add_row(entry.name, entry.display_name, f"{entry.input_tokens:,}", f"{entry.output_tokens:,}", tunable)
+    return table
+
+
+def _tuned_model_table(entries: Sequence[TunedModelEntry]) -> Table:
+    table = _table("Tuned models", "name", "display name", "base model", "state", "created")
+    for entry in entries:
+        created = entry.create_time.astimezone().strftime("%Y-%m-%d %H:%M")
+        table.add_row(entry.name, entry.display_name, entry.base_model, entry.state, created)
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        # A name that is cut short cannot be pasted.
+        table.add_column(column, overflow="fold", justify="right" if column.endswith("tokens") else "left")
+    return table

@@ -1,0 +1,24 @@
+"""The caller's side: a synchronous client of the public HTTP API, and what a person at a terminal needs around it.
+
+Offers calls that return plain values and errors that say what to do; knows only the API, never the server's insides.
+"""
+
+from tuningfork.client.errors import (
+    ClientError,
+    PlotUnavailable,
+    ServerUnreachable,
+    ServiceRefusal,
+    TrainingFileError,
+    UnexpectedAnswer,
+)
+from tuningfork.client.gemini import Client
+
+__all__ = [
+    "Client",
+    "ClientError",
+    "PlotUnavailable",
+    "ServerUnreachable",
+    "ServiceRefusal",
+    "TrainingFileError",
+    "UnexpectedAnswer",
+]
