@@ -48,9 +48,14 @@ def open_database(settings: Settings) -> Database:
     return Database.open(settings.resolved_database_url)
 
 
-def open_access(settings: Settings) -> Access:
-    """The use cases of API keys alone, for the command line."""
-    return Access(open_database(settings), now)
+@contextmanager
+def open_access(settings: Settings) -> Iterator[Access]:
+    """The use cases of API keys alone, for the command line; works beside a running server."""
+    database = open_database(settings)
+    try:
+        yield Access(database, now)
+    finally:
+        database.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +96,7 @@ def compose(settings: Settings) -> Iterator[Server]:
         CatalogError: a base model cannot be described.
 
     """
-    catalog = build_catalog(catalog_file=settings.catalog, named=settings.base_models)
+    catalog = build_catalog(catalog_file=settings.catalog, named=settings.base_model)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     with _only_server_of(settings.data_dir), _listen(settings.host, settings.port) as listener:
         database = open_database(settings)

@@ -2,9 +2,10 @@
 
 import os
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
 def default_data_directory() -> Path:
@@ -32,8 +33,8 @@ class Settings(BaseSettings):
         default=None, description="SQLAlchemy URL of the database; left out, a SQLite file in the data directory."
     )
     catalog: Path | None = Field(default=None, description="TOML file that names further base models.")
-    base_models: list[str] = Field(
-        default_factory=list, description="Further base models, each NAME=HUB_ID_OR_DIRECTORY (JSON list)."
+    base_model: Annotated[list[str], NoDecode] = Field(
+        default_factory=list, description="Further base models, each NAME=HUB_ID_OR_DIRECTORY, separated by blanks."
     )
     log_level: str = Field(default="info", pattern="(?i)^(debug|info|warning|error)$", description="Least log level.")
     trainer_threads: int = Field(
@@ -44,6 +45,11 @@ class Settings(BaseSettings):
     )
     concurrent_jobs: int = Field(default=8, ge=1, description="Tuning jobs that share the trainer at a time.")
     checkpoint_every: int = Field(default=10, ge=1, description="Steps between two checkpoints of a job.")
+
+    @field_validator("base_model", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return value.split() if isinstance(value, str) else value
 
     @property
     def resolved_database_url(self) -> str:

@@ -17,6 +17,13 @@ def test_an_option_wins_over_a_variable_and_a_variable_over_the_default(monkeypa
     assert (settings.port, settings.host, settings.checkpoint_every) == (9000, "127.0.0.2", 10)
 
 
+def test_several_base_models_fit_in_one_variable(monkeypatch):
+    monkeypatch.setenv("TUNINGFORK_BASE_MODEL", "a=/models/a  b=org/b")
+
+    assert Settings().base_model == ["a=/models/a", "b=org/b"]
+    assert Settings(base_model=["c=org/c"]).base_model == ["c=org/c"]
+
+
 def test_everything_durable_is_below_the_data_directory_by_default(tmp_path):
     settings = Settings(data_dir=tmp_path)
 

@@ -1,0 +1,66 @@
+"""What a starting server says: where it is, where the key is, and three commands to paste."""
+
+import json
+import shlex
+
+from tuningfork import __version__
+from tuningfork.settings import Settings
+from tuningfork.tutorial import EXAMPLES
+
+_MODEL = "number-generator"
+
+
+def welcome(url: str, settings: Settings, new_key: str | None) -> str:
+    """The text to print once the port is bound.
+
+    Args:
+        url: where the server listens.
+        settings: its settings.
+        new_key: the key of a first start, which is shown this once; None on later starts.
+
+    """
+    key_file = settings.key_file
+    if new_key:
+        where = f"{new_key}\n                  shown only now; kept in {key_file}, which only you can read"
+    elif key_file.exists():
+        where = f"in {key_file}"
+    else:
+        where = f"make one with: tuningfork keys create --data-dir {shlex.quote(str(settings.data_dir))}"
+    return "\n".join(
+        [
+            f"Tuningfork {__version__}",
+            f"  URL             {url}",
+            f"  data directory  {settings.data_dir}",
+            f"  API key         {where}",
+            "",
+            *(line for title, command in curl_commands(url, settings) for line in (f"# {title}", command, "")),
+        ]
+    )
+
+
+def curl_commands(url: str, settings: Settings) -> list[tuple[str, str]]:
+    """Create, poll and generate, each with its title, ready to paste into a shell on this machine."""
+    key = f"$(cat {shlex.quote(str(settings.key_file))})" if settings.key_file.exists() else "YOUR_KEY"
+    header = f'-H "x-goog-api-key: {key}"'
+    body = {
+        "displayName": "number generator",
+        "baseModel": "models/gemini-1.0-pro-001",
+        "tuningTask": {
+            "hyperparameters": {"batchSize": 4, "learningRate": 0.001, "epochCount": 5},
+            "trainingData": {
+                "examples": {
+                    "examples": [{"textInput": text_input, "output": output} for text_input, output in EXAMPLES]
+                }
+            },
+        },
+    }
+    question = {"contents": [{"parts": [{"text": "LXIII"}]}]}
+    model = f"{url}/v1beta/tunedModels/{_MODEL}"
+    return [
+        (
+            "Create a tuned model",
+            f"curl {header} '{url}/v1beta/tunedModels?tunedModelId={_MODEL}' -d {shlex.quote(json.dumps(body))}",
+        ),
+        ("Watch its state and its loss", f"curl {header} '{model}'"),
+        ("Call it, once its state is ACTIVE", f"curl {header} '{model}:generateContent' -d '{json.dumps(question)}'"),
+    ]

@@ -1,0 +1,138 @@
+"""`tuningfork serve` and `tuningfork keys`: the commands of whoever runs the server."""
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    # The whole service takes a second to import; `--help` and the commands of clients need none of it.
+    from tuningfork.service.access import Access
+    from tuningfork.settings import Settings
+
+keys = typer.Typer(
+    help="API keys of a server on this machine, running or not.", no_args_is_help=True, rich_markup_mode=None
+)
+
+DataDirectory = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="TUNINGFORK_DATA_DIR",
+        show_default="~/.local/share/tuningfork",
+        help="Where the database, datasets and adapters are kept.",
+    ),
+]
+
+
+def serve(
+    host: Annotated[
+        str | None, typer.Option(envvar="TUNINGFORK_HOST", show_default="127.0.0.1", help="Address to listen on.")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            envvar="TUNINGFORK_PORT",
+            show_default="8000",
+            help="Port to listen on; 0 takes a free one.",
+            min=0,
+            max=65535,
+        ),
+    ] = None,
+    data_dir: DataDirectory = None,
+    base_model: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="TUNINGFORK_BASE_MODEL",
+            metavar="NAME=HUB_ID_OR_DIR",
+            help="A further base model to tune and to serve; may be repeated.",
+        ),
+    ] = None,
+    catalog: Annotated[
+        Path | None, typer.Option(envvar="TUNINGFORK_CATALOG", help="TOML file that describes further base models.")
+    ] = None,
+    log_level: Annotated[
+        str | None,
+        typer.Option(
+            envvar="TUNINGFORK_LOG_LEVEL", show_default="info", help="Least level to log: debug, info, warning, error."
+        ),
+    ] = None,
+) -> None:
+    """Start a server that stays until it is interrupted."""
+    settings = _settings(
+        host=host, port=port, data_dir=data_dir, base_model=base_model, catalog=catalog, log_level=log_level
+    )
+    import logging  # noqa: PLC0415
+
+    from tuningfork.catalog import CatalogError  # noqa: PLC0415
+    from tuningfork.cli.banner import welcome  # noqa: PLC0415
+    from tuningfork.server import StartError, compose  # noqa: PLC0415
+
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        with compose(settings) as server:
+            typer.echo(welcome(server.url, settings, server.new_key))
+            server.run()
+    except (CatalogError, StartError) as error:
+        _refuse(str(error))
+
+
+@keys.command("create")
+def create_key(
+    data_dir: DataDirectory = None,
+    name: Annotated[str, typer.Option(help="What the key is for.")] = "",
+    email: Annotated[
+        str, typer.Option(help="Whom it speaks for; keys with one address own the same models.")
+    ] = "me@localhost",
+    project: Annotated[str, typer.Option(help="The project it belongs to.")] = "local",
+) -> None:
+    """Make a key and print it, and only it: it is stored as a hash and cannot be shown again."""
+    with _access(data_dir) as access:
+        typer.echo(access.create_key(name, email, project).key)
+
+
+@keys.command("list")
+def list_keys(data_dir: DataDirectory = None) -> None:
+    """Show all keys: id, beginning, name, address, project, and when it was made or revoked."""
+    with _access(data_dir) as access:
+        for key in access.list_keys():
+            made = f"{key.create_time:%Y-%m-%d %H:%M}Z"
+            state = f"revoked {key.revoke_time:%Y-%m-%d %H:%M}Z" if key.revoke_time else "valid"
+            typer.echo("\t".join((key.id, f"{key.prefix}...", key.name or "-", key.email, key.project, made, state)))
+
+
+@keys.command("revoke")
+def revoke_key(
+    key_id: Annotated[str, typer.Argument(metavar="ID", help="The key's id, as `keys list` shows it.")],
+    data_dir: DataDirectory = None,
+) -> None:
+    """Make a key useless from now on. The models of its owner stay."""
+    from tuningfork.domain.errors import NotFound  # noqa: PLC0415
+
+    with _access(data_dir) as access:
+        try:
+            access.revoke_key(key_id)
+        except NotFound as error:
+            _refuse(error.message)
+
+
+def _access(data_dir: Path | None) -> "AbstractContextManager[Access]":
+    from tuningfork.server import open_access  # noqa: PLC0415
+
+    return open_access(_settings(data_dir=data_dir))
+
+
+def _settings(**given: Any) -> "Settings":
+    from pydantic import ValidationError  # noqa: PLC0415
+
+    from tuningfork.settings import Settings  # noqa: PLC0415
+
+    try:
+        return Settings(**{name: value for name, value in given.items() if value not in (None, [])})
+    except ValidationError as error:
+        _refuse("; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()))
+
+
+def _refuse(reason: str) -> NoReturn:
+    typer.echo(f"tuningfork: {reason}", err=True)
+    raise typer.Exit(1)
