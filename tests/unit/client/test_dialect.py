@@ -1,0 +1,137 @@
+"""Requests rendered and answers parsed, against JSON as the published reference prints it."""
+
+from datetime import UTC, datetime
+
+from tuningfork.client import dialect
+from tuningfork.domain.dataset import Example
+from tuningfork.domain.errors import FieldViolation
+from tuningfork.domain.generation import RequestedSampling
+from tuningfork.domain.hyperparameters import RequestedHyperparameters
+from tuningfork.domain.tuning_job import TuningRequest
+
+NAME = "tunedModels/number-generator-wl1qr34x2py"
+
+
+def test_a_creation_says_what_the_caller_said():
+    request = TuningRequest(
+        base_model="models/gemini-1.0-pro-001",
+        examples=(Example("1", "2"),),
+        hyperparameters=RequestedHyperparameters(epoch_count=5, batch_size=4, learning_rate=0.001),
+        display_name="number generator",
+        temperature=0.0,
+    )
+
+    assert dialect.render_creation(request) == {
+        "baseModel": "models/gemini-1.0-pro-001",
+        "displayName": "number generator",
+        "temperature": 0.0,
+        "tuningTask": {
+            "hyperparameters": {"epochCount": 5, "batchSize": 4, "learningRate": 0.001},
+            "trainingData": {"examples": {"examples": [{"textInput": "1", "output": "2"}]}},
+        },
+    }
+
+
+def test_a_creation_leaves_out_what_the_service_decides():
+    request = TuningRequest(base_model="models/a", examples=(Example("1", "2"),))
+
+    assert dialect.render_creation(request) == {
+        "baseModel": "models/a",
+        "tuningTask": {
+            "hyperparameters": {},
+            "trainingData": {"examples": {"examples": [{"textInput": "1", "output": "2"}]}},
+        },
+    }
+
+
+def test_a_question_carries_its_sampling():
+    sampling = RequestedSampling(temperature=0.0, max_output_tokens=7, stop_sequences=("\n",), seed=1)
+
+    assert dialect.render_question("LXIII", sampling) == {
+        "contents": [{"role": "user", "parts": [{"text": "LXIII"}]}],
+        "generationConfig": {"temperature": 0.0, "maxOutputTokens": 7, "stopSequences": ["\n"], "seed": 1},
+    }
+
+
+def test_an_operation_that_was_just_created_has_no_steps():
+    operation = dialect.parse_operation(
+        {"name": f"{NAME}/operations/bvl8dymw0fhw", "metadata": {"totalSteps": 38, "tunedModel": NAME}}
+    )
+
+    assert operation.tuned_model == NAME
+    assert (operation.completed_steps, operation.total_steps, operation.losses) == (0, 38, ())
+    assert not operation.done
+    assert operation.error is None
+
+
+def test_a_running_operation_shows_its_steps():
+    operation = dialect.parse_operation(
+        {
+            "name": f"{NAME}/operations/41vni3zk0a47",
+            "metadata": {
+                "totalSteps": 19,
+                "completedSteps": 1,
+                "completedPercent": 5.263158,
+                "snapshots": [{"step": 1, "meanLoss": 7.26, "computeTime": "2024-03-14T15:09:41.107263141Z"}],
+                "tunedModel": NAME,
+            },
+        }
+    )
+
+    assert operation.completed_steps == 1
+    assert operation.losses == (7.26,)
+    assert operation.snapshots[0].epoch == 0
+    assert operation.snapshots[0].compute_time == datetime(2024, 3, 14, 15, 9, 41, 107263, tzinfo=UTC)
+
+
+def test_an_operation_that_failed_says_why():
+    operation = dialect.parse_operation(
+        {"name": "x", "metadata": {"tunedModel": NAME}, "done": True, "error": {"code": 1, "message": "cancelled"}}
+    )
+
+    assert operation.done
+    assert operation.error == "cancelled"
+
+
+def test_a_tuned_model_of_a_tuned_model_shows_its_root():
+    entry = dialect.parse_tuned_model(
+        {
+            "name": NAME,
+            "tunedModelSource": {"tunedModel": "tunedModels/first", "baseModel": "models/root"},
+            "state": "ACTIVE",
+            "createTime": "2024-03-14T15:09:04.511322Z",
+        }
+    )
+
+    assert entry.base_model == "models/root"
+    assert entry.create_time == datetime(2024, 3, 14, 15, 9, 4, 511322, tzinfo=UTC)
+
+
+def test_a_text_is_all_parts_of_the_first_candidate():
+    answer = {"candidates": [{"content": {"parts": [{"text": "LX"}, {"text": "IV"}], "role": "model"}}, {}]}
+
+    assert dialect.parse_text(answer) == "LXIV"
+
+
+def test_a_last_chunk_without_content_is_an_empty_text():
+    assert dialect.parse_text({"candidates": [{"finishReason": "STOP", "index": 0}]}) == ""
+
+
+def test_a_refusal_carries_reason_and_violations():
+    refusal = dialect.parse_refusal(
+        {
+            "error": {
+                "code": 400,
+                "message": "* CreateTunedModelRequest.tuned_model: no\n",
+                "status": "INVALID_ARGUMENT",
+                "details": [
+                    {"@type": "…ErrorInfo", "reason": "API_KEY_INVALID", "domain": "googleapis.com"},
+                    {"@type": "…BadRequest", "fieldViolations": [{"field": "tuned_model", "description": "no"}]},
+                ],
+            }
+        }
+    )
+
+    assert refusal.message == "* CreateTunedModelRequest.tuned_model: no"
+    assert refusal.reason == "API_KEY_INVALID"
+    assert refusal.violations == (FieldViolation(field="tuned_model", description="no"),)

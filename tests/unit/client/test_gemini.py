@@ -1,0 +1,268 @@
+"""The client against a network that is a function: what it sends, and what it makes of the answers."""
+
+import io
+import json
+import tarfile
+
+import httpx
+import pytest
+
+from tuningfork.client import Client, ClientError, ServerUnreachable, ServiceRefusal, UnexpectedAnswer
+from tuningfork.client.gemini import is_loopback
+from tuningfork.domain.dataset import Example
+from tuningfork.domain.generation import RequestedSampling
+from tuningfork.domain.tuning_job import TuningRequest
+
+NAME = "tunedModels/m-1"
+OPERATION = f"{NAME}/operations/o1"
+URL = "http://127.0.0.1:8000"
+
+
+def operation(step=0, *, total=2, error=None):
+    snapshots = [{"step": n, "meanLoss": 1.0 / n, "computeTime": "2024-03-14T15:09:41Z"} for n in range(1, step + 1)]
+    answer = {"name": OPERATION, "metadata": {"totalSteps": total, "tunedModel": NAME, "snapshots": snapshots}}
+    if error is not None:
+        answer |= {"done": True, "error": {"code": 13, "message": error}}
+    elif step == total:
+        answer |= {"done": True, "response": {"name": NAME}}
+    return answer
+
+
+def refusal(http_status, status, message, **details):
+    return httpx.Response(
+        http_status,
+        json={"error": {"code": http_status, "message": message, "status": status, "details": [details]}},
+    )
+
+
+class Server:
+    """Answers in order with what it was given, and keeps what it was asked."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.requests = []
+        self.waited_seconds = []
+
+    def __call__(self, request):
+        self.requests.append(request)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer if isinstance(answer, httpx.Response) else httpx.Response(200, json=answer)
+
+    def client(self, api_key="secret", url=URL):
+        return Client(url, api_key, transport=httpx.MockTransport(self), sleep=self.waited_seconds.append)
+
+    @property
+    def asked(self):
+        return [f"{request.method} {request.url.raw_path.decode()}" for request in self.requests]
+
+
+def streamed(*chunks):
+    return httpx.Response(200, content=iter(chunks))
+
+
+def chunk(text):
+    return {"candidates": [{"content": {"parts": [{"text": text}], "role": "model"}, "index": 0}]}
+
+
+def test_a_creation_is_posted_with_the_key():
+    server = Server(operation())
+    request = TuningRequest(base_model="models/a", examples=(Example("七", "八"),), tuned_model_id="mine")
+
+    created = server.client().create_tuned_model(request)
+
+    assert created.name == OPERATION
+    assert server.asked == ["POST /v1beta/tunedModels?tunedModelId=mine"]
+    assert server.requests[0].headers["x-goog-api-key"] == "secret"
+    assert json.loads(server.requests[0].content)["tuningTask"]["trainingData"] == {
+        "examples": {"examples": [{"textInput": "七", "output": "八"}]}
+    }
+
+
+def test_without_a_key_none_is_sent():
+    server = Server({})
+
+    server.client(api_key=None).tuned_models()
+
+    assert "x-goog-api-key" not in server.requests[0].headers
+
+
+def test_watching_ends_with_the_state_that_is_done():
+    server = Server(operation(), operation(1), operation(2))
+    client = server.client()
+    first = client.operation(OPERATION)
+
+    assert [state.completed_steps for state in client.watch(first)] == [1, 2]
+    assert len(server.waited_seconds) == 2
+
+
+def test_watching_a_finished_run_asks_nothing():
+    server = Server(operation(2))
+    client = server.client()
+
+    assert list(client.watch(client.operation(OPERATION))) == []
+    assert len(server.requests) == 1
+
+
+def test_watching_outlives_a_restart_of_the_server():
+    away = [httpx.ConnectError("refused"), refusal(503, "UNAVAILABLE", "starting"), httpx.ReadError("reset")]
+    server = Server(operation(), *away, operation(2))
+    client = server.client()
+
+    assert [state.done for state in client.watch(client.operation(OPERATION))] == [True]
+
+
+def test_watching_does_not_outlive_a_refusal():
+    server = Server(operation(), refusal(404, "NOT_FOUND", "Tuned model tunedModels/m-1 does not exist."))
+    client = server.client()
+
+    with pytest.raises(ServiceRefusal, match="does not exist"):
+        list(client.watch(client.operation(OPERATION)))
+
+
+def test_lists_are_read_to_their_last_page():
+    first = {"models": [{"name": "models/a"}], "nextPageToken": "t 1"}
+    second = {"models": [{"name": "models/b", "supportedGenerationMethods": ["createTunedModel"]}]}
+    server = Server(first, second)
+
+    entries = server.client().base_models()
+
+    assert [(entry.name, entry.tunable) for entry in entries] == [("models/a", False), ("models/b", True)]
+    assert server.asked == ["GET /v1beta/models?pageSize=1000", "GET /v1beta/models?pageSize=1000&pageToken=t+1"]
+
+
+def test_no_tuned_models_at_all_is_an_empty_list():
+    assert Server({}).client().tuned_models() == []
+
+
+def test_names_cannot_change_the_path():
+    server = Server({})
+
+    server.client().delete_tuned_model("tunedModels/a?key=b#c")
+
+    assert server.asked == ["DELETE /v1beta/tunedModels/a%3Fkey%3Db%23c"]
+
+
+def test_cancelling_posts_to_the_operation():
+    server = Server({})
+
+    server.client().cancel(OPERATION)
+
+    assert server.asked == [f"POST /v1beta/{OPERATION}:cancel"]
+
+
+def test_an_answer_is_generated():
+    server = Server(chunk("LXIV"))
+
+    text = server.client().generate(NAME, "LXIII", RequestedSampling(temperature=0.0))
+
+    assert text == "LXIV"
+    assert server.asked == [f"POST /v1beta/{NAME}:generateContent"]
+    assert json.loads(server.requests[0].content)["generationConfig"] == {"temperature": 0.0}
+
+
+@pytest.mark.parametrize("end_of_line", ["\r\n", "\n"])
+@pytest.mark.parametrize("piece_size", [1, 7, 10_000])
+def test_a_stream_is_read_event_by_event_however_it_is_cut(end_of_line, piece_size):
+    events = "".join(
+        f"data: {json.dumps(chunk(text), ensure_ascii=False)}{end_of_line}{end_of_line}"
+        for text in ("七", "\u2028\x85", "")
+    ).encode()
+    pieces = [events[start : start + piece_size] for start in range(0, len(events), piece_size)]
+    server = Server(streamed(*pieces))
+
+    assert list(server.client().stream(NAME, "六")) == texts
+    assert server.asked == [f"POST /v1beta/{NAME}:streamGenerateContent?alt=sse"]
+
+
+def test_an_error_in_the_middle_of_a_stream_is_raised_after_what_came_before():
+    error = {"error": {"code": 503, "message": "the generator ended", "status": "UNAVAILABLE"}}
+    events = (f"data: {json.dumps(event)}\r\n\r\n".encode() for event in (chunk("one"), error))
+    texts = Server(streamed(*events)).client().stream(NAME, "x")
+
+    assert next(texts) == "one"
+    with pytest.raises(ServiceRefusal, match="the generator ended"):
+        next(texts)
+
+
+def test_an_adapter_is_exported(tmp_path):
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("adapter_config.json"))
+    server = Server(streamed(archive.getvalue()))
+
+    directory = server.client().export(NAME, tmp_path / "adapter")
+
+    assert [path.name for path in directory.iterdir()] == ["adapter_config.json"]
+    assert server.asked == [f"GET /tuningfork/v1/{NAME}/adapter"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "message", "advice"),
+    [
+        (httpx.ConnectError("refused"), ServerUnreachable, "No server answers at http://127.0.0.1:8000", "serve"),
+        (httpx.ConnectTimeout("slow"), ServerUnreachable, "broke: slow", "try again"),
+        (httpx.RemoteProtocolError("cut"), ServerUnreachable, "broke: cut", "try again"),
+        (refusal(404, "NOT_FOUND", "Tuned model x does not exist."), ServiceRefusal, "does not exist", ""),
+        (
+            refusal(400, "INVALID_ARGUMENT", "API key not valid.", reason="API_KEY_INVALID"),
+            ServiceRefusal,
+            "API key not valid",
+            "keys create",
+        ),
+        (
+            refusal(403, "PERMISSION_DENIED", "Method doesn't allow unregistered callers (callers …)."),
+            ServiceRefusal,
+            "unregistered callers",
+            "--api-key",
+        ),
+        (httpx.Response(200, html="<html>"), UnexpectedAnswer, "not like a Tuningfork server", "--url"),
+        (httpx.Response(502, text="Bad gateway"), UnexpectedAnswer, "status 502", "--url"),
+        (httpx.Response(200, json=[1]), UnexpectedAnswer, "not like a Tuningfork server", "--url"),
+        (httpx.Response(200, json={"tunedModels": [{}]}), UnexpectedAnswer, "not like", "--url"),
+        (httpx.Response(404, json={"detail": "Not Found"}), UnexpectedAnswer, "not like", "--url"),
+    ],
+)
+def test_every_failure_says_what_happened_and_what_to_do(answer, kind, message, advice):
+    with pytest.raises(kind) as caught:
+        Server(answer).client().tuned_models()
+
+    assert message in caught.value.message
+    assert advice in caught.value.advice
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://host", "http://", "", "http://host:port"])
+def test_an_url_that_names_no_server_is_refused(url):
+    with pytest.raises(ClientError, match=r"is not a URL|names no server"):
+        Client(url, None)
+
+
+@pytest.mark.parametrize("api_key", ["", "a b", "schlüssel", "a\nb"])
+def test_a_key_that_cannot_be_sent_is_refused_without_repeating_it(api_key):
+    with pytest.raises(ClientError, match="API key is empty, or holds"):
+        Client(URL, api_key)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://127.0.0.1:8000", True),
+        ("http://127.1.2.3", True),
+        ("http://[::1]:8000", True),
+        ("http://localhost:1", True),
+        ("http://192.168.0.7:8000", False),
+        ("https://localhost.example.org", False),
+        ("not a url\n", False),
+    ],
+)
+def test_only_this_machine_is_loopback(url, expected):
+    assert is_loopback(url) is expected
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [(httpx.Response(200), True), (httpx.Response(503), False), (httpx.ConnectError("refused"), False)],
+)
+def test_health_is_a_plain_yes_or_no(answer, expected):
+    assert Server(answer).client().is_healthy() is expected
