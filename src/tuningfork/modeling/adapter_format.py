@@ -1,0 +1,117 @@
+"""Adapters on disk, in PEFT's format: what `peft.PeftModel.from_pretrained` and every serving engine loads.
+
+A directory holds `adapter_config.json` and `adapter_model.safetensors`; it is complete or not there.
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from tuningfork.domain.base_model import AdapterShape
+from tuningfork.domain.errors import InvalidArgument
+from tuningfork.modeling.lora import AdapterWeights
+
+CONFIG = "adapter_config.json"
+WEIGHTS = "adapter_model.safetensors"
+
+_PLAIN = {
+    "use_dora": False,
+    "use_rslora": False,
+    "fan_in_fan_out": False,
+    "bias": "none",
+    "rank_pattern": {},
+    "alpha_pattern": {},
+    "modules_to_save": None,
+    "lora_bias": False,
+    "trainable_token_indices": None,
+    "target_parameters": None,
+}
+"""PEFT's switches that change what an adapter computes, at the only values an adapter slot knows."""
+
+
+def save(directory: Path, weights: AdapterWeights, base_location: str) -> None:
+    """Write the adapter beside `directory` and rename it into place, replacing one that is there.
+
+    `base_location` (a Hub id or a directory) is what loaders of the adapter will take the base from.
+    """
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    aside = directory.with_name(f".{directory.name}.{uuid4().hex}")
+    aside.mkdir()
+    (aside / CONFIG).write_text(json.dumps(_config(weights, base_location), indent=2, sort_keys=True) + "\n")
+    tensors = {name: tensor.detach().to("cpu").contiguous() for name, tensor in weights.tensors.items()}
+    save_file(tensors, aside / WEIGHTS, metadata={"format": "pt"})
+    for path in (aside / CONFIG, aside / WEIGHTS, aside):
+        _reach_disk(path)
+    if directory.exists():
+        # A directory that is not empty cannot be renamed over.
+        old = directory.with_name(f".{directory.name}.{uuid4().hex}")
+        directory.rename(old)
+        aside.rename(directory)
+        shutil.rmtree(old)
+    else:
+        aside.rename(directory)
+    _reach_disk(directory.parent)
+
+
+def load(directory: Path) -> AdapterWeights:
+    """Read an adapter that was saved here or by PEFT.
+
+    Raises:
+        InvalidArgument: the directory holds no LoRA adapter, or one with switches that adapter slots do not know.
+
+    """
+    try:
+        config = json.loads((directory / CONFIG).read_text())
+        tensors = load_file(directory / WEIGHTS)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise InvalidArgument(
+            f"{directory} holds no adapter that can be read ({error}); it needs {CONFIG} and {WEIGHTS}, as PEFT's "
+            "save_pretrained writes them"
+        ) from error
+    _refuse_what_slots_cannot_compute(config, directory)
+    return AdapterWeights(AdapterShape(rank=config["r"], alpha=float(config["lora_alpha"])), tensors)
+
+
+def _config(weights: AdapterWeights, base_location: str) -> dict[str, Any]:
+    layers = {name.removesuffix(".lora_A.weight").rpartition(".")[2] for name in weights.tensors if "lora_A" in name}
+    alpha = weights.shape.alpha
+    return {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base_location,
+        "inference_mode": True,
+        "r": weights.shape.rank,
+        "lora_alpha": int(alpha) if alpha.is_integer() else alpha,
+        "lora_dropout": 0.0,
+        "init_lora_weights": True,
+        "target_modules": sorted(layers),
+        **_PLAIN,
+    }
+
+
+def _refuse_what_slots_cannot_compute(config: dict[str, Any], directory: Path) -> None:
+    if config.get("peft_type") != "LORA":
+        raise InvalidArgument(
+            f"{directory} holds a {config.get('peft_type')} adapter; only LORA adapters are supported"
+        )
+    for switch, plain in _PLAIN.items():
+        given = config.get(switch)
+        if given and given != plain:
+            raise InvalidArgument(
+                f"the adapter in {directory} was made with {switch}={given!r}, which is not supported; only "
+                f"{switch}={plain!r} is"
+            )
+
+
+def _reach_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
