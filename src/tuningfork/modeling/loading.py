@@ -1,0 +1,184 @@
+"""Bring a base model into memory, ready for adapters: from a Hub id, a directory, or the package itself.
+
+Only safetensors files are read and no code that comes with a model is run. Weights are memory-mapped where they need no
+conversion, so that the trainer and the generator of one machine share one copy.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import transformers
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from tuningfork import embedded
+from tuningfork.domain.base_model import EMBEDDED, BaseModel
+from tuningfork.domain.errors import InternalError
+from tuningfork.modeling.attention import ATTENTION, PackedPlan
+from tuningfork.modeling.chat_template import ChatFormat
+from tuningfork.modeling.lora import AdapterSlots
+
+
+class BaseUnusable(InternalError):
+    """The base model that the catalog names cannot be loaded, or not be tuned; the message says what to change."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedBase:
+    """A resident base. `location` is what an adapter's loader takes the base from: a directory or a Hub id."""
+
+    location: str
+    model: PreTrainedModel
+    chat: ChatFormat
+    device: torch.device
+    dtype: torch.dtype
+    context_tokens: int
+    slots: AdapterSlots
+
+
+def load_base(base: BaseModel, *, device: str = "cpu", dtype: torch.dtype | None = None) -> LoadedBase:
+    """Load the base, frozen, with adapter slots on its linear layers and attention over packed rows.
+
+    Args:
+        base: its catalog entry.
+        device: a torch device.
+        dtype: of the weights and of all computing; None: bfloat16 where the device computes in it natively (AVX-512
+            BF16, AMX, Arm BF16, CUDA from compute capability 8.0), else float32.
+
+    Raises:
+        BaseUnusable: files are missing, or the architecture has no pluggable attention or no linear layers.
+
+    """
+    place = torch.device(device)
+    dtype = dtype or _native_dtype(place)
+    location = str(embedded.model_directory()) if base.location == EMBEDDED else base.location
+    _check_directory(base, Path(location))
+    model = _load_model(base, location, dtype)
+    cast("nn.Module", model).to(place).eval()
+    chat = ChatFormat(
+        _load_tokenizer(base, location), template=base.chat_template, end_ids=_as_ids(model.generation_config)
+    )
+    slots = AdapterSlots.attach(model)
+    _check_attention(base, model)
+    return LoadedBase(
+        location=location,
+        model=model,
+        chat=chat,
+        device=place,
+        dtype=dtype,
+        context_tokens=_context_tokens(base, model),
+        slots=slots,
+    )
+
+
+def _native_dtype(device: torch.device) -> torch.dtype:
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float32
+    if device.type == "cpu":
+        # Torch's newest releases only; an older one computes in float32, slower but right.
+        capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+        if any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16")):
+            return torch.bfloat16
+    return torch.float32
+
+
+def _check_directory(base: BaseModel, directory: Path) -> None:
+    """Name what is missing before transformers stumbles over it. A Hub id that is no directory passes."""
+    if not directory.is_dir():
+        if base.location == EMBEDDED or directory.is_absolute() or base.location.startswith((".", "~")):
+            raise BaseUnusable(f"base model {base.name}: there is no directory {directory}; check its location")
+        return
+    wanted = {
+        "config.json": ("config.json",),
+        "weights in the safetensors format": ("*.safetensors",),
+        "a tokenizer": ("tokenizer.json", "tokenizer.model", "tokenizer_config.json"),
+    }
+    missing = [what for what, patterns in wanted.items() if not any(any(directory.glob(each)) for each in patterns)]
+    if missing:
+        raise BaseUnusable(
+            f"base model {base.name}: {directory} lacks {' and '.join(missing)}. It must be a transformers model with "
+            "its tokenizer, as model.save_pretrained() and tokenizer.save_pretrained() write them; pickled weights "
+            "(.bin, .pt) are never read"
+        )
+
+
+def _load_model(base: BaseModel, location: str, dtype: torch.dtype) -> PreTrainedModel:
+    # Bars of child processes would write over each other; downloads keep theirs.
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            location,
+            revision=base.revision or "main",
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=False,
+            attn_implementation=ATTENTION,
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise BaseUnusable(
+            f"base model {base.name} ({location}) could not be loaded: {error}. It must be a causal language model of "
+            "an architecture that transformers itself contains and whose attention is pluggable, with weights in the "
+            "safetensors format"
+        ) from error
+    return cast("PreTrainedModel", model)
+
+
+def _load_tokenizer(base: BaseModel, location: str) -> PreTrainedTokenizerBase:
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(location, revision=base.revision or "main", trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise BaseUnusable(
+            f"the tokenizer of base model {base.name} ({location}) could not be loaded: {error}"
+        ) from error
+    return cast("PreTrainedTokenizerBase", tokenizer)
+
+
+def _as_ids(generation_config: Any) -> Iterable[int]:
+    given = getattr(generation_config, "eos_token_id", None)
+    if given is None:
+        return ()
+    return (given,) if isinstance(given, int) else tuple(given)
+
+
+def _context_tokens(base: BaseModel, model: PreTrainedModel) -> int:
+    trained = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return min(base.context_tokens, trained) if trained else base.context_tokens
+
+
+class _Probe:
+    """A packed plan that notes which layers asked it."""
+
+    def __init__(self, lengths: tuple[int, ...]) -> None:
+        self._plan = PackedPlan(lengths)
+        self.layers: set[int] = set()
+
+    def attend(self, layer: int, *tensors: Tensor, **how: Any) -> Tensor:
+        self.layers.add(layer)
+        return self._plan.attend(layer, *tensors, **how)
+
+
+@torch.no_grad()
+def _check_attention(base: BaseModel, model: PreTrainedModel) -> None:
+    """Run three tokens in two segments through the model: every layer must attend through the plan."""
+    probe = _Probe((2, 1))
+    ids = torch.tensor([[0, 1, 2]], device=model.device)
+    positions = torch.tensor([[0, 1, 0]], device=model.device)
+    kept = torch.tensor([2], device=model.device)
+    try:
+        logits = model(
+            input_ids=ids, position_ids=positions, use_cache=False, logits_to_keep=kept, attention_plan=probe
+        ).logits
+    except (TypeError, ValueError, NotImplementedError, RuntimeError) as error:
+        raise BaseUnusable(
+            f"base model {base.name}: {type(model).__name__} cannot run on packed tokens: {error}"
+        ) from error
+    layers = model.config.get_text_config().num_hidden_layers
+    if len(probe.layers) != layers or logits.shape[1] != 1:
+        raise BaseUnusable(
+            f"base model {base.name}: only {len(probe.layers)} of the {layers} layers of {type(model).__name__} attend "
+            "through transformers' attention interface; choose a model with attention in every layer (Llama, Qwen, "
+            "Gemma, Mistral, Phi-3 and their kin)"
+        )
