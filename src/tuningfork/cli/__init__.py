@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import typer
 from rich.console import Console
 
-from tuningfork.cli import asking, listing, serving, tuning
+from tuningfork.cli import asking, listing, serving, tuning, tutorial
 from tuningfork.client.errors import ClientError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"auto_envvar_prefix": "TUNINGFORK"},
 )
+app.command("tutorial")(tutorial.tutorial)
 app.command("serve")(serving.serve)
 app.add_typer(serving.keys, name="keys")
 app.command("tune")(tuning.tune)

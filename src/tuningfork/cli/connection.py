@@ -1,4 +1,4 @@
-"""Which server a command talks to, and with which key."""
+"""What the commands share: which server they talk to, with which key, and how they end when interrupted."""
 
 from typing import Annotated
 
@@ -6,6 +6,9 @@ import typer
 
 from tuningfork.client import Client
 from tuningfork.client.gemini import is_loopback
+
+INTERRUPTED = 130
+"""The exit code of a command that Ctrl-C ended: 128 and SIGINT's number, as shells have it."""
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 
@@ -22,16 +25,17 @@ ApiKey = Annotated[
 
 
 def connect(url: str, api_key: str | None) -> Client:
-    """A client of the server at `url`; the caller closes it.
+    """A client of the server at `url`; the caller closes it."""
+    return Client(url, key_for(url, api_key))
 
-    The key in the local data directory is sent to this machine only: it is no other server's business.
+
+def key_for(url: str, given: str | None) -> str | None:
+    """The given key, or for a server on this machine the one that its first start left; None if there is neither.
+
+    The local key is sent to this machine only: it is no other server's business.
     """
-    if api_key is None and is_loopback(url):
-        api_key = _key_left_by_first_start()
-    return Client(url, api_key)
-
-
-def _key_left_by_first_start() -> str | None:
+    if given is not None or not is_loopback(url):
+        return given
     # A sixth of a second that commands with a key need not spend.
     from tuningfork.settings import Settings  # noqa: PLC0415
 

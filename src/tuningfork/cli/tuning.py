@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from tuningfork.cli.connection import DEFAULT_URL, ApiKey, Url, connect
+from tuningfork.cli.connection import DEFAULT_URL, INTERRUPTED, ApiKey, Url, connect
 from tuningfork.client import Client, ClientError, ServiceRefusal, progress, training_file
 from tuningfork.client.dialect import Operation
 from tuningfork.client.training_file import Columns, TrainingFile
@@ -16,7 +16,6 @@ from tuningfork.domain.hyperparameters import RequestedHyperparameters
 from tuningfork.domain.tuning_job import TuningRequest
 
 DEFAULT_BASE_MODEL = "models/tuningfork-mini-001"
-INTERRUPTED = 130
 
 _EXAMPLE_FIELD = re.compile(r".*examples\[(?P<index>\d+)\]\.(?P<column>text_input|output)")
 

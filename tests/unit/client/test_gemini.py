@@ -165,9 +165,9 @@ def test_an_answer_is_generated():
 @pytest.mark.parametrize("end_of_line", ["\r\n", "\n"])
 @pytest.mark.parametrize("piece_size", [1, 7, 10_000])
 def test_a_stream_is_read_event_by_event_however_it_is_cut(end_of_line, piece_size):
+    texts = ["七", "\u2028\x85", ""]
     events = "".join(
-        f"data: {json.dumps(chunk(text), ensure_ascii=False)}{end_of_line}{end_of_line}"
-        for text in ("七", "\u2028\x85", "")
+        f"data: {json.dumps(chunk(text), ensure_ascii=False)}{end_of_line}{end_of_line}" for text in texts
     ).encode()
     pieces = [events[start : start + piece_size] for start in range(0, len(events), piece_size)]
     server = Server(streamed(*pieces))

@@ -1,0 +1,208 @@
+"""A small server that speaks the dialect as its published reference prints it, written apart from our own API.
+
+Clients and commands are tested against it over real HTTP. Its one base model echoes; a tuned model knows its examples
+by heart and echoes the rest; a tuning run takes one step each time it is looked at, so that polling shows it grow.
+"""
+
+import io
+import json
+import math
+import socket
+import tarfile
+import threading
+import time
+from contextlib import contextmanager
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+KEY = "the-key"
+BASES = ("models/tuningfork-mini-001", "models/gemini-1.0-pro-001")
+
+
+class DialectService:
+    """The state behind the routes; tests may look into it and change it."""
+
+    def __init__(self):
+        self.url = ""
+        self.forget()
+
+    def forget(self):
+        """Begin again as if nothing had ever been asked."""
+        self.tuned = {}
+        self.bodies = []
+        self.fail_with = None
+        self.frozen = False
+
+    def create(self, body, model_id):
+        task = body["tuningTask"]
+        examples = task["trainingData"]["examples"]["examples"]
+        chosen = {"epochCount": 5, "batchSize": 4, "learningRate": 0.001} | task["hyperparameters"]
+        name = f"tunedModels/{model_id or f'm-{len(self.tuned) + 1}'}"
+        self.tuned[name] = {
+            "examples": {example["textInput"]: example["output"] for example in examples},
+            "displayName": body.get("displayName", ""),
+            "baseModel": body["baseModel"],
+            "total": math.ceil(len(examples) * chosen["epochCount"] / chosen["batchSize"]),
+            "batch": chosen["batchSize"],
+            "step": 0,
+            "error": None,
+        }
+        return self.operation(name)
+
+    def operation(self, name):
+        run = self.tuned[name]
+        metadata = {"totalSteps": run["total"], "tunedModel": name}
+        if run["step"]:
+            metadata["snapshots"] = [
+                {
+                    "step": step,
+                    "epoch": step * run["batch"] // len(run["examples"]),
+                    "meanLoss": round(2 / step, 6),
+                    "computeTime": "2024-03-14T15:11:23.766989274Z",
+                }
+                for step in range(1, run["step"] + 1)
+            ]
+        answer = {"name": f"{name}/operations/op1", "metadata": metadata}
+        if run["error"]:
+            return answer | {"done": True, "error": {"code": 13, "message": run["error"]}}
+        return answer | ({"done": True, "response": {"name": name}} if run["step"] == run["total"] else {})
+
+    def look(self, name):
+        run = self.tuned[name]
+        run["step"] += not self.frozen and run["step"] < run["total"]
+        if self.fail_with:
+            run["error"] = self.fail_with
+        return self.operation(name)
+
+    def answer(self, name, prompt):
+        return self.tuned.get(name, {"examples": {}})["examples"].get(prompt, prompt)
+
+
+def error(http_status, status, message, **details):
+    body = {"code": http_status, "message": message, "status": status, "details": [details] if details else []}
+    return JSONResponse({"error": body}, http_status)
+
+
+def missing(name):
+    return error(404, "NOT_FOUND", f"Tuned model {name} does not exist.")
+
+
+def candidate(text):
+    return {"candidates": [{"content": {"parts": [{"text": text}], "role": "model"}, "index": 0}]}
+
+
+class Routes:
+    """HTTP around the service: one method a route."""
+
+    def __init__(self, service):
+        self.service = service
+
+    async def health(self, _request):
+        return JSONResponse({})
+
+    async def models(self, _request):
+        methods = ["generateContent", "countTokens", "createTunedModel"]
+        limits = {"inputTokenLimit": 16384, "outputTokenLimit": 8192, "supportedGenerationMethods": methods}
+        return JSONResponse({"models": [{"name": name, "displayName": name.upper()} | limits for name in BASES]})
+
+    async def tuned_models(self, _request):
+        entries = [
+            {"name": name, "displayName": run["displayName"], "baseModel": run["baseModel"], "state": "ACTIVE"}
+            | {"createTime": "2024-03-14T15:09:04.511322Z"}
+            for name, run in self.service.tuned.items()
+        ]
+        return JSONResponse({"tunedModels": entries} if entries else {})
+
+    async def create(self, request):
+        body = await request.json()
+        self.service.bodies.append(body)
+        path = "tuned_model.tuning_task.training_data.examples.examples"
+        violations = [
+            {"field": f"{path}[{index}].output", "description": "output must be at most 10 characters"}
+            for index, example in enumerate(body["tuningTask"]["trainingData"]["examples"]["examples"])
+            if len(example["output"]) > 10
+        ]
+        if violations:
+            lines = "".join(f"* CreateTunedModelRequest.{v['field']}: {v['description']}\n" for v in violations)
+            return error(400, "INVALID_ARGUMENT", lines, fieldViolations=violations)
+        return JSONResponse(self.service.create(body, request.query_params.get("tunedModelId")))
+
+    async def one(self, request):
+        name, _, verb = request.path_params["name"].partition(":")
+        tuned_model = name.partition("/operations/")[0]
+        if tuned_model.startswith("tunedModels/") and tuned_model not in self.service.tuned:
+            return missing(tuned_model)
+        if request.method == "DELETE":
+            del self.service.tuned[name]
+            return JSONResponse({})
+        if "/operations/" in name:
+            return JSONResponse(self.service.look(tuned_model))
+        return self.generate(name, verb, await request.json())
+
+    def generate(self, name, verb, body):
+        self.service.bodies.append(body)
+        text = self.service.answer(name, body["contents"][0]["parts"][0]["text"])
+        if verb == "generateContent":
+            return JSONResponse(candidate(text))
+        events = [f"data: {json.dumps(candidate(letter), ensure_ascii=False)}\r\n\r\n" for letter in text]
+        return StreamingResponse(iter(events), media_type="text/event-stream")
+
+    async def adapter(self, request):
+        name = f"tunedModels/{request.path_params['id']}"
+        if name not in self.service.tuned:
+            return missing(name)
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            member = tarfile.TarInfo("adapter_config.json")
+            member.size = 2
+            tar.addfile(member, io.BytesIO(b"{}"))
+        return Response(archive.getvalue(), media_type="application/x-tar")
+
+
+def keyed(endpoint):
+    """The endpoint for callers with the key; others get the documented refusals."""
+
+    async def guarded(request):
+        key = request.headers.get("x-goog-api-key")
+        if key is None:
+            return error(403, "PERMISSION_DENIED", "Method doesn't allow unregistered callers (callers …).")
+        if key != KEY:
+            return error(400, "INVALID_ARGUMENT", "API key not valid.", reason="API_KEY_INVALID")
+        return await endpoint(request)
+
+    return guarded
+
+
+def application(service):
+    routes = Routes(service)
+    return Starlette(
+        routes=[
+            Route("/healthz", routes.health),
+            Route("/v1beta/models", keyed(routes.models)),
+            Route("/v1beta/tunedModels", keyed(routes.tuned_models)),
+            Route("/v1beta/tunedModels", keyed(routes.create), methods=["POST"]),
+            Route("/tuningfork/v1/tunedModels/{id}/adapter", keyed(routes.adapter)),
+            Route("/v1beta/{name:path}", keyed(routes.one), methods=["GET", "POST", "DELETE"]),
+        ]
+    )
+
+
+@contextmanager
+def running():
+    """A service on a free loopback port, for as long as the context lasts."""
+    service = DialectService()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        service.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server = uvicorn.Server(uvicorn.Config(application(service), log_level="warning", lifespan="off"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            while not server.started:
+                time.sleep(0.005)
+            yield service
+        finally:
+            server.should_exit = True
+            thread.join()

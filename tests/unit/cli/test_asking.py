@@ -1,0 +1,45 @@
+"""`tuningfork generate`: a prompt in, a text out."""
+
+import io
+import sys
+
+import pytest
+
+
+def test_the_answer_is_all_of_the_output(tuningfork):
+    ended = tuningfork("generate", "models/tuningfork-mini-001", "七 [bold]")
+
+    assert (ended.code, ended.output, ended.errors) == (0, "七 [bold]\n", "")
+
+
+def test_a_stream_is_written_piece_by_piece_and_ends_its_line(tuningfork):
+    assert tuningfork("generate", "models/tuningfork-mini-001", "LXIII", "--stream").output == "LXIII\n"
+
+
+def test_a_dash_reads_the_prompt_from_standard_input(tuningfork, service, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("two\nlines\n"))
+
+    tuningfork("generate", "models/tuningfork-mini-001", "-")
+
+    assert service.bodies[-1]["contents"] == [{"role": "user", "parts": [{"text": "two\nlines"}]}]
+
+
+def test_sampling_is_sent_as_it_was_said(tuningfork, service):
+    tuningfork("generate", "models/tuningfork-mini-001", "x", "--temperature", "0", "--max-output-tokens", "3")
+
+    assert service.bodies[-1]["generationConfig"] == {"temperature": 0.0, "maxOutputTokens": 3}
+
+
+def test_a_name_without_its_kind_is_wrong_usage(tuningfork):
+    ended = tuningfork("generate", "mine", "x")
+
+    assert ended.code == 2
+    assert "tunedModels/mine" in ended.errors
+
+
+@pytest.mark.parametrize("options", [(), ("--stream",)])
+def test_a_missing_model_is_an_error_in_one_line(tuningfork, options):
+    ended = tuningfork("generate", "tunedModels/nobody", "x", *options)
+
+    assert (ended.code, ended.output) == (1, "")
+    assert ended.errors == "Error: Tuned model tunedModels/nobody does not exist.\n"

@@ -1,0 +1,71 @@
+"""`tuningfork models`, `delete` and `export`."""
+
+import pytest
+
+
+@pytest.fixture
+def tuned(service):
+    service.create(
+        {
+            "baseModel": "models/gemini-1.0-pro-001",
+            "displayName": "next number",
+            "tuningTask": {
+                "hyperparameters": {},
+                "trainingData": {"examples": {"examples": [{"textInput": "1", "output": "2"}]}},
+            },
+        },
+        "mine",
+    )
+    return "tunedModels/mine"
+
+
+def test_models_are_listed_one_a_line_with_tabs_where_no_person_reads(tuningfork, tuned):
+    ended = tuningfork("models")
+
+    assert ended.code == 0
+    assert ended.output.splitlines() == [
+        "models/tuningfork-mini-001\tMODELS/TUNINGFORK-MINI-001",
+        "models/gemini-1.0-pro-001\tMODELS/GEMINI-1.0-PRO-001",
+        f"{tuned}\tnext number\tmodels/gemini-1.0-pro-001\tACTIVE",
+    ]
+
+
+def test_models_are_tables_on_a_terminal(tuningfork, tuned, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    output = tuningfork("models").output
+
+    assert "Base models" in output
+    assert "16,384" in output
+    assert tuned in output
+    assert "ACTIVE" in output
+
+
+@pytest.mark.parametrize("name", ["mine", "tunedModels/mine"])
+def test_a_tuned_model_is_deleted_by_either_form_of_its_name(tuningfork, service, tuned, name):
+    assert tuningfork("delete", name).code == 0
+    assert tuned not in service.tuned
+
+
+def test_deleting_what_is_not_there_is_an_error(tuningfork):
+    ended = tuningfork("delete", "nobody")
+
+    assert ended.code == 1
+    assert ended.errors == "Error: Tuned model tunedModels/nobody does not exist.\n"
+
+
+def test_an_adapter_is_exported_and_its_place_printed(tuningfork, tuned, tmp_path):
+    ended = tuningfork("export", tuned, "--to", tmp_path / "adapter")
+
+    assert (ended.code, ended.output) == (0, f"{tmp_path / 'adapter'}\n")
+    assert (tmp_path / "adapter" / "adapter_config.json").read_text() == "{}"
+
+
+def test_an_export_does_not_write_over_what_is_there(tuningfork, tuned, tmp_path):
+    (tmp_path / "precious").write_text("")
+
+    ended = tuningfork("export", tuned, "--to", tmp_path)
+
+    assert ended.code == 1
+    assert "is there already" in ended.errors

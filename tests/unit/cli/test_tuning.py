@@ -1,0 +1,117 @@
+"""`tuningfork tune`, from a file to a tuned model."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+CSV = "text_input,output\n1,2\n3,4\n7,8\n"
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text(CSV)
+    return path
+
+
+def test_a_file_becomes_a_tuned_model_whose_name_is_all_of_the_output(tuningfork, service, pairs):
+    ended = tuningfork("tune", pairs)
+
+    assert (ended.code, ended.output) == (0, "tunedModels/m-1\n")
+    assert service.tuned["tunedModels/m-1"]["examples"] == {"1": "2", "3": "4", "7": "8"}
+    assert service.tuned["tunedModels/m-1"]["displayName"] == "pairs"
+
+
+def test_what_is_not_said_is_left_to_the_service(tuningfork, service, pairs):
+    tuningfork("tune", pairs)
+
+    assert service.bodies[0]["baseModel"] == "models/tuningfork-mini-001"
+    assert service.bodies[0]["tuningTask"]["hyperparameters"] == {}
+
+
+def test_every_option_reaches_the_service(tuningfork, service, tmp_path):
+    path = tmp_path / "qa.jsonl"
+    path.write_text('{"q": "1", "a": "2"}\n')
+
+    ended = tuningfork(
+        *("tune", path, "--input-key", "q", "--output-key", "a"),
+        *("--base-model", "models/gemini-1.0-pro-001", "--display-name", "next"),
+        *("--epochs", "3", "--batch-size", "1", "--learning-rate", "0.01"),
+    )
+
+    assert ended.code == 0
+    assert service.bodies[0] == {
+        "baseModel": "models/gemini-1.0-pro-001",
+        "displayName": "next",
+        "tuningTask": {
+            "hyperparameters": {"epochCount": 3, "batchSize": 1, "learningRate": 0.01},
+            "trainingData": {"examples": {"examples": [{"textInput": "1", "output": "2"}]}},
+        },
+    }
+
+
+def test_progress_and_the_next_command_go_to_standard_error(tuningfork, pairs):
+    errors = tuningfork("tune", pairs).errors
+
+    assert "tunedModels/m-1: 4 steps" in errors
+    assert "step 4/4 · epoch 5 · mean loss 0.500" in errors
+    assert 'tuningfork generate tunedModels/m-1 "..."' in errors
+
+
+def test_a_fault_that_the_service_finds_is_shown_where_it_is_in_the_file(tuningfork, tmp_path):
+    path = tmp_path / "long.csv"
+    path.write_text(f"q,a\n1,2\n\n3,{'x' * 11}\n5,{'y' * 12}\n")
+
+    ended = tuningfork("tune", path, "--input-key", "q", "--output-key", "a")
+
+    assert ended.code == 1
+    assert f"{path}, line 4, column 'a': output must be at most 10 characters" in ended.errors
+    assert f"{path}, line 5, column 'a'" in ended.errors
+    assert "Traceback" not in ended.errors
+
+
+def test_a_fault_in_the_file_is_one_sentence_and_a_cure(tuningfork, service, tmp_path):
+    path = tmp_path / "broken.csv"
+    path.write_text("text_input,output\n1,\n")
+
+    ended = tuningfork("tune", path)
+
+    assert ended.code == 1
+    assert ended.errors.splitlines() == [
+        f"Error: {path}, line 2, column 'output': empty.",
+        "Fill it, or remove the example.",
+    ]
+    assert service.bodies == []
+
+
+def test_a_run_that_fails_ends_with_its_reason(tuningfork, service, pairs):
+    service.fail_with = "the loss is not finite"
+
+    ended = tuningfork("tune", pairs)
+
+    assert (ended.code, ended.output) == (1, "")
+    assert "the loss is not finite" in ended.errors
+
+
+def test_an_interrupt_says_how_to_watch_on_and_how_to_stop(tuningfork, service, pairs):
+    service.frozen = True
+
+    def interrupt():
+        while not service.tuned:
+            time.sleep(0.01)
+        time.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    ended = tuningfork("tune", pairs)
+    thread.join()
+
+    assert (ended.code, ended.output) == (130, "")
+    assert f"{service.url}/v1/tunedModels/m-1/operations/op1\n" in ended.errors
+    assert f"{service.url}/v1/tunedModels/m-1/operations/op1:cancel" in ended.errors
+    assert "tuningfork delete tunedModels/m-1" in ended.errors
+    assert "tunedModels/m-1" in service.tuned
