@@ -1,0 +1,127 @@
+"""Which examples a step trains on, and how they lie in one packed row without padding.
+
+Shape suffixes: T packed tokens, N targets (the tokens that are learned) of a pack.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from tuningfork.modeling.chat_template import RenderedExample
+
+# ruff: noqa: N815  shape suffixes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataOrder:
+    """The order in which a job meets its examples: epochs one after the other, each shuffled anew.
+
+    A pure function of its fields, so that a resumed job needs no more than its step to go on with the same data.
+    """
+
+    example_count: int
+    epoch_count: int
+    batch_size: int
+    seed: int
+
+    def batch(self, step: int) -> list[int]:
+        """The examples' indices of this 1-based step. Batches cross the borders of epochs; the last may be short."""
+        first = (step - 1) * self.batch_size
+        last = min(step * self.batch_size, self.example_count * self.epoch_count)
+        places = (divmod(position, self.example_count) for position in range(first, last))
+        return [_shuffled(self.example_count, self.seed, epoch)[place] for epoch, place in places]
+
+
+@lru_cache(maxsize=32)
+def _shuffled(count: int, seed: int, epoch: int) -> list[int]:
+    # Python promises the sequence of `random()` for a seed, across versions; it does not promise `shuffle`.
+    draw = random.Random(f"{seed}/{epoch}").random
+    keys = [draw() for _ in range(count)]
+    return sorted(range(count), key=keys.__getitem__)
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One example as a piece of a packed row. Tokens from `first_target` on are learned; it is at least 1."""
+
+    ids_T: Tensor
+    first_target: int
+
+    @classmethod
+    def of(cls, example: RenderedExample) -> "Segment":
+        """The header followed by the output. A first token that nothing comes before cannot be learned."""
+        ids_T = torch.tensor([*example.header, *example.output], dtype=torch.int32)
+        return cls(ids_T, max(1, len(example.header)))
+
+    @property
+    def tokens(self) -> int:
+        """Its length."""
+        return len(self.ids_T)
+
+    @property
+    def targets(self) -> int:
+        """How many of its tokens are learned."""
+        return len(self.ids_T) - self.first_target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """A segment and whose it is: a number that the caller chose."""
+
+    segment: Segment
+    owner: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pack:
+    """One forward pass: segments one after the other, each with positions from 0.
+
+    `ids_T`, `positions_T` and `owners_T` describe the tokens; target n is predicted at token `predicting_N[n]`.
+    All on the CPU.
+    """
+
+    lengths: tuple[int, ...]
+    ids_T: Tensor
+    positions_T: Tensor
+    owners_T: Tensor
+    predicting_N: Tensor
+    targets_N: Tensor
+    owners_N: Tensor
+
+
+def pack(placed: Sequence[Placed]) -> Pack:
+    """Lay the segments end to end."""
+    lengths = tuple(each.segment.tokens for each in placed)
+    ids_T = torch.cat([each.segment.ids_T for each in placed]).long()
+    positions_T = torch.cat([torch.arange(length) for length in lengths])
+    owners_T = torch.cat([torch.full((each.segment.tokens,), each.owner) for each in placed])
+    learned_T = torch.cat([torch.arange(each.segment.tokens) >= each.segment.first_target for each in placed])
+    places_N = learned_T.nonzero().squeeze(1)
+    return Pack(
+        lengths=lengths,
+        ids_T=ids_T,
+        positions_T=positions_T,
+        owners_T=owners_T,
+        predicting_N=places_N - 1,
+        targets_N=ids_T[places_N],
+        owners_N=owners_T[places_N],
+    )
+
+
+def split(placed: Sequence[Placed], *, max_tokens: int, max_targets: int) -> Iterator[list[Placed]]:
+    """Cut a batch into groups that one forward pass can hold, in order. A segment that is too long goes alone."""
+    group: list[Placed] = []
+    tokens = targets = 0
+    for each in placed:
+        tokens += each.segment.tokens
+        targets += each.segment.targets
+        if group and (tokens > max_tokens or targets > max_targets):
+            yield group
+            group, tokens, targets = [], each.segment.tokens, each.segment.targets
+        group.append(each)
+    if group:
+        yield group

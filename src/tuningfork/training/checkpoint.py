@@ -1,0 +1,85 @@
+"""A job's whole state in one file: adapter, optimizer, and the place in its data.
+
+The data order, and with it all randomness, is a function of the job's seed and step, so the step is the cursor, the
+schedule and the state of the random numbers in one. The file is written aside and renamed: it is the old state or the
+new one, never a torn one.
+
+Shape suffix: P all numbers of one adapter.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from tuningfork.domain.errors import InternalError
+from tuningfork.training.optimizer import AdamW
+
+# ruff: noqa: N815  shape suffixes
+
+FILE = "checkpoint.safetensors"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingState:
+    """What a job is after `step` completed steps. `job` is a digest of all that defines the job."""
+
+    job: str
+    step: int
+    weights_P: Tensor
+    optimizer: AdamW
+
+
+def save_state(directory: Path, state: TrainingState) -> None:
+    """Make this the state that `load_state` finds in the directory, in one rename that has reached the disk."""
+    directory.mkdir(parents=True, exist_ok=True)
+    aside = directory / f".{FILE}.{os.getpid()}"
+    tensors = {
+        "weights": state.weights_P.cpu(),
+        "mean": state.optimizer.mean_P.cpu(),
+        "square": state.optimizer.square_P.cpu(),
+    }
+    save_file(tensors, aside, metadata={"job": state.job, "step": str(state.step)})
+    _reach_disk(aside)
+    aside.replace(directory / FILE)
+    _reach_disk(directory)
+
+
+def load_state(directory: Path, job: str) -> TrainingState | None:
+    """The state last saved there, on the CPU; None if none ever was.
+
+    Raises:
+        InternalError: the file is not a checkpoint, or one of another job.
+
+    """
+    path = directory / FILE
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = file.metadata()
+            state = TrainingState(
+                job=found["job"],
+                step=int(found["step"]),
+                weights_P=file.get_tensor("weights").clone(),
+                optimizer=AdamW(file.get_tensor("mean").clone(), file.get_tensor("square").clone()),
+            )
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise InternalError(f"{path} is not a checkpoint ({error}); delete it to train from the start") from error
+    if state.job != job:
+        raise InternalError(
+            f"{path} is the checkpoint of another job, base or dataset; give each job a directory of its own, or "
+            "delete the file to train from the start"
+        )
+    return state
+
+
+def _reach_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,329 @@
+"""Many tuning jobs over one resident base: each step moves one job, or several in one forward and backward pass.
+
+Reproducible: with `max_jobs_per_step=1` a job's adapter is a function of its base, data, hyperparameters and seed, to
+the last bit, whatever else is admitted, stopped or resumed. That holds on one kind of processor with one number of
+threads: another number sums in another order, which changes the last bits of every product.
+
+Shape suffixes: T packed tokens, N targets, J jobs, P all numbers of one adapter.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tuningfork.domain.base_model import AdapterShape
+from tuningfork.domain.dataset import MAX_REPORTED_VIOLATIONS, Dataset
+from tuningfork.domain.errors import FieldViolation, InvalidArgument
+from tuningfork.domain.hyperparameters import Hyperparameters
+from tuningfork.domain.tuning_job import JobId, Snapshot
+from tuningfork.modeling import adapter_format
+from tuningfork.modeling.loading import LoadedBase
+from tuningfork.modeling.lora import TrainableAdapter
+from tuningfork.training.batches import DataOrder, Pack, Placed, Segment, pack, split
+from tuningfork.training.checkpoint import TrainingState, load_state, save_state
+from tuningfork.training.loss import decoder_layers, recomputed, target_losses
+from tuningfork.training.optimizer import AdamW
+
+# ruff: noqa: N815  shape suffixes
+
+_TOKENS_PER_PASS = 16_384
+"""A larger batch is cut into several passes, whose gradients are summed in fp32; a longer example goes alone."""
+
+_LOGITS_PER_PASS = 2**28
+"""Likewise for targets times vocabulary: 1 GiB of fp32 logits."""
+
+_ACTIVATION_BYTES = 2**31
+"""A pass whose layers would keep more than this for the backward pass computes them again instead."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingJob:
+    """One job: what to learn from, how, and the seed of its adapter and of its data order."""
+
+    id: JobId
+    examples: Dataset
+    hyperparameters: Hyperparameters
+    adapter: AdapterShape
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepReport:
+    """One job's step. `tokens` counts all tokens of its batch; `done` says that it was the last."""
+
+    job_id: JobId
+    snapshot: Snapshot
+    tokens: int
+    done: bool
+
+
+class TrainingDiverged(InvalidArgument):
+    """A job's loss or gradient is no longer a finite number."""
+
+    def __init__(self, job_id: JobId, step: int, loss: float, learning_rate: float) -> None:
+        reason = (
+            f"the training diverged at step {step}: its loss is {loss} or its gradient is not finite. The learning "
+            f"rate {learning_rate:g} is too high for this data; try {learning_rate / 10:g}"
+        )
+        super().__init__(
+            reason, violations=(FieldViolation(field="hyperparameters.learning_rate", description=reason),)
+        )
+        self.job_id = job_id
+        self._given = (job_id, step, loss, learning_rate)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), self._given
+
+
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    """An admitted job. The engine owns all tensors; `weights_P` are the fp32 masters of the slot's weights."""
+
+    job: TrainingJob
+    digest: str
+    segments: tuple[Segment, ...]
+    order: DataOrder
+    slot: int
+    adapter: TrainableAdapter
+    weights_P: Tensor
+    optimizer: AdamW
+    completed: int
+
+    @property
+    def total_steps(self) -> int:
+        return self.job.hyperparameters.total_steps(len(self.segments))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Gradient:
+    """What a batch says of a job's adapter: the gradient of the mean loss over its targets, in fp32."""
+
+    mean_loss: float
+    gradient_P: Tensor
+    tokens: int
+    finite: bool
+
+
+class TrainingEngine:
+    """Trains admitted jobs by turns. Not thread-safe; while it lives, the base's slots are its own.
+
+    Args:
+        base: stays resident and frozen.
+        clock: says when a step was computed; aware, in UTC.
+        max_jobs_per_step: how many jobs share a forward and backward pass. On a CPU, 1: sharing gains nothing there
+            and costs reproducibility. Fair either way: jobs take turns.
+
+    """
+
+    def __init__(self, base: LoadedBase, *, clock: Callable[[], datetime], max_jobs_per_step: int = 1) -> None:
+        self._base = base
+        self._clock = clock
+        self._max_jobs_per_step = max_jobs_per_step
+        self._layers = decoder_layers(base.model)
+        self._kept_bytes_per_token = _kept_bytes_per_token(base)
+        self._runs: dict[JobId, _Run] = {}
+
+    def admit(self, job: TrainingJob, checkpoint: Path | None = None) -> int:
+        """Take the job up, from the checkpoint in the directory if there is one; returns its completed steps.
+
+        Raises:
+            InvalidArgument: examples do not fit the base's context; `violations` names each (`examples[3]`).
+            InternalError: the checkpoint is damaged or belongs to another job.
+
+        """
+        segments = self._render(job)
+        digest = _digest(job, segments)
+        state = load_state(checkpoint, digest) if checkpoint else None
+        slots, device = self._base.slots, self._base.device
+        if state is None:
+            weights_P = slots.flatten(slots.fresh(job.adapter, job.seed))
+            state = TrainingState(job=digest, step=0, weights_P=weights_P, optimizer=AdamW.fresh(weights_P))
+        weights_P = state.weights_P.to(device)
+        slot = slots.load(slots.unflatten(job.adapter, weights_P), trainable=True)
+        self._runs[job.id] = _Run(
+            job=job,
+            digest=digest,
+            segments=segments,
+            order=DataOrder(
+                example_count=len(segments),
+                epoch_count=job.hyperparameters.epoch_count,
+                batch_size=job.hyperparameters.batch_size,
+                seed=job.seed,
+            ),
+            slot=slot,
+            adapter=slots.trainable(slot),
+            weights_P=weights_P,
+            optimizer=state.optimizer.to(device),
+            completed=state.step,
+        )
+        return state.step
+
+    def step(self) -> list[StepReport]:
+        """Move the jobs whose turn it is by one optimizer step; empty when every admitted job is done.
+
+        Raises:
+            TrainingDiverged: for one job, which is dropped; no other job has moved, and the next call goes on.
+
+        """
+        runs = self._next_runs()
+        if not runs:
+            return []
+        with _deterministic():
+            gradients = self._gradients(runs)
+            if len(runs) > 1 and not all(gradient.finite for gradient in gradients):
+                # What is not finite spreads to whoever shares the pass; alone, each job answers for itself.
+                gradients = [gradient for run in runs for gradient in self._gradients([run])]
+            for run, gradient in zip(runs, gradients, strict=True):
+                if not gradient.finite:
+                    self.release(run.job.id)
+                    rate = run.job.hyperparameters.learning_rate
+                    raise TrainingDiverged(run.job.id, run.completed + 1, gradient.mean_loss, rate)
+            return [self._apply(run, gradient) for run, gradient in zip(runs, gradients, strict=True)]
+
+    def save_checkpoint(self, job_id: JobId, directory: Path) -> None:
+        """Keep the job's whole state, in place of an earlier one there; `admit` resumes from it to the bit."""
+        run = self._runs[job_id]
+        save_state(
+            directory,
+            TrainingState(job=run.digest, step=run.completed, weights_P=run.weights_P, optimizer=run.optimizer),
+        )
+
+    def save_adapter(self, job_id: JobId, directory: Path) -> None:
+        """Write the adapter as it is now, in PEFT's format."""
+        run = self._runs[job_id]
+        weights = self._base.slots.unflatten(run.job.adapter, run.weights_P)
+        adapter_format.save(directory, weights, self._base.location)
+
+    def release(self, job_id: JobId) -> None:
+        """Forget the job and free its memory; nothing is saved."""
+        run = self._runs.pop(job_id)
+        self._base.slots.unload(run.slot)
+
+    def _render(self, job: TrainingJob) -> tuple[Segment, ...]:
+        segments = tuple(Segment.of(self._base.chat.render_example(example)) for example in job.examples)
+        limit = self._base.context_tokens
+        violations = tuple(
+            FieldViolation(
+                field=f"examples[{index}]",
+                description=f"input and output are {segment.first_target} + {segment.targets} tokens, and the base "
+                f"model's context is {limit}: shorten or split the example",
+            )
+            for index, segment in enumerate(segments)
+            if segment.tokens > limit
+        )
+        if violations:
+            lines = [f"{each.field}: {each.description}" for each in violations[:MAX_REPORTED_VIOLATIONS]]
+            raise InvalidArgument("\n".join(lines), violations=violations)
+        return segments
+
+    def _next_runs(self) -> list[_Run]:
+        due = [run for run in self._runs.values() if run.completed < run.total_steps][: self._max_jobs_per_step]
+        for run in due:
+            # To the end of the queue.
+            self._runs[run.job.id] = self._runs.pop(run.job.id)
+        return due
+
+    def _gradients(self, runs: Sequence[_Run]) -> list[_Gradient]:
+        """Each job's gradient over its next batch, from forward and backward passes that they share."""
+        batches = [[run.segments[index] for index in run.order.batch(run.completed + 1)] for run in runs]
+        targets = [sum(segment.targets for segment in batch) for batch in batches]
+        placed = [Placed(segment=segment, owner=owner) for owner, batch in enumerate(batches) for segment in batch]
+        sums_P = [torch.zeros_like(run.weights_P) for run in runs]
+        losses = [0.0] * len(runs)
+        vocabulary = self._base.model.config.get_text_config().vocab_size
+        for group in split(placed, max_tokens=_TOKENS_PER_PASS, max_targets=_LOGITS_PER_PASS // vocabulary):
+            for owner, loss in enumerate(self._pass(pack(group), runs, targets)):
+                losses[owner] += loss
+            for run, sum_P in zip(runs, sums_P, strict=True):
+                sum_P.add_(run.adapter.gradients_P)
+        return [
+            _Gradient(
+                mean_loss=loss,
+                gradient_P=sum_P,
+                tokens=sum(segment.tokens for segment in batch),
+                finite=math.isfinite(loss) and bool(sum_P.isfinite().all()),
+            )
+            for loss, sum_P, batch in zip(losses, sums_P, batches, strict=True)
+        ]
+
+    def _pass(self, packed: Pack, runs: Sequence[_Run], targets: Sequence[int]) -> list[float]:
+        """One forward and backward pass; leaves the gradients in the slots, returns each job's share of its loss.
+
+        The quantity differentiated is the sum of the jobs' mean losses: an adapter's gradient sees its own job's only.
+        """
+        for run in runs:
+            run.adapter.gradients_P.zero_()
+        slots = runs[0].slot if len(runs) == 1 else torch.tensor([run.slot for run in runs])[packed.owners_T]
+        with self._base.slots.routed(slots), self._economy(packed):
+            losses_N = target_losses(self._base.model, packed)
+            owners_N = packed.owners_N.to(losses_N.device)
+            shares = [
+                losses_N[owners_N == owner].sum() / count if len(runs) > 1 else losses_N.sum() / count
+                for owner, count in enumerate(targets)
+            ]
+            shares_J = torch.stack(shares)
+            torch.autograd.backward(shares_J.sum())
+        return shares_J.tolist()
+
+    def _economy(self, packed: Pack) -> AbstractContextManager[None]:
+        """Whether the layers should be computed twice, to keep less between forward and backward pass."""
+        kept_bytes = len(packed.ids_T) * self._kept_bytes_per_token
+        return recomputed(self._layers) if kept_bytes > _ACTIVATION_BYTES else nullcontext()
+
+    def _apply(self, run: _Run, gradient: _Gradient) -> StepReport:
+        run.completed += 1
+        parameters = run.job.hyperparameters
+        run.optimizer.update(
+            run.weights_P, gradient.gradient_P, step=run.completed, learning_rate=parameters.learning_rate
+        )
+        run.adapter.weights_P.copy_(run.weights_P)
+        snapshot = Snapshot(
+            step=run.completed,
+            epoch=parameters.completed_epochs(run.completed, len(run.segments)),
+            mean_loss=gradient.mean_loss,
+            compute_time=self._clock(),
+        )
+        done = run.completed == run.total_steps
+        return StepReport(job_id=run.job.id, snapshot=snapshot, tokens=gradient.tokens, done=done)
+
+
+def _kept_bytes_per_token(base: LoadedBase) -> int:
+    """About what the layers keep of one token for the backward pass.
+
+    Twice the inputs and outputs of the linear layers: measured on Llama shapes, where norms, rotations, attention and
+    the activation function keep about as much again.
+    """
+    features = sum(layer.in_features + layer.out_features for layer in base.slots.layers.values())
+    return 2 * features * base.dtype.itemsize
+
+
+def _digest(job: TrainingJob, segments: Sequence[Segment]) -> str:
+    digest = hashlib.sha256(repr((job.hyperparameters, job.adapter, job.seed)).encode())
+    for segment in segments:
+        digest.update(segment.first_target.to_bytes(8, "big"))
+        digest.update(segment.ids_T.numpy().tobytes())
+    return digest.hexdigest()
+
+
+@contextmanager
+def _deterministic() -> Iterator[None]:
+    """Forbid torch the faster ways whose sums depend on chance; where it has no other way (on GPUs), it warns."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    memory: Any = torch.utils.deterministic
+    filled = memory.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(mode=True, warn_only=True)
+    # Memory that is about to be written need not be filled first.
+    memory.fill_uninitialized_memory = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        memory.fill_uninitialized_memory = filled
