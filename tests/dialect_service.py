@@ -121,9 +121,9 @@ class Routes:
         self.service.bodies.append(body)
         path = "tuned_model.tuning_task.training_data.examples.examples"
         violations = [
-            {"field": f"{path}[{index}].output", "description": "output must be at most 10 characters"}
+            {"field": f"{path}[{index}].output", "description": "output must be at most 20 characters"}
             for index, example in enumerate(body["tuningTask"]["trainingData"]["examples"]["examples"])
-            if len(example["output"]) > 10
+            if len(example["output"]) > 20
         ]
         if violations:
             lines = "".join(f"* CreateTunedModelRequest.{v['field']}: {v['description']}\n" for v in violations)

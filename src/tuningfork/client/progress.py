@@ -1,5 +1,6 @@
 """A tuning run shown while it goes on: a live bar on a terminal, plain lines elsewhere."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
@@ -15,18 +16,21 @@ _PLAIN_LINES = 10
 Show = Callable[[Operation], None]
 
 
-def follow(console: Console, states: Iterable[Operation]) -> Operation:
+def follow(console: Console, states: Iterable[Operation], *, indent: int = 0) -> Operation:
     """Show the run's states as they come, and return the last one.
 
     Args:
         console: where the bar or the lines go.
         states: at least one: what the creation was answered with, then what `Client.watch` yields.
+        indent: in characters, of the bar or the lines.
 
     Raises:
         ClientError: the run failed or was cancelled.
 
     """
-    shown: AbstractContextManager[Show] = _bar(console) if console.is_terminal else nullcontext(_lines(console))
+    shown: AbstractContextManager[Show] = (
+        _bar(console, indent) if console.is_terminal else nullcontext(_lines(console, indent))
+    )
     with shown as show:
         for operation in states:
             show(operation)
@@ -45,8 +49,10 @@ def in_words(operation: Operation) -> str:
 
 
 @contextmanager
-def _bar(console: Console) -> Iterator[Show]:
+def _bar(console: Console, indent: int) -> Iterator[Show]:
     columns = (
+        # The grid puts one blank behind each column.
+        *([TextColumn(" " * (indent - 1))] if indent else []),
         SpinnerColumn(finished_text="[green]✓[/green]"),
         BarColumn(bar_width=24),
         TextColumn("{task.description}", markup=False),
@@ -68,15 +74,15 @@ def _bar(console: Console) -> Iterator[Show]:
         yield show
 
 
-def _lines(console: Console) -> Show:
+def _lines(console: Console, indent: int) -> Show:
     written_step: int | None = None
 
     def show(operation: Operation) -> None:
         nonlocal written_step
         step = operation.completed_steps
-        every_steps = max(1, operation.total_steps // _PLAIN_LINES)
+        every_steps = max(1, math.ceil(operation.total_steps / _PLAIN_LINES))
         if written_step is None or step - written_step >= every_steps or (operation.done and step > written_step):
-            console.print(in_words(operation), markup=False, highlight=False, soft_wrap=True)
+            console.print(" " * indent + in_words(operation), markup=False, highlight=False, soft_wrap=True)
             written_step = step
 
     return show

@@ -71,7 +71,7 @@ def serving(directory: Path) -> Iterator[ChildServer]:
 
     """
     directory = directory.absolute()
-    _clear(directory)
+    clear(directory)
     port = _free_port()
     with log_file(directory).open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - our own command with our own arguments
@@ -92,17 +92,23 @@ def serving(directory: Path) -> Iterator[ChildServer]:
             stop(process)
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes], patience_seconds: float = STOP_SECONDS) -> None:
     """End a server of ours: politely, then without asking. One that is gone already is fine."""
     process.send_signal(signal.SIGTERM)
     try:
-        process.wait(STOP_SECONDS)
+        process.wait(patience_seconds)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
 
 
-def _clear(directory: Path) -> None:
+def clear(directory: Path) -> None:
+    """Make the directory, without the data of an earlier server.
+
+    Raises:
+        ClientError: that server still runs, or the directory cannot be written.
+
+    """
     data = data_directory(directory)
     lock_path = data / "server.lock"
     if lock_path.exists():

@@ -45,7 +45,7 @@ QUESTIONS = (
     Question("五十四", "五十五"),
     Question("two hundred ninety nine", "three hundred"),
     Question("forty one", "forty two"),
-    Question("six hundred twelve", "six hundred thirteen"),
+    Question("six hundred ten", "six hundred eleven"),
     Question("-42", "-41"),
     Question("-100", "-99"),
     Question("3,999", "4,000"),

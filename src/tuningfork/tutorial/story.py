@@ -3,7 +3,7 @@
 import math
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -11,7 +11,9 @@ from pathlib import Path
 from types import FrameType
 
 from rich import box
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, RenderableType
+from rich.live import Live
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -23,6 +25,7 @@ from tuningfork.tutorial.child_server import ChildServer
 from tuningfork.tutorial.lesson import EXAMPLES, Question
 
 _INDENT = 3
+_PAIRS_A_COLUMN = 5
 _WIDEST = 76
 """The curve and the text are no wider than this, however wide the terminal is."""
 
@@ -57,40 +60,55 @@ def run(console: Console, directory: Path, *, keep: bool) -> ChildServer:
         _chapter(console, 1, "Start a server of its own")
         with child_server.serving(directory) as server, server.connect() as client:
             _say(console, f"{server.url}, ready after {time.monotonic() - began:.1f} s; its log: {_short(server.log)}")
-            _chapter(console, 2, "Post the examples")
-            begun = _post(console, client)
-            _chapter(console, 3, "Watch the loss")
-            done = _watch(console, client, begun, directory)
-            _chapter(console, 4, "Ask for the next number, the base model and the tuned one")
-            _ask(console, client, done.tuned_model)
+            tell(console, client, directory)
             if keep:
                 server.keep()
     console.print(f"\nDone in {time.monotonic() - began:.0f} s.")
     return server
 
 
+def tell(console: Console, client: Client, directory: Path) -> tuple[Answered, ...]:
+    """Tell all that happens once a server is there, and return what the models answered.
+
+    Args:
+        console: where it is told.
+        client: of a server that has the tutorial's base model.
+        directory: gets the image of the loss curve.
+
+    Raises:
+        ClientError: the story cannot go on.
+
+    """
+    _chapter(console, 2, "Post the examples")
+    begun = _post(console, client)
+    _chapter(console, 3, "Watch the loss")
+    done = _watch(console, client, begun, directory)
+    _chapter(console, 4, "Ask for the next number, the base model and the tuned one")
+    return _ask(console, client, done.tuned_model)
+
+
 def _post(console: Console, client: Client) -> Operation:
-    pairs = ", ".join(f'"{text_input}" → "{output}"' for text_input, output in EXAMPLES)
-    _say(console, pairs)
+    pairs = Table.grid(padding=(0, 2))
+    for first in range(_PAIRS_A_COLUMN):
+        pairs.add_row(*(Text(" → ".join(pair)) for pair in EXAMPLES[first::_PAIRS_A_COLUMN]))
+    console.print(_indented(pairs))
+    console.print()
     request = lesson.request()
     chosen = request.hyperparameters
-    _say(
-        console,
-        f"base model {request.base_model}, batch size {chosen.batch_size}, "
-        f"learning rate {chosen.learning_rate}, {chosen.epoch_count} epochs",
-    )
+    _say(console, f"base model {request.base_model}")
+    _say(console, f"batch size {chosen.batch_size}, learning rate {chosen.learning_rate}, {chosen.epoch_count} epochs")
     return client.create_tuned_model(request)
 
 
 def _watch(console: Console, client: Client, begun: Operation, directory: Path) -> Operation:
     began = time.monotonic()
-    done = progress.follow(console, chain([begun], client.watch(begun)))
+    done = progress.follow(console, chain([begun], client.watch(begun)), indent=_INDENT)
     _say(console, f"{done.tuned_model} is ready after {time.monotonic() - began:.1f} s.")
     console.print()
     width = min(console.width, _WIDEST) - _INDENT
     _say(console, "mean loss of each step, nats per token")
     for line in loss_plot.terminal_lines(done.losses, width=width):
-        console.print(Padding(Text(line, style="cyan", no_wrap=True), (0, 0, 0, _INDENT)))
+        console.print(_indented(Text(line, style="cyan", no_wrap=True)))
     steps_per_epoch = len(EXAMPLES) / (lesson.request().hyperparameters.batch_size or math.nan)
     try:
         image = loss_plot.save_image(done.losses, steps_per_epoch, "number generator", directory / "loss.png")
@@ -101,39 +119,48 @@ def _watch(console: Console, client: Client, begun: Operation, directory: Path) 
     return done
 
 
-def _ask(console: Console, client: Client, tuned_model: str) -> None:
-    answers = [
-        Answered(
-            question=question,
-            base=client.generate(lesson.BASE_MODEL, question.prompt),
-            tuned=client.generate(tuned_model, question.prompt),
-        )
-        for question in lesson.QUESTIONS
-    ]
-    console.print(Padding(_table(answers), (0, 0, 0, _INDENT - 1)))
-    base, tuned = (sum(map(right, answers)) for right in (_base_is_right, _tuned_is_right))
-    _say(console, f"Right: the base model {base} of {len(answers)}, the tuned model {tuned} of {len(answers)}.")
+def _ask(console: Console, client: Client, tuned_model: str) -> tuple[Answered, ...]:
+    answers: tuple[Answered, ...] = ()
+    with Live(_indented(_table(answers)), console=console, auto_refresh=False) as live:
+        for question in lesson.QUESTIONS:
+            base = client.generate(lesson.BASE_MODEL, question.prompt)
+            tuned = client.generate(tuned_model, question.prompt)
+            answers = (*answers, Answered(question=question, base=base, tuned=tuned))
+            live.update(_indented(_table(answers)), refresh=console.is_terminal)
+    console.print()
+    base_right = sum(_is_right(answered.base, answered.question) for answered in answers)
+    tuned_right = sum(_is_right(answered.tuned, answered.question) for answered in answers)
+    _say(console, f"Right: the base model {base_right} of {len(answers)}, the tuned model {tuned_right}.")
     known = ", ".join(lesson.shown_before())
-    shown = f"the examples show {known}" if known else "the examples show none"
-    _say(console, f"Of these prompts {shown}, and no Roman and no Japanese numeral at all.")
+    _say(
+        console,
+        f"Among the examples are these prompts: {known}."
+        if known
+        else "None of these prompts is among the examples, which hold no Roman and no Japanese numeral.",
+    )
+    return answers
 
 
-def _base_is_right(answered: Answered) -> bool:
-    return answered.base.strip() == answered.question.successor
+def _is_right(answer: str, question: Question) -> bool:
+    return answer.strip() == question.successor
 
 
-def _tuned_is_right(answered: Answered) -> bool:
-    return answered.tuned.strip() == answered.question.successor
-
-
-def _table(answers: list[Answered]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=True)
-    for title in ("prompt", "base model", "tuned model", ""):
-        table.add_column(title, overflow="fold")
+def _table(answers: Sequence[Answered]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    # Wide enough from the start, so that the table does not jump while it grows.
+    for title, texts in (
+        ("prompt", [question.prompt for question in lesson.QUESTIONS]),
+        ("base model", [question.prompt for question in lesson.QUESTIONS]),
+        ("tuned model", [f"✓ {question.successor}" for question in lesson.QUESTIONS]),
+    ):
+        table.add_column(title, overflow="fold", min_width=max(map(cell_len, texts)))
     for answered in answers:
-        verdict = Text("✓", "green") if _tuned_is_right(answered) else Text(f"✗ {answered.question.successor}", "red")
-        style = "bold green" if _tuned_is_right(answered) else "red"
-        table.add_row(Text(answered.question.prompt), Text(answered.base, "dim"), Text(answered.tuned, style), verdict)
+        verdict = (
+            Text(f"✓ {answered.tuned}", "bold green")
+            if _is_right(answered.tuned, answered.question)
+            else Text(f"✗ {answered.tuned}, not {answered.question.successor}", "red")
+        )
+        table.add_row(Text(answered.question.prompt), Text(answered.base, "dim"), verdict)
     return table
 
 
@@ -142,7 +169,11 @@ def _chapter(console: Console, number: int, title: str) -> None:
 
 
 def _say(console: Console, text: str) -> None:
-    console.print(Padding(Text(text), (0, 0, 0, _INDENT)), width=min(console.width, _WIDEST))
+    console.print(_indented(Text(text)), width=min(console.width, _WIDEST))
+
+
+def _indented(content: RenderableType) -> Padding:
+    return Padding(content, (0, 0, 0, _INDENT), expand=False)
 
 
 def _short(path: Path) -> str:

@@ -63,12 +63,12 @@ def test_progress_and_the_next_command_go_to_standard_error(tuningfork, pairs):
 
 def test_a_fault_that_the_service_finds_is_shown_where_it_is_in_the_file(tuningfork, tmp_path):
     path = tmp_path / "long.csv"
-    path.write_text(f"q,a\n1,2\n\n3,{'x' * 11}\n5,{'y' * 12}\n")
+    path.write_text(f"q,a\n1,2\n\n3,{'x' * 21}\n5,{'y' * 22}\n")
 
     ended = tuningfork("tune", path, "--input-key", "q", "--output-key", "a")
 
     assert ended.code == 1
-    assert f"{path}, line 4, column 'a': output must be at most 10 characters" in ended.errors
+    assert f"{path}, line 4, column 'a': output must be at most 20 characters" in ended.errors
     assert f"{path}, line 5, column 'a'" in ended.errors
     assert "Traceback" not in ended.errors
 
