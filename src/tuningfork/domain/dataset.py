@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from tuningfork.domain.base_model import Limits
 from tuningfork.domain.errors import FieldViolation
+from tuningfork.domain.text import refusal_of
 
 MAX_REPORTED_VIOLATIONS = 100
 """More than this many are summed up in a last line, so that an answer stays readable."""
@@ -54,3 +55,5 @@ def _check(example: Example, limits: Limits, path: str) -> Iterator[FieldViolati
                 field=f"{path}.{name}",
                 description=f"{name} must be at most {limit} characters; it has {len(text)}",
             )
+        if refusal := refusal_of(text):
+            yield FieldViolation(field=f"{path}.{name}", description=f"{name} {refusal}")
