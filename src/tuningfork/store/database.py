@@ -1,0 +1,133 @@
+"""The database: one engine, short transactions, and tables that are always the newest.
+
+What differs between SQLite and PostgreSQL is in this file only. SQLite is set up so that many threads and a second
+process can use it at a time, and so that what was committed is on the disk:
+
+- WAL: readers never wait for the writer, nor the writer for them.
+- `synchronous=FULL`: in WAL mode NORMAL would lose the last commits at a power cut, and with them a create that a
+  client was told of. The price is one fsync a write transaction.
+- `BEGIN IMMEDIATE` for writes: a transaction that reads first and then asks for the write lock fails at once when
+  another was quicker, whatever `busy_timeout` says; asking first makes it wait in line.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from sqlite3 import Connection as SqliteConnection
+
+from alembic import command
+from alembic.config import Config
+from alembic.util.exc import CommandError
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import IntegrityError
+
+from tuningfork.domain.errors import FailedPrecondition
+
+BUSY_TIMEOUT_SECONDS = 30
+"""How long a writer waits for another process. Our own threads stand in line for a lock instead of polling."""
+
+_MIGRATION_LOCK = 0x7475_6E69
+"""The PostgreSQL advisory lock under which one of several starting servers migrates ("tuni")."""
+
+_WRITES = "tuningfork_writes"
+
+
+class Database:
+    """Durable state. Safe for any number of threads; every transaction has a connection of its own."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._is_sqlite = engine.dialect.name == "sqlite"
+        self._writing: AbstractContextManager[object] = threading.Lock() if self._is_sqlite else nullcontext()
+
+    @classmethod
+    def open(cls, url: str) -> "Database":
+        """Connect and bring the tables to the newest revision; several processes may do so at once.
+
+        Args:
+            url: an SQLAlchemy URL, `sqlite:////path/to/file.db` or `postgresql+psycopg://...`.
+
+        Raises:
+            FailedPrecondition: a newer Tuningfork has already changed the tables.
+
+        """
+        database = cls(_create_engine(url))
+        try:
+            database._migrate()
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that sees one state of the database throughout, and writes nothing."""
+        with self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that is committed at the end, or rolled back by an exception. Keep it short."""
+        with (
+            self._writing,
+            self._engine.connect().execution_options(**{_WRITES: True}) as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    def _migrate(self) -> None:
+        config = Config()
+        config.set_main_option("script_location", "tuningfork.store:migrations")
+        config.set_main_option("path_separator", "os")
+        # On both databases DDL is part of the transaction: a start that is killed half-way leaves the old tables.
+        with self.write() as connection:
+            if not self._is_sqlite:
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
+            config.attributes["connection"] = connection
+            try:
+                command.upgrade(config, "head")
+            except CommandError as error:
+                raise FailedPrecondition(
+                    f"The database {self._engine.url.render_as_string()} was written by a newer version of Tuningfork "
+                    f"({error}). Install that version or newer, or use another data directory."
+                ) from error
+
+
+def is_duplicate(error: IntegrityError, table: str) -> bool:
+    """Whether the error says that a primary key or unique value of this table is taken already."""
+    message = str(error.orig)
+    sqlite = f"UNIQUE constraint failed: {table}."
+    postgresql = ("duplicate key value violates unique constraint", f"_{table}")
+    return sqlite in message or all(part in message for part in postgresql)
+
+
+def _create_engine(url: str) -> Engine:
+    if make_url(url).get_backend_name() != "sqlite":
+        return create_engine(url, pool_pre_ping=True)
+    # Connections are cheap here, and a request thread that waits for one is not: more of them than threads.
+    engine = create_engine(
+        url,
+        connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "isolation_level": None},
+        pool_size=16,
+        max_overflow=64,
+    )
+    event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _set_up_sqlite(connection: SqliteConnection, _record: object) -> None:
+    cursor = connection.cursor()
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # The driver is told to begin nothing itself (`isolation_level` None); it would always begin DEFERRED.
+    writes = connection.get_execution_options().get(_WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,8 @@
+"""Runs the revisions on the connection, and in the transaction, that `database.py` hands over."""
+
+from alembic import context
+
+from tuningfork.store.schema import metadata
+
+context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
+context.run_migrations()

@@ -1,0 +1,144 @@
+"""Rows of tuned models: written, found, searched page by page, and deleted."""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, or_, select
+from sqlalchemy.exc import IntegrityError
+
+from tuningfork.domain.base_model import BaseModelName
+from tuningfork.domain.permission import Email, GranteeType, Role
+from tuningfork.domain.tuned_model import ModelState, TunedModel, TunedModelId
+from tuningfork.store.database import is_duplicate
+from tuningfork.store.schema import permissions, tuned_models
+
+
+class IdTaken(Exception):
+    """Another model or job has this id; the transaction is lost."""
+
+    def __init__(self, taken: str) -> None:
+        super().__init__(taken)
+        self.id = taken
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A place in the order of lists: after the model that was created then and has this id."""
+
+    create_time: datetime
+    model_id: TunedModelId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """Which models to list; all conditions hold together.
+
+    Models that the person holds a role on, at least the strongest of `least_roles` (none named: any role); with
+    `shared_with_everyone`, those that everyone may read. `words` are parts of the display name or description, in any
+    case.
+    """
+
+    email: Email
+    least_roles: tuple[Role, ...] = ()
+    shared_with_everyone: bool = False
+    words: tuple[str, ...] = ()
+    after: Place | None = None
+    limit: int
+
+
+def insert(connection: Connection, model: TunedModel) -> None:
+    """Add a model.
+
+    Raises:
+        IdTaken: there is one of this id.
+
+    """
+    row = {
+        "id": model.id,
+        "base_model": model.base_model,
+        "display_name": model.display_name,
+        "description": model.description,
+        "search_text": fold(f"{model.display_name}\n{model.description}"),
+        "state": model.state.value,
+        "create_time": model.create_time,
+        "update_time": model.update_time,
+        "temperature": model.temperature,
+        "top_p": model.top_p,
+        "top_k": model.top_k,
+        "reader_project_numbers": list(model.reader_project_numbers),
+    }
+    try:
+        connection.execute(tuned_models.insert(), row)
+    except IntegrityError as error:
+        if is_duplicate(error, "tuned_models"):
+            raise IdTaken(model.id) from error
+        raise
+
+
+def find(connection: Connection, model_id: TunedModelId) -> TunedModel | None:
+    """The model of this id, or None."""
+    row = connection.execute(select(tuned_models).where(tuned_models.c.id == model_id)).mappings().first()
+    return None if row is None else _model(row)
+
+
+def set_state(connection: Connection, model_id: TunedModelId, state: ModelState, update_time: datetime) -> None:
+    """Say whether the model can be called."""
+    change = tuned_models.update().where(tuned_models.c.id == model_id)
+    connection.execute(change.values(state=state.value, update_time=update_time))
+
+
+def delete(connection: Connection, model_id: TunedModelId) -> None:
+    """Remove the model with its job, snapshots, events and permissions; nothing happens if there is none."""
+    connection.execute(tuned_models.delete().where(tuned_models.c.id == model_id))
+
+
+def search(connection: Connection, wanted: Search) -> Sequence[TunedModel]:
+    """At most `limit` models, the oldest first."""
+    query = select(tuned_models).order_by(tuned_models.c.create_time, tuned_models.c.id).limit(wanted.limit)
+    if wanted.shared_with_everyone:
+        everyone = permissions.c.grantee_type == GranteeType.EVERYONE.value
+        query = query.where(tuned_models.c.id.in_(select(permissions.c.model_id).where(everyone)))
+    if wanted.least_roles or not wanted.shared_with_everyone:
+        query = query.where(tuned_models.c.id.in_(_models_of(wanted.email, wanted.least_roles)))
+    for word in wanted.words:
+        query = query.where(tuned_models.c.search_text.contains(fold(word), autoescape=True))
+    if wanted.after:
+        query = query.where(_is_after(wanted.after))
+    return [_model(row) for row in connection.execute(query).mappings()]
+
+
+def fold(text: str) -> str:
+    """The form in which texts are compared: compatibility-normalized and without case, beyond ASCII too."""
+    return unicodedata.normalize("NFKC", text).casefold()
+
+
+def _models_of(email: Email, least_roles: tuple[Role, ...]) -> Select[tuple[str]]:
+    least = max((role.rank for role in least_roles), default=Role.READER.rank)
+    roles = [role.value for role in Role if role.rank >= least]
+    return select(permissions.c.model_id).where(permissions.c.email == email, permissions.c.role.in_(roles))
+
+
+def _is_after(place: Place) -> ColumnElement[bool]:
+    created = tuned_models.c.create_time
+    return or_(
+        created > place.create_time,
+        and_(created == place.create_time, tuned_models.c.id > place.model_id),
+    )
+
+
+def _model(row: RowMapping) -> TunedModel:
+    return TunedModel(
+        id=TunedModelId(row["id"]),
+        base_model=BaseModelName(row["base_model"]),
+        display_name=row["display_name"],
+        description=row["description"],
+        state=ModelState(row["state"]),
+        create_time=row["create_time"],
+        update_time=row["update_time"],
+        temperature=row["temperature"],
+        top_p=row["top_p"],
+        top_k=row["top_k"],
+        reader_project_numbers=tuple(row["reader_project_numbers"]),
+    )
