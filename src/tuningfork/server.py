@@ -108,15 +108,15 @@ def compose(settings: Settings) -> Iterator[Server]:
 
 def _build(settings: Settings, catalog: Catalog, database: Database, listener: socket.socket) -> Server:
     artifacts = Artifacts(settings.data_dir)
-    metrics = Metrics(CollectorRegistry())
+    metrics = Metrics(CollectorRegistry(), database)
     access = Access(database, now)
     executor = LocalExecutor(
         threads=WorkerThreads(trainer=settings.trainer_threads, generator=settings.generator_threads),
         log_level=settings.log_level,
     )
-    tuning = Tuning(database, artifacts, catalog, now, secrets.randbits, metrics)
     running = Running(database, artifacts, catalog, now, metrics, checkpoint_every=settings.checkpoint_every)
     dispatcher = Dispatcher(running, executor, metrics, concurrency=settings.concurrent_jobs)
+    tuning = Tuning(database, artifacts, catalog, now, secrets.randbits, metrics, wake=dispatcher.wake)
     services = Services(
         access=access,
         tuning=tuning,

@@ -1,0 +1,236 @@
+"""Brings waiting jobs to the executor and follows each until it ends.
+
+One thread decides: it takes jobs up, asks for those to stop that nobody wants any more, and takes back what was lost.
+One thread a running job pulls the executor's events and passes them to `service/running.py`. The deciding thread is
+woken when something changes and looks by itself now and then, for changes made by other processes.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tuningfork.domain.tuning_job import JobId
+from tuningfork.execution.base import (
+    Executor,
+    Failed,
+    Finished,
+    Resumed,
+    Stepped,
+    Stopped,
+    TrainingAssignment,
+    TrainingEvent,
+    WorkerDied,
+)
+from tuningfork.service.metrics import Metrics
+from tuningfork.service.running import Running, Verdict
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 1.0
+GRACE_SECONDS = 5.0
+"""How long a running step may take when the server is closed, before the workers are ended in the middle of it."""
+
+MAX_PAUSE_SECONDS = 30.0
+UNHEALTHY_LOSSES = 3
+
+
+@dataclass(slots=True)
+class _Follower:
+    """The thread of one running job. When it is `done` and has `lost` the job, the job must be given back."""
+
+    thread: threading.Thread
+    done: bool = False
+    lost: str | None = None
+
+
+class Dispatcher:
+    """Keeps up to `concurrency` jobs running. Started once and closed once."""
+
+    def __init__(
+        self,
+        running: Running,
+        executor: Executor,
+        metrics: Metrics,
+        *,
+        concurrency: int,
+        poll_seconds: float = POLL_SECONDS,
+        grace_seconds: float = GRACE_SECONDS,
+        clock_seconds: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._running = running
+        self._executor = executor
+        self._metrics = metrics
+        self._concurrency = concurrency
+        self._poll_seconds = poll_seconds
+        self._grace_seconds = grace_seconds
+        self._clock_seconds = clock_seconds
+        self._followers: dict[JobId, _Follower] = {}
+        self._woken = threading.Event()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._decide, name="dispatcher", daemon=True)
+        self._losses_in_a_row = 0
+        self._paused_until = 0.0
+
+    def start(self) -> None:
+        """Put the house in order after the last run, then begin to take jobs up. Before requests are served."""
+        for job_id in self._running.requeue_interrupted():
+            _log(logging.INFO, "job_requeued", job_id, "was interrupted and waits again")
+        for job_id in self._running.sweep():
+            _log(logging.INFO, "files_swept", job_id, "is gone; its files were removed")
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Look at once: a job was created, cancelled or deleted. May be called from any thread, at any time."""
+        self._woken.set()
+
+    def healthy(self) -> str | None:
+        """Why jobs cannot be worked on at the moment; None if they can."""
+        if not self._thread.is_alive() or self._closing.is_set():
+            return "the dispatcher is not running"
+        if self._losses_in_a_row >= UNHEALTHY_LOSSES:
+            return f"running jobs were lost {self._losses_in_a_row} times in a row; the log says why"
+        return None
+
+    def close(self) -> None:
+        """Stop all running jobs and wait for them; they are given back and resume at the next start.
+
+        Jobs stop between steps. When a step outlasts the grace, the executor is closed to end it.
+        """
+        self._closing.set()
+        self._woken.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        deadline = time.monotonic() + self._grace_seconds
+        for job_id in self._followers:
+            self._ask_to_stop(job_id)
+        threads = [follower.thread for follower in self._followers.values() if follower.thread.ident is not None]
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        if any(thread.is_alive() for thread in threads):
+            self._executor.close()
+        for thread in threads:
+            thread.join()
+        self._take_back()
+
+    def _decide(self) -> None:
+        while not self._closing.is_set():
+            self._woken.clear()
+            try:
+                self._take_back()
+                self._stop_unwanted()
+                self._take_up()
+            except Exception:
+                # Such as a full disk: what was not done stays to be done, and is tried again after a pause.
+                logger.exception("the dispatcher stumbled and will try again", extra={"action": "dispatch_failed"})
+                self._closing.wait(self._poll_seconds)
+            pause = self._paused_until - self._clock_seconds()
+            self._woken.wait(min(self._poll_seconds, pause) if pause > 0 else self._poll_seconds)
+
+    def _take_back(self) -> None:
+        """Let go of threads that have ended, and give the jobs back that they lost."""
+        for job_id, follower in [*self._followers.items()]:
+            if not follower.done:
+                continue
+            if follower.lost is not None:
+                died = not self._closing.is_set()
+                self._running.give_back(job_id, died=died, reason=follower.lost)
+                if died:
+                    self._pause_after_loss()
+            del self._followers[job_id]
+
+    def _pause_after_loss(self) -> None:
+        """The first loss is made good at once; after others in a row, wait longer and longer."""
+        self._losses_in_a_row += 1
+        if self._losses_in_a_row > 1:
+            pause = min(MAX_PAUSE_SECONDS, 0.25 * 2.0**self._losses_in_a_row)
+            self._paused_until = self._clock_seconds() + pause
+
+    def _stop_unwanted(self) -> None:
+        if self._followers:
+            for job_id in self._running.unwanted(self._followers):
+                self._ask_to_stop(job_id)
+
+    def _take_up(self) -> None:
+        while self._has_room():
+            assignment = self._running.claim()
+            if assignment is None:
+                return
+            _log(logging.INFO, "job_claimed", assignment.job_id, "is taken up")
+            thread = threading.Thread(
+                target=self._follow, args=(assignment,), name=f"job {assignment.job_id}", daemon=True
+            )
+            self._followers[assignment.job_id] = follower = _Follower(thread)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                follower.done, follower.lost = True, str(error)
+
+    def _has_room(self) -> bool:
+        paused = self._clock_seconds() < self._paused_until
+        return len(self._followers) < self._concurrency and not paused and not self._closing.is_set()
+
+    def _follow(self, assignment: TrainingAssignment) -> None:
+        """Pass on the job's events until it ends. Whatever goes wrong concerns this job only."""
+        job_id = assignment.job_id
+        follower = self._followers[job_id]
+        try:
+            self._warm_generator(assignment)
+            self._pull(assignment)
+        except WorkerDied as error:
+            self._metrics.worker_deaths.labels("trainer").inc()
+            _log(logging.WARNING, "worker_died", job_id, f"lost its trainer: {error.message}")
+            follower.lost = error.message
+        except Exception as error:
+            logger.exception("job %s met a fault", job_id, extra={"action": "job_fault", "job": job_id})
+            follower.lost = f"{type(error).__name__}: {error}"
+        finally:
+            follower.done = True
+            self._woken.set()
+
+    def _pull(self, assignment: TrainingAssignment) -> None:
+        job_id = assignment.job_id
+        for event in self._executor.train(assignment):
+            match self._pass_on(job_id, event):
+                case None:
+                    return
+                case Verdict.STOP:
+                    self._ask_to_stop(job_id)
+                case Verdict.GO_ON if self._closing.is_set():
+                    self._ask_to_stop(job_id)
+        raise WorkerDied("the trainer's events ended before the job did")
+
+    def _pass_on(self, job_id: JobId, event: TrainingEvent) -> Verdict | None:
+        """Note the event; None if it was the last."""
+        match event:
+            case Resumed(step=step, snapshots=snapshots):
+                return self._running.resumed(job_id, step, snapshots)
+            case Stepped(snapshot=snapshot, tokens=tokens):
+                self._losses_in_a_row = 0
+                return self._running.record(job_id, snapshot, tokens)
+            case Finished(adapter_directory=directory):
+                self._running.finish(job_id, directory)
+            case Stopped(adapter_directory=partial):
+                self._running.stopped(job_id, partial)
+            case Failed(code=code, message=message):
+                self._running.fail(job_id, code, message)
+        return None
+
+    def _warm_generator(self, assignment: TrainingAssignment) -> None:
+        # While the job trains, the generator loads the base: the model answers the moment it is made.
+        try:
+            self._executor.warm(assignment.base)
+        except Exception:
+            logger.exception("the generator was not warmed", extra={"action": "warm_failed"})
+
+    def _ask_to_stop(self, job_id: JobId) -> None:
+        try:
+            self._executor.stop(job_id)
+        except Exception:
+            # A worker that cannot be told to stop has died or is about to; its follower will learn of it.
+            logger.exception("job %s could not be asked to stop", job_id, extra={"action": "stop_failed"})
+
+
+def _log(level: int, action: str, job_id: JobId, said: str) -> None:
+    logger.log(level, "job %s %s", job_id, said, extra={"action": action, "job": job_id})
