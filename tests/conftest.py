@@ -1,10 +1,28 @@
 """Fixtures that every room's tests may ask for."""
 
+import os
+import random
+from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from fakes import ECHO_CATALOG, Clock, InMemoryExecutor
+from tuningfork.dispatcher import Dispatcher
 from tuningfork.domain.base_model import BaseModel
+from tuningfork.service.access import Access
+from tuningfork.service.generation import Generation
+from tuningfork.service.metrics import Metrics
+from tuningfork.service.running import Running
+from tuningfork.service.tuning import Tuning
+from tuningfork.store.artifacts import Artifacts
+from tuningfork.store.database import Database
+from workshop import Workshop, fresh_postgresql_schema
+
+POSTGRESQL_URL = os.environ.get("TUNINGFORK_TEST_POSTGRESQL_URL")
+"""When given, every test that asks for a database runs on PostgreSQL too, in a schema of its own."""
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +49,59 @@ def tiny_llama(tiny_directories) -> BaseModel:
     from tiny_models import Architecture, tiny_base_model  # noqa: PLC0415
 
     return tiny_base_model(Architecture.LLAMA, tiny_directories["llama"])
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"] if POSTGRESQL_URL else ["sqlite"])
+def database_url(request, tmp_path) -> Iterator[str]:
+    """The URL of a database that is empty, without tables even."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'tuningfork.db'}"
+    else:
+        with fresh_postgresql_schema(POSTGRESQL_URL, f"test_{uuid4().hex}") as url:
+            yield url
+
+
+@pytest.fixture
+def database(database_url) -> Iterator[Database]:
+    database = Database.open(database_url)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def artifacts(tmp_path) -> Artifacts:
+    return Artifacts(tmp_path / "artifacts")
+
+
+@pytest.fixture
+def executor(clock) -> Iterator[InMemoryExecutor]:
+    executor = InMemoryExecutor(clock)
+    yield executor
+    executor.close()
+
+
+@pytest.fixture
+def workshop(database, artifacts, clock, executor) -> Iterator[Workshop]:
+    """The use cases over the executor in memory. The dispatcher is not started: a test starts it, or drives by hand."""
+    metrics = Metrics(CollectorRegistry(), database)
+    running = Running(database, artifacts, ECHO_CATALOG, clock, metrics, checkpoint_every=2)
+    dispatcher = Dispatcher(running, executor, metrics, concurrency=2, poll_seconds=0.05, grace_seconds=0.2)
+    entropy = random.Random(0).getrandbits
+    yield Workshop(
+        database=database,
+        artifacts=artifacts,
+        clock=clock,
+        executor=executor,
+        metrics=metrics,
+        access=Access(database, clock),
+        tuning=Tuning(database, artifacts, ECHO_CATALOG, clock, entropy, metrics, wake=dispatcher.wake),
+        running=running,
+        generation=Generation(database, artifacts, ECHO_CATALOG, executor, metrics),
+        dispatcher=dispatcher,
+    )
+    dispatcher.close()

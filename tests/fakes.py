@@ -25,7 +25,11 @@ from tuningfork.domain.base_model import (
 )
 from tuningfork.domain.dataset import Dataset
 from tuningfork.domain.errors import InvalidArgument, RpcCode
-from tuningfork.domain.generation import Chunk, FinishReason, Prompt
+from tuningfork.domain.generation import (
+    Chunk,
+    FinishReason,
+    Prompt,
+)
 from tuningfork.domain.tuning_job import JobId, Snapshot
 from tuningfork.execution.base import (
     Failed,

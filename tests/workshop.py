@@ -1,0 +1,130 @@
+"""The house between the API and the engines, composed over the executor in memory; and what its tests ask of it."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import create_engine, make_url
+
+from fakes import Clock, InMemoryExecutor
+from tuningfork.dispatcher import Dispatcher
+from tuningfork.domain.dataset import Example
+from tuningfork.domain.generation import GenerationRequest, Prompt, RequestedSampling, Speaker, Turn
+from tuningfork.domain.hyperparameters import RequestedHyperparameters
+from tuningfork.domain.permission import Email, Principal
+from tuningfork.domain.tuning_job import JobState, TuningJob, TuningRequest
+from tuningfork.execution.base import Failed, Finished, Resumed, Stepped, Stopped, TrainingAssignment
+from tuningfork.service.access import Access
+from tuningfork.service.generation import Generation
+from tuningfork.service.metrics import Metrics
+from tuningfork.service.running import Running, Verdict
+from tuningfork.service.tuning import Tuned, Tuning
+from tuningfork.store.artifacts import Artifacts
+from tuningfork.store.database import Database
+
+ADA = Principal(email=Email("ada@example.com"), project="123")
+BOB = Principal(email=Email("bob@example.com"), project="456")
+
+NUMBER_PAIRS = tuple(
+    Example(before, after)
+    for before, after in (
+        ("1", "2"),
+        ("3", "4"),
+        ("-3", "-2"),
+        ("twenty two", "twenty three"),
+        ("two hundred", "two hundred one"),
+        ("ninety nine", "one hundred"),
+        ("8", "9"),
+        ("-98", "-97"),
+        ("1,000", "1,001"),
+        ("10,100,000", "10,100,001"),
+        ("thirteen", "fourteen"),
+        ("eighty", "eighty one"),
+        ("one", "two"),
+        ("three", "four"),
+        ("seven", "eight"),
+    )
+)
+
+
+def number_request(**changes: Any) -> TuningRequest:
+    """The tutorial's request: fifteen pairs, five epochs, batches of four, nineteen steps."""
+    request = TuningRequest(
+        base_model="models/gemini-1.0-pro-001",
+        examples=NUMBER_PAIRS,
+        hyperparameters=RequestedHyperparameters(epoch_count=5, batch_size=4, learning_rate=0.001),
+        display_name="number generator",
+    )
+    return replace(request, **changes)
+
+
+def ask(text: str, **sampling: Any) -> GenerationRequest:
+    """One turn of one person."""
+    return GenerationRequest(prompt=Prompt(turns=(Turn(Speaker.USER, text),)), sampling=RequestedSampling(**sampling))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workshop:
+    """Everything between the API and the engines, composed."""
+
+    database: Database
+    artifacts: Artifacts
+    clock: Clock
+    executor: InMemoryExecutor
+    metrics: Metrics
+    access: Access
+    tuning: Tuning
+    running: Running
+    generation: Generation
+    dispatcher: Dispatcher
+
+    def advance(self, steps: int | None = None) -> TrainingAssignment:
+        """Take a job up and pass on its events, to its end or for so many steps, as the dispatcher's thread would."""
+        assignment = self.running.claim()
+        assert assignment is not None, "no job waits"
+        for event in self.executor.train(assignment):
+            match event:
+                case Resumed(step=step, snapshots=snapshots):
+                    verdict = self.running.resumed(assignment.job_id, step, snapshots)
+                case Stepped(snapshot=snapshot, tokens=tokens):
+                    verdict = self.running.record(assignment.job_id, snapshot, tokens)
+                    if snapshot.step == steps:
+                        break
+                case Finished(adapter_directory=directory):
+                    self.running.finish(assignment.job_id, directory)
+                case Stopped(adapter_directory=partial):
+                    self.running.stopped(assignment.job_id, partial)
+                case Failed(code=code, message=message):
+                    self.running.fail(assignment.job_id, code, message)
+            if verdict is Verdict.STOP:
+                self.executor.stop(assignment.job_id)
+        return assignment
+
+    def job(self, tuned: Tuned) -> TuningJob:
+        """The job as it is now."""
+        return self.tuning.get(ADA, tuned.model.id).job
+
+    def wait_until(self, state: JobState, tuned: Tuned, timeout_seconds: float = 10.0) -> Tuned:
+        """Wait for the dispatcher to bring the job there."""
+        deadline = time.monotonic() + timeout_seconds
+        while (found := self.tuning.get(ADA, tuned.model.id)).job.state is not state:
+            assert time.monotonic() < deadline, f"still {found.job.state}: {found.job.error}"
+            time.sleep(0.005)
+        return found
+
+
+@contextmanager
+def fresh_postgresql_schema(url: str, schema: str) -> Iterator[str]:
+    """A URL whose tables are in a new schema, which is dropped at the end."""
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"CREATE SCHEMA {schema}")
+    try:
+        parts = make_url(url).update_query_dict({"options": f"-csearch_path={schema}"})
+        yield parts.render_as_string(hide_password=False)
+    finally:
+        with engine.begin() as connection:
+            connection.exec_driver_sql(f"DROP SCHEMA {schema} CASCADE")
+        engine.dispose()
