@@ -105,3 +105,23 @@ def workshop(database, artifacts, clock, executor) -> Iterator[Workshop]:
         dispatcher=dispatcher,
     )
     dispatcher.close()
+
+
+@pytest.fixture
+def loaded_tiny(tiny_base):
+    """Each of the three small bases in turn, resident, in fp32, with slots of its own."""
+    import torch  # noqa: PLC0415
+
+    from tuningfork.modeling.loading import load_base  # noqa: PLC0415
+
+    return load_base(tiny_base, dtype=torch.float32)
+
+
+@pytest.fixture
+def loaded_llama(tiny_llama):
+    """The small Llama, resident, in fp32, with slots of its own."""
+    import torch  # noqa: PLC0415
+
+    from tuningfork.modeling.loading import load_base  # noqa: PLC0415
+
+    return load_base(tiny_llama, dtype=torch.float32)
