@@ -1,5 +1,6 @@
 """The run that makes a tuned model: its states, its steps and what is known of its end."""
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -91,6 +92,12 @@ class TuningJob:
     def completed_steps(self) -> int:
         """Optimizer steps taken so far."""
         return self.snapshots[-1].step if self.snapshots else 0
+
+
+def seed_of(examples: Dataset, hyperparameters: Hyperparameters, base_model: BaseModelName) -> int:
+    """The seed of a job, 32 bits: the same request makes the same adapter, and another one an independent one."""
+    said = repr((base_model, hyperparameters, examples)).encode()
+    return int.from_bytes(hashlib.sha256(said).digest()[:4], "big")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -135,7 +135,7 @@ class Generator:
         if base not in self._stations:
             busy = {id(request.station) for request in self._requests.values()}
             self._stations = {known: station for known, station in self._stations.items() if id(station) in busy}
-            loaded = load_base(base)
+            loaded = load_base(base, device=worker.best_device())
             self._stations[base] = _Station(
                 loaded, InferenceEngine(loaded), AdapterPool(loaded.slots, capacity=RESIDENT_ADAPTERS)
             )

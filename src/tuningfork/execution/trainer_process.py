@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tuningfork.domain.base_model import BaseModel
 from tuningfork.domain.errors import RpcCode, TuningforkError
-from tuningfork.domain.tuning_job import JobId
+from tuningfork.domain.tuning_job import JobId, Snapshot
 from tuningfork.execution import worker
 from tuningfork.execution.base import (
     Failed,
@@ -25,6 +25,7 @@ from tuningfork.execution.base import (
     read_dataset,
 )
 from tuningfork.execution.messages import JobEvent, Stop, TrainerCommand
+from tuningfork.execution.step_log import StepLog
 from tuningfork.modeling.loading import load_base
 from tuningfork.training.engine import StepReport, TrainingDiverged, TrainingEngine, TrainingJob
 
@@ -42,10 +43,15 @@ class _Run:
     engine: TrainingEngine
     completed_steps: int
     stop_requested: bool = False
+    unlogged: list[Snapshot] = field(default_factory=list)
 
     @property
     def checkpoint_directory(self) -> Path:
         return self.assignment.work_directory / "checkpoint"
+
+    @property
+    def step_log(self) -> StepLog:
+        return StepLog(self.assignment.work_directory / "steps.jsonl")
 
     @property
     def adapter_directory(self) -> Path:
@@ -80,7 +86,8 @@ class Trainer:
             message = f"the trainer could not take the job up: {type(error).__name__}: {error}"
             yield JobEvent(assignment.job_id, Failed(code=RpcCode.INTERNAL, message=message))
         else:
-            yield JobEvent(assignment.job_id, Resumed(step=run.completed_steps))
+            kept = run.step_log.read(run.completed_steps)
+            yield JobEvent(assignment.job_id, Resumed(step=run.completed_steps, snapshots=kept))
 
     def advance(self) -> Iterator[JobEvent]:
         """Let stopped jobs go, then take one step over each base that has jobs."""
@@ -98,9 +105,8 @@ class Trainer:
             adapter=assignment.adapter,
             seed=assignment.seed,
         )
-        checkpoint = assignment.work_directory / "checkpoint"
-        completed = engine.admit(job, checkpoint if checkpoint.exists() else None)
-        run = _Run(assignment, engine, completed)
+        run = _Run(assignment, engine, completed_steps=0)
+        run.completed_steps = engine.admit(job, run.checkpoint_directory)
         self._runs[job.id] = run
         return run
 
@@ -108,7 +114,7 @@ class Trainer:
         if base not in self._engines:
             busy = {id(run.engine) for run in self._runs.values()}
             self._engines = {known: engine for known, engine in self._engines.items() if id(engine) in busy}
-            loaded = load_base(base)
+            loaded = load_base(base, device=worker.best_device())
             jobs = JOBS_PER_STEP_ON_GPU if loaded.device.type == "cuda" else 1
             self._engines[base] = TrainingEngine(loaded, clock=lambda: datetime.now(UTC), max_jobs_per_step=jobs)
         return self._engines[base]
@@ -127,11 +133,18 @@ class Trainer:
     def _report(self, run: _Run, report: StepReport) -> Iterator[JobEvent]:
         run.completed_steps = report.snapshot.step
         yield JobEvent(report.job_id, Stepped(snapshot=report.snapshot, tokens=report.tokens))
+        run.unlogged.append(report.snapshot)
         every = run.assignment.checkpoint_every
         if report.done:
             yield self._end(run, Finished(adapter_directory=self._save_adapter(run)))
         elif every and report.snapshot.step % every == 0:
-            run.engine.save_checkpoint(report.job_id, run.checkpoint_directory)
+            self._save_checkpoint(run)
+
+    def _save_checkpoint(self, run: _Run) -> None:
+        # First the log: steps beyond the checkpoint are passed over, a checkpoint without its steps would lose them.
+        run.step_log.append(run.unlogged)
+        run.unlogged.clear()
+        run.engine.save_checkpoint(run.assignment.job_id, run.checkpoint_directory)
 
     def _save_adapter(self, run: _Run) -> Path:
         run.engine.save_adapter(run.assignment.job_id, run.adapter_directory)

@@ -38,6 +38,13 @@ class Inbox(Generic[Command]):
                 os._exit(0)
 
 
+def best_device() -> str:
+    """The device to compute on: the first CUDA device if there is one, else the CPU."""
+    import torch  # noqa: PLC0415 - this module is imported by tests that need no torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def run(serve: Callable[[Connection], None]) -> None:
     """Connect to the server over the file descriptor in `sys.argv`, set up logging and torch, and serve for ever."""
     level = os.environ.get("TUNINGFORK_LOG_LEVEL", "warning").upper()

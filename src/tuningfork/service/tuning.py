@@ -20,7 +20,7 @@ from tuningfork.domain.errors import (
 )
 from tuningfork.domain.permission import Action, GranteeType, Permission, PermissionId, Principal, Role
 from tuningfork.domain.tuned_model import ModelState, TunedModel, TunedModelId, new_id, new_operation_id
-from tuningfork.domain.tuning_job import JobId, JobState, TuningJob, TuningRequest
+from tuningfork.domain.tuning_job import JobId, JobState, TuningJob, TuningRequest, seed_of
 from tuningfork.service import conclusion, violations
 from tuningfork.service.access import model_for
 from tuningfork.service.base_models import find_base
@@ -35,7 +35,6 @@ Item = TypeVar("Item")
 
 MAX_QUEUED_JOBS = 1_000
 _ID_BITS = 62
-_SEED_BITS = 32
 _ID_TRIES = 8
 
 
@@ -225,15 +224,16 @@ class Tuning:
             reader_project_numbers=request.reader_project_numbers,
         )
         count = len(request.examples)
+        used = hyperparameters.resolve(request.hyperparameters, count, base.base.default_learning_rate)
         job = TuningJob(
             id=JobId(new_operation_id(self._entropy(_ID_BITS))),
             model_id=model.id,
             base_model=base.name,
             state=JobState.QUEUED,
-            hyperparameters=hyperparameters.resolve(request.hyperparameters, count, base.base.default_learning_rate),
+            hyperparameters=used,
             adapter=base.base.adapter,
             example_count=count,
-            seed=self._entropy(_SEED_BITS),
+            seed=seed_of(request.examples, used, base.base.name),
             create_time=now,
         )
         return Tuned(model=model, job=job)
