@@ -1,0 +1,58 @@
+"""The catalog: one base behind several public names."""
+
+from dataclasses import replace
+
+import pytest
+
+from fakes import ECHO_BASE, ECHO_CATALOG
+from tuningfork.domain.base_model import Alias, BaseModelName, Catalog, with_prefix
+
+
+def test_a_base_is_found_by_its_own_name_and_by_every_alias():
+    for name in ("models/echo-001", "models/gemini-1.0-pro-001", "models/gemini-1.5-flash-001-tuning"):
+        found = ECHO_CATALOG.find(name)
+        assert found is not None
+        assert (found.name, found.base) == (name, ECHO_BASE)
+
+
+def test_the_prefix_may_be_left_out():
+    assert ECHO_CATALOG.find("gemini-1.0-pro-001") == ECHO_CATALOG.find("models/gemini-1.0-pro-001")
+    assert with_prefix("models/echo-001") == with_prefix("echo-001") == "models/echo-001"
+
+
+def test_an_unknown_name_finds_nothing():
+    assert ECHO_CATALOG.find("models/gemini-9.9") is None
+
+
+def test_an_alias_keeps_the_limits_that_its_name_promises():
+    alias, own = ECHO_CATALOG.find("gemini-1.0-pro-001"), ECHO_CATALOG.find("echo-001")
+    assert (alias.limits.system_instruction, own.limits.system_instruction) == (False, True)
+
+
+def test_an_alias_never_promises_more_than_the_base_can():
+    alias = ECHO_CATALOG.find("gemini-1.0-pro-001")
+    assert (alias.input_tokens, alias.output_tokens) == (16_384, 1_024)
+
+
+def test_what_an_alias_leaves_out_is_the_bases():
+    alias = ECHO_CATALOG.find("gemini-1.5-flash-001-tuning")
+    assert (alias.description, alias.input_tokens, alias.output_tokens) == (ECHO_BASE.description, 16_384, 2_048)
+
+
+def test_public_models_come_in_catalog_order():
+    assert [model.name for model in ECHO_CATALOG.public_models()] == [
+        "models/echo-001",
+        "models/gemini-1.0-pro-001",
+        "models/gemini-1.5-flash-001-tuning",
+    ]
+
+
+def test_two_bases_cannot_share_a_name():
+    other = replace(
+        ECHO_BASE,
+        name=BaseModelName("models/other"),
+        location="/models/other",
+        aliases=(Alias(name=BaseModelName("models/echo-001"), display_name="Echo"),),
+    )
+    with pytest.raises(ValueError, match="models/echo-001 to two base models"):
+        Catalog((ECHO_BASE, other))
