@@ -1,0 +1,67 @@
+"""Who may import whom, and what is too heavy to import."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "src" / "tuningfork"
+LIGHT = ["tuningfork.api.app", "tuningfork.client", "tuningfork.cli", "tuningfork.tutorial.story"]
+HEAVY = {"torch", "transformers", "ray", "matplotlib", "numpy"}
+
+
+def loaded_by(module):
+    """The top-level names of all modules that importing this one loads into a fresh interpreter."""
+    program = f"import sys, {module}; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    return set(ended.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "module", ["tuningfork.api.app", "tuningfork.client", "tuningfork.cli", "tuningfork.tutorial.story"]
+)
+def test_nothing_heavy_is_loaded_where_there_are_no_tensors(module):
+    assert not loaded_by(module) & HEAVY
+
+
+def test_the_commands_of_clients_load_nothing_of_the_server():
+    assert not loaded_by("tuningfork.cli") & {"fastapi", "uvicorn", "sqlalchemy", "pydantic_settings"}
+
+
+def test_the_words_of_the_business_need_the_standard_library_only():
+    modules = [f"tuningfork.domain.{path.stem}" for path in (PACKAGE / "domain").glob("[a-z]*.py")]
+
+    assert loaded_by(", ".join(modules)) - sys.stdlib_module_names <= {"tuningfork", "__main__", *_of_the_interpreter()}
+
+
+def _of_the_interpreter():
+    """What an interpreter of this environment loads by itself (the hooks of editable installs)."""
+    return loaded_by("sys")
+
+
+def test_imports_only_fall():
+    ended = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=60,
+    )
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_every_room_has_its_layer():
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]
+    layered = {name.strip() for layer in contract["layers"] for name in layer.split("|")}
+    rooms = {
+        f"tuningfork.{path.stem}"
+        for path in PACKAGE.iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+
+    assert rooms - {"tuningfork.__init__", "tuningfork.__main__"} == layered
