@@ -1,0 +1,134 @@
+"""Errors as the dialects print them: google.rpc.Status over HTTP and inside operations, with its detail messages.
+
+Tables: google/rpc/{code,status,error_details}.proto. The HTTP status of each code is the mapping of code.proto.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tuningfork.domain.errors import ApiKeyNotValid, FieldViolation, InvalidArgument, RpcCode, TuningforkError
+from tuningfork.wire.proto_json.descriptors import Field, Kind, Message
+from tuningfork.wire.proto_json.encode import Typed, encode
+
+HTTP_STATUS: Mapping[RpcCode, int] = {
+    RpcCode.CANCELLED: 499,
+    RpcCode.UNKNOWN: 500,
+    RpcCode.INVALID_ARGUMENT: 400,
+    RpcCode.DEADLINE_EXCEEDED: 504,
+    RpcCode.NOT_FOUND: 404,
+    RpcCode.ALREADY_EXISTS: 409,
+    RpcCode.PERMISSION_DENIED: 403,
+    RpcCode.RESOURCE_EXHAUSTED: 429,
+    RpcCode.FAILED_PRECONDITION: 400,
+    RpcCode.ABORTED: 409,
+    RpcCode.OUT_OF_RANGE: 400,
+    RpcCode.UNIMPLEMENTED: 501,
+    RpcCode.INTERNAL: 500,
+    RpcCode.UNAVAILABLE: 503,
+    RpcCode.DATA_LOSS: 500,
+    RpcCode.UNAUTHENTICATED: 401,
+}
+
+STATUS = Message(
+    "google.rpc.Status",
+    (
+        Field(1, "code", Kind.INT32),
+        Field(2, "message", Kind.STRING),
+        Field(3, "details", Kind.ANY, repeated=True),
+    ),
+)
+ERROR_INFO = Message(
+    "google.rpc.ErrorInfo",
+    (
+        Field(1, "reason", Kind.STRING),
+        Field(2, "domain", Kind.STRING),
+        Field(3, "metadata", Kind.JSON, presence=True),  # map<string, string>
+    ),
+)
+LOCALIZED_MESSAGE = Message(
+    "google.rpc.LocalizedMessage",
+    (Field(1, "locale", Kind.STRING), Field(2, "message", Kind.STRING)),
+)
+FIELD_VIOLATION = Message(
+    "google.rpc.BadRequest.FieldViolation",
+    (Field(1, "field", Kind.STRING), Field(2, "description", Kind.STRING)),
+)
+BAD_REQUEST = Message("google.rpc.BadRequest", (Field(1, "field_violations", FIELD_VIOLATION, repeated=True),))
+
+
+def render_error(error: TuningforkError, http_status: int | None = None) -> dict[str, Any]:
+    """The one error shape: `{"error": {"code", "message", "status", "details"}}`.
+
+    Args:
+        error: what went wrong.
+        http_status: printed as `code` where HTTP says more than the code's usual status (405).
+
+    """
+    printed: dict[str, Any] = {
+        "code": http_status or HTTP_STATUS[error.code],
+        "message": error.message,
+        "status": error.code.name,
+    }
+    details = encode(STATUS, {"details": list(_details(error))})
+    return {"error": {**printed, **details}}
+
+
+def render_status(code: RpcCode, message: str) -> Typed:
+    """The error of an operation, with the code's own number instead of an HTTP status."""
+    return Typed(STATUS, {"code": int(code), "message": message})
+
+
+def _details(error: TuningforkError) -> Iterator[Typed]:
+    if error.info:
+        info = {"reason": error.info.reason, "domain": error.info.domain, "metadata": dict(error.info.metadata)}
+        yield Typed(ERROR_INFO, info)
+    if isinstance(error, ApiKeyNotValid):
+        yield Typed(LOCALIZED_MESSAGE, {"locale": "en-US", "message": error.message})
+    if error.violations:
+        violations = [{"field": each.field, "description": each.description} for each in error.violations]
+        yield Typed(BAD_REQUEST, {"field_violations": violations})
+
+
+@dataclass(frozen=True, slots=True)
+class Relocation:
+    """Where the fields of a domain request sit in a wire request.
+
+    `places` maps the beginning of a domain path to the beginning of a wire path; the longest one wins, and "" stands
+    for all others. `said_of` names another field in the message than in the violation, for exact domain paths.
+    """
+
+    request: str
+    places: Mapping[str, str]
+    said_of: Mapping[str, str]
+
+    def apply(self, error: InvalidArgument) -> InvalidArgument:
+        """The same error with wire paths, as `* Request.path: reason` lines and one violation each.
+
+        An error without violations stays as it is.
+        """
+        if not error.violations:
+            return error
+        lines = [
+            f"* {self.request}.{self.said_of.get(each.field) or self.place(each.field)}: {each.description}\n"
+            for each in error.violations
+        ]
+        violations = tuple(
+            FieldViolation(field=self.place(each.field), description=_sentence(each.description))
+            for each in error.violations
+        )
+        return InvalidArgument("".join(lines), violations=violations, info=error.info)
+
+    def place(self, field: str) -> str:
+        """The wire path of a domain path."""
+        for inner in sorted(self.places, key=len, reverse=True):
+            if field == inner or (inner and field.startswith((f"{inner}.", f"{inner}["))):
+                return self.places[inner] + field[len(inner) :]
+        return self.places.get("", "") + field
+
+
+def _sentence(description: str) -> str:
+    """A reason as a sentence; one that begins with a field's name keeps its small letter."""
+    first = description.split(" ", 1)[0]
+    begun = description if "_" in first else description[:1].upper() + description[1:]
+    return begun if begun.endswith((".", "?", "!", '"')) else f"{begun}."

@@ -1,0 +1,109 @@
+"""Protobuf messages as data: what `decode` accepts, what `encode` prints and in which order.
+
+The tables of an API are built from these three types, one `Field` a line, in the manner of a .proto file.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class Kind(StrEnum):
+    """The scalar types, under the names that error sentences give them (google/protobuf/type.proto, Field.Kind).
+
+    TIMESTAMP, ANY and JSON (Struct, Value, or whatever a server takes unread) stand for the well-known messages that
+    have a JSON form of their own.
+    """
+
+    STRING = "TYPE_STRING"
+    BOOL = "TYPE_BOOL"
+    INT32 = "TYPE_INT32"
+    INT64 = "TYPE_INT64"
+    FLOAT = "TYPE_FLOAT"
+    DOUBLE = "TYPE_DOUBLE"
+    BYTES = "TYPE_BYTES"
+    TIMESTAMP = "type.googleapis.com/google.protobuf.Timestamp"
+    ANY = "type.googleapis.com/google.protobuf.Any"
+    JSON = "type.googleapis.com/google.protobuf.Value"
+
+
+class Rule(StrEnum):
+    """Which way a field may travel (google/api/field_behavior.proto)."""
+
+    BOTH_WAYS = "both ways"
+    OUTPUT_ONLY = "output only"
+    """Ignored in requests, whatever it holds: SDKs send back what they were given."""
+    INPUT_ONLY = "input only"
+    """Never in an answer."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Enum:
+    """An enum: its full proto name and the number of each name."""
+
+    full_name: str
+    numbers: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field: number, snake_case name and type, as a .proto file gives them.
+
+    `presence` is explicit presence: printed whenever it is set, also when it holds its default. Messages and members
+    of a oneof have it anyway. `json_name` is needed only where it is not the name in lowerCamelCase.
+    """
+
+    number: int
+    name: str
+    type: "Kind | Enum | Message"
+    repeated: bool = field(default=False, kw_only=True)
+    presence: bool = field(default=False, kw_only=True)
+    oneof: str | None = field(default=None, kw_only=True)
+    rule: Rule = field(default=Rule.BOTH_WAYS, kw_only=True)
+    json_name: str = field(default="", kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not self.json_name:
+            object.__setattr__(self, "json_name", lower_camel(self.name))
+
+    @property
+    def has_presence(self) -> bool:
+        """Whether a default value that was set is told apart from one that was not."""
+        return self.presence or self.oneof is not None or isinstance(self.type, Message)
+
+    @property
+    def type_name(self) -> str:
+        """The type as error sentences print it: `TYPE_INT32`, `type.googleapis.com/...`."""
+        if isinstance(self.type, Kind):
+            return self.type.value
+        return f"type.googleapis.com/{self.type.full_name}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Message:
+    """A message: its full proto name and its fields.
+
+    `by_key` finds a field by either spelling; `in_order` is the output order, by proto number.
+    """
+
+    full_name: str
+    fields: tuple[Field, ...]
+    by_key: Mapping[str, Field] = field(init=False, repr=False)
+    in_order: tuple[Field, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        spellings = {key: each for each in self.fields for key in (each.name, each.json_name)}
+        object.__setattr__(self, "by_key", MappingProxyType(spellings))
+        object.__setattr__(self, "in_order", tuple(sorted(self.fields, key=lambda each: each.number)))
+
+    @property
+    def type_url(self) -> str:
+        """The name by which an Any says that it holds this message."""
+        return f"type.googleapis.com/{self.full_name}"
+
+
+def lower_camel(name: str) -> str:
+    """The JSON name of a snake_case proto name: `top_p` -> `topP`."""
+    first, *rest = name.split("_")
+    return first + "".join(word[:1].upper() + word[1:] for word in rest)
