@@ -1,0 +1,75 @@
+"""The ASGI application: every route of every version, around them the one error shape and the clock."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fastapi import FastAPI
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.exceptions import HTTPException
+
+from tuningfork.api.errors import ErrorBoundary, answer_error, answer_routing_error
+from tuningfork.api.gemini import VERSIONS, GeminiRoutes
+from tuningfork.api.method_override import MethodOverride
+from tuningfork.api.request_times import RequestTimes
+from tuningfork.api.server_routes import ServerRoutes
+from tuningfork.domain.errors import TuningforkError
+from tuningfork.service.access import Access
+from tuningfork.service.generation import Generation
+from tuningfork.service.metrics import Metrics
+from tuningfork.service.tuning import Tuning
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What the routes call. `healthy` gives the reason why no work can be taken, or None."""
+
+    access: Access
+    tuning: Tuning
+    generation: Generation
+    metrics: Metrics
+    require_key: bool
+    healthy: Callable[[], str | None]
+
+
+class _Id(Convertor[str]):
+    """One path segment without a colon, which begins a custom method: `models/x:generateContent`."""
+
+    regex = "[^/:]+"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+def create_app(services: Services) -> FastAPI:
+    """The application over these services; once for each `Metrics`, in whose registry it counts."""
+    register_url_convertor("id", _Id())
+    # FastAPI's own documents would describe none of the dialect: routes take and give raw JSON.
+    app = FastAPI(title="Tuningfork", openapi_url=None, redirect_slashes=False)
+    gemini = GeminiRoutes(
+        access=services.access,
+        tuning=services.tuning,
+        generation=services.generation,
+        require_key=services.require_key,
+    )
+    for version in VERSIONS:
+        for method, path, endpoint in gemini.routes():
+            app.add_route(f"/{version}{path}", endpoint, methods=[method])
+    server = ServerRoutes(
+        access=services.access,
+        tuning=services.tuning,
+        registry=services.metrics.registry,
+        require_key=services.require_key,
+        healthy=services.healthy,
+    )
+    for method, path, endpoint in server.routes():
+        app.add_route(path, endpoint, methods=[method])
+    app.add_exception_handler(TuningforkError, answer_error)
+    app.add_exception_handler(HTTPException, answer_routing_error)
+    # The last one added is the outermost.
+    app.add_middleware(ErrorBoundary)
+    app.add_middleware(RequestTimes, registry=services.metrics.registry)
+    app.add_middleware(MethodOverride)
+    return app
