@@ -6,12 +6,14 @@ BOS; Gemma 3's refuses a system role, calls the model "model" and ends the heade
 the output.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
+from torch import Tensor
 from transformers import (
     AutoModelForCausalLM,
     Gemma3TextConfig,
@@ -23,6 +25,9 @@ from transformers import (
 )
 
 from tuningfork.domain.base_model import AdapterShape, BaseModel, BaseModelName
+from tuningfork.modeling.attention import PackedPlan
+from tuningfork.modeling.loading import LoadedBase
+from tuningfork.modeling.lora import AdapterSlots, AdapterWeights
 
 CONTEXT_TOKENS = 512
 
@@ -206,3 +211,29 @@ def tiny_base_model(architecture: Architecture, directory: Path) -> BaseModel:
         output_tokens=64,
         adapter=AdapterShape(rank=4, alpha=8.0),
     )
+
+
+def trained_looking(slots: AdapterSlots, shape: AdapterShape, seed: int) -> AdapterWeights:
+    """An adapter that changes every layer: fresh ones do nothing until a step has moved B from zero."""
+    weights = slots.fresh(shape, seed)
+    generator = torch.Generator().manual_seed(seed + 1)
+    tensors = {
+        name: 0.05 * torch.randn(tensor.shape, generator=generator) if "lora_B" in name else tensor
+        for name, tensor in weights.tensors.items()
+    }
+    return AdapterWeights(shape, tensors)
+
+
+def packed_logits(base: LoadedBase, texts: Sequence[Sequence[int]], slots: Sequence[int] | int | None) -> list[Tensor]:
+    """Logits `TV` of each text, all texts in one packed row; `slots` holds one slot a text, or one for all."""
+    lengths = tuple(len(text) for text in texts)
+    if isinstance(slots, Sequence):
+        slots = [slot for slot, length in zip(slots, lengths, strict=True) for _ in range(length)]
+    with base.slots.routed(slots):
+        logits_1TV = base.model(
+            input_ids=torch.tensor([[token for text in texts for token in text]]),
+            position_ids=torch.cat([torch.arange(length) for length in lengths])[None],
+            use_cache=False,
+            attention_plan=PackedPlan(lengths),
+        ).logits
+    return list(torch.split(logits_1TV[0], list(lengths)))

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -20,6 +21,9 @@ from tuningfork.domain.errors import InternalError
 from tuningfork.modeling.attention import ATTENTION, PackedPlan
 from tuningfork.modeling.chat_template import ChatFormat
 from tuningfork.modeling.lora import AdapterSlots
+
+_LOADING_FAULTS = (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError)
+"""What transformers raises for files it cannot read or an architecture it does not know."""
 
 
 class BaseUnusable(InternalError):
@@ -109,27 +113,36 @@ def _load_model(base: BaseModel, location: str, dtype: torch.dtype) -> PreTraine
     # Bars of child processes would write over each other; downloads keep theirs.
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        # With `output_loading_info` the model comes in a pair, which its type does not say.
+        from_pretrained: Any = AutoModelForCausalLM.from_pretrained
+        model, report = from_pretrained(
             location,
             revision=base.revision or "main",
             dtype=dtype,
             use_safetensors=True,
             trust_remote_code=False,
             attn_implementation=ATTENTION,
+            output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError) as error:
+    except _LOADING_FAULTS as error:
         raise BaseUnusable(
             f"base model {base.name} ({location}) could not be loaded: {error}. It must be a causal language model of "
             "an architecture that transformers itself contains and whose attention is pluggable, with weights in the "
             "safetensors format"
         ) from error
+    absent = sorted(report["missing_keys"])
+    if absent:
+        raise BaseUnusable(
+            f"base model {base.name} ({location}) lacks {len(absent)} of its weights, such as {absent[0]}, and random "
+            "numbers would take their place; fetch or save the model again"
+        )
     return cast("PreTrainedModel", model)
 
 
 def _load_tokenizer(base: BaseModel, location: str) -> PreTrainedTokenizerBase:
     try:
         tokenizer = AutoTokenizer.from_pretrained(location, revision=base.revision or "main", trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
+    except _LOADING_FAULTS as error:
         raise BaseUnusable(
             f"the tokenizer of base model {base.name} ({location}) could not be loaded: {error}"
         ) from error

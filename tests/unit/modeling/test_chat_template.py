@@ -3,6 +3,8 @@
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from tiny_models import DIALECTS, Architecture, build_tokenizer
 from tuningfork.domain.dataset import Example
@@ -148,6 +150,19 @@ def test_a_space_before_the_answer_belongs_to_the_answers_first_token():
     tokens = chat.tokenizer.convert_ids_to_tokens(chat.render_example(Example("1", "two")).output)
     assert tokens == ["Ġtwo", "<|im_end|>"]
     assert chat.lead == " "
+
+
+def test_an_answer_is_not_led_by_the_space_that_some_tokenizers_put_before_a_text():
+    letters = {letter: number for number, letter in enumerate("▁[]wto12\n")}
+    tokenizer = Tokenizer(models.BPE(vocab=letters, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme="first")
+    template = """\
+{%- for m in messages %}{{ '[' + m.content + ']' if m.role == 'user' else m.content + eos_token }}{% endfor %}"""
+    wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>", chat_template=template)
+    rendered = ChatFormat(wrapped).render_example(Example("1", "two"))
+    assert wrapped.convert_ids_to_tokens(rendered.header) == ["▁", "[", "1", "]"]
+    assert wrapped.convert_ids_to_tokens(rendered.output) == ["t", "w", "o", "</s>"]
 
 
 def test_an_answer_that_no_token_closes_is_closed_by_the_models_own():
