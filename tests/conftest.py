@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -66,8 +67,18 @@ def database_url(request, tmp_path) -> Iterator[str]:
             yield url
 
 
+@pytest.fixture(scope="session")
+def migrated_sqlite_file(tmp_path_factory) -> Path:
+    """An empty database with all its tables, to be copied: a migration for every test would be most of its time."""
+    path = tmp_path_factory.mktemp("migrated") / "tuningfork.db"
+    Database.open(f"sqlite:///{path}").close()
+    return path
+
+
 @pytest.fixture
-def database(database_url) -> Iterator[Database]:
+def database(database_url, migrated_sqlite_file) -> Iterator[Database]:
+    if database_url.startswith("sqlite:///"):
+        shutil.copy(migrated_sqlite_file, database_url.removeprefix("sqlite:///"))
     database = Database.open(database_url)
     yield database
     database.close()

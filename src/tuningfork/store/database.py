@@ -10,10 +10,11 @@ process can use it at a time, and so that what was committed is on the disk:
   another was quicker, whatever `busy_timeout` says; asking first makes it wait in line.
 """
 
+import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from sqlite3 import Connection as SqliteConnection
 
 from alembic import command
 from alembic.config import Config
@@ -120,11 +121,28 @@ def _create_engine(url: str) -> Engine:
     return engine
 
 
-def _set_up_sqlite(connection: SqliteConnection, _record: object) -> None:
-    cursor = connection.cursor()
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    _switch_to_wal(connection)
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """The mode is kept in the file, so only the first connection ever switches it.
+
+    Two processes that make a new file at once both try, and for this SQLite answers "database is locked" without
+    waiting for `busy_timeout` although a moment later it would have succeeded.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -1,0 +1,171 @@
+"""Opening, migrating and sharing the database."""
+
+import subprocess
+import sys
+import threading
+from datetime import datetime
+
+import pytest
+from sqlalchemy import create_engine, inspect, text
+from sqlalchemy.exc import IntegrityError
+
+from tuningfork.domain.errors import FailedPrecondition
+from tuningfork.store.database import Database, is_duplicate
+from tuningfork.store.schema import api_keys, metadata, tuned_models
+
+INSERT = "INSERT INTO api_keys VALUES (:id, '', '', '', '', :id, '2024-03-14 00:00:00.000000+00:00', NULL)"
+
+
+@pytest.fixture
+def sqlite_url(tmp_path):
+    return f"sqlite:///{tmp_path / 'tuningfork.db'}"
+
+
+def keys(database):
+    with database.read() as connection:
+        return {row.id for row in connection.execute(api_keys.select())}
+
+
+def insert(connection, key):
+    connection.execute(text(INSERT), {"id": key})
+
+
+def definitions(engine):
+    """Every table and index as SQLite keeps it: columns in order, constraints in any, conditions and all."""
+    with engine.connect() as connection:
+        query = text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name != 'alembic_version'")
+        return {name: definition(sql) for name, sql in connection.execute(query)}
+
+
+def definition(sql):
+    columns, *constraints = "".join(sql.split()).split("CONSTRAINT")
+    return columns, {constraint.rstrip(",)") for constraint in constraints}
+
+
+def test_the_migrations_lead_to_exactly_the_tables_of_the_schema(sqlite_url, tmp_path):
+    Database.open(sqlite_url).close()
+    migrated, created = create_engine(sqlite_url), create_engine(f"sqlite:///{tmp_path / 'created.db'}")
+    metadata.create_all(created)
+
+    assert definitions(migrated) == definitions(created)
+
+    migrated.dispose()
+    created.dispose()
+
+
+def test_the_migrations_know_every_table_on_every_database(database):
+    with database.read() as connection:
+        assert set(inspect(connection).get_table_names()) == {*metadata.tables, "alembic_version"}
+
+
+def test_what_was_committed_is_there_when_the_database_is_opened_again(database_url):
+    first = Database.open(database_url)
+    with first.write() as connection:
+        insert(connection, "a")
+    first.close()
+
+    second = Database.open(database_url)
+    assert keys(second) == {"a"}
+    second.close()
+
+
+def test_an_exception_rolls_the_whole_transaction_back(database):
+    def write_and_stumble():
+        with database.write() as connection:
+            insert(connection, "a")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write_and_stumble()
+
+    assert keys(database) == set()
+
+
+def test_sqlite_is_set_up_to_lose_nothing_at_a_power_cut(sqlite_url):
+    database = Database.open(sqlite_url)
+    with database.read() as connection:
+        pragmas = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        }
+    database.close()
+
+    full = 2
+    assert pragmas == {"journal_mode": "wal", "synchronous": full, "foreign_keys": 1, "busy_timeout": 30_000}
+
+
+def test_a_reader_sees_one_state_while_a_writer_goes_on(database, database_url):
+    if not database_url.startswith("sqlite"):
+        pytest.skip("PostgreSQL's reads see each statement's state")
+    with database.read() as reading:
+        before = reading.execute(api_keys.select()).all()
+        with database.write() as writing:
+            insert(writing, "a")
+        assert reading.execute(api_keys.select()).all() == before
+
+    assert keys(database) == {"a"}
+
+
+def test_many_threads_write_without_losing_or_failing(database):
+    def write(thread):
+        for number in range(10):
+            with database.write() as connection:
+                count = connection.execute(text("SELECT count(*) FROM api_keys")).scalar_one()
+                insert(connection, f"{thread}-{number}")
+                assert count >= number
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(keys(database)) == 80
+
+
+def test_several_processes_may_open_a_new_database_at_once(sqlite_url):
+    code = (
+        "import sys, uuid; from sqlalchemy import text; from tuningfork.store.database import Database\n"
+        "database = Database.open(sys.argv[1])\n"
+        f"with database.write() as connection: connection.execute(text({INSERT!r}), {{'id': uuid.uuid4().hex}})\n"
+        "database.close()"
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code, sqlite_url], stderr=subprocess.PIPE, text=True) for _ in range(3)
+    ]
+    errors = [process.communicate(timeout=60)[1] for process in processes]
+
+    assert errors == ["", "", ""]
+    database = Database.open(sqlite_url)
+    assert len(keys(database)) == 3
+    database.close()
+
+
+def test_tables_of_a_newer_version_are_left_alone(database_url):
+    database = Database.open(database_url)
+    with database.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    database.close()
+
+    with pytest.raises(FailedPrecondition, match="newer version of Tuningfork"):
+        Database.open(database_url)
+
+
+def test_a_taken_value_is_told_from_other_faults(database):
+    with database.write() as connection:
+        insert(connection, "a")
+
+    def fault(statement):
+        with pytest.raises(IntegrityError) as caught, database.write() as connection:
+            connection.execute(text(statement), {"id": "a"})
+        return caught.value
+
+    assert is_duplicate(fault(INSERT), "api_keys")
+    assert not is_duplicate(fault(INSERT), "tuned_models")
+    assert not is_duplicate(fault("UPDATE api_keys SET name = NULL"), "api_keys")
+
+
+def test_naive_times_are_refused_as_our_own_bug(database):
+    naive = datetime(2024, 3, 14)  # noqa: DTZ001
+    with pytest.raises(Exception, match="is naive"), database.write() as connection:
+        connection.execute(tuned_models.update().values(update_time=naive))

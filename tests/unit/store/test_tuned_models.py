@@ -1,0 +1,132 @@
+"""Rows of models, and searching them."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+
+from store_rows import NOW, grant, model
+from tuningfork.domain.permission import Email, Role
+from tuningfork.domain.tuned_model import ModelState
+from tuningfork.store import access, tuned_models
+from tuningfork.store.tuned_models import IdTaken, Place, Search
+
+ADA = Email("ada@example.com")
+
+
+def keep(database, *kept):
+    with database.write() as connection:
+        for made, permissions in kept:
+            tuned_models.insert(connection, made)
+            for permission in permissions:
+                access.grant(connection, permission)
+
+
+def shelf(database, **names):
+    """Models by name, each with the permissions given, a second apart."""
+    made = [
+        (model(name, create_time=NOW + timedelta(seconds=number)), permissions)
+        for number, (name, permissions) in enumerate(names.items())
+    ]
+    keep(database, *made)
+
+
+def names(database, **wanted):
+    with database.read() as connection:
+        return [found.id for found in tuned_models.search(connection, Search(email=ADA, limit=10, **wanted))]
+
+
+def test_a_model_comes_back_as_it_was_kept(database):
+    made = model("a", display_name="Zahlen 七", description="läuft")
+    keep(database, (made, []))
+    with database.read() as connection:
+        assert tuned_models.find(connection, made.id) == made
+
+
+def test_a_taken_id_is_told(database):
+    keep(database, (model("a"), []))
+    with pytest.raises(IdTaken) as caught, database.write() as connection:
+        tuned_models.insert(connection, model("a"))
+    assert caught.value.id == "a"
+
+
+def test_the_state_changes_with_the_time_of_the_change(database):
+    made = model("a")
+    keep(database, (made, []))
+    later = NOW + timedelta(minutes=1)
+    with database.write() as connection:
+        tuned_models.set_state(connection, made.id, ModelState.ACTIVE, later)
+        changed = tuned_models.find(connection, made.id)
+    assert changed == replace(made, state=ModelState.ACTIVE, update_time=later)
+
+
+def test_the_database_itself_refuses_an_unknown_state(database):
+    keep(database, (model("a"), []))
+    with pytest.raises(IntegrityError), database.write() as connection:
+        connection.execute(text("UPDATE tuned_models SET state = 'CANCELLED'"))
+
+
+def test_models_are_found_by_a_role_the_oldest_first(database):
+    shelf(
+        database,
+        mine=[grant("mine", ADA)],
+        hers=[grant("hers", "bob@example.com")],
+        edited=[grant("edited", ADA, Role.WRITER)],
+        read=[grant("read", ADA, Role.READER)],
+        public=[grant("public", "bob@example.com"), grant("public", None, Role.READER)],
+    )
+
+    assert names(database) == ["mine", "edited", "read"]
+    assert names(database, least_roles=(Role.READER,)) == ["mine", "edited", "read"]
+    assert names(database, least_roles=(Role.WRITER,)) == ["mine", "edited"]
+    assert names(database, least_roles=(Role.OWNER,)) == ["mine"]
+    assert names(database, least_roles=(Role.READER, Role.OWNER)) == ["mine"]
+    assert names(database, shared_with_everyone=True) == ["public"]
+
+
+def test_mine_and_shared_with_everyone_are_both_demanded(database):
+    shelf(
+        database,
+        mine=[grant("mine", ADA)],
+        public=[grant("public", None, Role.READER)],
+        both=[grant("both", ADA), grant("both", None, Role.READER)],
+    )
+    assert names(database, shared_with_everyone=True, least_roles=(Role.OWNER,)) == ["both"]
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (("number",), ["a"]),
+        (("NUMBER", "gen"), ["a"]),
+        (("number", "poems"), []),
+        (("strasse",), ["b"]),
+        (("ÜBER",), ["b"]),
+        (("ﬁve",), ["c"]),
+        (("100%",), ["c"]),
+        (("under_score",), ["c"]),
+        (("underXscore",), []),
+    ],
+)
+def test_words_are_found_in_any_case_in_name_and_description(database, words, found):
+    kept = [
+        model("a", display_name="Number Generator"),
+        model("b", display_name="Gedichte", description="über die Straße"),
+        model("c", display_name="100% under_score five"),
+    ]
+    keep(database, *((made, [grant(made.id, ADA)]) for made in kept))
+    assert names(database, words=words) == found
+
+
+def test_a_search_goes_on_after_a_place_even_where_times_are_equal(database):
+    keep(database, *((model(name), [grant(name, ADA)]) for name in ("a", "b", "c")))
+    place = Place(create_time=NOW, model_id=model("a").id)
+    assert names(database, after=place) == ["b", "c"]
+
+
+def test_a_search_ends_at_its_limit(database):
+    keep(database, *((model(name), [grant(name, ADA)]) for name in ("a", "b", "c")))
+    with database.read() as connection:
+        assert len(tuned_models.search(connection, Search(email=ADA, limit=2))) == 2
