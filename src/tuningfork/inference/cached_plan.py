@@ -1,0 +1,196 @@
+"""The attention of one engine step: some sequences bring many new tokens, most bring one, all have keys in the cache.
+
+Rows with one new token attend together, in two batched matrix products over gathered pages. On a CPU core in bfloat16
+that takes half the time of the fused kernel at 16 rows, and a fifth of one product after the other.
+
+Shape suffixes: as in `kv_cache`.
+"""
+
+# ruff: noqa: N815  shape suffixes
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from tuningfork.inference.kv_cache import PAGE_TOKENS, KvCache, LayerStore, pages_for
+from tuningfork.modeling.attention import attend_segment
+
+_SPREAD_PAGES = 8
+"""Rows share a batch while the longest has at most twice the shortest one's pages and so many more: less padding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The tokens `begin` to `end` of a sequence, which a step feeds; those before are cached in the same pages."""
+
+    pages: Sequence[int]
+    begin: int
+    end: int
+
+    @property
+    def length(self) -> int:
+        """New tokens."""
+        return self.end - self.begin
+
+
+@dataclass(frozen=True, slots=True)
+class _How:
+    """The numbers by which a layer attends; see `AttentionPlan.attend`."""
+
+    scaling: float
+    sliding_window: int | None
+    softcap: float | None
+
+
+class CachedPlan:
+    """An `AttentionPlan` over packed spans that reads from and writes to a cache.
+
+    Any order of the spans is right; rows with one token are fastest when they come together, shortest first.
+    """
+
+    def __init__(self, cache: KvCache, spans: Sequence[Span]) -> None:
+        self._cache = cache
+        places = [
+            span.pages[token // PAGE_TOKENS] * PAGE_TOKENS + token % PAGE_TOKENS
+            for span in spans
+            for token in range(span.begin, span.end)
+        ]
+        self._places_T = torch.tensor(places, device=cache.device)
+        self._groups = _grouped(spans, cache.device)
+
+    def attend(
+        self,
+        layer: int,
+        query_HTK: Tensor,
+        key_GTK: Tensor,
+        value_GTK: Tensor,
+        *,
+        scaling: float,
+        sliding_window: int | None,
+        softcap: float | None,
+    ) -> Tensor:
+        """Store the new keys and values, and give the attention output `THK`."""
+        store = self._cache.store(layer)
+        store.keys_GXK.index_copy_(1, self._places_T, key_GTK)
+        store.values_GXK.index_copy_(1, self._places_T, value_GTK)
+        how = _How(scaling, sliding_window, softcap)
+        outputs_THK = []
+        begin = 0
+        for group in self._groups:
+            own = slice(begin, begin + group.tokens)
+            outputs_THK.append(group.attend(store, query_HTK[:, own], key_GTK[:, own], value_GTK[:, own], how))
+            begin += group.tokens
+        return outputs_THK[0] if len(outputs_THK) == 1 else torch.cat(outputs_THK)
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    """One sequence with several new tokens."""
+
+    span: Span
+    device: torch.device
+
+    @property
+    def tokens(self) -> int:
+        return self.span.length
+
+    def attend(self, store: LayerStore, query_HTK: Tensor, key_GTK: Tensor, value_GTK: Tensor, how: _How) -> Tensor:
+        key_GSK, value_GSK = key_GTK, value_GTK
+        if self.span.begin:
+            first = _first_page(self.span.begin + 1, how.sliding_window)
+            pages_P = torch.tensor(self.span.pages[first : pages_for(self.span.end)], device=self.device)
+            key_GSK, value_GSK = store.gather(pages_P)
+            keys = self.span.end - first * PAGE_TOKENS
+            key_GSK, value_GSK = key_GSK[:, :keys], value_GSK[:, :keys]
+        return attend_segment(
+            query_HTK,
+            key_GSK,
+            value_GSK,
+            scaling=how.scaling,
+            sliding_window=how.sliding_window,
+            softcap=how.softcap,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """The pages that the rows of a batch look at, S / PAGE_TOKENS for each row, and which of their keys are hidden."""
+
+    pages_P: Tensor
+    hidden_B1S: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Sequences of similar length with one new token each."""
+
+    spans: list[Span]
+    device: torch.device
+    _views: dict[int | None, _View] = field(default_factory=dict)
+
+    @property
+    def tokens(self) -> int:
+        return len(self.spans)
+
+    def attend(self, store: LayerStore, query_HTK: Tensor, key_GTK: Tensor, _value_GTK: Tensor, how: _How) -> Tensor:
+        view = self._view(how.sliding_window)
+        rows, heads = self.tokens, key_GTK.shape[0]
+        key_GSK, value_GSK = store.gather(view.pages_P)
+        key_GBSK = key_GSK.view(heads, rows, -1, key_GSK.shape[-1])
+        value_GBSK = value_GSK.view(heads, rows, -1, value_GSK.shape[-1])
+        query_GBNK = query_HTK.reshape(heads, -1, rows, query_HTK.shape[-1]).transpose(1, 2) * how.scaling
+        scores_GBNS = query_GBNK @ key_GBSK.transpose(-1, -2)
+        if how.softcap is not None:
+            scores_GBNS = torch.tanh(scores_GBNS / how.softcap) * how.softcap
+        weights_GBNS = torch.softmax(scores_GBNS.masked_fill_(view.hidden_B1S, -torch.inf), dim=-1)
+        output_GBNK = weights_GBNS @ value_GBSK
+        return output_GBNK.transpose(0, 1).flatten(1, 2)
+
+    def _view(self, sliding_window: int | None) -> _View:
+        # A window that hides nothing yet looks as none does.
+        window = sliding_window if sliding_window is not None and sliding_window < self._longest else None
+        if window not in self._views:
+            self._views[window] = self._look(window)
+        return self._views[window]
+
+    @property
+    def _longest(self) -> int:
+        return max(span.end for span in self.spans)
+
+    def _look(self, window: int | None) -> _View:
+        firsts = [_first_page(span.end, window) for span in self.spans]
+        seen = [span.pages[first : pages_for(span.end)] for span, first in zip(self.spans, firsts, strict=True)]
+        width = max(map(len, seen))
+        pages = [page for each in seen for page in (*each, *[0] * (width - len(each)))]
+        position_S = torch.arange(width * PAGE_TOKENS)
+        position_BS = position_S + torch.tensor(firsts)[:, None] * PAGE_TOKENS
+        end_B1 = torch.tensor([span.end for span in self.spans])[:, None]
+        hidden_BS = position_BS >= end_B1
+        if window is not None:
+            hidden_BS |= position_BS < end_B1 - window
+        return _View(torch.tensor(pages, device=self.device), hidden_BS[:, None].to(self.device))
+
+
+def _first_page(end: int, sliding_window: int | None) -> int:
+    """The first page that the token before `end` sees."""
+    return 0 if sliding_window is None else max(0, end - sliding_window) // PAGE_TOKENS
+
+
+def _grouped(spans: Sequence[Span], device: torch.device) -> list[_Segment | _Rows]:
+    groups: list[_Segment | _Rows] = []
+    for span in spans:
+        last = groups[-1] if groups else None
+        if span.length > 1:
+            groups.append(_Segment(span, device))
+        elif isinstance(last, _Rows) and _similar(last.spans[0], span):
+            last.spans.append(span)
+        else:
+            groups.append(_Rows([span], device))
+    return groups
+
+
+def _similar(first: Span, other: Span) -> bool:
+    shorter, longer = sorted((pages_for(first.end), pages_for(other.end)))
+    return longer <= 2 * shorter + _SPREAD_PAGES

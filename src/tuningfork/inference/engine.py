@@ -1,0 +1,219 @@
+"""Continuous batching over one resident base: requests join and leave between steps, each on its own adapter.
+
+A step is one forward pass over one packed row of tokens: the newest token of every sequence that speaks, and a share of
+the prompts that are still being read. Adapters are chosen for each token, so that a batch may mix any of them.
+
+Shape suffixes: T packed tokens, B rows (sequences that choose a token), V vocabulary.
+"""
+
+from collections.abc import Sequence as Items
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from tuningfork.domain.errors import FieldViolation, InternalError, InvalidArgument
+from tuningfork.domain.generation import MAX_CANDIDATES, FinishReason
+from tuningfork.inference.cached_plan import CachedPlan, Span
+from tuningfork.inference.detokenizer import Detokenizer
+from tuningfork.inference.kv_cache import KvCache, planned_pages, probed_shapes
+from tuningfork.inference.sampling import Draw, row_randomness, sample
+from tuningfork.inference.scheduler import Scheduler, Turn
+from tuningfork.inference.sequence import EngineOutput, Sequence, TokenRequest, Usage
+from tuningfork.inference.stop_sequences import StopSequences
+from tuningfork.modeling.loading import LoadedBase
+from tuningfork.modeling.lora import BASE_ALONE
+
+__all__ = ["EngineOutput", "InferenceEngine", "TokenRequest"]
+
+_CPU_CACHE_BYTES = 2 * 1024**3
+_GPU_CACHE_SHARE = 0.5
+"""Of the memory that is free once the base is loaded."""
+
+_CPU_PREFILL_TOKENS = 512
+_GPU_PREFILL_TOKENS = 4096
+"""Matrix products are at full speed from about 64 rows on a CPU core, and from some thousand on a GPU."""
+
+
+class InferenceEngine:
+    """Answers requests over one base. Not thread-safe; each call returns between two steps.
+
+    Args:
+        base: the resident model, shared by all requests.
+        max_rows: candidates generated side by side; more wait. At least 8, the most candidates of one request.
+        prefill_tokens: prompt tokens read in one step; None: what suits the device.
+        cache_bytes: memory for keys and values; None: 2 GiB on a CPU (taken as it is used), half of what is free on a
+            GPU. Requests wait while it is full.
+
+    """
+
+    def __init__(
+        self,
+        base: LoadedBase,
+        *,
+        max_rows: int = 64,
+        prefill_tokens: int | None = None,
+        cache_bytes: int | None = None,
+    ) -> None:
+        if max_rows < MAX_CANDIDATES:
+            raise ValueError(f"max_rows must be at least {MAX_CANDIDATES}, the most candidates of one request")
+        self._base = base
+        shapes = probed_shapes(base.model)
+        pages = planned_pages(
+            shapes,
+            budget_bytes=cache_bytes or _cache_bytes(base.device),
+            dtype=base.dtype,
+            context_tokens=base.context_tokens,
+            max_rows=max_rows,
+        )
+        self._cache = KvCache(shapes, pages=pages, dtype=base.dtype, device=base.device)
+        self._scheduler = Scheduler(
+            self._cache, max_rows=max_rows, prefill_tokens=prefill_tokens or _prefill_tokens(base.device)
+        )
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a step would do anything."""
+        return self._scheduler.has_work
+
+    @property
+    def longest_tokens(self) -> int:
+        """Tokens of prompt and answer together: what the context holds, or the cache if that is smaller."""
+        return min(self._base.context_tokens, self._cache.capacity_tokens)
+
+    def add(self, request: TokenRequest) -> None:
+        """Queue a request; its first tokens come from a later step.
+
+        Raises:
+            InvalidArgument: the prompt leaves no room for a token of output.
+
+        """
+        prompt_tokens = len(request.prompt_ids)
+        if not 1 <= prompt_tokens < self.longest_tokens:
+            raise _does_not_fit(prompt_tokens, self.longest_tokens)
+        usage = Usage(prompt_tokens=prompt_tokens)
+        first, *others = [self._candidate(request, number, usage) for number in range(request.sampling.candidate_count)]
+        first.siblings = others
+        self._scheduler.add(first)
+
+    def step(self) -> list[EngineOutput]:
+        """Feed one batch, choose a token for every sequence that is ready, and return what can be shown of them."""
+        turns = self._scheduler.schedule()
+        if not turns:
+            return []
+        # Where each group of rows is fastest: see CachedPlan.
+        turns.sort(key=lambda turn: (turn.tokens == 1, len(turn.sequence.tokens)))
+        logits_BV = self._forward(turns)
+        ready, rows = self._ready(turns)
+        tokens = sample(logits_BV[rows], [sequence.draw for sequence in ready])
+        outputs = [self._advance(*chosen) for chosen in zip(ready, tokens, strict=True)]
+        return [output for output in outputs if output is not None]
+
+    def cancel(self, request_id: str) -> None:
+        """Forget a request; its rows are free for the next step. Unknown and finished ones are ignored."""
+        for sequence in self._scheduler.of_request(request_id):
+            self._scheduler.remove(sequence)
+
+    def _candidate(self, request: TokenRequest, number: int, usage: Usage) -> Sequence:
+        return Sequence(
+            request=request,
+            candidate=number,
+            tokens=list(request.prompt_ids),
+            draw=Draw(request.sampling, row_randomness(request.sampling.seed, number)),
+            detokenizer=Detokenizer(self._decode, lead=self._base.chat.lead),
+            stops=StopSequences(request.sampling.stop_sequences),
+            usage=usage,
+        )
+
+    @torch.inference_mode()
+    def _forward(self, turns: Items[Turn]) -> Tensor:
+        """Feed the turns' tokens; the logits `BV` of those that complete their sequence, in order."""
+        spans = [Span(t.sequence.pages, t.sequence.cached, t.sequence.cached + t.tokens) for t in turns]
+        fed = list(zip(turns, spans, strict=True))
+        ids_T = [token for turn, span in fed for token in turn.sequence.tokens[span.begin : span.end]]
+        positions_T = [position for span in spans for position in range(span.begin, span.end)]
+        slots_T = [slot for turn in turns for slot in [turn.sequence.request.slot] * turn.tokens]
+        last, kept_B = -1, []
+        for turn in turns:
+            last += turn.tokens
+            if turn.completes:
+                kept_B.append(last)
+        device = self._base.device
+        with self._base.slots.routed(slots_T):
+            logits_1BV: Tensor = self._base.model(
+                input_ids=torch.tensor([ids_T], device=device),
+                position_ids=torch.tensor([positions_T], device=device),
+                use_cache=False,
+                logits_to_keep=torch.tensor(kept_B, dtype=torch.long, device=device),
+                attention_plan=CachedPlan(self._cache, spans),
+            ).logits
+        return logits_1BV[0]
+
+    def _ready(self, turns: Items[Turn]) -> tuple[list[Sequence], list[int]]:
+        """The sequences that choose a token now, and which row of the logits each looks at."""
+        ready: list[Sequence] = []
+        rows: list[int] = []
+        row = 0
+        for turn in turns:
+            completes = turn.completes
+            turn.sequence.cached += turn.tokens
+            if completes:
+                choosing = [turn.sequence, *self._scheduler.branch(turn.sequence)]
+                ready += choosing
+                rows += [row] * len(choosing)
+                row += 1
+        return ready, rows
+
+    def _advance(self, sequence: Sequence, token: int | None) -> EngineOutput | None:
+        """Add the token to its sequence and end that if it is time; None: there is nothing to show."""
+        if token is None:
+            self._scheduler.remove(sequence)
+            return sequence.output("", FinishReason.STOP, _not_numbers(sequence.request.slot))
+        text, reason = self._accept(sequence, token)
+        if reason is not None:
+            self._scheduler.remove(sequence)
+        return sequence.output(text, reason) if text or reason else None
+
+    def _accept(self, sequence: Sequence, token: int) -> tuple[str, FinishReason | None]:
+        if token in self._base.chat.end_of_turn_ids:
+            return sequence.flush(), FinishReason.STOP
+        text = sequence.accept(token)
+        if not sequence.stops.met and self._is_full(sequence):
+            text += sequence.flush()
+            return text, FinishReason.STOP if sequence.stops.met else FinishReason.MAX_TOKENS
+        return text, FinishReason.STOP if sequence.stops.met else None
+
+    def _is_full(self, sequence: Sequence) -> bool:
+        allowed = sequence.request.sampling.max_output_tokens
+        return sequence.generated >= allowed or len(sequence.tokens) >= self.longest_tokens
+
+    def _decode(self, tokens: Items[int]) -> str:
+        tokenizer = self._base.chat.tokenizer
+        text = tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return cast("str", text)
+
+
+def _does_not_fit(prompt_tokens: int, longest_tokens: int) -> InvalidArgument:
+    reason = (
+        f"the prompt is {prompt_tokens} tokens long; the model takes 1 to {longest_tokens - 1}, so that at least one "
+        f"token of output fits into its {longest_tokens}. Shorten the prompt"
+    )
+    return InvalidArgument(reason, violations=(FieldViolation(field="prompt", description=reason),))
+
+
+def _not_numbers(slot: int) -> InternalError:
+    culprit = "the base model" if slot == BASE_ALONE else "the tuned model's adapter or its base model"
+    return InternalError(
+        f"the model computed values that are not finite numbers: {culprit} has weights that are damaged"
+    )
+
+
+def _cache_bytes(device: torch.device) -> int:
+    if device.type != "cuda":
+        return _CPU_CACHE_BYTES
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(free * _GPU_CACHE_SHARE)
+
+
+def _prefill_tokens(device: torch.device) -> int:
+    return _CPU_PREFILL_TOKENS if device.type == "cpu" else _GPU_PREFILL_TOKENS

@@ -1,0 +1,96 @@
+"""One candidate of one request on its way: its tokens, what of them is cached, and what of its text was shown."""
+
+from dataclasses import dataclass, field
+
+from tuningfork.domain.errors import TuningforkError
+from tuningfork.domain.generation import Chunk, FinishReason, Sampling
+from tuningfork.inference.detokenizer import Detokenizer
+from tuningfork.inference.sampling import Draw
+from tuningfork.inference.stop_sequences import StopSequences
+from tuningfork.modeling.lora import BASE_ALONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRequest:
+    """One request as the engine takes it. `slot` is the adapter's, pinned by the caller until the request ends."""
+
+    id: str
+    prompt_ids: tuple[int, ...]
+    slot: int = BASE_ALONE
+    sampling: Sampling
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOutput:
+    """A piece of one candidate. Where `error` is set the candidate failed, and the chunk is its last."""
+
+    request_id: str
+    chunk: Chunk
+    error: TuningforkError | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Usage:
+    """The token counts of one request, shared by its candidates."""
+
+    prompt_tokens: int
+    output_tokens: int = 0
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Sequence:
+    """One candidate. `tokens` is the prompt and what was generated; the first `cached` of them have keys and values.
+
+    `pages` are the cache's, in order. `siblings` are the request's further candidates for as long as they wait for this
+    one to read the prompt for them all.
+    """
+
+    request: TokenRequest
+    candidate: int
+    tokens: list[int]
+    draw: Draw
+    detokenizer: Detokenizer
+    stops: StopSequences
+    usage: Usage
+    siblings: list["Sequence"] = field(default_factory=list)
+    pages: list[int] = field(default_factory=list)
+    cached: int = 0
+
+    @property
+    def rows(self) -> int:
+        """How many rows of the batch this one takes, now or once its siblings come."""
+        return 1 + len(self.siblings)
+
+    @property
+    def missing(self) -> int:
+        """Tokens that have to pass through the model before the next one can be chosen."""
+        return len(self.tokens) - self.cached
+
+    @property
+    def generated(self) -> int:
+        """Tokens beyond the prompt."""
+        return len(self.tokens) - len(self.request.prompt_ids)
+
+    def accept(self, token: int) -> str:
+        """Append a chosen token; returns the text that may be shown now."""
+        self.tokens.append(token)
+        self.usage.output_tokens += 1
+        return self.stops.push(self.detokenizer.push(token))
+
+    def flush(self) -> str:
+        """The text that was held back, when no more tokens come. A stop sequence may still be met in it."""
+        text = self.stops.push(self.detokenizer.finish())
+        return text + self.stops.flush()
+
+    def output(
+        self, text: str, finish_reason: FinishReason | None, error: TuningforkError | None = None
+    ) -> EngineOutput:
+        """What the caller hears of this step."""
+        chunk = Chunk(
+            candidate=self.candidate,
+            text=text,
+            finish_reason=finish_reason,
+            prompt_tokens=self.usage.prompt_tokens,
+            output_tokens=self.usage.output_tokens,
+        )
+        return EngineOutput(request_id=self.request.id, chunk=chunk, error=error)
