@@ -4,8 +4,11 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
+from tuningfork.domain.errors import FailedPrecondition
 from tuningfork.modeling import adapter_format
-from tuningfork.modeling.lora import AdapterSlots
+from tuningfork.modeling.lora import AdapterSlots, AdapterWeights
 
 
 @dataclass(slots=True)
@@ -39,11 +42,13 @@ class AdapterPool:
 
         Raises:
             InvalidArgument: the directory holds no adapter, or one made for another base.
+            FailedPrecondition: its training diverged.
 
         """
         resident = self._residents.get(directory)
         if resident is None:
             weights = adapter_format.load(directory)
+            _check_finite(weights)
             # Evicted first, so that the memory is free when the new one comes.
             self._evict(room_for=1)
             resident = self._residents[directory] = _Resident(self._slots.load(weights))
@@ -61,3 +66,12 @@ class AdapterPool:
         excess = len(self._residents) + room_for - self._capacity
         for directory in idle[: max(excess, 0)]:
             self._slots.unload(self._residents.pop(directory).slot)
+
+
+def _check_finite(weights: AdapterWeights) -> None:
+    # Adapters share products in a mixed batch, where infinity would reach the rows of others: 0 times it is not 0.
+    if not all(torch.isfinite(tensor).all() for tensor in weights.tensors.values()):
+        raise FailedPrecondition(
+            "the tuned model has weights that are not finite numbers: its training diverged. Tune it again with a "
+            "lower learning rate"
+        )

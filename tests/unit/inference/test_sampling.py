@@ -44,16 +44,16 @@ def warped(logits_V: Tensor, how: Sampling) -> Tensor:
 
 
 @pytest.mark.parametrize("vocabulary", [50, 3000])
-@pytest.mark.parametrize("temperature", [0.3, 1.0, 2.0])
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
 @pytest.mark.parametrize("top_p", [1.0, 0.9, 0.2, 0.0])
-@pytest.mark.parametrize("top_k", [None, 1, 7, 40, 10_000])
+@pytest.mark.parametrize("top_k", [None, 7, 10_000])
 def test_tokens_come_as_often_as_transformers_warpers_make_them_likely(vocabulary, temperature, top_p, top_k):
     torch.manual_seed(0)
     logits_V = torch.randn(vocabulary) * 2
     how = sampling(temperature, top_p, top_k)
     wanted_V = warped(logits_V, how)
     # A regular grid of points instead of random ones: frequencies are then exact to one part in the grid.
-    points = 400
+    points = 100
     drawn = [one(logits_V, how, (index + 0.5) / points) for index in range(points)]
     found_V = torch.bincount(torch.tensor(drawn), minlength=vocabulary) / points
     assert not found_V[wanted_V == 0].any()
