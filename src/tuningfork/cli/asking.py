@@ -6,7 +6,16 @@ from typing import Annotated
 import typer
 
 from tuningfork.cli.connection import DEFAULT_URL, ApiKey, Url, connect
+from tuningfork.client import ClientError
 from tuningfork.domain.generation import RequestedSampling
+
+
+def _typed() -> str:
+    try:
+        # The line break that a shell's `echo` adds is not part of the prompt.
+        return sys.stdin.read().removesuffix("\n")
+    except UnicodeDecodeError as error:
+        raise ClientError("The standard input is not UTF-8 text.") from error
 
 
 def _full_name(text: str) -> str:
@@ -35,8 +44,7 @@ def generate(
 
     Writes its answer to standard output.
     """
-    # The line break that a shell's `echo` adds is not part of the prompt.
-    asked = sys.stdin.read().removesuffix("\n") if prompt == "-" else prompt
+    asked = _typed() if prompt == "-" else prompt
     sampling = RequestedSampling(temperature=temperature, max_output_tokens=max_output_tokens)
     with connect(url, api_key) as client:
         if not stream:

@@ -4,6 +4,7 @@ Written against the Gemini API's published reference (`google.ai.generativelangu
 server's own `wire` room, so that the two check each other. Fields left at their default are absent from answers.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -173,4 +174,11 @@ def _parse_snapshot(answer: Json) -> Snapshot:
 
 
 def _present(**values: object) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
+    return {name: _sendable(value) for name, value in values.items() if value is not None}
+
+
+def _sendable(value: object) -> object:
+    """JSON has no NaN and no infinity; proto3's JSON mapping writes their names."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value

@@ -201,6 +201,11 @@ class Client:
                 if response.status_code != httpx.codes.OK:
                     raise self._refusal(response.status_code, self._decoded(response.status_code, response.read()))
                 yield response
+        except UnicodeEncodeError as error:
+            raise ClientError(
+                f"A text holds {error.object[error.start]!r}, half a character, which cannot be sent.",
+                advice="Check that the text is UTF-8.",
+            ) from error
         except httpx.ConnectError as error:
             raise ServerUnreachable(
                 f"No server answers at {self.url}.",

@@ -7,6 +7,7 @@ mend it. What a text may hold and how long it may be is the service's to judge.
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ from tuningfork.domain.dataset import Dataset, Example
 MAX_FILE_BYTES = 4 * 1024 * 1024
 # csv's own default of 131,072 is meant against broken quoting; the file's size bounds a cell already.
 csv.field_size_limit(MAX_FILE_BYTES)
+
+# JSON can escape half a surrogate pair, which no UTF-8 text can hold.
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 Located = tuple[str, Mapping[str, object]]
 """Where a record is ("line 7"), and its columns."""
@@ -206,6 +210,8 @@ def _cell(record: Mapping[str, object], column: str, place: str) -> str:
         raise _Fault(where, f"{_kind(cell)}; a string is wanted.", "Write numbers in double quotes.")
     if not cell:
         raise _Fault(where, "empty.", "Fill it, or remove the example.")
+    if half := _HALF_CHARACTER.search(cell):
+        raise _Fault(where, f"{half[0]!r} is half a character.", "Write both halves of the surrogate pair, or itself.")
     return cell
 
 

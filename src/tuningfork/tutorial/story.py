@@ -121,12 +121,13 @@ def _watch(console: Console, client: Client, begun: Operation, directory: Path) 
 
 def _ask(console: Console, client: Client, tuned_model: str) -> tuple[Answered, ...]:
     answers: tuple[Answered, ...] = ()
-    with Live(_indented(_table(answers)), console=console, auto_refresh=False) as live:
+    with Live(console=console, auto_refresh=False, transient=True) as live:
         for question in lesson.QUESTIONS:
             base = client.generate(lesson.BASE_MODEL, question.prompt)
             tuned = client.generate(tuned_model, question.prompt)
             answers = (*answers, Answered(question=question, base=base, tuned=tuned))
-            live.update(_indented(_table(answers)), refresh=console.is_terminal)
+            live.update(_indented(_table(answers)), refresh=True)
+    console.print(_indented(_table(answers)))
     console.print()
     base_right = sum(_is_right(answered.base, answered.question) for answered in answers)
     tuned_right = sum(_is_right(answered.tuned, answered.question) for answered in answers)

@@ -24,6 +24,14 @@ def test_a_dash_reads_the_prompt_from_standard_input(tuningfork, service, monkey
     assert service.bodies[-1]["contents"] == [{"role": "user", "parts": [{"text": "two\nlines"}]}]
 
 
+def test_standard_input_that_is_no_text_is_an_error(tuningfork, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff"), encoding="utf-8"))
+
+    ended = tuningfork("generate", "models/tuningfork-mini-001", "-")
+
+    assert (ended.code, ended.errors) == (1, "Error: The standard input is not UTF-8 text.\n")
+
+
 def test_sampling_is_sent_as_it_was_said(tuningfork, service):
     tuningfork("generate", "models/tuningfork-mini-001", "x", "--temperature", "0", "--max-output-tokens", "3")
 

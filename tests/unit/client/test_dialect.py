@@ -1,6 +1,9 @@
 """Requests rendered and answers parsed, against JSON as the published reference prints it."""
 
+import math
 from datetime import UTC, datetime
+
+import pytest
 
 from tuningfork.client import dialect
 from tuningfork.domain.dataset import Example
@@ -42,6 +45,19 @@ def test_a_creation_leaves_out_what_the_service_decides():
             "trainingData": {"examples": {"examples": [{"textInput": "1", "output": "2"}]}},
         },
     }
+
+
+@pytest.mark.parametrize(
+    ("rate", "sent"), [(math.nan, "NaN"), (math.inf, "Infinity"), (-math.inf, "-Infinity"), (0.5, 0.5)]
+)
+def test_numbers_that_json_cannot_write_are_sent_by_name(rate, sent):
+    request = TuningRequest(
+        base_model="models/a",
+        examples=(Example("1", "2"),),
+        hyperparameters=RequestedHyperparameters(learning_rate=rate),
+    )
+
+    assert dialect.render_creation(request)["tuningTask"]["hyperparameters"] == {"learningRate": sent}
 
 
 def test_a_question_carries_its_sampling():

@@ -186,6 +186,15 @@ def test_an_error_in_the_middle_of_a_stream_is_raised_after_what_came_before():
         next(texts)
 
 
+def test_half_a_character_is_refused_before_it_is_sent():
+    server = Server()
+
+    with pytest.raises(ClientError, match="half a character"):
+        server.client().generate(NAME, "\udcff")
+
+    assert server.requests == []
+
+
 def test_an_adapter_is_exported(tmp_path):
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:

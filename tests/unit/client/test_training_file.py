@@ -97,6 +97,7 @@ def test_a_cell_may_be_longer_than_the_csv_module_usually_allows(written):
         ("p.json", '[{"text_input":"1"}]', "row 1: no column 'output'; it has 'text_input'", "--output-key"),
         ("p.json", '[{"text_input":1,"output":"2"}]', "row 1, column 'text_input': the number 1", "double quotes"),
         ("p.json", '[{"text_input":null,"output":"2"}]', "row 1, column 'text_input': null", "double quotes"),
+        ("p.json", r'[{"text_input":"a\ud83d","output":"2"}]', "row 1, column 'text_input': '\\ud83d' is half", "both"),
         ("p.json", '{"text_input":["1"],"output":[]}', "'text_input' has 1 entries, 'output' has 0", ""),
         ("p.json", '{"text_input":["1"]}', "no column 'output'; the columns are 'text_input'", "--output-key"),
         ("p.json", '{"text_input":"1","output":"2"}', "column 'text_input': a string; a list of strings", ""),

@@ -1,0 +1,122 @@
+"""The commands of clients as processes, against a live server, from a file to an adapter that PEFT loads."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tuningfork.embedded import model_directory
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.slow]
+
+
+@pytest.fixture
+def tuningfork(server):
+    """Run one command; the key is found where the server's first start left it."""
+
+    def run(*arguments, typed=""):
+        command = [sys.executable, "-m", "tuningfork", *map(str, arguments)]
+        return subprocess.run(
+            command, env=server.environment, input=typed, capture_output=True, text=True, timeout=120, check=False
+        )
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    path = tmp_path_factory.mktemp("files") / "pairs.csv"
+    path.write_text("text_input,output\n1,2\n3,4\nseven,eight\ntwenty two,twenty three\n", encoding="utf-8")
+    return path
+
+
+def test_from_a_file_to_answers_to_an_adapter_and_away(tuningfork, pairs, tmp_path):
+    tuned = tuningfork("tune", pairs, "--base-model", "models/gemini-1.0-pro-001", "--epochs", 5)
+    assert (tuned.returncode, tuned.stderr.count("Traceback")) == (0, 0), tuned.stderr
+    name = tuned.stdout.strip()
+    assert name.startswith("tunedModels/pairs-")
+
+    assert f"{name}\tpairs\tmodels/gemini-1.0-pro-001\tACTIVE" in tuningfork("models").stdout.splitlines()
+
+    whole = tuningfork("generate", name, "5", "--temperature", 0)
+    streamed = tuningfork("generate", name, "-", "--temperature", 0, "--stream", typed="5\n")
+    assert whole.returncode == 0
+    assert whole.stdout == streamed.stdout != ""
+
+    exported = tuningfork("export", name, "--to", tmp_path / "adapter")
+    assert exported.stdout == f"{tmp_path / 'adapter'}\n"
+    assert {path.name for path in (tmp_path / "adapter").iterdir()} >= {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    }
+
+    assert tuningfork("delete", name).returncode == 0
+    gone = tuningfork("generate", name, "5")
+    assert gone.returncode == 1
+    assert gone.stderr == f"Error: Tuned model {name} does not exist.\n"
+
+
+def test_an_exported_adapter_gives_the_same_answers_in_peft(tuningfork, pairs, tmp_path):
+    name = tuningfork("tune", pairs, "--learning-rate", 0.003, "--epochs", 10).stdout.strip()
+    tuningfork("export", name, "--to", tmp_path / "adapter")
+    prompts = ("7", "LXIII", "七", "twenty two", "-42")
+
+    served = [tuningfork("generate", name, prompt, "--temperature", 0).stdout.rstrip("\n") for prompt in prompts]
+
+    assert served == peft_answers(tmp_path / "adapter", prompts)
+
+
+def peft_answers(adapter, prompts):
+    """The likeliest answers of the embedded base with an adapter on it, by PEFT's and transformers' own code."""
+    # Seconds to import, and the other commands need none of it.
+    import torch  # noqa: PLC0415
+    from peft import PeftModel  # noqa: PLC0415
+    from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415
+
+    base = AutoModelForCausalLM.from_pretrained(model_directory(), dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(model_directory())
+    model = PeftModel.from_pretrained(base, adapter).eval()
+    answers = []
+    for prompt in prompts:
+        asked = tokenizer.apply_chat_template(
+            [{"role": "user", "content": prompt}], add_generation_prompt=True, return_tensors="pt", return_dict=True
+        )
+        with torch.inference_mode():
+            tokens = model.generate(**asked, do_sample=False, max_new_tokens=64)
+        answers.append(tokenizer.decode(tokens[0, asked["input_ids"].shape[1] :], skip_special_tokens=True))
+    return answers
+
+
+def test_a_fault_that_the_service_finds_is_shown_where_it_is_in_the_file(tuningfork, tmp_path):
+    path = tmp_path / "long.csv"
+    path.write_text(f"text_input,output\n1,2\n3,{'x' * 5001}\n")
+
+    refused = tuningfork("tune", path)
+
+    assert refused.returncode == 1
+    assert f"{path}, line 3, column 'output': " in refused.stderr
+    assert "5000" in refused.stderr.replace(",", "")
+
+
+def test_every_fault_of_the_hyperparameters_is_a_sentence(tuningfork, pairs):
+    refused = tuningfork("tune", pairs, "--epochs", 0, "--learning-rate", "nan")
+
+    assert refused.returncode == 1
+    assert "epoch_count must be a whole number from 1" in refused.stderr
+    assert "learning_rate must be a finite number" in refused.stderr
+
+
+def test_an_unknown_base_model_is_a_sentence(tuningfork, pairs):
+    refused = tuningfork("tune", pairs, "--base-model", "models/nobody")
+
+    assert refused.returncode == 1
+    assert "models/nobody is not found" in refused.stderr
+
+
+def test_help_comes_in_well_under_a_second(tuningfork):
+    started = time.perf_counter()
+    shown = tuningfork("--help")
+
+    assert shown.returncode == 0
+    assert time.perf_counter() - started < 1

@@ -1,0 +1,160 @@
+"""The tuning tutorial's shell cells, in their printed shape, against a live server.
+
+Trailing commas, snake_case, a token with a project header, `grep state` on the printed JSON: all of it is how the
+tutorial of March 2024 has it. Only the addresses and credentials are ours.
+"""
+
+import json
+import os
+import re
+import subprocess
+
+import pytest
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.slow]
+
+LIST = r"""
+curl -s -X GET ${base_url}/v1beta/tunedModels \
+    -H "Content-Type: application/json" \
+    -H "Authorization: Bearer ${access_token}" \
+    -H "x-goog-user-project: ${project_id}"
+"""
+
+CREATE = r"""
+curl -s -X POST $base_url/v1beta/tunedModels \
+    -H 'Content-Type: application/json' \
+    -H "Authorization: Bearer ${access_token}" \
+    -H "x-goog-user-project: ${project_id}" \
+    -d '
+      {
+        "display_name": "number generator model",
+        "base_model": "models/gemini-1.0-pro-001",
+        "tuning_task": {
+          "hyperparameters": {
+            "batch_size": 2,
+            "learning_rate": 0.001,
+            "epoch_count":5,
+          },
+          "training_data": {
+            "examples": {
+              "examples": [
+                {
+                    "text_input": "1",
+                    "output": "2",
+                },{
+                    "text_input": "3",
+                    "output": "4",
+                },{
+                    "text_input": "-3",
+                    "output": "-2",
+                },{
+                    "text_input": "twenty two",
+                    "output": "twenty three",
+                },{
+                    "text_input": "two hundred",
+                    "output": "two hundred one",
+                },{
+                    "text_input": "ninety nine",
+                    "output": "one hundred",
+                },{
+                    "text_input": "8",
+                    "output": "9",
+                },{
+                    "text_input": "-98",
+                    "output": "-97",
+                },{
+                    "text_input": "1,000",
+                    "output": "1,001",
+                },{
+                    "text_input": "10,100,000",
+                    "output": "10,100,001",
+                },{
+                    "text_input": "thirteen",
+                    "output": "fourteen",
+                },{
+                    "text_input": "eighty",
+                    "output": "eighty one",
+                },{
+                    "text_input": "one",
+                    "output": "two",
+                },{
+                    "text_input": "three",
+                    "output": "four",
+                },{
+                    "text_input": "seven",
+                    "output": "eight",
+                }
+              ]
+            }
+          }
+        }
+      }' | tee tunemodel.json
+"""
+
+STATE = r"""
+curl -s -X GET ${base_url}/v1beta/${modelname} \
+    -H 'Content-Type: application/json' \
+    -H "Authorization: Bearer ${access_token}" \
+    -H "x-goog-user-project: ${project_id}" | grep state
+"""
+
+GENERATE = r"""
+curl -X POST $base_url/v1beta/$modelname:generateContent \
+    -H 'Content-Type: application/json' \
+    -H "Authorization: Bearer ${access_token}" \
+    -H "x-goog-user-project: ${project_id}" \
+    -d '{
+        "contents": [{
+        "parts": [{
+          "text": "LXIII"
+          }]
+        }]
+        }' 2> /dev/null
+"""
+
+
+@pytest.fixture
+def shell(server, tmp_path):
+    variables = {"base_url": server.url, "access_token": server.key, "project_id": "my-project-id"}
+
+    def run(cell, **more):
+        ended = subprocess.run(
+            ["bash", "-c", cell],
+            cwd=tmp_path,
+            env={**os.environ, **variables, **more},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        return ended.stdout
+
+    return run
+
+
+def test_the_shell_cells_work_as_they_are_printed(shell, tmp_path):
+    assert "tunedModels" in shell(LIST) or shell(LIST) == "{}\n"
+
+    created = shell(CREATE)
+    first_page = json.loads((tmp_path / "tunemodel.json").read_text())
+    modelname = first_page["metadata"]["tunedModel"]
+    states = [shell(f"until ({STATE}) | tee state.txt | grep ACTIVE; do sleep 0.2; done", modelname=modelname)]
+    answer = json.loads(shell(GENERATE, modelname=modelname))
+
+    # As the tutorial prints it: 296 bytes, names of its two random parts, and nothing that is 0 or false.
+    assert re.fullmatch(
+        r"""{
+  "name": "tunedModels/number-generator-model-[a-z0-9]{12}/operations/[a-z0-9]{12}",
+  "metadata": {
+    "@type": "type\.googleapis\.com/google\.ai\.generativelanguage\.v1beta\.CreateTunedModelMetadata",
+    "totalSteps": 38,
+    "tunedModel": "tunedModels/number-generator-model-[a-z0-9]{12}"
+  }
+}
+""",
+        created,
+    )
+    assert states == ['  "state": "ACTIVE",\n']
+    assert answer["candidates"][0]["content"] == {"parts": [{"text": "LXIV"}], "role": "model"}
+    assert answer["candidates"][0]["finishReason"] == "STOP"
+    assert answer["candidates"][0]["index"] == 0

@@ -1,0 +1,99 @@
+"""`tuningfork tutorial` as a process: what `make tutorial` runs."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import httpx
+import pytest
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.slow]
+
+COMMAND = [sys.executable, "-m", "tuningfork", "tutorial"]
+
+
+def begun(directory, **variables):
+    return subprocess.Popen(
+        COMMAND,
+        cwd=directory,
+        env={**os.environ, **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def url_in(text):
+    return re.search(r"http://127\.0\.0\.1:\d+", text)[0]
+
+
+def answers(url):
+    try:
+        return httpx.get(f"{url}/healthz").is_success
+    except httpx.TransportError:
+        return False
+
+
+def test_the_whole_story_is_told_and_nothing_is_left_running(tmp_path):
+    started = time.monotonic()
+    output, errors = (process := begun(tmp_path)).communicate(timeout=120)
+    seconds = time.monotonic() - started
+
+    assert (process.returncode, errors) == (0, "")
+    assert seconds < 60
+    assert re.search(r"step 19/19 · epoch 5 · mean loss \d\.\d{3}", output)
+    assert "✓ LXIV" in output
+    assert "✓ 八" in output
+    assert "None of these prompts is among the examples" in output
+    assert (tmp_path / ".tutorial" / "loss.png").read_bytes().startswith(b"\x89PNG")
+    assert not answers(url_in(output))
+
+
+def test_it_can_be_told_again_in_the_same_place(tmp_path):
+    for _ in range(2):
+        process = begun(tmp_path)
+        process.communicate(timeout=120)
+        assert process.returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_story_that_is_broken_off_leaves_no_server_behind(tmp_path, number):
+    process = begun(tmp_path)
+    seen = ""
+    while "Watch the loss" not in seen:
+        seen += process.stdout.readline()
+
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+
+    assert process.returncode == 130
+    assert "the tutorial's server has been stopped" in errors
+    assert "Traceback" not in errors
+    assert not answers(url_in(seen))
+
+
+def test_a_kept_server_runs_on_and_says_how_to_call_and_to_stop_it(tmp_path):
+    process = begun(tmp_path, KEEP="1")
+    output, _ = process.communicate(timeout=120)
+    url = url_in(output)
+    pid = int(re.search(r"kill (\d+)", output)[1])
+    try:
+        assert answers(url)
+        assert output.count("\ncurl ") == 3
+        assert str(tmp_path / ".tutorial" / "data" / "api-key") in output
+
+        second = begun(tmp_path)
+        _, errors = second.communicate(timeout=60)
+        assert second.returncode == 1
+        assert "A server of an earlier run still uses" in errors
+        assert answers(url)
+    finally:
+        os.kill(pid, signal.SIGTERM)
+    for _ in range(400):
+        if not answers(url):
+            break
+        time.sleep(0.05)
+    assert not answers(url)
