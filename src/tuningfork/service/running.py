@@ -89,7 +89,8 @@ class Running:
 
     def record(self, job_id: JobId, snapshot: Snapshot, tokens: int) -> Verdict:
         """Note a step. The answer is to stop if somebody cancelled or deleted the job."""
-        with self._database.write() as connection:
+        # A step that a power cut undoes is taken, or told, again when the job resumes.
+        with self._database.write(durable=False) as connection:
             cancel_requested = tuning_jobs.append_snapshot(connection, job_id, snapshot)
         self._metrics.steps.inc()
         self._metrics.trained_tokens.inc(tokens)

@@ -5,7 +5,8 @@ process can use it at a time, and so that what was committed is on the disk:
 
 - WAL: readers never wait for the writer, nor the writer for them.
 - `synchronous=FULL`: in WAL mode NORMAL would lose the last commits at a power cut, and with them a create that a
-  client was told of. The price is one fsync a write transaction.
+  client was told of. The price is one fsync a write transaction, so what can be had again (a running job's steps) is
+  written with NORMAL: it survives a killed process, and a power cut loses at most its last moments, never its order.
 - `BEGIN IMMEDIATE` for writes: a transaction that reads first and then asks for the write lock fails at once when
   another was quicker, whatever `busy_timeout` says; asking first makes it wait in line.
 """
@@ -31,6 +32,7 @@ _MIGRATION_LOCK = 0x7475_6E69
 """The PostgreSQL advisory lock under which one of several starting servers migrates ("tuni")."""
 
 _WRITES = "tuningfork_writes"
+_DURABLE = "tuningfork_durable"
 
 
 class Database:
@@ -67,13 +69,13 @@ class Database:
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """A transaction that is committed at the end, or rolled back by an exception. Keep it short."""
-        with (
-            self._writing,
-            self._engine.connect().execution_options(**{_WRITES: True}) as connection,
-            connection.begin(),
-        ):
+    def write(self, *, durable: bool = True) -> Iterator[Connection]:
+        """A transaction that is committed at the end, or rolled back by an exception. Keep it short.
+
+        With `durable` false, a power cut may undo it, and with it nothing that was committed before.
+        """
+        options = {_WRITES: True, _DURABLE: durable}
+        with self._writing, self._engine.connect().execution_options(**options) as connection, connection.begin():
             yield connection
 
     def close(self) -> None:
@@ -108,7 +110,9 @@ def is_duplicate(error: IntegrityError, table: str) -> bool:
 
 def _create_engine(url: str) -> Engine:
     if make_url(url).get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True)
+        engine = create_engine(url, pool_pre_ping=True)
+        event.listen(engine, "begin", _begin_postgresql)
+        return engine
     # Connections are cheap here, and a request thread that waits for one is not: more of them than threads.
     engine = create_engine(
         url,
@@ -123,7 +127,6 @@ def _create_engine(url: str) -> Engine:
 
 def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     _switch_to_wal(connection)
-    connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
 
 
@@ -147,5 +150,11 @@ def _switch_to_wal(connection: sqlite3.Connection) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     # The driver is told to begin nothing itself (`isolation_level` None); it would always begin DEFERRED.
-    writes = connection.get_execution_options().get(_WRITES, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    options = connection.get_execution_options()
+    connection.exec_driver_sql(f"PRAGMA synchronous = {'FULL' if options.get(_DURABLE, True) else 'NORMAL'}")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(_WRITES, False) else "BEGIN")
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    if not connection.get_execution_options().get(_DURABLE, True):
+        connection.exec_driver_sql("SET LOCAL synchronous_commit = off")

@@ -81,9 +81,9 @@ def test_an_exception_rolls_the_whole_transaction_back(database):
     assert keys(database) == set()
 
 
-def test_sqlite_is_set_up_to_lose_nothing_at_a_power_cut(sqlite_url):
+def test_sqlite_waits_for_the_disk_and_keeps_to_the_references(sqlite_url):
     database = Database.open(sqlite_url)
-    with database.read() as connection:
+    with database.write() as connection:
         pragmas = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
@@ -92,6 +92,18 @@ def test_sqlite_is_set_up_to_lose_nothing_at_a_power_cut(sqlite_url):
 
     full = 2
     assert pragmas == {"journal_mode": "wal", "synchronous": full, "foreign_keys": 1, "busy_timeout": 30_000}
+
+
+def test_only_a_write_that_says_so_does_not_wait_for_the_disk(database, database_url):
+    if not database_url.startswith("sqlite"):
+        pytest.skip("PostgreSQL has synchronous_commit, which is local to the transaction")
+    modes = []
+    for durable in (True, False, True):
+        with database.write(durable=durable) as connection:
+            modes.append(connection.exec_driver_sql("PRAGMA synchronous").scalar())
+
+    normal, full = 1, 2
+    assert modes == [full, normal, full]
 
 
 def test_a_reader_sees_one_state_while_a_writer_goes_on(database, database_url):
