@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 import command_line_docs
+from tuningfork.api.gemini import GeminiRoutes
+from tuningfork.catalog import build_catalog
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])

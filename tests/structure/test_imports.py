@@ -55,6 +55,12 @@ def test_imports_only_fall():
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
+def test_nothing_stands_on_the_recipe():
+    outside = [path for path in PACKAGE.rglob("*.py") if PACKAGE / "embedded" / "recipe" not in path.parents]
+
+    assert [path.name for path in outside if "embedded.recipe" in path.read_text(encoding="utf-8")] == []
+
+
 def test_every_room_has_its_layer():
     contract = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]
     layered = {name.strip() for layer in contract["layers"] for name in layer.split("|")}
