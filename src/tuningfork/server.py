@@ -74,7 +74,8 @@ class Server:
         """Serve until a signal says stop; running jobs are given back and resume at the next start."""
         config = uvicorn.Config(
             create_app(self._services),
-            log_level=self.settings.log_level.lower(),
+            # Through our own handler, in one format.
+            log_config=None,
             access_log=self.settings.log_level.lower() == "debug",
             # A stream to a client must not keep a stopping server up for ever.
             timeout_graceful_shutdown=3,

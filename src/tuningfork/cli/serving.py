@@ -69,6 +69,10 @@ def serve(
     from tuningfork.server import StartError, compose  # noqa: PLC0415
 
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if settings.log_level.lower() != "debug":
+        # What they say at a start is no news to an operator.
+        for talkative in ("alembic", "uvicorn"):
+            logging.getLogger(talkative).setLevel(logging.WARNING)
     try:
         with compose(settings) as server:
             typer.echo(welcome(server.url, settings, server.new_key))
@@ -87,8 +91,13 @@ def create_key(
     project: Annotated[str, typer.Option(help="The project it belongs to.")] = "local",
 ) -> None:
     """Make a key and print it, and only it: it is stored as a hash and cannot be shown again."""
+    from tuningfork.domain.errors import InvalidArgument  # noqa: PLC0415
+
     with _access(data_dir) as access:
-        typer.echo(access.create_key(name, email, project).key)
+        try:
+            typer.echo(access.create_key(name, email, project).key)
+        except InvalidArgument as error:
+            _refuse("; ".join(violation.description for violation in error.violations))
 
 
 @keys.command("list")
@@ -98,7 +107,8 @@ def list_keys(data_dir: DataDirectory = None) -> None:
         for key in access.list_keys():
             made = f"{key.create_time:%Y-%m-%d %H:%M}Z"
             state = f"revoked {key.revoke_time:%Y-%m-%d %H:%M}Z" if key.revoke_time else "valid"
-            typer.echo("\t".join((key.id, f"{key.prefix}...", key.name or "-", key.email, key.project, made, state)))
+            whose = (key.principal.email, key.principal.project)
+            typer.echo("\t".join((key.id, f"{key.prefix}...", key.name or "-", *whose, made, state)))
 
 
 @keys.command("revoke")
