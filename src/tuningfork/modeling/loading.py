@@ -5,7 +5,7 @@ conversion, so that the trainer and the generator of one machine share one copy.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,12 +35,12 @@ class LoadedBase:
     """A resident base. `location` is what an adapter's loader takes the base from: a directory or a Hub id."""
 
     location: str
-    model: PreTrainedModel
-    chat: ChatFormat
+    model: PreTrainedModel = field(repr=False)
+    chat: ChatFormat = field(repr=False)
     device: torch.device
     dtype: torch.dtype
     context_tokens: int
-    slots: AdapterSlots
+    slots: AdapterSlots = field(repr=False)
 
 
 def load_base(base: BaseModel, *, device: str = "cpu", dtype: torch.dtype | None = None) -> LoadedBase:
