@@ -100,7 +100,7 @@ class Running:
         """Put the adapter into place, then say that the model can be called. May be repeated after a crash."""
         if self._running(job_id) is not None:
             self._artifacts.install_adapter(job_id, adapter_directory)
-            self._end(job_id, conclusion.succeed)
+            self._end(job_id, conclusion.succeed, keeps_adapter=True)
 
     def stopped(self, job_id: JobId, adapter_directory: Path | None) -> None:
         """The trainer stopped between steps: the job ends as cancelled, or waits again if nobody had cancelled it."""
@@ -117,7 +117,11 @@ class Running:
     def fail(self, job_id: JobId, code: RpcCode, message: str) -> None:
         """The job cannot go on, and its owner is told why."""
         error = JobError(code=code, message=message)
-        self._end(job_id, lambda connection, job, now: conclusion.fail(connection, job, now, error))
+        self._end(
+            job_id,
+            lambda connection, job, now: conclusion.fail(connection, job, now, error),
+            keeps_adapter=False,
+        )
 
     def give_back(self, job_id: JobId, *, died: bool, reason: str = "") -> None:
         """Let the job wait for another trainer, which resumes it from its last checkpoint.
@@ -185,6 +189,7 @@ class Running:
         self._end(
             job_id,
             lambda connection, job, now: conclusion.cancel(connection, job, now, keeps_adapter=keeps_adapter),
+            keeps_adapter=keeps_adapter,
         )
 
     def _running(self, job_id: JobId) -> TuningJob | None:
@@ -195,8 +200,10 @@ class Running:
             self._artifacts.delete(job_id)
         return job if job is not None and job.state is JobState.RUNNING else None
 
-    def _end(self, job_id: JobId, conclude: Callable[[Connection, TuningJob, datetime], bool]) -> None:
-        """End a running job in one transaction, and drop what only its trainer needed."""
+    def _end(
+        self, job_id: JobId, conclude: Callable[[Connection, TuningJob, datetime], bool], *, keeps_adapter: bool
+    ) -> None:
+        """End a running job in one transaction, and drop the files that nobody needs any more."""
         ended = None
         with self._database.write() as connection:
             job = tuning_jobs.find(connection, job_id)
@@ -206,6 +213,9 @@ class Running:
             self._artifacts.delete(job_id)
         if ended is not None:
             self._artifacts.discard_work(job_id)
+            if not keeps_adapter:
+                # From a finish that a crash cut short; nobody was ever told of it.
+                self._artifacts.discard_adapter(job_id)
             self._observe_end(ended)
 
     def _observe_end(self, job: TuningJob) -> None:

@@ -91,13 +91,17 @@ class Artifacts:
         """Remove what the job's trainer left."""
         shutil.rmtree(self.work_directory(job_id), ignore_errors=True)
 
+    def discard_adapter(self, job_id: JobId) -> None:
+        """Remove the job's adapter."""
+        shutil.rmtree(self.adapter_directory(job_id), ignore_errors=True)
+
     def delete(self, job_id: JobId, *, keep_work: bool = False) -> None:
         """Remove everything of the job; what is not there is not missed.
 
         `keep_work` leaves the work directory to a trainer that is still in it, and that would stumble.
         """
         self.dataset_path(job_id).unlink(missing_ok=True)
-        shutil.rmtree(self.adapter_directory(job_id), ignore_errors=True)
+        self.discard_adapter(job_id)
         if not keep_work:
             self.discard_work(job_id)
 

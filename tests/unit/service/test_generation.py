@@ -1,0 +1,318 @@
+"""Asking models for text: who may, what is refused, and how an answer comes."""
+
+import asyncio
+import math
+
+import pytest
+
+from fakes import ECHO_BASE
+from tuningfork.domain.base_model import Catalog
+from tuningfork.domain.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, RpcCode
+from tuningfork.domain.generation import (
+    FinishReason,
+    GenerationRequest,
+    Prompt,
+    Sampling,
+    Speaker,
+    Turn,
+)
+from tuningfork.domain.tuning_job import JobState
+from tuningfork.execution.base import WorkerDied
+from tuningfork.service.generation import Generation
+from workshop import ADA, BOB, ask, number_request
+
+OWN = "models/echo-001"
+GEMINI = "models/gemini-1.0-pro-001"
+
+
+@pytest.fixture
+def generation(workshop):
+    return workshop.generation
+
+
+@pytest.fixture
+def active(workshop):
+    """The name of a model that has learned the numbers."""
+    tuned = workshop.tuning.create(ADA, number_request(temperature=0.2, top_p=0.5, top_k=7))
+    workshop.advance()
+    return tuned.model.name
+
+
+def answer(generation, name, request, principal=ADA):
+    """The whole answer of one call, as a list of chunks."""
+
+    async def call():
+        answered = await generation.generate(principal, name, request)
+        return [chunk async for chunk in answered.chunks]
+
+    return asyncio.run(call())
+
+
+def text_of(chunks, candidate=0):
+    return "".join(chunk.text for chunk in chunks if chunk.candidate == candidate)
+
+
+def refused(generation, name, request, error=InvalidArgument, principal=ADA):
+    with pytest.raises(error) as caught:
+        answer(generation, name, request, principal)
+    return caught.value
+
+
+def conversation(*turns, system_instruction=None):
+    speakers = [Speaker.USER, Speaker.MODEL] * len(turns)
+    prompt = Prompt(
+        turns=tuple(Turn(speaker, text) for speaker, text in zip(speakers, turns, strict=False)),
+        system_instruction=system_instruction,
+    )
+    return GenerationRequest(prompt=prompt)
+
+
+class TestAnswer:
+    def test_a_base_model_answers(self, generation):
+        chunks = answer(generation, OWN, ask("hello big world"))
+        assert [chunk.text for chunk in chunks] == ["hello ", "big ", "world"]
+        assert [chunk.finish_reason for chunk in chunks] == [None, None, FinishReason.STOP]
+
+    def test_a_tuned_model_answers_from_its_adapter(self, generation, active, workshop):
+        assert text_of(answer(generation, active, ask("twenty two"))) == "twenty three"
+        assert text_of(answer(generation, GEMINI, ask("twenty two"))) == "twenty two"
+        assigned = workshop.executor.generations[0]
+        assert assigned.adapter_directory == workshop.tuning.adapter_directory(ADA, active.removeprefix("tunedModels/"))
+
+    def test_a_cancelled_model_answers_from_what_it_learned(self, generation, workshop):
+        tuned = workshop.tuning.create(ADA, number_request())
+        gate = workshop.executor.hold_before(3)
+        workshop.dispatcher.start()
+        gate.wait_until_reached()
+        workshop.tuning.cancel(ADA, tuned.model.id)
+        gate.open()
+        workshop.wait_until(JobState.CANCELLED, tuned)
+
+        assert text_of(answer(generation, tuned.model.name, ask("8"))) == "9"
+        assert text_of(answer(generation, tuned.model.name, ask("seven"))) == "seven"
+
+    @pytest.mark.parametrize(("name", "version"), [(OWN, "echo-001"), (GEMINI, "gemini-1.0-pro-001")])
+    def test_the_version_is_the_base_without_its_prefix(self, generation, name, version):
+        assert asyncio.run(generation.generate(ADA, name, ask("hello"))).model_version == version
+
+    def test_the_version_of_a_tuned_model_is_its_bases(self, generation, active):
+        assert asyncio.run(generation.generate(ADA, active, ask("1"))).model_version == "gemini-1.0-pro-001"
+
+    def test_several_candidates_come_each_with_an_end(self, generation):
+        chunks = answer(generation, OWN, ask("a b", candidate_count=2))
+        assert [text_of(chunks, candidate) for candidate in (0, 1)] == ["a b", "a b"]
+        assert [chunk.candidate for chunk in chunks if chunk.finish_reason] == [0, 1]
+
+    def test_a_base_model_is_named_with_its_prefix_only(self, generation):
+        error = refused(generation, "echo-001", ask("hello"))
+        assert error.violations[0].field == "model"
+        assert "unexpected model name format" in error.message
+
+    def test_an_answer_that_is_closed_frees_the_generator(self, generation, workshop):
+        async def leave_after_one():
+            answered = await generation.generate(ADA, OWN, ask("a b c d"))
+            await anext(answered.chunks)
+            await answered.chunks.aclose()
+
+        asyncio.run(leave_after_one())
+        assert workshop.executor.abandoned_generations == 1
+
+    def test_an_answer_that_is_closed_unread_frees_the_generator(self, generation, workshop):
+        async def leave_at_once():
+            await (await generation.generate(ADA, OWN, ask("a b c d"))).chunks.aclose()
+
+        asyncio.run(leave_at_once())
+        assert workshop.executor.abandoned_generations == 1
+
+    def test_a_client_that_leaves_before_the_first_word_frees_the_generator(self, generation, workshop):
+        async def leave_while_waiting():
+            gate = workshop.executor.hold_generation(0)
+            call = asyncio.create_task(generation.generate(ADA, OWN, ask("a b")))
+            await asyncio.to_thread(gate.wait_until_reached)
+            call.cancel()
+            await asyncio.gather(call, return_exceptions=True)
+
+        asyncio.run(leave_while_waiting())
+        assert workshop.executor.abandoned_generations == 1
+
+
+class TestDefaults:
+    def sampling(self, workshop, name, **asked):
+        answer(workshop.generation, name, ask("1", **asked))
+        return workshop.executor.generations[-1].sampling
+
+    def test_a_base_models_own(self, workshop):
+        assert self.sampling(workshop, OWN) == Sampling(temperature=0.7, top_p=0.95, top_k=64, max_output_tokens=2_048)
+
+    def test_an_alias_has_its_own_output_limit(self, workshop):
+        assert self.sampling(workshop, GEMINI).max_output_tokens == 1_024
+
+    def test_a_tuned_model_has_those_its_owner_gave_it(self, workshop, active):
+        assert self.sampling(workshop, active) == Sampling(temperature=0.2, top_p=0.5, top_k=7, max_output_tokens=1_024)
+
+    def test_a_request_wins_over_all_defaults(self, workshop, active):
+        asked = {
+            "temperature": 0.0,
+            "top_p": 1.0,
+            "top_k": 1,
+            "max_output_tokens": 5,
+            "candidate_count": 8,
+            "stop_sequences": ("a", "b", "c", "d", "e"),
+            "seed": 42,
+        }
+        assert self.sampling(workshop, active, **asked) == Sampling(**asked)
+
+    def test_more_output_than_a_model_gives_is_as_much_as_it_gives(self, workshop):
+        assert self.sampling(workshop, OWN, max_output_tokens=1_000_000).max_output_tokens == 2_048
+
+
+class TestRefusal:
+    @pytest.mark.parametrize(
+        ("field", "asked"),
+        [
+            ("temperature", {"temperature": 2.1}),
+            ("temperature", {"temperature": -0.1}),
+            ("temperature", {"temperature": math.nan}),
+            ("top_p", {"top_p": 0.0}),
+            ("top_p", {"top_p": 1.5}),
+            ("top_k", {"top_k": 0}),
+            ("max_output_tokens", {"max_output_tokens": 0}),
+            ("candidate_count", {"candidate_count": 0}),
+            ("candidate_count", {"candidate_count": 9}),
+            ("stop_sequences", {"stop_sequences": ("a", "b", "c", "d", "e", "f")}),
+            ("stop_sequences[1]", {"stop_sequences": ("a", "")}),
+        ],
+    )
+    def test_a_sampling_out_of_bounds_is_named(self, generation, field, asked):
+        error = refused(generation, OWN, ask("hello", **asked))
+        assert [violation.field for violation in error.violations] == [f"sampling.{field}"]
+
+    def test_everything_wrong_is_reported_at_once(self, generation):
+        error = refused(generation, OWN, ask("x" * 40_001, temperature=3.0, top_k=0))
+        assert [violation.field for violation in error.violations] == [
+            "prompt",
+            "sampling.temperature",
+            "sampling.top_k",
+        ]
+
+    def test_an_input_beyond_the_limit_is_refused_with_both_numbers(self, generation):
+        error = refused(generation, OWN, conversation("x" * 40_000, "y", "z"))
+        assert "at most 40000 characters; it has 40002" in error.message
+
+    def test_an_input_beyond_the_context_is_refused_before_any_answer(self, generation):
+        error = refused(generation, OWN, ask("a " * 16_384))
+        assert "16384 tokens" in error.message
+
+    def test_an_input_that_is_no_text_is_refused(self, generation):
+        error = refused(generation, OWN, ask("ab\ud800"))
+        assert error.violations[0].field == "prompt"
+
+    def test_an_empty_input_is_answered(self, generation):
+        assert text_of(answer(generation, OWN, ask(""))) == ""
+
+    def test_no_turn_at_all_is_refused(self, generation):
+        assert refused(generation, OWN, conversation()).violations[0].description == "contents is not specified"
+
+    def test_the_models_turn_cannot_be_the_last(self, generation):
+        error = refused(generation, OWN, conversation("hi", "hello"))
+        assert error.message == "Please ensure that multiturn requests ends with a user role or a function response"
+
+    def test_a_gemini_alias_takes_no_system_instruction(self, generation, active):
+        request = conversation("1", system_instruction="Count.")
+        assert refused(generation, GEMINI, request).message == f"Developer instruction is not enabled for {GEMINI}"
+        assert refused(generation, active, request).message == f"Developer instruction is not enabled for {active}"
+
+    def test_a_model_under_its_own_name_takes_one(self, generation, workshop):
+        answer(generation, OWN, conversation("1", system_instruction="Count."))
+        assert workshop.executor.generations[0].prompt.system_instruction == "Count."
+
+    def test_a_model_that_is_being_made_is_not_ready(self, generation, workshop):
+        workshop.tuning.create(ADA, number_request(tuned_model_id="abc"))
+        error = refused(generation, "tunedModels/abc", ask("1"), FailedPrecondition)
+        assert error.message == "Tuned model tunedModels/abc is not ready for inference: its state is CREATING."
+
+    def test_a_model_that_has_failed_cannot_be_used(self, generation, workshop):
+        workshop.tuning.create(ADA, number_request(tuned_model_id="abc"))
+        workshop.executor.fail_before(1)
+        workshop.advance()
+        error = refused(generation, "tunedModels/abc", ask("1"), FailedPrecondition)
+        assert error.message == "Tuned model tunedModels/abc cannot be used for inference: its state is FAILED."
+
+    def test_a_stranger_is_refused(self, generation, active):
+        error = refused(generation, active, ask("1"), PermissionDenied, principal=BOB)
+        assert error.message == f"You do not have permission to access tuned model {active}"
+
+    def test_a_missing_tuned_model_is_told(self, generation):
+        error = refused(generation, "tunedModels/abc", ask("1"), NotFound)
+        assert error.message == "Tuned model tunedModels/abc does not exist."
+
+    def test_a_missing_base_model_is_told_with_the_method(self, generation):
+        error = refused(generation, "models/abc", ask("1"), NotFound)
+        assert error.message == (
+            "models/abc is not found for API version v1beta, or is not supported for generateContent. "
+            "Call ListModels to see the list of available models and their supported methods."
+        )
+
+    def test_a_tuned_model_whose_base_has_left_is_told_by_the_bases_name(self, workshop, active):
+        parts = (workshop.database, workshop.artifacts, Catalog(()), workshop.executor, workshop.metrics)
+        error = refused(Generation(*parts), active, ask("1"), NotFound)
+        assert error.message.startswith("models/gemini-1.0-pro-001 is not found for API version v1beta")
+
+
+class TestWorkers:
+    def test_a_generator_that_dies_before_the_first_word_is_replaced_unnoticed(self, generation, workshop):
+        workshop.executor.break_generation(0)
+        assert text_of(answer(generation, OWN, ask("hello world"))) == "hello world"
+        assert len(workshop.executor.generations) == 2
+
+    def test_a_generator_that_dies_in_the_middle_is_told(self, generation, workshop):
+        workshop.executor.break_generation(1)
+        error = refused(generation, OWN, ask("hello world"), WorkerDied)
+        assert error.code is RpcCode.UNAVAILABLE
+        assert len(workshop.executor.generations) == 1
+
+    def test_a_generator_that_cannot_be_started_is_told(self, generation, workshop):
+        workshop.executor.close()
+        refused(generation, OWN, ask("hello"), WorkerDied)
+
+
+class TestModels:
+    def test_are_all_public_names(self, generation):
+        assert [model.name for model in generation.models()] == [
+            OWN,
+            GEMINI,
+            "models/gemini-1.5-flash-001-tuning",
+        ]
+
+    def test_are_found_by_name(self, generation):
+        assert generation.model(GEMINI).base == ECHO_BASE
+
+    def test_that_are_not_there_are_told(self, generation):
+        with pytest.raises(NotFound, match="models/abc is not found"):
+            generation.model("models/abc")
+
+
+class TestCountTokens:
+    def count(self, workshop, name, request, principal=ADA):
+        return asyncio.run(workshop.generation.count_tokens(principal, name, request.prompt))
+
+    def test_counts_for_a_base_model(self, workshop):
+        assert self.count(workshop, OWN, ask("hello big world")) == 3
+
+    def test_counts_for_a_tuned_model_even_while_it_is_being_made(self, workshop):
+        workshop.tuning.create(ADA, number_request(tuned_model_id="abc"))
+        assert self.count(workshop, "tunedModels/abc", ask("hello world")) == 2
+
+    def test_counts_what_would_be_too_long_to_answer(self, workshop):
+        assert self.count(workshop, OWN, ask("a " * 30_000)) == 30_000
+
+    def test_refuses_strangers_and_missing_models(self, workshop):
+        workshop.tuning.create(ADA, number_request(tuned_model_id="abc"))
+        with pytest.raises(PermissionDenied):
+            self.count(workshop, "tunedModels/abc", ask("1"), BOB)
+        with pytest.raises(NotFound, match="not supported for countTokens"):
+            self.count(workshop, "models/abc", ask("1"))
+
+    def test_refuses_an_empty_prompt(self, workshop):
+        with pytest.raises(InvalidArgument, match="contents is not specified"):
+            self.count(workshop, OWN, conversation())
