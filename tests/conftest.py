@@ -10,7 +10,9 @@ from uuid import uuid4
 import pytest
 from prometheus_client import CollectorRegistry
 
+from caller import Caller, caller_of
 from fakes import ECHO_CATALOG, Clock, InMemoryExecutor
+from tuningfork.api.app import Services, create_app
 from tuningfork.dispatcher import Dispatcher
 from tuningfork.domain.base_model import BaseModel
 from tuningfork.service.access import Access
@@ -116,6 +118,20 @@ def workshop(database, artifacts, clock, executor) -> Iterator[Workshop]:
         dispatcher=dispatcher,
     )
     dispatcher.close()
+
+
+@pytest.fixture
+def caller(workshop) -> Caller:
+    """Somebody who calls the API over the workshop, in-process."""
+    services = Services(
+        access=workshop.access,
+        tuning=workshop.tuning,
+        generation=workshop.generation,
+        metrics=workshop.metrics,
+        require_key=True,
+        healthy=lambda: None,
+    )
+    return caller_of(create_app(services), workshop)
 
 
 @pytest.fixture
