@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from tuningfork.cli.connection import DEFAULT_URL, ApiKey, Url, connect
 from tuningfork.client.dialect import BaseModelEntry, TunedModelEntry
@@ -71,10 +73,9 @@ def _write_lines(base_models: Sequence[BaseModelEntry], tuned_models: Sequence[T
 
 
 def _base_model_table(entries: Sequence[BaseModelEntry]) -> Table:
-    table = _table("Base models", "name", "display name", "input tokens", "output tokens", "tunable")
+    table = _table("Base models", "name", "display name", "tokens in", "tokens out")
     for entry in entries:
-        tunable = "yes" if entry.tunable else "no"
-        table.add_row(entry.name, entry.display_name, f"{entry.input_tokens:,}", f"{entry.output_tokens:,}", tunable)
+        table.add_row(entry.name, Text(entry.display_name), f"{entry.input_tokens:,}", f"{entry.output_tokens:,}")
     return table
 
 
@@ -82,13 +83,14 @@ def _tuned_model_table(entries: Sequence[TunedModelEntry]) -> Table:
     table = _table("Tuned models", "name", "display name", "base model", "state", "created")
     for entry in entries:
         created = entry.create_time.astimezone().strftime("%Y-%m-%d %H:%M")
-        table.add_row(entry.name, entry.display_name, entry.base_model, entry.state, created)
+        table.add_row(entry.name, Text(entry.display_name), entry.base_model, entry.state, created)
     return table
 
 
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left")
-    for column in columns:
-        # A name that is cut short cannot be pasted.
-        table.add_column(column, overflow="fold", justify="right" if column.endswith("tokens") else "left")
+def _table(title: str, name: str, *others: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    # A name that is cut in two cannot be pasted.
+    table.add_column(name, no_wrap=True)
+    for other in others:
+        table.add_column(other, overflow="fold", justify="right" if other.startswith("tokens") else "left")
     return table

@@ -47,7 +47,6 @@ class BaseModelEntry:
     display_name: str
     input_tokens: int
     output_tokens: int
-    tunable: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,13 +120,12 @@ def parse_operation(answer: Json) -> Operation:
 
 
 def parse_base_model(answer: Json) -> BaseModelEntry:
-    """A Model; it is tunable if createTunedModel is among its methods."""
+    """A Model."""
     return BaseModelEntry(
         name=answer["name"],
         display_name=answer.get("displayName", ""),
         input_tokens=answer.get("inputTokenLimit", 0),
         output_tokens=answer.get("outputTokenLimit", 0),
-        tunable="createTunedModel" in answer.get("supportedGenerationMethods", ()),
     )
 
 

@@ -8,7 +8,7 @@ def tuned(service):
     service.create(
         {
             "baseModel": "models/gemini-1.0-pro-001",
-            "displayName": "next number",
+            "displayName": "next [bold] number",
             "tuningTask": {
                 "hyperparameters": {},
                 "trainingData": {"examples": {"examples": [{"textInput": "1", "output": "2"}]}},
@@ -26,7 +26,7 @@ def test_models_are_listed_one_a_line_with_tabs_where_no_person_reads(tuningfork
     assert ended.output.splitlines() == [
         "models/tuningfork-mini-001\tMODELS/TUNINGFORK-MINI-001",
         "models/gemini-1.0-pro-001\tMODELS/GEMINI-1.0-PRO-001",
-        f"{tuned}\tnext number\tmodels/gemini-1.0-pro-001\tACTIVE",
+        f"{tuned}\tnext [bold] number\tmodels/gemini-1.0-pro-001\tACTIVE",
     ]
 
 
@@ -37,6 +37,7 @@ def test_models_are_tables_on_a_terminal(tuningfork, tuned, monkeypatch):
     output = tuningfork("models").output
 
     assert "Base models" in output
+    assert "[bold]" in output
     assert "16,384" in output
     assert tuned in output
     assert "ACTIVE" in output

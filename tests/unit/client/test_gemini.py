@@ -123,12 +123,12 @@ def test_watching_does_not_outlive_a_refusal():
 
 def test_lists_are_read_to_their_last_page():
     first = {"models": [{"name": "models/a"}], "nextPageToken": "t 1"}
-    second = {"models": [{"name": "models/b", "supportedGenerationMethods": ["createTunedModel"]}]}
+    second = {"models": [{"name": "models/b", "inputTokenLimit": 7}]}
     server = Server(first, second)
 
     entries = server.client().base_models()
 
-    assert [(entry.name, entry.tunable) for entry in entries] == [("models/a", False), ("models/b", True)]
+    assert [(entry.name, entry.input_tokens) for entry in entries] == [("models/a", 0), ("models/b", 7)]
     assert server.asked == ["GET /v1beta/models?pageSize=1000", "GET /v1beta/models?pageSize=1000&pageToken=t+1"]
 
 
