@@ -12,7 +12,6 @@ from prometheus_client import CollectorRegistry
 
 from caller import Caller, caller_of
 from fakes import ECHO_CATALOG, Clock, InMemoryExecutor
-from tuningfork.api.app import Services, create_app
 from tuningfork.dispatcher import Dispatcher
 from tuningfork.domain.base_model import BaseModel
 from tuningfork.service.access import Access
@@ -103,7 +102,9 @@ def workshop(database, artifacts, clock, executor) -> Iterator[Workshop]:
     """The use cases over the executor in memory. The dispatcher is not started: a test starts it, or drives by hand."""
     metrics = Metrics(CollectorRegistry(), database)
     running = Running(database, artifacts, ECHO_CATALOG, clock, metrics, checkpoint_every=2)
-    dispatcher = Dispatcher(running, executor, metrics, concurrency=2, poll_seconds=0.05, grace_seconds=0.2)
+    dispatcher = Dispatcher(
+        running, executor, metrics, concurrency=2, poll_seconds=0.05, grace_seconds=0.2, pause_seconds=0.01
+    )
     entropy = random.Random(0).getrandbits
     yield Workshop(
         database=database,
@@ -123,15 +124,7 @@ def workshop(database, artifacts, clock, executor) -> Iterator[Workshop]:
 @pytest.fixture
 def caller(workshop) -> Caller:
     """Somebody who calls the API over the workshop, in-process."""
-    services = Services(
-        access=workshop.access,
-        tuning=workshop.tuning,
-        generation=workshop.generation,
-        metrics=workshop.metrics,
-        require_key=True,
-        healthy=lambda: None,
-    )
-    return caller_of(create_app(services), workshop)
+    return caller_of(workshop)
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ woken when something changes and looks by itself now and then, for changes made 
 import logging
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from tuningfork.domain.tuning_job import JobId
@@ -32,6 +31,9 @@ POLL_SECONDS = 1.0
 GRACE_SECONDS = 5.0
 """How long a running step may take when the server is closed, before the workers are ended in the middle of it."""
 
+PAUSE_SECONDS = 1.0
+"""How long no job is taken up after two losses in a row; doubled with each further one."""
+
 MAX_PAUSE_SECONDS = 30.0
 UNHEALTHY_LOSSES = 3
 
@@ -41,6 +43,7 @@ class _Follower:
     """The thread of one running job. When it is `done` and has `lost` the job, the job must be given back."""
 
     thread: threading.Thread
+    since: float
     done: bool = False
     lost: str | None = None
 
@@ -57,7 +60,7 @@ class Dispatcher:
         concurrency: int,
         poll_seconds: float = POLL_SECONDS,
         grace_seconds: float = GRACE_SECONDS,
-        clock_seconds: Callable[[], float] = time.monotonic,
+        pause_seconds: float = PAUSE_SECONDS,
     ) -> None:
         self._running = running
         self._executor = executor
@@ -65,12 +68,13 @@ class Dispatcher:
         self._concurrency = concurrency
         self._poll_seconds = poll_seconds
         self._grace_seconds = grace_seconds
-        self._clock_seconds = clock_seconds
+        self._pause_seconds = pause_seconds
         self._followers: dict[JobId, _Follower] = {}
         self._woken = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._decide, name="dispatcher", daemon=True)
         self._losses_in_a_row = 0
+        self._last_loss = 0.0
         self._paused_until = 0.0
 
     def start(self) -> None:
@@ -125,7 +129,7 @@ class Dispatcher:
                 # Such as a full disk: what was not done stays to be done, and is tried again after a pause.
                 logger.exception("the dispatcher stumbled and will try again", extra={"action": "dispatch_failed"})
                 self._closing.wait(self._poll_seconds)
-            pause = self._paused_until - self._clock_seconds()
+            pause = self._paused_until - time.monotonic()
             self._woken.wait(min(self._poll_seconds, pause) if pause > 0 else self._poll_seconds)
 
     def _take_back(self) -> None:
@@ -136,16 +140,18 @@ class Dispatcher:
             if follower.lost is not None:
                 died = not self._closing.is_set()
                 self._running.give_back(job_id, died=died, reason=follower.lost)
-                if died:
+                # Jobs that shared a trainer are lost together: only one that was begun afterwards is a further loss.
+                if died and follower.since > self._last_loss:
                     self._pause_after_loss()
             del self._followers[job_id]
 
     def _pause_after_loss(self) -> None:
         """The first loss is made good at once; after others in a row, wait longer and longer."""
         self._losses_in_a_row += 1
+        self._last_loss = time.monotonic()
         if self._losses_in_a_row > 1:
-            pause = min(MAX_PAUSE_SECONDS, 0.25 * 2.0**self._losses_in_a_row)
-            self._paused_until = self._clock_seconds() + pause
+            pause = self._pause_seconds * 2.0 ** (self._losses_in_a_row - 2)
+            self._paused_until = time.monotonic() + min(MAX_PAUSE_SECONDS, pause)
 
     def _stop_unwanted(self) -> None:
         if self._followers:
@@ -156,19 +162,22 @@ class Dispatcher:
         while self._has_room():
             assignment = self._running.claim()
             if assignment is None:
+                if not self._followers:
+                    # Whatever was at fault has ended with its jobs.
+                    self._losses_in_a_row = 0
                 return
             _log(logging.INFO, "job_claimed", assignment.job_id, "is taken up")
             thread = threading.Thread(
                 target=self._follow, args=(assignment,), name=f"job {assignment.job_id}", daemon=True
             )
-            self._followers[assignment.job_id] = follower = _Follower(thread)
+            self._followers[assignment.job_id] = follower = _Follower(thread, since=time.monotonic())
             try:
                 thread.start()
             except RuntimeError as error:
                 follower.done, follower.lost = True, str(error)
 
     def _has_room(self) -> bool:
-        paused = self._clock_seconds() < self._paused_until
+        paused = time.monotonic() < self._paused_until
         return len(self._followers) < self._concurrency and not paused and not self._closing.is_set()
 
     def _follow(self, assignment: TrainingAssignment) -> None:

@@ -1,0 +1,308 @@
+"""The dispatcher, over the executor in memory and a real database."""
+
+import asyncio
+import logging
+import threading
+import time
+from random import getrandbits
+
+import pytest
+
+from fakes import ECHO_CATALOG, InMemoryExecutor
+from tuningfork.dispatcher import Dispatcher
+from tuningfork.domain.errors import NotFound
+from tuningfork.domain.tuned_model import ModelState
+from tuningfork.domain.tuning_job import JobState
+from tuningfork.service.tuning import Tuning
+from workshop import ADA, ask, number_request
+
+
+def create(workshop, **changes):
+    return workshop.tuning.create(ADA, number_request(**changes))
+
+
+def deaths(workshop):
+    return workshop.metrics.registry.get_sample_value("tuningfork_worker_deaths_total", {"role": "trainer"})
+
+
+def wait_until(said, timeout_seconds=10.0):
+    deadline = time.monotonic() + timeout_seconds
+    while not said():
+        assert time.monotonic() < deadline, "it never came to that"
+        time.sleep(0.005)
+
+
+def test_a_waiting_job_is_trained_to_its_end(workshop):
+    tuned = create(workshop)
+    workshop.dispatcher.start()
+    done = workshop.wait_until(JobState.SUCCEEDED, tuned)
+
+    assert (done.model.state, done.job.completed_steps) == (ModelState.ACTIVE, 19)
+
+
+def test_what_changes_is_noticed_at_once_not_at_the_next_look(workshop, database, artifacts, clock, executor):
+    slow = Dispatcher(workshop.running, executor, workshop.metrics, concurrency=1, poll_seconds=60)
+    tuning = Tuning(database, artifacts, ECHO_CATALOG, clock, getrandbits, workshop.metrics, wake=slow.wake)
+    gate = executor.hold_before(3)
+    slow.start()
+    first, second = (tuning.create(ADA, number_request()) for _ in range(2))
+    gate.wait_until_reached()
+    tuning.cancel(ADA, first.model.id)
+    wait_until(lambda: first.job.id in executor.stop_calls)
+    gate.open()
+
+    workshop.wait_until(JobState.CANCELLED, first)
+    workshop.wait_until(JobState.SUCCEEDED, second)
+    slow.close()
+
+
+def test_the_generator_is_warmed_while_the_job_trains(workshop):
+    gate = workshop.executor.hold_before(1)
+    create(workshop)
+    workshop.dispatcher.start()
+    gate.wait_until_reached()
+    assert workshop.executor.warmed == ["models/echo-001"]
+    gate.open()
+
+
+def test_the_model_answers_when_its_job_has_ended(workshop):
+    workshop.dispatcher.start()
+    tuned = create(workshop)
+    workshop.wait_until(JobState.SUCCEEDED, tuned)
+
+    async def answer():
+        chunks = (await workshop.generation.generate(ADA, tuned.model.name, ask("ninety nine"))).chunks
+        return "".join([chunk.text async for chunk in chunks])
+
+    assert asyncio.run(answer()) == "one hundred"
+
+
+def test_as_many_jobs_run_at_a_time_as_are_allowed(workshop):
+    gates = [workshop.executor.hold_before(1) for _ in range(2)]
+    jobs = [create(workshop) for _ in range(3)]
+    workshop.dispatcher.start()
+    for gate in gates:
+        gate.wait_until_reached()
+    time.sleep(0.2)
+    states = [workshop.job(tuned).state for tuned in jobs]
+    for gate in gates:
+        gate.open()
+
+    assert states == [JobState.RUNNING, JobState.RUNNING, JobState.QUEUED]
+    workshop.wait_until(JobState.SUCCEEDED, jobs[2])
+
+
+def test_a_cancelled_job_stops_between_steps(workshop):
+    gate = workshop.executor.hold_before(5)
+    tuned = create(workshop)
+    workshop.dispatcher.start()
+    gate.wait_until_reached()
+    workshop.tuning.cancel(ADA, tuned.model.id)
+    wait_until(lambda: tuned.job.id in workshop.executor.stop_calls)
+    gate.open()
+
+    ended = workshop.wait_until(JobState.CANCELLED, tuned)
+    assert ended.model.state is ModelState.ACTIVE
+    assert ended.job.completed_steps == 5
+
+
+def test_a_deleted_job_stops_and_leaves_nothing(workshop, artifacts):
+    gate = workshop.executor.hold_before(5)
+    tuned = create(workshop)
+    workshop.dispatcher.start()
+    gate.wait_until_reached()
+    workshop.tuning.delete(ADA, tuned.model.id)
+    wait_until(lambda: tuned.job.id in workshop.executor.stop_calls)
+    gate.open()
+
+    wait_until(lambda: artifacts.job_ids() == set())
+    with pytest.raises(NotFound):
+        workshop.tuning.get(ADA, tuned.model.id)
+
+
+def test_a_job_that_cannot_go_on_fails_with_the_trainers_words(workshop):
+    workshop.executor.fail_before(3, "The loss is not finite.")
+    tuned = create(workshop)
+    workshop.dispatcher.start()
+    failed = workshop.wait_until(JobState.FAILED, tuned)
+
+    assert (failed.model.state, failed.job.error.message) == (ModelState.FAILED, "The loss is not finite.")
+    assert workshop.dispatcher.healthy() is None
+
+
+def test_a_trainer_that_dies_is_replaced_and_its_job_resumes_from_the_checkpoint(workshop):
+    workshop.executor.die_before(8)
+    tuned = create(workshop)
+    workshop.dispatcher.start()
+    done = workshop.wait_until(JobState.SUCCEEDED, tuned)
+
+    assert [taken.step for taken in done.job.snapshots] == list(range(1, 20))
+    assert len(workshop.executor.assignments) == 2
+    assert deaths(workshop) == 1
+
+
+def test_a_job_that_kills_its_trainer_three_times_fails_and_others_go_on(workshop):
+    bad, good = create(workshop), create(workshop)
+    workshop.executor.die_before(1, times=99, job_id=bad.job.id)
+    workshop.dispatcher.start()
+
+    failed = workshop.wait_until(JobState.FAILED, bad)
+    assert "ended unexpectedly 3 times in a row without completing a further step" in failed.job.error.message
+    assert deaths(workshop) == 3
+    workshop.wait_until(JobState.SUCCEEDED, good)
+
+
+def test_a_fault_of_one_job_is_logged_and_does_not_touch_others(workshop, caplog):
+    workshop.executor.raise_before(2, ZeroDivisionError("a bug"))
+    jobs = [create(workshop), create(workshop)]
+    workshop.dispatcher.start()
+    for tuned in jobs:
+        workshop.wait_until(JobState.SUCCEEDED, tuned)
+
+    (fault,) = [record for record in caplog.records if getattr(record, "action", "") == "job_fault"]
+    assert fault.exc_info[0] is ZeroDivisionError
+    assert fault.job in {tuned.job.id for tuned in jobs}
+
+
+def test_every_line_of_the_log_has_its_action_and_its_job(workshop, caplog):
+    caplog.set_level(logging.INFO, logger="tuningfork")
+    workshop.executor.die_before(2)
+    tuned = create(workshop)
+    workshop.dispatcher.start()
+    workshop.wait_until(JobState.SUCCEEDED, tuned)
+    wait_until(lambda: "job_succeeded" in [getattr(record, "action", "") for record in caplog.records])
+
+    lines = [(record.action, record.job) for record in caplog.records if record.name.startswith("tuningfork")]
+    assert lines == [
+        (action, tuned.job.id) for action in ("job_claimed", "worker_died", "job_claimed", "job_succeeded")
+    ]
+
+
+def test_a_disk_that_is_away_for_a_while_stops_nothing_for_good(workshop, tmp_path, caplog):
+    work = tmp_path / "artifacts/work"
+    workshop.dispatcher.start()
+    work.rmdir()
+    tuned = create(workshop)
+    wait_until(lambda: any(getattr(record, "action", "") == "dispatch_failed" for record in caplog.records))
+    work.mkdir()
+
+    workshop.wait_until(JobState.SUCCEEDED, tuned)
+
+
+def test_after_losses_in_a_row_jobs_wait_before_they_are_taken_up_again(workshop, executor):
+    patient = Dispatcher(workshop.running, executor, workshop.metrics, concurrency=1, pause_seconds=30)
+    tuned = create(workshop)
+    executor.die_before(1, times=2)
+    patient.start()
+    wait_until(lambda: len(executor.assignments) == 2)
+    time.sleep(0.2)
+    taken_up = len(executor.assignments)
+    patient.close()
+
+    assert (taken_up, workshop.job(tuned).state) == (2, JobState.QUEUED)
+
+
+class TestStart:
+    def test_what_was_running_when_the_server_died_resumes(self, workshop, artifacts, clock):
+        tuned = create(workshop)
+        workshop.advance(steps=5)
+        workshop.dispatcher.start()
+
+        done = workshop.wait_until(JobState.SUCCEEDED, tuned)
+        assert [taken.step for taken in done.job.snapshots] == list(range(1, 20))
+
+    def test_files_that_no_job_knows_are_swept(self, workshop, artifacts):
+        tuned = create(workshop)
+        artifacts.write_dataset("orphan", ())
+        workshop.dispatcher.start()
+        assert artifacts.job_ids() == {tuned.job.id}
+
+
+class TestHealth:
+    def test_a_dispatcher_is_healthy_between_start_and_close(self, workshop):
+        before = workshop.dispatcher.healthy()
+        workshop.dispatcher.start()
+        between = workshop.dispatcher.healthy()
+        workshop.dispatcher.close()
+        assert (before, between, workshop.dispatcher.healthy()) == (
+            "the dispatcher is not running",
+            None,
+            "the dispatcher is not running",
+        )
+
+    def test_trainers_that_keep_dying_are_told_until_what_killed_them_is_gone(self, workshop, executor):
+        dispatcher = Dispatcher(workshop.running, executor, workshop.metrics, concurrency=1, pause_seconds=0.3)
+        tuned = create(workshop)
+        executor.die_before(1, times=99)
+        dispatcher.start()
+        wait_until(lambda: dispatcher.healthy() is not None)
+        said = dispatcher.healthy()
+        wait_until(lambda: dispatcher.healthy() is None)
+        dispatcher.close()
+
+        assert said == "running jobs were lost 3 times in a row; the log says why"
+        assert workshop.job(tuned).state is JobState.FAILED
+
+    def test_jobs_that_are_lost_together_are_one_loss(self, workshop, executor):
+        dispatcher = Dispatcher(workshop.running, executor, workshop.metrics, concurrency=4, pause_seconds=30)
+        gates = [executor.hold_before(1) for _ in range(4)]
+        jobs = [create(workshop) for _ in gates]
+        for tuned in jobs:
+            executor.die_before(2, job_id=tuned.job.id)
+        dispatcher.start()
+        for gate in gates:
+            gate.wait_until_reached()
+        for gate in gates:
+            gate.open()
+        for tuned in jobs:
+            workshop.wait_until(JobState.SUCCEEDED, tuned)
+        dispatcher.close()
+
+        assert deaths(workshop) == 4
+
+
+class TestClose:
+    def test_a_running_job_is_given_back_and_the_next_server_finishes_it(self, workshop, clock):
+        gate = workshop.executor.hold_before(5)
+        tuned = create(workshop)
+        workshop.dispatcher.start()
+        gate.wait_until_reached()
+        closing = threading.Thread(target=workshop.dispatcher.close)
+        closing.start()
+        gate.open()
+        closing.join(10)
+        given_back = workshop.job(tuned)
+
+        executor = InMemoryExecutor(clock)
+        successor = Dispatcher(workshop.running, executor, workshop.metrics, concurrency=1, poll_seconds=0.05)
+        successor.start()
+        done = workshop.wait_until(JobState.SUCCEEDED, tuned)
+        successor.close()
+
+        assert (given_back.state, given_back.attempts) == (JobState.QUEUED, 0)
+        assert [taken.step for taken in done.job.snapshots] == list(range(1, 20))
+
+    def test_a_step_that_outlasts_the_grace_is_ended_with_its_worker(self, workshop):
+        gate = workshop.executor.hold_before(5)
+        tuned = create(workshop)
+        workshop.dispatcher.start()
+        gate.wait_until_reached()
+        began = time.monotonic()
+        workshop.dispatcher.close()
+
+        assert time.monotonic() - began < 5
+        assert workshop.executor.closed.is_set()
+        assert (workshop.job(tuned).state, workshop.job(tuned).attempts) == (JobState.QUEUED, 0)
+
+    def test_no_thread_is_left(self, workshop):
+        before = set(threading.enumerate())
+        create(workshop)
+        workshop.dispatcher.start()
+        wait_until(lambda: workshop.executor.assignments)
+        workshop.dispatcher.close()
+        assert set(threading.enumerate()) <= before
+
+    def test_closing_twice_or_unstarted_is_harmless(self, workshop):
+        workshop.dispatcher.close()
+        workshop.dispatcher.close()
+        assert workshop.dispatcher.healthy() is not None
