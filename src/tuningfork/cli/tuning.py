@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from tuningfork.cli.connection import DEFAULT_URL, INTERRUPTED, ApiKey, Url, connect
-from tuningfork.client import Client, ClientError, ServiceRefusal, progress, training_file
+from tuningfork.client import Client, ClientError, ServerUnreachable, ServiceRefusal, progress, training_file
 from tuningfork.client.dialect import Operation
 from tuningfork.client.training_file import Columns, TrainingFile
 from tuningfork.domain.hyperparameters import RequestedHyperparameters
@@ -74,6 +74,9 @@ def _watch(console: Console, client: Client, begun: Operation) -> None:
     except KeyboardInterrupt:
         console.print(_how_to_go_on(client.url, begun), soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
+    except ServerUnreachable:
+        console.print(_how_to_go_on(client.url, begun), soft_wrap=True)
+        raise
     if done.losses:
         console.print(f"Done. Mean loss {done.losses[0]:.3f} at first, {done.losses[-1]:.3f} at last. Ask it:")
         console.print(f'  tuningfork generate {done.tuned_model} "..."', soft_wrap=True)
@@ -82,7 +85,7 @@ def _watch(console: Console, client: Client, begun: Operation) -> None:
 def _how_to_go_on(url: str, begun: Operation) -> str:
     key = '-H "x-goog-api-key: $TUNINGFORK_API_KEY"'
     return (
-        "\nThe tuning goes on at the server. Its state:\n"
+        "\nThe tuning goes on at the server, also after a restart. Its state:\n"
         f"  curl {key} {url}/v1/{begun.name}\n"
         "To stop it and keep what it has learned so far:\n"
         f"  curl -X POST {key} {url}/v1/{begun.name}:cancel\n"

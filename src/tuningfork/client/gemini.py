@@ -42,6 +42,7 @@ class Client:
         api_key: sent as `x-goog-api-key`; None for a server that asks for none.
         transport: replaces the network, for tests.
         sleep: how `watch` waits, in seconds.
+        clock: seconds from any beginning, never going back.
 
     Raises:
         ClientError: the URL or the key cannot be sent at all.
@@ -55,9 +56,11 @@ class Client:
         *,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.url = url.rstrip("/")
         self._sleep = sleep
+        self._clock = clock
         headers = {"user-agent": f"tuningfork/{__version__}"}
         if api_key is not None:
             headers["x-goog-api-key"] = _sendable(api_key)
@@ -126,9 +129,9 @@ class Client:
         pause_seconds = POLL_SECONDS
         while not operation.done:
             self._sleep(pause_seconds)
-            asked = time.monotonic()
+            asked = self._clock()
             operation = self._patiently(operation.name)
-            pause_seconds = max(POLL_SECONDS, 9 * (time.monotonic() - asked))
+            pause_seconds = max(POLL_SECONDS, 9 * (self._clock() - asked))
             yield operation
 
     def cancel(self, operation_name: str) -> None:
@@ -177,12 +180,12 @@ class Client:
                 return
 
     def _patiently(self, operation_name: str) -> Operation:
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = self._clock() + PATIENCE_SECONDS
         while True:
             try:
                 return self.operation(operation_name)
             except ClientError as error:
-                if not error.may_pass or time.monotonic() > deadline:
+                if not error.may_pass or self._clock() > deadline:
                     raise
             self._sleep(POLL_SECONDS)
 

@@ -51,7 +51,13 @@ class Server:
         return answer if isinstance(answer, httpx.Response) else httpx.Response(200, json=answer)
 
     def client(self, api_key="secret", url=URL):
-        return Client(url, api_key, transport=httpx.MockTransport(self), sleep=self.waited_seconds.append)
+        return Client(
+            url,
+            api_key,
+            transport=httpx.MockTransport(self),
+            sleep=self.waited_seconds.append,
+            clock=lambda: sum(self.waited_seconds),
+        )
 
     @property
     def asked(self):
@@ -111,6 +117,36 @@ def test_watching_outlives_a_restart_of_the_server():
     client = server.client()
 
     assert [state.done for state in client.watch(client.operation(OPERATION))] == [True]
+
+
+def test_watching_gives_up_on_a_server_that_stays_away_for_more_than_a_minute():
+    server = Server(operation(), *[httpx.ConnectError("refused")] * 1_000)
+    client = server.client()
+
+    with pytest.raises(ServerUnreachable):
+        list(client.watch(client.operation(OPERATION)))
+
+    assert 60 <= sum(server.waited_seconds) < 61
+
+
+def test_watching_asks_seldom_where_answers_take_long():
+    def slow(_request):
+        server.waited_seconds.append(2.0)
+        return httpx.Response(200, json=operation(2 if len(server.waited_seconds) > 3 else 1))
+
+    server = Server()
+    client = Client(
+        URL,
+        None,
+        transport=httpx.MockTransport(slow),
+        sleep=server.waited_seconds.append,
+        clock=lambda: sum(server.waited_seconds),
+    )
+
+    states = list(client.watch(client.operation(OPERATION)))
+
+    assert [state.completed_steps for state in states] == [1, 2]
+    assert server.waited_seconds == [2.0, 0.2, 2.0, 18.0, 2.0]
 
 
 def test_watching_does_not_outlive_a_refusal():
