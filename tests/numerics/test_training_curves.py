@@ -143,6 +143,16 @@ def padded_loss(model, base, examples: list[Example]):
     return cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100)
 
 
+@every_architecture_and_bfloat16
+def test_saving_memory_does_not_change_a_bit(tiny_base, dtype):
+    wanted_losses, wanted_P = alone(load_base(tiny_base, dtype=dtype), job())
+    engine = engine_over(load_base(tiny_base, dtype=dtype))
+    engine._spare_bytes = 0
+    engine.admit(job())
+    assert curve(run_to_the_end(engine)) == wanted_losses
+    assert torch.equal(weights_of(engine), wanted_P)
+
+
 def test_a_batch_that_needs_several_passes_is_one_step(tiny_llama):
     # Two passes: forty examples of almost the whole context are more tokens than one pass takes.
     examples = tuple(Example(letter * (CONTEXT_TOKENS - 65), letter * 3) for letter in "abcdefghij" * 4)
