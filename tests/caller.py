@@ -2,13 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 from fastapi import FastAPI
 
+from tuningfork.api.app import Services, create_app
 from workshop import ADA, BOB, NUMBER_PAIRS, Workshop
 
 TUTORIAL_BODY = {
@@ -38,26 +39,26 @@ class Caller:
     key: str
     bobs_key: str
 
-    def call(
+    async def send(
         self,
         method: str,
         path: str,
         body: Any = None,
         *,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, Any] | None = None,
         key: str | None = None,
     ) -> httpx.Response:
         """The answer, read to its end. A body of bytes is sent as it is, anything else as JSON."""
         content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         credential = self.key if key is None else key
         sent = {"x-goog-api-key": credential} if credential else {}
+        transport = httpx.ASGITransport(app=self.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://tuningfork.test") as client:
+            return await client.request(method, path, content=content, headers={**sent, **(headers or {})})
 
-        async def send() -> httpx.Response:
-            transport = httpx.ASGITransport(app=self.app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://tuningfork.test") as client:
-                return await client.request(method, path, content=content, headers={**sent, **(headers or {})})
-
-        return asyncio.run(send())
+    def call(self, method: str, path: str, body: Any = None, **options: Any) -> httpx.Response:
+        """The same, in an event loop of its own."""
+        return asyncio.run(self.send(method, path, body, **options))
 
     def get(self, path: str, **options: Any) -> httpx.Response:
         """A GET."""
@@ -87,12 +88,16 @@ class Caller:
 
 @dataclass(slots=True)
 class OpenCall:
-    """One request at the level of ASGI: what was sent so far can be looked at, and the caller can leave."""
+    """One request at the level of ASGI: what was sent so far can be looked at, and the caller can leave.
+
+    `begun` is set when the first piece of the answer's body has come.
+    """
 
     app: FastAPI
     scope: dict[str, Any]
     body: bytes
     sent: list[dict[str, Any]] = field(default_factory=list)
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
     _left: asyncio.Event = field(default_factory=asyncio.Event)
     _body_is_read: bool = False
 
@@ -137,10 +142,27 @@ class OpenCall:
 
     async def _send(self, message: dict[str, Any]) -> None:
         self.sent.append(message)
+        if message.get("body"):
+            self.begun.set()
 
 
-def caller_of(app: FastAPI, workshop: Workshop) -> Caller:
-    """A caller with keys for Ada and for Bob, who is a stranger to her models."""
+def caller_of(
+    workshop: Workshop, *, require_key: bool = True, healthy: Callable[[], str | None] = lambda: None
+) -> Caller:
+    """A caller of an application over the workshop, with keys for Ada and for Bob, a stranger to her models.
+
+    Once for a workshop: the application counts in its registry.
+    """
+    app = create_app(
+        Services(
+            access=workshop.access,
+            tuning=workshop.tuning,
+            generation=workshop.generation,
+            metrics=workshop.metrics,
+            require_key=require_key,
+            healthy=healthy,
+        )
+    )
     ada = workshop.access.create_key("ada's", ADA.email, ADA.project)
     bob = workshop.access.create_key("bob's", BOB.email, BOB.project)
     return Caller(app, workshop, ada.key, bob.key)

@@ -6,15 +6,18 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tuningfork.api.body import drain
 from tuningfork.api.options import json_response
-from tuningfork.domain.errors import InternalError, InvalidArgument, NotFound, RpcCode, TuningforkError, Unimplemented
+from tuningfork.domain.errors import InternalError, NotFound, RpcCode, TuningforkError, Unimplemented
 from tuningfork.wire.errors import HTTP_STATUS, render_error
 
 logger = logging.getLogger(__name__)
 
+_METHOD_NOT_ALLOWED = 405
+_SHOWN_PATH_CHARACTERS = 200
 _NOT_OURS = "An internal error has occurred; the server's log has the details. Please try again."
 
 
@@ -37,17 +40,27 @@ async def answer_error(_request: Request, error: Exception) -> Response:
 async def answer_routing_error(request: Request, error: Exception) -> Response:
     """Exception handler for what the router refuses: no such route, or not with this method."""
     await drain(request)
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    headers = error.headers if isinstance(error, HTTPException) else None
-    told: TuningforkError
-    if status == HTTP_STATUS[RpcCode.NOT_FOUND]:
-        told = NotFound(f"{request.method} {request.url.path[:200]} is not a method of this server.")
-    elif status == 405:
-        allowed = (headers or {}).get("allow", (headers or {}).get("Allow", "another method"))
-        told = Unimplemented(f"{request.method} is not served at {request.url.path[:200]}; use {allowed}.")
-    else:
-        told = InvalidArgument(str(error))
-    return json_response(status, render_error(told, status), headers=headers)
+    path = request.url.path[:_SHOWN_PATH_CHARACTERS]
+    allowed = sorted(_methods_at(request))
+    if not allowed:
+        return error_response(NotFound(f"{request.method} {path} is not a method of this server."))
+    if isinstance(error, HTTPException) and error.status_code == _METHOD_NOT_ALLOWED:
+        told = Unimplemented(f"{request.method} is not served at {path}; use {' or '.join(allowed)}.")
+        # google.rpc has no code for a wrong verb; HTTP does.
+        return json_response(
+            _METHOD_NOT_ALLOWED, render_error(told, _METHOD_NOT_ALLOWED), headers={"allow": ", ".join(allowed)}
+        )
+    return error_response(error)
+
+
+def _methods_at(request: Request) -> set[str]:
+    """The verbs that some route takes at this path."""
+    return {
+        method
+        for route in request.app.routes
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    }
 
 
 class ErrorBoundary:

@@ -1,0 +1,69 @@
+"""The boundary: nothing leaves the application as an exception."""
+
+import asyncio
+import json
+
+import pytest
+
+from tuningfork.api.errors import ErrorBoundary, error_json, error_response
+from tuningfork.domain.errors import InternalError, InvalidArgument, NotFound
+
+
+def run(app):
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    asyncio.run(ErrorBoundary(app)(scope, None, send))
+    return sent
+
+
+async def failing(_scope, _receive, _send):
+    raise ZeroDivisionError("secret")
+
+
+async def failing_late(_scope, _receive, send):
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    raise ZeroDivisionError("secret")
+
+
+def test_what_nobody_foresaw_is_a_500_in_the_one_shape(caplog):
+    start, body = run(failing)
+
+    assert start["status"] == 500
+    assert json.loads(body["body"])["error"]["status"] == "INTERNAL"
+    assert b"secret" not in body["body"]
+    assert caplog.records[0].exc_info[0] is ZeroDivisionError
+
+
+def test_what_comes_after_the_status_is_left_to_the_server_to_break_off():
+    with pytest.raises(ZeroDivisionError):
+        run(failing_late)
+
+
+def test_other_protocols_are_passed_on():
+    seen = []
+
+    async def app(scope, _receive, _send):
+        seen.append(scope["type"])
+
+    asyncio.run(ErrorBoundary(app)({"type": "lifespan"}, None, None))
+
+    assert seen == ["lifespan"]
+
+
+def test_faults_of_ours_are_logged_and_faults_of_callers_are_not(caplog):
+    error_json(NotFound("no such thing"))
+    error_json(InvalidArgument("wrong"))
+    assert caplog.records == []
+
+    assert error_json(InternalError("The disk is full; nothing was lost."))["error"]["message"].startswith("The disk")
+    assert len(caplog.records) == 1
+
+
+def test_half_a_character_in_a_message_does_not_break_the_answer():
+    response = error_response(NotFound("\ud800"))
+
+    assert json.loads(response.body)["error"]["message"] == "?"
