@@ -1,0 +1,110 @@
+"""The create request inward, beyond what the tutorial sends."""
+
+import json
+
+import pytest
+
+from tuningfork.domain.dataset import MAX_REPORTED_VIOLATIONS, Example
+from tuningfork.domain.errors import InvalidArgument
+from tuningfork.domain.tuning_job import TuningRequest
+from tuningfork.wire.gemini.tuning import ListQuery, parse_cancel, parse_create, parse_list, refuse_query
+
+EXAMPLES = "tuned_model.tuning_task.training_data.examples.examples"
+
+
+def parse(body, query=None):
+    return parse_create(json.dumps(body).encode(), query or {})
+
+
+def body_of(examples):
+    return {"baseModel": "models/x", "tuningTask": {"trainingData": {"examples": {"examples": examples}}}}
+
+
+def refusal(body):
+    with pytest.raises(InvalidArgument) as caught:
+        parse(body)
+    return caught.value
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"tuningTask": {"trainingData": {"examples": {}}}}'])
+def test_what_is_missing_is_left_to_the_service_to_name(body):
+    assert parse_create(body, {}) == TuningRequest(base_model="", examples=())
+
+
+def test_every_field_finds_its_place():
+    body = {
+        **body_of([{"text_input": "a", "output": "b"}]),
+        "description": "d",
+        "temperature": 0,
+        "top_p": 0.5,
+        "topK": 3,
+        "readerProjectNumbers": ["12", 13],
+        # Sent back by an SDK that had read the model before.
+        "name": "tunedModels/ignored",
+        "state": 2,
+        "createTime": "never",
+    }
+
+    assert parse(body, {"tunedModelId": "my-model"}) == TuningRequest(
+        base_model="models/x",
+        examples=(Example("a", "b"),),
+        tuned_model_id="my-model",
+        description="d",
+        temperature=0,
+        top_p=0.5,
+        top_k=3,
+        reader_project_numbers=(12, 13),
+    )
+
+
+def test_an_empty_input_is_an_input_and_a_missing_one_is_not():
+    assert parse(body_of([{"textInput": "", "output": "b"}])).examples == (Example("", "b"),)
+    error = refusal(body_of([{"textInput": "a", "output": "b"}, {"output": "b"}]))
+    assert [violation.field for violation in error.violations] == [f"{EXAMPLES}[1].text_input"]
+
+
+def test_a_thousand_missing_inputs_are_not_all_named():
+    assert len(refusal(body_of([{"output": "b"}] * 1_000)).violations) == MAX_REPORTED_VIOLATIONS
+
+
+def test_an_unknown_column_is_named_with_its_row():
+    error = refusal(body_of([{"textInput": "a", "output": "b"}, {"input": "a", "output": "b"}]))
+
+    assert error.message == (
+        f"Invalid JSON payload received. Unknown name \"input\" at '{EXAMPLES}[1]': Cannot find field."
+    )
+
+
+def test_tuning_a_tuned_model_is_refused_with_what_to_do():
+    error = refusal({**body_of([]), "baseModel": None, "tunedModelSource": {"tunedModel": "tunedModels/x"}})
+
+    assert error.message == (
+        "* CreateTunedModelRequest.tuned_model.tuned_model_source: "
+        "this server tunes base models only; name one in base_model\n"
+    )
+
+
+def test_two_sources_exclude_each_other():
+    error = refusal({**body_of([]), "tunedModelSource": {"tunedModel": "tunedModels/x"}})
+
+    assert "oneof field 'source_model' is already set" in error.message
+
+
+def test_a_list_may_be_asked_for_without_words():
+    assert parse_list({}) == ListQuery(page_size=None, page_token="", filter="")
+    assert parse_list({"page_size": "5", "pageToken": "t", "filter": "owner:me"}) == ListQuery(
+        page_size=5, page_token="t", filter="owner:me"
+    )
+
+
+def test_methods_without_parameters_have_none():
+    refuse_query({})
+    with pytest.raises(InvalidArgument, match="Cannot bind query parameter"):
+        refuse_query({"pageSize": "5"})
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"name": "tunedModels/x/operations/y"}'])
+def test_a_cancel_has_nothing_to_say(body):
+    parse_cancel(body)
+    with pytest.raises(InvalidArgument, match="Cannot find field"):
+        parse_cancel(b'{"reason": 1}')
