@@ -1,4 +1,4 @@
-"""`tuningfork serve` as a real process on a free loopback port."""
+"""`tuningfork serve` as a real process on a free loopback port, which tests may kill and start again."""
 
 import os
 import signal
@@ -6,70 +6,111 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
+import psutil
 
 START_SECONDS = 60
 STOP_SECONDS = 20
 
 
-@dataclass(frozen=True)
 class LiveServer:
-    """`url` and `key` are all that a client needs; the rest is for tests that look behind."""
+    """A server with its data and its log below a directory. It keeps data, key and port when it is started again."""
 
-    url: str
-    key: str
-    data_directory: Path
-    process: subprocess.Popen
-    log: Path
+    def __init__(self, directory: Path, *options: str) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.data_directory = directory / "data"
+        self.log = directory / "server.log"
+        self._port = free_port()
+        self._options = options
+        self._process = None
 
     @property
-    def headers(self):
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def key(self) -> str:
+        return (self.data_directory / "api-key").read_text().strip()
+
+    @property
+    def headers(self) -> dict[str, str]:
         return {"x-goog-api-key": self.key}
 
     @property
-    def environment(self):
+    def environment(self) -> dict[str, str]:
         """For commands that run as processes beside the server."""
         return {**os.environ, "TUNINGFORK_URL": self.url, "TUNINGFORK_DATA_DIR": str(self.data_directory)}
 
+    def client(self) -> httpx.Client:
+        return httpx.Client(base_url=self.url, headers=self.headers, timeout=60)
 
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+    def start(self) -> None:
+        """Start, and wait until it can take work."""
+        with self.log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "tuningfork", "serve", "--port", str(self._port)),
+                    *("--data-dir", self.data_directory, *self._options),
+                ],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        wait_until(self._is_healthy, seconds=START_SECONDS, what=f"the server is healthy (see {self.log})")
+
+    def stop(self) -> None:
+        """End it as an operator would. One that is gone is fine."""
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def kill(self, role: str) -> bool:
+        """Kill -9 the server, its trainer or its generator; False if there is none of this role just now."""
+        if role == "server":
+            self._process.kill()
+            self._process.wait()
+            return True
+        for child in psutil.Process(self._process.pid).children():
+            with suppress(psutil.NoSuchProcess):
+                if f"{role}_process" in " ".join(child.cmdline()):
+                    child.kill()
+                    return True
+        return False
+
+    def _is_healthy(self) -> bool:
+        assert self._process.poll() is None, self.log.read_text()
+        try:
+            return httpx.get(f"{self.url}/healthz").is_success
+        except httpx.TransportError:
+            return False
 
 
 @contextmanager
-def running(directory, *options):
-    """A server with its data below `directory`; ended, by its id, when the context ends."""
-    data_directory, log = directory / "data", directory / "server.log"
-    url = f"http://127.0.0.1:{(port := free_port())}"
-    command = [sys.executable, "-m", "tuningfork", "serve", "--port", str(port), "--data-dir", data_directory, *options]
-    with log.open("ab") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+def running(directory: Path, *options: str):
+    """A server that has started, for as long as the context lasts."""
+    server = LiveServer(directory, *options)
     try:
-        wait_until_healthy(url, process, log)
-        key = (data_directory / "api-key").read_text().strip()
-        yield LiveServer(url, key, data_directory, process, log)
+        server.start()
+        yield server
     finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        server.stop()
 
 
-def wait_until_healthy(url, process, log):
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            if httpx.get(f"{url}/healthz").is_success:
-                return
-        except httpx.TransportError:
-            pass
-        assert process.poll() is None, log.read_text()
-        time.sleep(0.05)
-    raise AssertionError(f"not healthy after {START_SECONDS} s:\n{log.read_text()}")
+def wait_until(condition, *, seconds: float, what: str, every: float = 0.05) -> None:
+    """Look every so many seconds whether the condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(every)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]

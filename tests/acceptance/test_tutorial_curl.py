@@ -8,10 +8,13 @@ import json
 import os
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.slow]
+
+BODY = (Path(__file__).parents[1] / "data" / "tutorial_curl_body.txt").read_text(encoding="utf-8")
 
 LIST = r"""
 curl -s -X GET ${base_url}/v1beta/tunedModels \
@@ -25,70 +28,7 @@ curl -s -X POST $base_url/v1beta/tunedModels \
     -H 'Content-Type: application/json' \
     -H "Authorization: Bearer ${access_token}" \
     -H "x-goog-user-project: ${project_id}" \
-    -d '
-      {
-        "display_name": "number generator model",
-        "base_model": "models/gemini-1.0-pro-001",
-        "tuning_task": {
-          "hyperparameters": {
-            "batch_size": 2,
-            "learning_rate": 0.001,
-            "epoch_count":5,
-          },
-          "training_data": {
-            "examples": {
-              "examples": [
-                {
-                    "text_input": "1",
-                    "output": "2",
-                },{
-                    "text_input": "3",
-                    "output": "4",
-                },{
-                    "text_input": "-3",
-                    "output": "-2",
-                },{
-                    "text_input": "twenty two",
-                    "output": "twenty three",
-                },{
-                    "text_input": "two hundred",
-                    "output": "two hundred one",
-                },{
-                    "text_input": "ninety nine",
-                    "output": "one hundred",
-                },{
-                    "text_input": "8",
-                    "output": "9",
-                },{
-                    "text_input": "-98",
-                    "output": "-97",
-                },{
-                    "text_input": "1,000",
-                    "output": "1,001",
-                },{
-                    "text_input": "10,100,000",
-                    "output": "10,100,001",
-                },{
-                    "text_input": "thirteen",
-                    "output": "fourteen",
-                },{
-                    "text_input": "eighty",
-                    "output": "eighty one",
-                },{
-                    "text_input": "one",
-                    "output": "two",
-                },{
-                    "text_input": "three",
-                    "output": "four",
-                },{
-                    "text_input": "seven",
-                    "output": "eight",
-                }
-              ]
-            }
-          }
-        }
-      }' | tee tunemodel.json
+    -d "$body" | tee tunemodel.json
 """
 
 STATE = r"""
@@ -115,7 +55,7 @@ curl -X POST $base_url/v1beta/$modelname:generateContent \
 
 @pytest.fixture
 def shell(server, tmp_path):
-    variables = {"base_url": server.url, "access_token": server.key, "project_id": "my-project-id"}
+    variables = {"base_url": server.url, "access_token": server.key, "project_id": "my-project-id", "body": BODY}
 
     def run(cell, **more):
         ended = subprocess.run(

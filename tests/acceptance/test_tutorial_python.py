@@ -9,25 +9,9 @@ import time
 import httpx as requests
 import pytest
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.slow]
+from tuningfork.tutorial import EXAMPLES
 
-PAIRS = [
-    ("1", "2"),
-    ("3", "4"),
-    ("-3", "-2"),
-    ("twenty two", "twenty three"),
-    ("two hundred", "two hundred one"),
-    ("ninety nine", "one hundred"),
-    ("8", "9"),
-    ("-98", "-97"),
-    ("1,000", "1,001"),
-    ("10,100,000", "10,100,001"),
-    ("thirteen", "fourteen"),
-    ("eighty", "eighty one"),
-    ("one", "two"),
-    ("three", "four"),
-    ("seven", "eight"),
-]
+pytestmark = [pytest.mark.acceptance, pytest.mark.slow]
 
 
 def tutorial(base_url, access_token, wait_seconds):
@@ -48,7 +32,7 @@ def tutorial(base_url, access_token, wait_seconds):
             "tuning_task": {
                 "hyperparameters": {"batch_size": 4, "learning_rate": 0.001, "epoch_count": 5},
                 "training_data": {
-                    "examples": {"examples": [{"text_input": number, "output": next_} for number, next_ in PAIRS]}
+                    "examples": {"examples": [{"text_input": number, "output": next_} for number, next_ in EXAMPLES]}
                 },
             },
         },
