@@ -1,6 +1,7 @@
 """The body of a request: read to its end, but never more than the limit into memory."""
 
 import zlib
+from collections.abc import AsyncIterator
 
 from starlette.requests import Request
 
@@ -23,23 +24,24 @@ async def read_body(request: Request) -> bytes:
     """
     pieces: list[bytes] = []
     size = 0
-    async for piece in request.stream():
+    stream = request.stream()
+    async for piece in stream:
         size += len(piece)
         if size > MAX_PAYLOAD_BYTES:
             pieces.clear()
-            await drain(request)
+            await drain(stream)
             raise payload_too_large()
         pieces.append(piece)
     return _decompressed(b"".join(pieces), request.headers.get("content-encoding", "identity").strip().lower())
 
 
-async def drain(request: Request) -> None:
+async def drain(stream: AsyncIterator[bytes]) -> None:
     """Take what is left of a body and forget it, up to `DRAINED_BYTES`.
 
     A client that is cut off while it sends sees a broken connection instead of the answer that says why.
     """
     size = 0
-    async for piece in request.stream():
+    async for piece in stream:
         size += len(piece)
         if size > DRAINED_BYTES:
             break

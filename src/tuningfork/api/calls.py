@@ -40,7 +40,7 @@ class Call:
         try:
             principal = await run_in_threadpool(authenticate, access, request, require_key=require_key)
         except TuningforkError:
-            await drain(request)
+            await drain(request.stream())
             raise
         return cls(
             principal=principal,

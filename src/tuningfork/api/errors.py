@@ -39,7 +39,7 @@ async def answer_error(_request: Request, error: Exception) -> Response:
 
 async def answer_routing_error(request: Request, error: Exception) -> Response:
     """Exception handler for what the router refuses: no such route, or not with this method."""
-    await drain(request)
+    await drain(request.stream())
     path = request.url.path[:_SHOWN_PATH_CHARACTERS]
     allowed = sorted(_methods_at(request))
     if not allowed:

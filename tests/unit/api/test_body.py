@@ -43,18 +43,22 @@ def test_a_packed_body_is_unpacked(caller, encoding, pack):
 
 
 class Sender:
-    """The receiving end of ASGI, with a body in pieces; counts those that were taken."""
+    """The receiving end of ASGI, with a body in pieces; counts those that were taken.
 
-    def __init__(self, pieces):
+    Some servers say with the last piece that it is the last, others send an empty one behind it.
+    """
+
+    def __init__(self, pieces, *, ends_with_empty_piece=True):
         self.pieces = iter(pieces)
         self.taken = 0
+        self.last = 0 if ends_with_empty_piece else len(pieces)
 
     async def __call__(self):
         piece = next(self.pieces, None)
         if piece is None:
             return {"type": "http.request", "body": b"", "more_body": False}
         self.taken += 1
-        return {"type": "http.request", "body": piece, "more_body": True}
+        return {"type": "http.request", "body": piece, "more_body": self.taken != self.last}
 
 
 def read(sender, headers=()):
@@ -80,6 +84,19 @@ def test_one_byte_more_is_refused_with_the_limit_after_the_sender_has_finished(h
         read(sender, headers)
 
     assert sender.taken == len(pieces)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_piece_that_crosses_the_limit_may_be_the_last(count):
+    sender = Sender([b"x" * (MAX_PAYLOAD_BYTES // count + 1)] * count, ends_with_empty_piece=False)
+
+    with pytest.raises(InvalidArgument, match=r"^Request payload size exceeds the limit: 8388608 bytes\."):
+        read(sender)
+
+
+@pytest.mark.parametrize(("path", "key", "status"), [("/v1beta/tunedModels", "bad", 400), ("/nothing", None, 404)])
+def test_a_large_body_that_nobody_wants_is_taken_before_the_answer(caller, path, key, status):
+    assert caller.post(path, b" " * (MAX_PAYLOAD_BYTES + 1), key=key).status_code == status
 
 
 def test_a_sender_without_end_is_cut_off():
