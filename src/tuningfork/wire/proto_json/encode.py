@@ -87,14 +87,15 @@ def _is_default(field: Field, value: Any) -> bool:
 
 
 def _single(field: Field, value: Any, enums_as_numbers: bool) -> Any:
-    if isinstance(field.type, Message):
-        return encode(field.type, value, enums_as_numbers=enums_as_numbers)
-    if isinstance(field.type, Enum):
-        return field.type.numbers[value] if enums_as_numbers else str(value)
-    if isinstance(value, Typed):
-        inner = encode(value.message, value.fields, enums_as_numbers=enums_as_numbers)
-        return {"@type": value.message.type_url, **inner}
-    return _PRINTERS[field.type](value)
+    kind = field.type
+    if isinstance(kind, Kind):
+        if isinstance(value, Typed):
+            inner = encode(value.message, value.fields, enums_as_numbers=enums_as_numbers)
+            return {"@type": value.message.type_url, **inner}
+        return _PRINTERS[kind](value)
+    if isinstance(kind, Message):
+        return encode(kind, value, enums_as_numbers=enums_as_numbers)
+    return kind.numbers[value] if enums_as_numbers else str(value)
 
 
 def _as_it_is(value: Any) -> Any:

@@ -38,10 +38,7 @@ def format_timestamp(moment: datetime) -> str:
     """
     if moment.tzinfo is None:
         raise ValueError(f"{moment} has no time zone; times in this service are aware and in UTC")
-    moment = moment.astimezone(UTC)
-    whole = moment.strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0")
-    if moment.microsecond == 0:
-        return f"{whole}Z"
-    if moment.microsecond % 1000 == 0:
-        return f"{whole}.{moment.microsecond // 1000:03d}Z"
-    return f"{whole}.{moment.microsecond:06d}Z"
+    text = moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00")
+    while text.endswith("000"):
+        text = text.removesuffix("000")
+    return text.removesuffix(".") + "Z"
