@@ -76,7 +76,8 @@ class Server:
             create_app(self._services),
             # Through our own handler, in one format.
             log_config=None,
-            access_log=self.settings.log_level.lower() == "debug",
+            # It would write API keys down that come as `?key=`.
+            access_log=False,
             # A stream to a client must not keep a stopping server up for ever.
             timeout_graceful_shutdown=3,
         )
