@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from engine_runs import Answer, Run, answers_of, greedy, loud_adapter, request
+from tiny_models import Architecture, tiny_base_model
 from tuningfork.domain.generation import Sampling
 from tuningfork.inference.engine import InferenceEngine
 from tuningfork.inference.kv_cache import PAGE_TOKENS
@@ -15,12 +16,12 @@ from tuningfork.modeling.loading import LoadedBase, load_base
 RANKS = (2, 8, 3)
 
 
-@pytest.fixture(name="base")
-def _base(tiny_base) -> LoadedBase:
-    return load_base(tiny_base, dtype=torch.float32)
+@pytest.fixture(name="base", scope="module", params=Architecture)
+def _base(request, tiny_directories) -> LoadedBase:
+    return load_base(tiny_base_model(request.param, tiny_directories[request.param]), dtype=torch.float32)
 
 
-@pytest.fixture(name="requests")
+@pytest.fixture(name="requests", scope="module")
 def _requests(base) -> list[TokenRequest]:
     """Base and adapters of mixed ranks in turn, short and long prompts, greedy and seeded in several ways."""
     slots = [BASE_ALONE, *(base.slots.load(loud_adapter(base, rank, seed=rank)) for rank in RANKS)]
@@ -45,7 +46,7 @@ def _requests(base) -> list[TokenRequest]:
     ]
 
 
-@pytest.fixture(name="alone")
+@pytest.fixture(name="alone", scope="module")
 def _alone(base, requests) -> dict[tuple[str, int], Answer]:
     """What each request is answered in an engine of its own."""
     return {key: answer for each in requests for key, answer in answers_of(base, each).items()}

@@ -21,6 +21,11 @@ _SPREAD_PAGES = 8
 """Rows share a batch while the longest has at most twice the shortest one's pages and so many more: less padding."""
 
 
+_LONE_PAGES = 20
+"""A row alone with no more pages is faster in the fused kernel: 22 instead of 49 us at 200 keys, 260 instead of 140 us
+at 4,000."""
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """The tokens `begin` to `end` of a sequence, which a step feeds; those before are cached in the same pages."""
@@ -91,6 +96,8 @@ class _Segment:
 
     span: Span
     device: torch.device
+    _pages: dict[int, Tensor] = field(default_factory=dict)
+    """From each first page that some layer looks at, those up to the last."""
 
     @property
     def tokens(self) -> int:
@@ -100,8 +107,10 @@ class _Segment:
         key_GSK, value_GSK = key_GTK, value_GTK
         if self.span.begin:
             first = _first_page(self.span.begin + 1, how.sliding_window)
-            pages_P = torch.tensor(self.span.pages[first : pages_for(self.span.end)], device=self.device)
-            key_GSK, value_GSK = store.gather(pages_P)
+            if first not in self._pages:
+                seen = self.span.pages[first : pages_for(self.span.end)]
+                self._pages[first] = torch.tensor(seen, device=self.device)
+            key_GSK, value_GSK = store.gather(self._pages[first])
             keys = self.span.end - first * PAGE_TOKENS
             key_GSK, value_GSK = key_GSK[:, :keys], value_GSK[:, :keys]
         return attend_segment(
@@ -188,7 +197,12 @@ def _grouped(spans: Sequence[Span], device: torch.device) -> list[_Segment | _Ro
             last.spans.append(span)
         else:
             groups.append(_Rows([span], device))
-    return groups
+    return [_lone(group) if isinstance(group, _Rows) else group for group in groups]
+
+
+def _lone(rows: _Rows) -> _Segment | _Rows:
+    is_lone = rows.tokens == 1 and len(rows.spans[0].pages) <= _LONE_PAGES
+    return _Segment(rows.spans[0], rows.device) if is_lone else rows
 
 
 def _similar(first: Span, other: Span) -> bool:

@@ -90,7 +90,7 @@ class InferenceEngine:
         """
         prompt_tokens = len(request.prompt_ids)
         if not 1 <= prompt_tokens < self.longest_tokens:
-            raise _does_not_fit(prompt_tokens, self.longest_tokens)
+            raise _does_not_fit(prompt_tokens, self._base.context_tokens, self._cache.capacity_tokens)
         usage = Usage(prompt_tokens=prompt_tokens)
         first, *others = [self._candidate(request, number, usage) for number in range(request.sampling.candidate_count)]
         first.siblings = others
@@ -193,10 +193,12 @@ class InferenceEngine:
         return cast("str", text)
 
 
-def _does_not_fit(prompt_tokens: int, longest_tokens: int) -> InvalidArgument:
+def _does_not_fit(prompt_tokens: int, context_tokens: int, cache_tokens: int) -> InvalidArgument:
+    limits = f"the model's context is {context_tokens} tokens, prompt and answer together"
+    if cache_tokens < context_tokens:
+        limits = f"this server's memory for one answer holds {cache_tokens} tokens, prompt and answer together"
     reason = (
-        f"the prompt is {prompt_tokens} tokens long; the model takes 1 to {longest_tokens - 1}, so that at least one "
-        f"token of output fits into its {longest_tokens}. Shorten the prompt"
+        f"the prompt is {prompt_tokens} tokens long; {limits}, and at least one is needed for each. Shorten the prompt"
     )
     return InvalidArgument(reason, violations=(FieldViolation(field="prompt", description=reason),))
 

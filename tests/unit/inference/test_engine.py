@@ -123,20 +123,22 @@ def test_a_request_without_a_seed_is_answered_differently_each_time(base):
 
 def test_a_prompt_that_leaves_no_room_for_output_is_refused_with_both_numbers(base):
     engine = InferenceEngine(base)
-    with pytest.raises(InvalidArgument, match=r"512 tokens long; .* its 512") as refusal:
+    with pytest.raises(
+        InvalidArgument, match=r"prompt is 512 tokens long; the model's context is 512 tokens"
+    ) as refusal:
         engine.add(request("a", [1] * 512))
     assert [violation.field for violation in refusal.value.violations] == ["prompt"]
     assert not engine.has_work
 
 
 def test_an_empty_prompt_is_refused(base):
-    with pytest.raises(InvalidArgument, match="0 tokens long"):
+    with pytest.raises(InvalidArgument, match="prompt is 0 tokens long"):
         InferenceEngine(base).add(request("a", []))
 
 
 def test_a_prompt_that_the_cache_can_never_hold_is_refused_with_both_numbers(base):
     engine = InferenceEngine(base, cache_bytes=3 * PAGE_TOKENS * ONE_TOKEN)
-    with pytest.raises(InvalidArgument, match=r"96 tokens long; .* its 96"):
+    with pytest.raises(InvalidArgument, match=r"prompt is 96 tokens long; this server's memory .* holds 96 tokens"):
         engine.add(request("a", [1] * 96))
     engine.add(request("a", [1] * 95))
 
