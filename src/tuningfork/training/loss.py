@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from tuningfork.modeling.attention import PackedPlan
+from tuningfork.training.attention import plan_of
 from tuningfork.training.batches import Pack
 
 
@@ -28,7 +28,7 @@ def target_losses(model: PreTrainedModel, pack: Pack) -> Tensor:
         position_ids=pack.positions_T[None].to(device),
         use_cache=False,
         logits_to_keep=pack.predicting_N.to(device),
-        attention_plan=PackedPlan(pack.lengths),
+        attention_plan=plan_of(pack.lengths, device),
     ).logits
     return cross_entropy(logits_1NV[0].float(), pack.targets_N.to(device), reduction="none")
 
