@@ -1,7 +1,9 @@
 """The attention of one engine step: some sequences bring many new tokens, most bring one, all have keys in the cache.
 
 Rows with one new token attend together, in two batched matrix products over gathered pages. On a CPU core in bfloat16
-that takes half the time of the fused kernel at 16 rows, and a fifth of one product after the other.
+that takes half the time of the fused kernel at 16 rows, and a fifth of one product after the other. A row that is alone
+takes the same path, though the fused kernel would be faster there: it rounds differently, and an answer would depend on
+who else was asking.
 
 Shape suffixes: as in `kv_cache`.
 """
@@ -19,11 +21,6 @@ from tuningfork.modeling.attention import attend_segment
 
 _SPREAD_PAGES = 8
 """Rows share a batch while the longest has at most twice the shortest one's pages and so many more: less padding."""
-
-
-_LONE_PAGES = 20
-"""A row alone with no more pages is faster in the fused kernel: 22 instead of 49 us at 200 keys, 260 instead of 140 us
-at 4,000."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,12 +194,7 @@ def _grouped(spans: Sequence[Span], device: torch.device) -> list[_Segment | _Ro
             last.spans.append(span)
         else:
             groups.append(_Rows([span], device))
-    return [_lone(group) if isinstance(group, _Rows) else group for group in groups]
-
-
-def _lone(rows: _Rows) -> _Segment | _Rows:
-    is_lone = rows.tokens == 1 and len(rows.spans[0].pages) <= _LONE_PAGES
-    return _Segment(rows.spans[0], rows.device) if is_lone else rows
+    return groups
 
 
 def _similar(first: Span, other: Span) -> bool:

@@ -1,7 +1,7 @@
-"""Decides what each step feeds: every sequence that speaks gets its token, prompts share what the step has room for."""
+"""Decides what each step feeds: every sequence that speaks gets its token, prompts are read in pieces beside them."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence as Items
 from dataclasses import dataclass
 
 from tuningfork.inference.kv_cache import KvCache, pages_for
@@ -54,7 +54,7 @@ class Scheduler:
         self._admit()
         speaking = [Turn(sequence, 1) for sequence in self._running if sequence.missing == 1]
         reading = [sequence for sequence in self._running if sequence.missing > 1]
-        return speaking + _shared(reading, self._prefill_tokens)
+        return speaking + _readers(reading, self._prefill_tokens)
 
     def branch(self, sequence: Sequence) -> list[Sequence]:
         """Let the siblings go their own ways from what the sequence has cached.
@@ -112,12 +112,16 @@ class Scheduler:
         return rows <= self._max_rows and pages <= self._cache.free_pages
 
 
-def _shared(reading: Iterable[Sequence], tokens: int) -> list[Turn]:
-    """Divide a step's tokens evenly among prompts; what a short one does not need goes to the longer ones."""
-    turns = []
-    shortest_first = sorted(reading, key=lambda sequence: sequence.missing)
-    for index, sequence in enumerate(shortest_first):
-        share = min(sequence.missing, max(1, tokens // (len(shortest_first) - index)))
-        turns.append(Turn(sequence, share))
-        tokens -= share
+def _readers(reading: Items[Sequence], tokens: int) -> list[Turn]:
+    """Who reads on in a step of so many tokens: the oldest, so that nobody waits for ever, then the nearly done.
+
+    Each reads half a step's tokens or all it has left, never less: where a prompt is cut depends on the prompt alone,
+    or its numbers would be rounded differently beside others.
+    """
+    turns: list[Turn] = []
+    for sequence in [*reading[:1], *sorted(reading[1:], key=lambda each: each.missing)]:
+        piece = min(sequence.missing, max(1, tokens // 2))
+        if turns and sum(turn.tokens for turn in turns) + piece > tokens:
+            break
+        turns.append(Turn(sequence, piece))
     return turns

@@ -144,15 +144,6 @@ def _fused(
     scaling: float,
     is_causal: bool = False,
 ) -> Tensor:
-    if query_HTK.shape[1] == 1 and visible_TS is None:
-        # Heads on the same keys are rows of one product: four times faster in bfloat16 on a CPU than one row each.
-        output_1GNK = scaled_dot_product_attention(
-            query_HTK.reshape(1, key_GSK.shape[0], -1, query_HTK.shape[2]),
-            key_GSK[None],
-            value_GSK[None],
-            scale=scaling,
-        )
-        return output_1GNK.flatten(1, 2)
     output_1HTK = scaled_dot_product_attention(
         query_HTK[None],
         key_GSK[None],

@@ -1,4 +1,4 @@
-"""Who is fed when: those who speak always, prompts by even shares, the queue in order, the youngest gives way."""
+"""Who is fed when: those who speak always, prompts in pieces, the queue in order, the youngest gives way."""
 
 from random import Random
 
@@ -57,11 +57,28 @@ def test_without_work_nobody_is_fed():
     assert plan.schedule() == []
 
 
-def test_prompts_share_a_step_and_short_ones_leave_their_rest_to_long_ones():
+def test_the_oldest_prompt_always_reads_on_and_the_nearly_done_beside_it():
     plan = scheduler(prefill_tokens=60)
-    for each in (sequence("long", 200), sequence("short", 5), sequence("longer", 300)):
+    for each in (sequence("long", 70), sequence("longer", 300), sequence("short", 5), sequence("middle", 20)):
         plan.add(each)
-    assert feed(plan) == {"short": 5, "long": 27, "longer": 28}
+    assert [feed(plan) for _ in range(4)] == [
+        {"long": 30, "short": 5, "middle": 20},
+        {"short": 1, "middle": 1, "long": 30, "longer": 30},
+        {"short": 1, "middle": 1, "long": 10, "longer": 30},
+        {"long": 1, "short": 1, "middle": 1, "longer": 30},
+    ]
+
+
+@pytest.mark.parametrize("others", [0, 1, 5])
+def test_where_a_prompt_is_cut_does_not_depend_on_the_others(others):
+    plan = scheduler(prefill_tokens=60, max_rows=8)
+    for number in range(others):
+        plan.add(sequence(f"other {number}", 10 + 40 * number))
+    plan.add(sequence("it", 100))
+    pieces = []
+    while sum(pieces) < 100:
+        pieces.append(feed(plan).get("it", 0))
+    assert [piece for piece in pieces if piece] == [30, 30, 30, 10]
 
 
 def test_those_who_speak_are_fed_in_every_step():
@@ -69,7 +86,7 @@ def test_those_who_speak_are_fed_in_every_step():
     plan.add(sequence("speaks", 3))
     feed(plan)
     plan.add(sequence("reads", 100))
-    assert [feed(plan) for _ in range(3)] == [{"speaks": 1, "reads": 10}] * 3
+    assert [feed(plan) for _ in range(3)] == [{"speaks": 1, "reads": 5}] * 3
 
 
 def test_rows_are_limited_and_the_queue_keeps_its_order():
@@ -86,8 +103,8 @@ def test_siblings_count_as_rows_before_they_come():
     plan = scheduler(max_rows=4)
     plan.add(sequence("a", 100, siblings=2))
     plan.add(sequence("b", 4, siblings=1))
-    assert set(feed(plan)) == {"a"}
-    feed(plan)
+    for _ in range(4):
+        assert set(feed(plan)) == {"a"}
     assert len(plan.of_request("a")) == 3
 
 
