@@ -276,7 +276,7 @@ def job_lives(migrated_sqlite_file):
     return JobLives
 
 
-@pytest.mark.parametrize("examples", [15, pytest.param(300, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [15, pytest.param(120, marks=pytest.mark.slow)])
 def test_no_life_of_a_job_loses_it_or_ends_it_twice(job_lives, examples):
     state_machine = job_lives.TestCase
     state_machine.settings = settings(

@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from fakes import ECHO_CATALOG, Clock
-from tuningfork.domain.errors import AlreadyExists, NotFound
+from tuningfork.domain.errors import AlreadyExists, NotFound, RpcCode
 from tuningfork.domain.tuned_model import ModelState, TunedModelId
 from tuningfork.domain.tuning_job import JobState, Snapshot
 from tuningfork.execution.base import read_dataset
@@ -74,11 +74,21 @@ class TestThreads:
         assert (ended.model.state, ended.job.state, ended.job.error) == (ModelState.ACTIVE, JobState.SUCCEEDED, None)
 
     @pytest.mark.parametrize("round_", range(5))
-    def test_a_delete_beside_a_finish_leaves_nothing(self, workshop, started, artifacts, round_):
+    @pytest.mark.parametrize(
+        "end",
+        [
+            lambda running, job_id, adapter: running.finish(job_id, adapter),
+            lambda running, job_id, adapter: running.stopped(job_id, adapter),
+            lambda running, job_id, adapter: running.fail(job_id, RpcCode.INTERNAL, "The loss is not finite."),
+            lambda running, job_id, adapter: running.give_back(job_id, died=True),
+        ],
+        ids=["finish", "stopped", "fail", "give_back"],
+    )
+    def test_a_delete_beside_any_end_leaves_nothing(self, workshop, started, artifacts, end, round_):
         tuned, adapter = started()
         at_once(
             lambda: workshop.tuning.delete(ADA, tuned.model.id),
-            lambda: workshop.running.finish(tuned.job.id, adapter),
+            lambda: end(workshop.running, tuned.job.id, adapter),
         )
         with pytest.raises(NotFound):
             workshop.tuning.get(ADA, tuned.model.id)
@@ -171,7 +181,7 @@ while True:
 
 
 def process(code, *arguments):
-    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])}
     command = [sys.executable, "-c", code, *map(str, arguments)]
     started = subprocess.Popen(
         command, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -80,6 +80,7 @@ class Running:
     def resumed(self, job_id: JobId, step: int, snapshots: Collection[Snapshot] = ()) -> Verdict:
         """Go back to this step: later snapshots will come again, and earlier ones that were lost are filled in."""
         with self._database.write() as connection:
+            tuning_jobs.hold(connection, job_id)
             job = tuning_jobs.find(connection, job_id)
             if job is None or job.state is not JobState.RUNNING:
                 return Verdict.STOP
@@ -206,6 +207,7 @@ class Running:
         """End a running job in one transaction, and drop the files that nobody needs any more."""
         ended = None
         with self._database.write() as connection:
+            tuning_jobs.hold(connection, job_id)
             job = tuning_jobs.find(connection, job_id)
             if job is not None and job.state is JobState.RUNNING and conclude(connection, job, self._clock()):
                 ended = tuning_jobs.find(connection, job_id)

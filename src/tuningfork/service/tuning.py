@@ -167,7 +167,7 @@ class Tuning:
 
         """
         with self._database.write() as connection:
-            tuned = _load(connection, principal, model_id, Action.CANCEL)
+            tuned = _hold(connection, principal, model_id, Action.CANCEL)
             _check_operation(tuned, job_id)
             job = tuned.job
             untouched = job.state is JobState.QUEUED and not job.snapshots
@@ -184,7 +184,7 @@ class Tuning:
 
         """
         with self._database.write() as connection:
-            job = _load(connection, principal, model_id, Action.DELETE).job
+            job = _hold(connection, principal, model_id, Action.DELETE).job
             tuned_models.delete(connection, model_id)
         self._wake()
         self._artifacts.delete(job.id, keep_work=job.state is JobState.RUNNING)
@@ -272,6 +272,12 @@ class Tuning:
 def _load(connection: Connection, principal: Principal, model_id: TunedModelId, action: Action) -> Tuned:
     model = model_for(connection, principal, model_id, action)
     return Tuned(model=model, job=tuning_jobs.of_models(connection, [model_id])[model_id])
+
+
+def _hold(connection: Connection, principal: Principal, model_id: TunedModelId, action: Action) -> Tuned:
+    """As `_load`, and nobody else changes the job until the transaction ends."""
+    tuning_jobs.hold_of_model(connection, model_id)
+    return _load(connection, principal, model_id, action)
 
 
 def _check_operation(tuned: Tuned, job_id: JobId | None) -> None:

@@ -59,6 +59,19 @@ def find(connection: Connection, job_id: JobId) -> TuningJob | None:
     return None if row is None else _job(row, _snapshots_of(connection, [job_id]).get(job_id, ()))
 
 
+def hold(connection: Connection, job_id: JobId) -> None:
+    """Let nobody else change the job until this transaction ends, so that what is read of it now stays true.
+
+    For PostgreSQL, where writers run side by side; on SQLite there is only ever one.
+    """
+    connection.execute(select(tuning_jobs.c.id).where(tuning_jobs.c.id == job_id).with_for_update())
+
+
+def hold_of_model(connection: Connection, model_id: TunedModelId) -> None:
+    """As `hold`, for the job of this model, if there is one."""
+    connection.execute(select(tuning_jobs.c.id).where(tuning_jobs.c.model_id == model_id).with_for_update())
+
+
 def id_of_model(connection: Connection, model_id: TunedModelId) -> JobId:
     """The job of a model that exists."""
     query = select(tuning_jobs.c.id).where(tuning_jobs.c.model_id == model_id)
