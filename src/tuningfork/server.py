@@ -119,7 +119,6 @@ def _build(settings: Settings, catalog: Catalog, database: Database, listener: s
     running = Running(database, artifacts, catalog, now, metrics, checkpoint_every=settings.checkpoint_every)
     dispatcher = Dispatcher(running, executor, metrics, concurrency=settings.concurrent_jobs)
     tuning = Tuning(database, artifacts, catalog, now, secrets.randbits, metrics, wake=dispatcher.wake)
-    tuning = Tuning(database, artifacts, catalog, now, secrets.randbits, metrics, wake=dispatcher.wake)
     services = Services(
         access=access,
         tuning=tuning,
