@@ -110,6 +110,15 @@ class TestCreate:
         assert first.model.id != second.model.id
         assert artifacts.job_ids() == {first.job.id, second.job.id}
 
+    def test_a_chosen_id_is_not_called_taken_because_the_jobs_id_was(self, workshop, artifacts):
+        draws = iter([1, 2, 3, 1, 4, 5, 6, 7])
+        tuning = other_tuning(workshop, entropy=lambda _bits: next(draws))
+        first = tuning.create(ADA, number_request(tuned_model_id="abc"))
+        second = tuning.create(ADA, number_request(tuned_model_id="def"))
+
+        assert second.model.id == "def"
+        assert artifacts.job_ids() == {first.job.id, second.job.id}
+
     def test_a_source_of_chance_that_repeats_itself_is_given_up(self, workshop, artifacts):
         tuning = other_tuning(workshop, entropy=lambda _bits: 7)
         first = tuning.create(ADA, number_request())
