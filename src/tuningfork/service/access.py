@@ -6,14 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection
-
 from tuningfork.domain.api_key import ApiKey, ApiKeyId
 from tuningfork.domain.errors import ApiKeyNotValid, FieldViolation, InvalidArgument, NotFound, PermissionDenied
 from tuningfork.domain.permission import Action, Email, Principal, allows, role_of
 from tuningfork.domain.tuned_model import TunedModel, TunedModelId, new_operation_id
 from tuningfork.store import access, tuned_models
-from tuningfork.store.database import Database
+from tuningfork.store.database import Database, Transaction
 
 KEY_PREFIX = "tf_"
 _KEY_BYTES = 24
@@ -88,7 +86,7 @@ class Access:
         return any(key.revoke_time is None for key in self.list_keys())
 
 
-def model_for(connection: Connection, principal: Principal, model_id: TunedModelId, action: Action) -> TunedModel:
+def model_for(connection: Transaction, principal: Principal, model_id: TunedModelId, action: Action) -> TunedModel:
     """The model, if this person may do this with it.
 
     Raises:

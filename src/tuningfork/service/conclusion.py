@@ -2,25 +2,24 @@
 
 from datetime import datetime
 
-from sqlalchemy import Connection
-
 from tuningfork.domain.errors import RpcCode
 from tuningfork.domain.tuned_model import ModelState
 from tuningfork.domain.tuning_job import JobError, JobState, TuningJob
 from tuningfork.store import tuned_models, tuning_jobs
+from tuningfork.store.database import Transaction
 
 
-def succeed(connection: Connection, job: TuningJob, time: datetime) -> bool:
+def succeed(connection: Transaction, job: TuningJob, time: datetime) -> bool:
     """The last step is done: the model can be called. Returns False if the job has ended before."""
     return _conclude(connection, job, JobState.SUCCEEDED, ModelState.ACTIVE, time, None)
 
 
-def fail(connection: Connection, job: TuningJob, time: datetime, error: JobError) -> bool:
+def fail(connection: Transaction, job: TuningJob, time: datetime, error: JobError) -> bool:
     """The job cannot go on. Returns False if it has ended before."""
     return _conclude(connection, job, JobState.FAILED, ModelState.FAILED, time, error)
 
 
-def cancel(connection: Connection, job: TuningJob, time: datetime, *, keeps_adapter: bool) -> bool:
+def cancel(connection: Transaction, job: TuningJob, time: datetime, *, keeps_adapter: bool) -> bool:
     """The job stopped on request; with an adapter its model can be called. Returns False if it has ended before.
 
     A partly trained model stays callable: gemini-api, "States over time". The code is 1, by which clients know a
@@ -35,7 +34,7 @@ def cancel(connection: Connection, job: TuningJob, time: datetime, *, keeps_adap
 
 
 def _conclude(
-    connection: Connection,
+    connection: Transaction,
     job: TuningJob,
     end: JobState,
     model_state: ModelState,

@@ -9,8 +9,6 @@ from datetime import datetime
 from enum import Enum
 from pathlib import Path
 
-from sqlalchemy import Connection
-
 from tuningfork.domain.base_model import BaseModel, Catalog
 from tuningfork.domain.errors import RpcCode
 from tuningfork.domain.tuning_job import JobError, JobId, JobState, Snapshot, TuningJob
@@ -19,7 +17,7 @@ from tuningfork.service import conclusion
 from tuningfork.service.metrics import Metrics
 from tuningfork.store import tuning_jobs
 from tuningfork.store.artifacts import Artifacts
-from tuningfork.store.database import Database
+from tuningfork.store.database import Database, Transaction
 
 logger = logging.getLogger(__name__)
 
@@ -163,7 +161,7 @@ class Running:
             known = tuning_jobs.all_ids(connection)
         return self._artifacts.sweep(known)
 
-    def _claim_oldest(self, connection: Connection) -> tuple[TuningJob, BaseModel] | None:
+    def _claim_oldest(self, connection: Transaction) -> tuple[TuningJob, BaseModel] | None:
         while (job := tuning_jobs.oldest_queued(connection)) is not None:
             served = self._catalog.find(job.base_model)
             if served is None:
@@ -174,7 +172,7 @@ class Running:
                 return job, served.base
         return None
 
-    def _fail_for_want_of_base(self, connection: Connection, job: TuningJob) -> None:
+    def _fail_for_want_of_base(self, connection: Transaction, job: TuningJob) -> None:
         message = f"The base model {job.base_model} is no longer served here, so the job cannot run."
         conclusion.fail(connection, job, self._clock(), JobError(code=RpcCode.NOT_FOUND, message=message))
 
@@ -202,7 +200,7 @@ class Running:
         return job if job is not None and job.state is JobState.RUNNING else None
 
     def _end(
-        self, job_id: JobId, conclude: Callable[[Connection, TuningJob, datetime], bool], *, keeps_adapter: bool
+        self, job_id: JobId, conclude: Callable[[Transaction, TuningJob, datetime], bool], *, keeps_adapter: bool
     ) -> None:
         """End a running job in one transaction, and drop the files that nobody needs any more."""
         ended = None

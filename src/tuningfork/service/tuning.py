@@ -6,8 +6,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from sqlalchemy import Connection
-
 from tuningfork.domain import hyperparameters
 from tuningfork.domain.base_model import Catalog, PublicModel
 from tuningfork.domain.errors import (
@@ -28,7 +26,7 @@ from tuningfork.service.listing import Listing
 from tuningfork.service.metrics import Metrics
 from tuningfork.store import access, tuned_models, tuning_jobs
 from tuningfork.store.artifacts import Artifacts
-from tuningfork.store.database import Database
+from tuningfork.store.database import Database, Transaction
 from tuningfork.store.tuned_models import IdTaken
 
 Item = TypeVar("Item")
@@ -260,7 +258,7 @@ class Tuning:
             self._artifacts.delete(tuned.job.id)
             raise
 
-    def _check_queue(self, connection: Connection) -> None:
+    def _check_queue(self, connection: Transaction) -> None:
         waiting = tuning_jobs.count_queued(connection)
         if waiting >= self._max_queued_jobs:
             raise ResourceExhausted(
@@ -269,12 +267,12 @@ class Tuning:
             )
 
 
-def _load(connection: Connection, principal: Principal, model_id: TunedModelId, action: Action) -> Tuned:
+def _load(connection: Transaction, principal: Principal, model_id: TunedModelId, action: Action) -> Tuned:
     model = model_for(connection, principal, model_id, action)
     return Tuned(model=model, job=tuning_jobs.of_models(connection, [model_id])[model_id])
 
 
-def _hold(connection: Connection, principal: Principal, model_id: TunedModelId, action: Action) -> Tuned:
+def _hold(connection: Transaction, principal: Principal, model_id: TunedModelId, action: Action) -> Tuned:
     """As `_load`, and nobody else changes the job until the transaction ends."""
     tuning_jobs.hold_of_model(connection, model_id)
     return _load(connection, principal, model_id, action)

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TypeAlias
 
 from alembic import command
 from alembic.config import Config
@@ -30,6 +31,9 @@ BUSY_TIMEOUT_SECONDS = 30
 
 _MIGRATION_LOCK = 0x7475_6E69
 """The PostgreSQL advisory lock under which one of several starting servers migrates ("tuni")."""
+
+Transaction: TypeAlias = Connection
+"""What `Database.read` and `Database.write` hand out. The rooms above pass it on and know no more of it."""
 
 _WRITES = "tuningfork_writes"
 _DURABLE = "tuningfork_durable"
@@ -63,14 +67,14 @@ class Database:
         return database
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
+    def read(self) -> Iterator[Transaction]:
         """A transaction that sees one state of the database throughout, and writes nothing."""
         options = {} if self._is_sqlite else {"isolation_level": "REPEATABLE READ"}
         with self._engine.connect().execution_options(**options) as connection, connection.begin():
             yield connection
 
     @contextmanager
-    def write(self, *, durable: bool = True) -> Iterator[Connection]:
+    def write(self, *, durable: bool = True) -> Iterator[Transaction]:
         """A transaction that is committed at the end, or rolled back by an exception. Keep it short.
 
         With `durable` false, a power cut may undo it, and with it nothing that was committed before.
