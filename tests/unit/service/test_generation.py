@@ -113,16 +113,17 @@ class TestAnswer:
             answered = await generation.generate(ADA, OWN, ask("a b c d"))
             await anext(answered.chunks)
             await answered.chunks.aclose()
+            # At once, not when the garbage is collected.
+            return workshop.executor.abandoned_generations
 
-        asyncio.run(leave_after_one())
-        assert workshop.executor.abandoned_generations == 1
+        assert asyncio.run(leave_after_one()) == 1
 
     def test_an_answer_that_is_closed_unread_frees_the_generator(self, generation, workshop):
         async def leave_at_once():
             await (await generation.generate(ADA, OWN, ask("a b c d"))).chunks.aclose()
+            return workshop.executor.abandoned_generations
 
-        asyncio.run(leave_at_once())
-        assert workshop.executor.abandoned_generations == 1
+        assert asyncio.run(leave_at_once()) == 1
 
     def test_a_client_that_leaves_before_the_first_word_frees_the_generator(self, generation, workshop):
         async def leave_while_waiting():
