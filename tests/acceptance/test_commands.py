@@ -57,6 +57,7 @@ def test_from_a_file_to_answers_to_an_adapter_and_away(tuningfork, pairs, tmp_pa
     assert gone.stderr == f"Error: Tuned model {name} does not exist.\n"
 
 
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")  # PEFT's own call
 def test_an_exported_adapter_gives_the_same_answers_in_peft(tuningfork, pairs, tmp_path):
     name = tuningfork("tune", pairs, "--learning-rate", 0.003, "--epochs", 10).stdout.strip()
     tuningfork("export", name, "--to", tmp_path / "adapter")

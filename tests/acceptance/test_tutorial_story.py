@@ -38,6 +38,11 @@ def answers(url):
 
 
 def test_the_whole_story_is_told_and_nothing_is_left_running(tmp_path):
+    # What an earlier run left, broken at that.
+    (tmp_path / ".tutorial" / "data").mkdir(parents=True)
+    (tmp_path / ".tutorial" / "data" / "tuningfork.db").write_text("not a database")
+    (tmp_path / ".tutorial" / "loss.png").write_text("not an image")
+
     started = time.monotonic()
     output, errors = (process := begun(tmp_path)).communicate(timeout=120)
     seconds = time.monotonic() - started
@@ -45,18 +50,13 @@ def test_the_whole_story_is_told_and_nothing_is_left_running(tmp_path):
     assert (process.returncode, errors) == (0, "")
     assert seconds < 60
     assert re.search(r"step 19/19 · epoch 5 · mean loss \d\.\d{3}", output)
-    assert "✓ LXIV" in output
-    assert "✓ 八" in output
+    # The order of the examples is drawn anew for each job; accuracy over many of them is measured elsewhere.
+    base, tuned = re.search(r"the base model (\d+) of 15, the tuned model (\d+)\.", output).groups()
+    assert int(base) <= 3
+    assert int(tuned) >= 12
     assert "None of these prompts is among the examples" in output
     assert (tmp_path / ".tutorial" / "loss.png").read_bytes().startswith(b"\x89PNG")
     assert not answers(url_in(output))
-
-
-def test_it_can_be_told_again_in_the_same_place(tmp_path):
-    for _ in range(2):
-        process = begun(tmp_path)
-        process.communicate(timeout=120)
-        assert process.returncode == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

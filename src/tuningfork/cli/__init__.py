@@ -28,7 +28,8 @@ app.command("serve")(serving.serve)
 app.add_typer(serving.keys, name="keys")
 app.command("tune")(tuning.tune)
 app.command("models")(listing.models)
-app.command("generate")(asking.generate)
+# A prompt may be a negative number, which looks like an option.
+app.command("generate", context_settings={"ignore_unknown_options": True})(asking.generate)
 app.command("delete")(listing.delete)
 app.command("export")(listing.export)
 

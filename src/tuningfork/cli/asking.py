@@ -24,11 +24,21 @@ def _full_name(text: str) -> str:
     return text
 
 
+def _no_option(text: str) -> str:
+    if text.startswith("--"):
+        raise typer.BadParameter(
+            f"there is no option {text}; a prompt that begins so is read with - from standard input"
+        )
+    return text
+
+
 def generate(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", callback=_full_name, help="models/NAME or tunedModels/NAME.")
     ],
-    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What to ask; - reads it from standard input.")],
+    prompt: Annotated[
+        str, typer.Argument(metavar="PROMPT", callback=_no_option, help="What to ask; - reads it from standard input.")
+    ],
     *,
     stream: Annotated[bool, typer.Option("--stream", help="Write the text as it is generated.")] = False,
     temperature: Annotated[

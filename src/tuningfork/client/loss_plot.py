@@ -99,8 +99,10 @@ def _segment(start: tuple[int, int], end: tuple[int, int]) -> list[tuple[int, in
 
 
 def _round_up(value: float) -> float:
-    """The next larger number of the form 1, 2, 3, 4, 5, 6 or 8 times a power of ten; 1 for 0 and below."""
+    """The next larger number of the form 1, 1.2, 1.5, 2, 3, 4, 5, 6 or 8 times a power of ten; 1 for 0 and below."""
     if value <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
-    return next(factor * power for factor in (1, 2, 3, 4, 5, 6, 8, 10) if value <= factor * power * (1 + 1e-9))
+    return next(
+        factor * power for factor in (1, 1.2, 1.5, 2, 3, 4, 5, 6, 8, 10) if value <= factor * power * (1 + 1e-9)
+    )

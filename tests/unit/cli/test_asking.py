@@ -12,6 +12,19 @@ def test_the_answer_is_all_of_the_output(tuningfork):
     assert (ended.code, ended.output, ended.errors) == (0, "七 [bold]\n", "")
 
 
+def test_a_negative_number_is_a_prompt(tuningfork):
+    assert tuningfork("generate", "models/tuningfork-mini-001", "-42", "--temperature", "0").output == "-42\n"
+
+
+@pytest.mark.parametrize("arguments", [("--strem",), ("7", "--strem"), ("--strem", "7")])
+def test_a_mistyped_option_is_no_prompt(tuningfork, service, arguments):
+    ended = tuningfork("generate", "models/tuningfork-mini-001", *arguments)
+
+    assert ended.code == 2
+    assert "--strem" in ended.errors
+    assert service.bodies == []
+
+
 def test_a_stream_is_written_piece_by_piece_and_ends_its_line(tuningfork):
     assert tuningfork("generate", "models/tuningfork-mini-001", "LXIII", "--stream").output == "LXIII\n"
 
