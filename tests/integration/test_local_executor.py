@@ -3,15 +3,17 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from tuningfork.domain.base_model import AdapterShape
-from tuningfork.domain.errors import InvalidArgument, RpcCode
+from tuningfork.domain.errors import InternalError, InvalidArgument, RpcCode
 from tuningfork.domain.generation import FinishReason, Prompt, Sampling, Speaker, Turn
 from tuningfork.domain.hyperparameters import Hyperparameters
 from tuningfork.domain.tuning_job import JobId
@@ -262,3 +264,14 @@ def test_a_closed_executor_ends_its_workers_and_refuses_work(tiny_llama, assign)
 
 async def text_of(executor, assignment) -> str:
     return "".join([chunk.text async for chunk in executor.generate(assignment)])
+
+
+def test_a_base_with_damaged_weights_fails_the_request_instead_of_answering(executor, tiny_llama, tmp_path):
+    damaged = tmp_path / "damaged"
+    shutil.copytree(tiny_llama.location, damaged)
+    tensors = load_file(damaged / "model.safetensors")
+    tensors["model.norm.weight"].fill_(float("nan"))
+    save_file(tensors, damaged / "model.safetensors", metadata={"format": "pt"})
+
+    with pytest.raises(InternalError, match="weights that are damaged"):
+        asyncio.run(text_of(executor, asked("one", replace(tiny_llama, location=str(damaged)), candidate_count=2)))

@@ -117,6 +117,14 @@ class Generator:
         self._requests[command.request_id] = _Request(station, adapter, assignment.sampling.candidate_count)
 
     def _report(self, output: EngineOutput) -> Iterator[GeneratorReport]:
+        if output.request_id not in self._requests:
+            # Another candidate of the request failed in the same step.
+            return
+        if output.error is not None:
+            self._requests[output.request_id].station.engine.cancel(output.request_id)
+            self._end(output.request_id)
+            yield Refused(output.request_id, output.error)
+            return
         yield Generated(output.request_id, output.chunk)
         if output.chunk.finish_reason is None:
             return
