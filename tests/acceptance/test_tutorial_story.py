@@ -50,7 +50,7 @@ def test_the_whole_story_is_told_and_nothing_is_left_running(tmp_path):
     assert (process.returncode, errors) == (0, "")
     assert seconds < 60
     assert re.search(r"step 19/19 · epoch 5 · mean loss \d\.\d{3}", output)
-    # The order of the examples is drawn anew for each job; accuracy over many of them is measured elsewhere.
+    # Arithmetic differs in its last bits between machines; how often the answers are right is measured elsewhere.
     base, tuned = re.search(r"the base model (\d+) of 15, the tuned model (\d+)\.", output).groups()
     assert int(base) <= 3
     assert int(tuned) >= 12

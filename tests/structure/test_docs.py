@@ -8,6 +8,7 @@ import pytest
 import command_line_docs
 from tuningfork.api.gemini import GeminiRoutes
 from tuningfork.catalog import build_catalog
+from tuningfork.tutorial import lesson
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -31,6 +32,14 @@ def test_the_readme_names_every_command(path):
 
     assert f"`{group}" in readme
     assert path.split()[-1] in readme
+
+
+def test_the_readme_shows_a_whole_run_of_the_tutorial():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    recorded = readme.partition("tutorial`: begin -->")[2].partition("tutorial`: end -->")[0]
+
+    assert "step 19/19 · epoch 5" in recorded
+    assert all(f"{question.prompt} " in recorded for question in lesson.QUESTIONS)
 
 
 def test_every_command_and_option_says_what_it_is():
