@@ -18,8 +18,6 @@ from pathlib import Path
 import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
-from tuningfork.training.engine import TrainingEngine, TrainingJob
-from tuningfork.tutorial import EXAMPLES
 
 from tuningfork.catalog import EMBEDDED_MODEL
 from tuningfork.domain.base_model import AdapterShape, BaseModel, with_prefix
@@ -28,6 +26,8 @@ from tuningfork.domain.hyperparameters import Hyperparameters
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.embedded import model_directory
 from tuningfork.modeling.loading import load_base
+from tuningfork.training.engine import TrainingEngine, TrainingJob
+from tuningfork.tutorial import EXAMPLES
 
 SHAPE = AdapterShape(rank=8, alpha=32.0)
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]

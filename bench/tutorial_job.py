@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import httpx
+
 from tuningfork.tutorial import EXAMPLES
 
 RESULTS = Path(__file__).parent / "results"

@@ -57,19 +57,25 @@ class LiveServer:
                 ],
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                # Tests run side by side: more threads than cores would only wait for one another.
+                env={**os.environ, "TUNINGFORK_TRAINER_THREADS": "1", "TUNINGFORK_GENERATOR_THREADS": "1"},
             )
         wait_until(self._is_healthy, seconds=START_SECONDS, what=f"the server is healthy (see {self.log})")
 
-    def stop(self) -> None:
-        """End it as an operator would. One that is gone is fine."""
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int | None:
+        """End it as an operator would; its exit code. One that was never started is fine."""
         if self._process is None:
-            return
-        self._process.send_signal(signal.SIGTERM)
+            return None
+        self._process.send_signal(how)
         try:
-            self._process.wait(STOP_SECONDS)
+            return self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
+            return self._process.wait()
+
+    def workers(self) -> list[psutil.Process]:
+        """Its trainer and its generator, as far as they run."""
+        return psutil.Process(self._process.pid).children()
 
     def kill(self, role: str) -> bool:
         """Kill -9 the server, its trainer or its generator; False if there is none of this role just now."""

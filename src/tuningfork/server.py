@@ -3,6 +3,7 @@
 import fcntl
 import logging
 import secrets
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,6 +59,20 @@ def open_access(settings: Settings) -> Iterator[Access]:
         database.close()
 
 
+class _Uvicorn(uvicorn.Server):
+    """Uvicorn that returns after a signal. Its own would raise the signal again and end this process on the spot."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Let SIGINT and SIGTERM end the serving; a second one is not waited for."""
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """A composed service, bound to its port but not yet serving."""
@@ -83,7 +98,7 @@ class Server:
         )
         self._dispatcher.start()
         try:
-            uvicorn.Server(config).run(sockets=[self._listener])
+            _Uvicorn(config).run(sockets=[self._listener])
         finally:
             self._dispatcher.close()
             self._executor.close()

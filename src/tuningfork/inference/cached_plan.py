@@ -8,8 +8,6 @@ who else was asking.
 Shape suffixes: as in `kv_cache`.
 """
 
-# ruff: noqa: N815  shape suffixes
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 

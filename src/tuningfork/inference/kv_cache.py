@@ -8,8 +8,6 @@ Shape suffixes: T packed tokens, B rows (sequences with one new token), S cached
 heads, G key/value heads, N = H / G query heads on one key/value head, K head size.
 """
 
-# ruff: noqa: N815  shape suffixes
-
 import math
 import mmap
 from collections.abc import Sequence

@@ -80,7 +80,7 @@ def load(directory: Path) -> AdapterWeights:
 
 def _config(weights: AdapterWeights, base_location: str) -> dict[str, Any]:
     layers = {name.removesuffix(".lora_A.weight").rpartition(".")[2] for name in weights.tensors if "lora_A" in name}
-    alpha = weights.shape.alpha
+    alpha = float(weights.shape.alpha)
     return {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",

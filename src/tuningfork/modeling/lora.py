@@ -25,8 +25,6 @@ from transformers import PreTrainedModel
 from tuningfork.domain.base_model import AdapterShape
 from tuningfork.domain.errors import InternalError, InvalidArgument
 
-# ruff: noqa: N815  shape suffixes
-
 BASE_ALONE = -1
 """In place of a slot: the base without any adapter."""
 

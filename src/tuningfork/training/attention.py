@@ -16,8 +16,6 @@ from torch import Tensor
 
 from tuningfork.modeling.attention import AttentionPlan, PackedPlan, visibility
 
-# ruff: noqa: N815  shape suffixes
-
 _WIDEST = 256
 _MOST_PADDING = 2.0
 """Padded width times segments, over tokens: beyond this, padding costs what batching saves."""

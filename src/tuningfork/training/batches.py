@@ -13,8 +13,6 @@ from torch import Tensor
 
 from tuningfork.modeling.chat_template import RenderedExample
 
-# ruff: noqa: N815  shape suffixes
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataOrder:

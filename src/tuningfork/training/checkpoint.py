@@ -18,8 +18,6 @@ from torch import Tensor
 from tuningfork.domain.errors import InternalError
 from tuningfork.training.optimizer import AdamW
 
-# ruff: noqa: N815  shape suffixes
-
 FILE = "checkpoint.safetensors"
 
 

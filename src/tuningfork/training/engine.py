@@ -33,8 +33,6 @@ from tuningfork.training.checkpoint import TrainingState, load_state, save_state
 from tuningfork.training.loss import decoder_layers, recomputed, target_losses
 from tuningfork.training.optimizer import AdamW
 
-# ruff: noqa: N815  shape suffixes
-
 _TOKENS_PER_PASS = 16_384
 """A larger batch is cut into several passes, whose gradients are summed in fp32; a longer example goes alone."""
 

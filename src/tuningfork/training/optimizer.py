@@ -10,8 +10,6 @@ from typing import Self
 import torch
 from torch import Tensor
 
-# ruff: noqa: N815  shape suffixes
-
 MEAN_DECAY = 0.9
 SQUARE_DECAY = 0.999
 EPSILON = 1e-8
