@@ -1,6 +1,7 @@
 """The dispatcher, over the executor in memory and a real database."""
 
 import asyncio
+import itertools
 import logging
 import threading
 import time
@@ -138,6 +139,23 @@ def test_a_trainer_that_dies_is_replaced_and_its_job_resumes_from_the_checkpoint
 
     assert [taken.step for taken in done.job.snapshots] == list(range(1, 20))
     assert len(workshop.executor.assignments) == 2
+    assert deaths(workshop) == 1
+
+
+def test_events_that_end_before_the_job_does_are_a_lost_trainer(workshop, clock):
+    class Truncating(InMemoryExecutor):
+        """Its first stream ends without a last event."""
+
+        def train(self, assignment):
+            events = super().train(assignment)
+            return itertools.islice(events, 4) if not self.assignments else events
+
+    dispatcher = Dispatcher(workshop.running, Truncating(clock), workshop.metrics, concurrency=1)
+    tuned = create(workshop)
+    dispatcher.start()
+    workshop.wait_until(JobState.SUCCEEDED, tuned)
+    dispatcher.close()
+
     assert deaths(workshop) == 1
 
 
@@ -283,7 +301,7 @@ class TestClose:
         assert [taken.step for taken in done.job.snapshots] == list(range(1, 20))
 
     def test_a_step_that_outlasts_the_grace_is_ended_with_its_worker(self, workshop):
-        gate = workshop.executor.hold_before(5)
+        gate = workshop.executor.hold_before(1)
         tuned = create(workshop)
         workshop.dispatcher.start()
         gate.wait_until_reached()
@@ -293,6 +311,30 @@ class TestClose:
         assert time.monotonic() - began < 5
         assert workshop.executor.closed.is_set()
         assert (workshop.job(tuned).state, workshop.job(tuned).attempts) == (JobState.QUEUED, 0)
+
+    def test_a_trainer_that_did_not_know_the_job_yet_is_asked_again(self, workshop, clock):
+        class StillLoading(InMemoryExecutor):
+            """Forgets the first wish to stop, as one does that has not begun with the job."""
+
+            def stop(self, job_id):
+                if job_id in self.stop_calls:
+                    super().stop(job_id)
+                self.stop_calls.append(job_id)
+
+        executor = StillLoading(clock)
+        gate = executor.hold_before(5)
+        tuned = create(workshop)
+        dispatcher = Dispatcher(workshop.running, executor, workshop.metrics, concurrency=1, grace_seconds=30)
+        dispatcher.start()
+        gate.wait_until_reached()
+        closing = threading.Thread(target=dispatcher.close)
+        closing.start()
+        wait_until(lambda: executor.stop_calls)
+        gate.open()
+        closing.join(10)
+
+        assert not executor.closed.is_set()
+        assert workshop.job(tuned).state is JobState.QUEUED
 
     def test_no_thread_is_left(self, workshop):
         before = set(threading.enumerate())
