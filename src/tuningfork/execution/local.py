@@ -120,6 +120,8 @@ def _environment(threads: int, log_level: str) -> dict[str, str]:
         # Two busy workers share the cores: a thread that waits must not spin on a core that the other could use.
         "OMP_WAIT_POLICY": "PASSIVE",
         "TOKENIZERS_PARALLELISM": "false",
+        # Matrix products on CUDA are reproducible only with a fixed workspace (cuBLAS documentation, section 2.1.4).
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
     }
 
 
