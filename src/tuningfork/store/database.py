@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import TypeAlias
 
 from alembic import command
@@ -118,6 +119,7 @@ def _create_engine(url: str) -> Engine:
         engine = create_engine(url, pool_pre_ping=True)
         event.listen(engine, "begin", _begin_postgresql)
         return engine
+    _create_private(make_url(url).database)
     # Connections are cheap here, and a request thread that waits for one is not: more of them than threads.
     engine = create_engine(
         url,
@@ -128,6 +130,12 @@ def _create_engine(url: str) -> Engine:
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _create_private(file: str | None) -> None:
+    """Make the file before SQLite does, which would let everybody read it. Its companions copy its permissions."""
+    if file and file != ":memory:" and not file.startswith("file:"):
+        Path(file).touch(mode=0o600)
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:

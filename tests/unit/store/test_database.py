@@ -94,6 +94,18 @@ def test_sqlite_waits_for_the_disk_and_keeps_to_the_references(sqlite_url):
     assert pragmas == {"journal_mode": "wal", "synchronous": full, "foreign_keys": 1, "busy_timeout": 30_000}
 
 
+def test_a_new_sqlite_file_is_readable_by_its_user_only(sqlite_url, tmp_path):
+    database = Database.open(sqlite_url)
+    with database.write() as connection:
+        insert(connection, "k1")
+    files = sorted(tmp_path.iterdir())
+    modes = [file.stat().st_mode & 0o777 for file in files]
+    database.close()
+
+    assert len(files) == 3
+    assert modes == [0o600] * 3
+
+
 def test_only_a_write_that_says_so_does_not_wait_for_the_disk(database, database_url):
     if not database_url.startswith("sqlite"):
         pytest.skip("PostgreSQL has synchronous_commit, which is local to the transaction")
