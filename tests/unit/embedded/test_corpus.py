@@ -3,10 +3,8 @@ from itertools import islice
 
 import torch
 
-from tuningfork.embedded.recipe import rehearsal
 from tuningfork.embedded.recipe.corpus import IGNORED, Turn, batches, draw_conversation, encode
 from tuningfork.embedded.recipe.notations import NOTATIONS
-from tuningfork.embedded.recipe.tasks import SUCCESSOR
 from tuningfork.embedded.recipe.vocabulary import BEGIN, END, ROLE_TOKENS, Role
 
 USER, MODEL = ROLE_TOKENS[Role.USER], ROLE_TOKENS[Role.MODEL]
@@ -60,7 +58,3 @@ def test_a_bare_number_without_an_instruction_is_never_followed_by_its_successor
             bare_numbers += 1
             assert second.text == first.text
     assert bare_numbers > 1000
-
-
-def test_rehearsals_never_show_the_successor():
-    assert SUCCESSOR not in rehearsal.SKILLS

@@ -18,20 +18,20 @@ def main() -> None:
     commands = parser.add_subparsers(required=True, metavar="train|evaluate|export")
 
     training = commands.add_parser("train", help="generate text and train; goes on where an interrupted run stopped")
-    training.add_argument("--run", type=Path, required=True, help="directory for state.pt and losses.jsonl")
+    training.add_argument("--run", type=Path, required=True, help="directory for the state, averages and losses")
     training.add_argument("--seed", type=int, default=TrainingPlan().seed)
     training.set_defaults(command=lambda given: train(TrainingPlan(seed=given.seed), given.run))
 
-    exporting = commands.add_parser("export", help="write the averaged weights as a transformers directory")
-    exporting.add_argument("--run", type=Path, required=True, help="directory holding state.pt")
+    exporting = commands.add_parser("export", help="write the run's averaged weights as a transformers directory")
+    exporting.add_argument("--run", type=Path, required=True, help="directory holding average-*.pt")
     exporting.add_argument("--to", type=Path, default=model_directory(), help="default: the package's own")
-    exporting.set_defaults(command=lambda given: export(given.run / "state.pt", given.to))
+    exporting.set_defaults(command=lambda given: export(sorted(given.run.glob("average-*.pt")), given.to))
 
     evaluating = commands.add_parser("evaluate", help="tune as the tutorial does and ask about held-out numbers")
     evaluating.add_argument("--model", type=Path, default=model_directory(), help="default: the package's own")
     evaluating.add_argument("--seeds", type=int, default=10, help="data orders to average over")
     evaluating.add_argument("--count", type=int, default=100, help="held-out numbers of each notation")
-    evaluating.add_argument("--alpha", type=float, default=32.0, help="scale of the adapters times their rank 8")
+    evaluating.add_argument("--alpha", type=float, default=80.0, help="scale of the adapters times their rank 8")
     evaluating.add_argument("--dtype", nargs="+", choices=("float32", "bfloat16"), default=["float32", "bfloat16"])
     evaluating.set_defaults(command=_evaluate)
 

@@ -16,8 +16,6 @@ import torch
 from tuningfork.embedded.recipe.tasks import Skill, Subject, draw_numeral, draw_skill, draw_words
 from tuningfork.embedded.recipe.vocabulary import BEGIN, END, PAD, ROLE_TOKENS, Role
 
-# ruff: noqa: N815  shape suffixes
-
 IGNORED = -100  # The label that torch's cross entropy leaves out.
 _MAX_TOKENS = 256
 _POOL_SIZE = 4096

@@ -4,12 +4,10 @@ Shapes: B conversations, T tokens, N learned tokens, D hidden, V vocabulary.
 """
 
 import json
-import math
-import random
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain, islice, pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 import torch
@@ -18,16 +16,14 @@ from transformers import LlamaForCausalLM
 
 from tuningfork.embedded.recipe.architecture import new_model
 from tuningfork.embedded.recipe.corpus import IGNORED, Batch, batches
-from tuningfork.embedded.recipe.rehearsal import RehearsalPlan, rehearsal_loss
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """A part of a run: up to which step, on which mix of skills, and every how many steps a rehearsal (0 = never)."""
+    """A part of a run, with text of its own: up to which step, and on which mix of skills."""
 
     until: int
     focused: bool
-    rehearse_every: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,27 +33,24 @@ class TrainingPlan:
     seed: int = 2
     stages: tuple[Stage, ...] = (
         Stage(until=700, focused=False),
-        Stage(until=2600, focused=True),
-        Stage(until=3200, focused=True, rehearse_every=1),
+        Stage(until=1400, focused=True),
+        Stage(until=1580, focused=True),
     )
     warmup_steps: int = 100
-    decay_steps: int = 1000
-    tokens_per_batch: int = 4096
+    tokens_per_batch: int = 3072
     batches_per_step: int = 2
     matrix_rate: float = 6e-3
     vector_rate: float = 3e-3
     weight_decay: float = 0.1
     average_decay: float = 0.997
-    rehearsal_weight: float = 1.0
-    rehearsal: RehearsalPlan = RehearsalPlan()
+    averages_at: tuple[int, ...] = (1200, 1400, 1580)
+    log_every: int = 20
+    save_every: int = 100
 
     @property
     def steps(self) -> int:
         """Optimizer steps of the whole run."""
         return self.stages[-1].until
-
-    log_every: int = 20
-    save_every: int = 100
 
 
 class MasterWeights:
@@ -93,9 +86,8 @@ class Trainer:
         self.average = [value.clone() for value in self.master.values]
         self.optimizers = _optimizers(self.master, plan)
         self.step = 0
-        self.rehearsal_losses: list[float] = []
 
-    def train_step(self, group: list[Batch], *, rehearse: bool = False) -> float:
+    def train_step(self, group: list[Batch]) -> float:
         """Take one optimizer step on a group of batches; return the mean loss over its learned tokens."""
         count = sum(int((batch.labels_BT != IGNORED).sum()) for batch in group)
         total = 0.0
@@ -103,17 +95,12 @@ class Trainer:
             loss = answer_loss(self.model, batch)
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
-        if rehearse:
-            rng = random.Random(1_000_003 * self.plan.seed + self.step)
-            loss = rehearsal_loss(self.model, self.plan.rehearsal, rng)
-            self.rehearsal_losses.append(loss.item())
-            (loss * count * self.plan.rehearsal_weight).backward()  # type: ignore[no-untyped-call]
         self.master.take_gradients(1 / count)
         torch.nn.utils.clip_grad_norm_(self.master.values, 1.0)
-        scale = learning_rate_scale(self.step, self.plan)
+        warmth = min((self.step + 1) / self.plan.warmup_steps, 1.0)
         for optimizer in self.optimizers:
             for parameters in optimizer.param_groups:
-                parameters["lr"] = parameters["initial_lr"] * scale
+                parameters["lr"] = parameters["initial_lr"] * warmth
             optimizer.step()
         self.master.publish()
         self.step += 1
@@ -131,6 +118,10 @@ class Trainer:
         }
         torch.save(state, path.with_suffix(".part"))
         path.with_suffix(".part").rename(path)
+
+    def save_average(self, path: Path) -> None:
+        """Write the running average alone."""
+        torch.save(dict(zip(self.master.names, self.average, strict=True)), path)
 
     def restore(self, path: Path) -> None:
         """Go on from a saved state."""
@@ -154,58 +145,46 @@ def answer_loss(model: LlamaForCausalLM, batch: Batch) -> Tensor:
     return nn.functional.cross_entropy(logits_NV, labels_BT[is_learned_BT], reduction="sum")
 
 
-def learning_rate_scale(step: int, plan: TrainingPlan) -> float:
-    """Warm up linearly, hold, then decay as one minus a square root (Hägele et al. 2024, arXiv:2405.18392)."""
-    if step < plan.warmup_steps:
-        return (step + 1) / plan.warmup_steps
-    into_decay = step - (plan.steps - plan.decay_steps)
-    return 1.0 if into_decay <= 0 else 1 - math.sqrt(min(into_decay / plan.decay_steps, 1.0))
+def train(plan: TrainingPlan, directory: Path) -> None:
+    """Run the plan, going on from `directory/state.pt` if it is there.
 
-
-def train(plan: TrainingPlan, directory: Path) -> Path:
-    """Run the plan, going on from `directory/state.pt` if it is there; return the path of the final state."""
+    Leaves `average-STEP.pt`, the running average at each of the steps `averages_at`, and `losses.jsonl`.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     state = directory / "state.pt"
     trainer = Trainer(plan)
     if state.exists():
         trainer.restore(state)
     with (directory / "losses.jsonl").open("a") as log:
-        stages = pairwise((Stage(until=0, focused=False), *plan.stages))
-        for line in chain.from_iterable(_steps(trainer, before.until, stage) for before, stage in stages):
-            log.write(json.dumps(line) + "\n")
-            log.flush()
-            if trainer.step % plan.save_every == 0 or trainer.step == plan.steps:
-                trainer.save(state)
-    return state
+        for before, stage in pairwise((Stage(until=0, focused=False), *plan.stages)):
+            for line in _steps(trainer, before.until, stage):
+                log.write(json.dumps(line) + "\n")
+                log.flush()
+                if trainer.step in plan.averages_at:
+                    trainer.save_average(directory / f"average-{trainer.step}.pt")
+                if trainer.step % plan.save_every == 0 or trainer.step == plan.steps:
+                    trainer.save(state)
 
 
-def _steps(trainer: Trainer, begin: int, stage: Stage) -> Iterator[dict[str, float | None]]:
+def _steps(trainer: Trainer, begin: int, stage: Stage) -> Iterator[dict[str, float]]:
     """Train to the end of the stage, yielding the mean loss of every `log_every` steps."""
     plan = trainer.plan
+    if trainer.step >= stage.until:
+        return
     stream = batches(plan.seed + 1000 * begin, plan.tokens_per_batch, focused=stage.focused)
-    for _ in islice(stream, max(trainer.step - begin, 0) * plan.batches_per_step):
+    for _ in islice(stream, (trainer.step - begin) * plan.batches_per_step):
         pass  # A continued run sees the text it would have seen.
     losses: list[float] = []
     tokens, started = 0, time.perf_counter()
     while trainer.step < stage.until:
         group = list(islice(stream, plan.batches_per_step))
-        is_due = stage.rehearse_every > 0 and trainer.step % stage.rehearse_every == 0
-        losses.append(trainer.train_step(group, rehearse=is_due))
+        losses.append(trainer.train_step(group))
         tokens += sum(batch.ids_BT.numel() for batch in group)
         if trainer.step % plan.log_every == 0:
-            yield {
-                "step": trainer.step,
-                "loss": _mean(losses),
-                "rehearsal_loss": _mean(trainer.rehearsal_losses),
-                "tokens": tokens,
-                "seconds": round(time.perf_counter() - started, 1),
-            }
+            loss = round(sum(losses) / len(losses), 4)
+            seconds = round(time.perf_counter() - started, 1)
+            yield {"step": trainer.step, "loss": loss, "stage_tokens": tokens, "stage_seconds": seconds}
             losses.clear()
-            trainer.rehearsal_losses.clear()
-
-
-def _mean(losses: list[float]) -> float | None:
-    return round(sum(losses) / len(losses), 4) if losses else None
 
 
 def _optimizers(master: MasterWeights, plan: TrainingPlan) -> list[torch.optim.Optimizer]:
