@@ -36,7 +36,7 @@ EMBEDDED_MODEL = BaseModel(
     # Greedy: the tutorial calls its tuned model without a temperature and wants the answer, not a sample.
     sampling=SamplingDefaults(temperature=0.0, top_p=1.0, top_k=None),
     # The scale at which fifteen examples and nineteen steps are enough; measured in docs/embedded-model.md.
-    adapter=AdapterShape(rank=8, alpha=32.0),
+    adapter=AdapterShape(rank=8, alpha=80.0),
     aliases=(
         Alias(
             name=with_prefix("gemini-1.0-pro-001"),
