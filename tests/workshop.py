@@ -23,30 +23,12 @@ from tuningfork.service.running import Running, Verdict
 from tuningfork.service.tuning import Tuned, Tuning
 from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.database import Database
+from tuningfork.tutorial import EXAMPLES
 
 ADA = Principal(email=Email("ada@example.com"), project="123")
 BOB = Principal(email=Email("bob@example.com"), project="456")
 
-NUMBER_PAIRS = tuple(
-    Example(before, after)
-    for before, after in (
-        ("1", "2"),
-        ("3", "4"),
-        ("-3", "-2"),
-        ("twenty two", "twenty three"),
-        ("two hundred", "two hundred one"),
-        ("ninety nine", "one hundred"),
-        ("8", "9"),
-        ("-98", "-97"),
-        ("1,000", "1,001"),
-        ("10,100,000", "10,100,001"),
-        ("thirteen", "fourteen"),
-        ("eighty", "eighty one"),
-        ("one", "two"),
-        ("three", "four"),
-        ("seven", "eight"),
-    )
-)
+NUMBER_PAIRS = tuple(Example(*pair) for pair in EXAMPLES)
 
 
 def number_request(**changes: Any) -> TuningRequest:

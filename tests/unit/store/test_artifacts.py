@@ -37,7 +37,7 @@ def test_a_dataset_is_a_json_object_a_line_whatever_the_texts_hold(artifacts):
 
 def test_nothing_but_the_whole_dataset_is_left(artifacts, tmp_path):
     artifacts.write_dataset(JOB, EXAMPLES)
-    assert files(tmp_path) == ["artifacts/datasets/abc.jsonl"]
+    assert files(tmp_path / "artifacts") == ["datasets/abc.jsonl"]
 
 
 def test_the_dataset_of_another_job_is_never_overwritten(artifacts):
@@ -50,13 +50,13 @@ def test_the_dataset_of_another_job_is_never_overwritten(artifacts):
 def test_a_write_that_fails_leaves_nothing(artifacts, tmp_path):
     with pytest.raises(AttributeError):
         artifacts.write_dataset(JOB, (EXAMPLES[0], "no example"))
-    assert files(tmp_path) == []
+    assert files(tmp_path / "artifacts") == []
 
 
 def test_an_adapter_moves_into_place(artifacts, tmp_path):
     place = artifacts.install_adapter(JOB, finished_adapter(artifacts, JOB))
     assert place == artifacts.adapter_directory(JOB)
-    assert files(tmp_path) == ["artifacts/adapters/abc/adapter_model.safetensors"]
+    assert files(tmp_path / "artifacts") == ["adapters/abc/adapter_model.safetensors"]
 
 
 def test_a_finish_that_is_repeated_replaces_the_adapter_nobody_was_told_of(artifacts):
@@ -76,14 +76,14 @@ def test_deleting_removes_everything_of_one_job(artifacts, tmp_path):
         artifacts.install_adapter(job_id, finished_adapter(artifacts, job_id))
     artifacts.delete(JOB)
     artifacts.delete(JOB)
-    assert files(tmp_path) == ["artifacts/adapters/def/adapter_model.safetensors", "artifacts/datasets/def.jsonl"]
+    assert files(tmp_path / "artifacts") == ["adapters/def/adapter_model.safetensors", "datasets/def.jsonl"]
 
 
 def test_deleting_can_leave_the_work_to_its_trainer(artifacts, tmp_path):
     artifacts.write_dataset(JOB, EXAMPLES)
     finished_adapter(artifacts, JOB)
     artifacts.delete(JOB, keep_work=True)
-    assert files(tmp_path) == ["artifacts/work/abc/adapter/adapter_model.safetensors"]
+    assert files(tmp_path / "artifacts") == ["work/abc/adapter/adapter_model.safetensors"]
 
 
 def test_a_sweep_removes_what_no_job_knows_and_what_was_never_completed(artifacts, tmp_path):
@@ -94,9 +94,9 @@ def test_a_sweep_removes_what_no_job_knows_and_what_was_never_completed(artifact
     (tmp_path / "artifacts/datasets/ghi.aside").write_text("half")
 
     assert artifacts.sweep({JOB}) == [OTHER]
-    assert files(tmp_path) == [
-        "artifacts/datasets/abc.jsonl",
-        "artifacts/work/abc/adapter/adapter_model.safetensors",
+    assert files(tmp_path / "artifacts") == [
+        "datasets/abc.jsonl",
+        "work/abc/adapter/adapter_model.safetensors",
     ]
 
 
