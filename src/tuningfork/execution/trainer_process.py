@@ -90,11 +90,11 @@ class Trainer:
             yield JobEvent(assignment.job_id, Resumed(step=run.completed_steps, snapshots=kept))
 
     def advance(self) -> Iterator[JobEvent]:
-        """Let stopped jobs go, then take one step over each base that has jobs."""
+        """Let stopped jobs go, then make one pass over each base that has jobs."""
         for run in [run for run in self._runs.values() if run.stop_requested]:
             yield self._end(run, Stopped(adapter_directory=self._save_adapter(run) if run.completed_steps else None))
         for engine in {id(run.engine): run.engine for run in self._runs.values()}.values():
-            yield from self._step(engine)
+            yield from self._pass(engine)
 
     def _admit(self, assignment: TrainingAssignment) -> _Run:
         engine = self._engine_for(assignment.base)
@@ -119,9 +119,9 @@ class Trainer:
             self._engines[base] = TrainingEngine(loaded, clock=lambda: datetime.now(UTC), max_jobs_per_step=jobs)
         return self._engines[base]
 
-    def _step(self, engine: TrainingEngine) -> Iterator[JobEvent]:
+    def _pass(self, engine: TrainingEngine) -> Iterator[JobEvent]:
         try:
-            reports = engine.step()
+            reports = engine.advance()
         except TrainingDiverged as error:
             # The engine has dropped the job; the others go on.
             run = self._runs.pop(JobId(error.job_id))

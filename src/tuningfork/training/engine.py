@@ -1,4 +1,7 @@
-"""Many tuning jobs over one resident base: each step moves one job, or several in one forward and backward pass.
+"""Many tuning jobs over one resident base: each pass, forward and backward, moves one job, or several at once.
+
+A large batch takes several passes. Other jobs have their turns between them, and the job can be released there, so that
+nobody waits for a step that may take an hour.
 
 Reproducible: with `max_jobs_per_step=1` a job's adapter is a function of its base, data, hyperparameters and seed, to
 the last bit, whatever else is admitted, stopped or resumed. That holds on one kind of processor with one number of
@@ -8,8 +11,8 @@ Shape suffixes: T packed tokens, N targets, J jobs, P all numbers of one adapter
 """
 
 import hashlib
-import math
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -18,20 +21,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from tuningfork.domain.base_model import AdapterShape
-from tuningfork.domain.dataset import MAX_REPORTED_VIOLATIONS, Dataset
+from tuningfork.domain.dataset import MAX_REPORTED_VIOLATIONS
 from tuningfork.domain.errors import FieldViolation, InvalidArgument
-from tuningfork.domain.hyperparameters import Hyperparameters
 from tuningfork.domain.tuning_job import JobId, Snapshot
 from tuningfork.modeling import adapter_format
 from tuningfork.modeling.loading import LoadedBase
-from tuningfork.modeling.lora import TrainableAdapter
 from tuningfork.training.batches import DataOrder, Pack, Placed, Segment, pack, split
 from tuningfork.training.checkpoint import TrainingState, load_state, save_state
 from tuningfork.training.loss import decoder_layers, recomputed, target_losses
 from tuningfork.training.optimizer import AdamW
+from tuningfork.training.runs import Batch, Gradient, Run, TrainingJob, tokens_and_targets
+
+__all__ = ["StepReport", "TrainingDiverged", "TrainingEngine", "TrainingJob"]
 
 _TOKENS_PER_PASS = 16_384
 """A larger batch is cut into several passes, whose gradients are summed in fp32; a longer example goes alone."""
@@ -39,16 +41,8 @@ _TOKENS_PER_PASS = 16_384
 _LOGITS_PER_PASS = 2**28
 """Likewise for targets times vocabulary: 1 GiB of fp32 logits."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingJob:
-    """One job: what to learn from, how, and the seed of its adapter and of its data order."""
-
-    id: JobId
-    examples: Dataset
-    hyperparameters: Hyperparameters
-    adapter: AdapterShape
-    seed: int
+_TOKENS_PER_TURN = 1024
+"""What a turn costs: passes of up to twice as many tokens count as one, larger ones as so many more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,35 +73,6 @@ class TrainingDiverged(InvalidArgument):
         return type(self), self._given
 
 
-@dataclass(slots=True, kw_only=True)
-class _Run:
-    """An admitted job. The engine owns all tensors; `weights_P` are the fp32 masters of the slot's weights."""
-
-    job: TrainingJob
-    digest: str
-    segments: tuple[Segment, ...]
-    order: DataOrder
-    slot: int
-    adapter: TrainableAdapter
-    weights_P: Tensor
-    optimizer: AdamW
-    completed: int
-
-    @property
-    def total_steps(self) -> int:
-        return self.job.hyperparameters.total_steps(len(self.segments))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Gradient:
-    """What a batch says of a job's adapter: the gradient of the mean loss over its targets, in fp32."""
-
-    mean_loss: float
-    gradient_P: Tensor
-    tokens: int
-    finite: bool
-
-
 class TrainingEngine:
     """Trains admitted jobs by turns. Not thread-safe; while it lives, the base's slots are its own.
 
@@ -115,7 +80,7 @@ class TrainingEngine:
         base: stays resident and frozen.
         clock: says when a step was computed; aware, in UTC.
         max_jobs_per_step: how many jobs share a forward and backward pass. On a CPU, 1: sharing gains nothing there
-            and costs reproducibility. Fair either way: jobs take turns.
+            and costs reproducibility. Fair either way: jobs take turns, and a large pass counts as several.
 
     """
 
@@ -126,7 +91,10 @@ class TrainingEngine:
         self._layers = decoder_layers(base.model)
         self._kept_bytes_per_token = _kept_bytes_per_token(base)
         self._spare_bytes = _spare_bytes(base.device)
-        self._runs: dict[JobId, _Run] = {}
+        self._targets_per_pass = _LOGITS_PER_PASS // base.model.config.get_text_config().vocab_size
+        self._runs: dict[JobId, Run] = {}
+        # How many those had had who had the last one.
+        self._turn = 0
 
     def admit(self, job: TrainingJob, checkpoint: Path | None = None) -> int:
         """Take the job up, from the checkpoint in the directory if there is one; returns its completed steps.
@@ -145,7 +113,7 @@ class TrainingEngine:
             state = TrainingState(job=digest, step=0, weights_P=weights_P, optimizer=AdamW.fresh(weights_P))
         weights_P = state.weights_P.to(device)
         slot = slots.load(slots.unflatten(job.adapter, weights_P), trainable=True)
-        self._runs[job.id] = _Run(
+        self._runs[job.id] = Run(
             job=job,
             digest=digest,
             segments=segments,
@@ -160,11 +128,25 @@ class TrainingEngine:
             weights_P=weights_P,
             optimizer=state.optimizer.to(device),
             completed=state.step,
+            # As if it had just had a small one: whoever waits comes first, but nobody's large ones are waited out.
+            turns=self._turn + 1,
         )
         return state.step
 
     def step(self) -> list[StepReport]:
-        """Move the jobs whose turn it is by one optimizer step; empty when every admitted job is done.
+        """Go on until a job, or several in one pass, completes an optimizer step; empty when every job is done.
+
+        Raises:
+            TrainingDiverged: see `advance`.
+
+        """
+        while any(run.completed < run.total_steps for run in self._runs.values()):
+            if reports := self.advance():
+                return reports
+        return []
+
+    def advance(self) -> list[StepReport]:
+        """One forward and backward pass for the jobs whose turn it is, and the steps that this completes.
 
         Raises:
             TrainingDiverged: for one job, which is dropped; no other job has moved, and the next call goes on.
@@ -173,11 +155,17 @@ class TrainingEngine:
         runs = self._next_runs()
         if not runs:
             return []
+        batch = runs[0].under_way or self._begin(runs)
+        runs[0].under_way = None
         with _deterministic():
-            gradients = self._gradients(runs)
+            self._advance(batch)
+            if batch.passes:
+                runs[0].under_way = batch
+                return []
+            gradients = batch.gradients()
             if len(runs) > 1 and not all(gradient.finite for gradient in gradients):
                 # What is not finite spreads to whoever shares the pass; alone, each job answers for itself.
-                gradients = [gradient for run in runs for gradient in self._gradients([run])]
+                gradients = [self._alone(run) for run in runs]
             for run, gradient in zip(runs, gradients, strict=True):
                 if not gradient.finite:
                     self.release(run.job.id)
@@ -221,37 +209,62 @@ class TrainingEngine:
             raise InvalidArgument("\n".join(lines), violations=violations)
         return segments
 
-    def _next_runs(self) -> list[_Run]:
-        due = [run for run in self._runs.values() if run.completed < run.total_steps][: self._max_jobs_per_step]
-        for run in due:
+    def _next_runs(self) -> list[Run]:
+        """Who has had the fewest turns, and beside them the next ones, as far as they fit into the same pass."""
+        due = sorted((run for run in self._runs.values() if run.completed < run.total_steps), key=lambda run: run.turns)
+        chosen = due[:1]
+        if chosen and chosen[0].under_way is None:
+            chosen += self._company(chosen[0], [run for run in due[1:] if run.under_way is None])
+        if chosen:
+            self._turn = chosen[0].turns
+        for run in chosen:
             # To the end of the queue.
             self._runs[run.job.id] = self._runs.pop(run.job.id)
-        return due
+        return chosen
 
-    def _gradients(self, runs: Sequence[_Run]) -> list[_Gradient]:
-        """Each job's gradient over its next batch, from forward and backward passes that they share."""
-        batches = [[run.segments[index] for index in run.order.batch(run.completed + 1)] for run in runs]
-        targets = [sum(segment.targets for segment in batch) for batch in batches]
+    def _company(self, first: Run, others: Sequence[Run]) -> list[Run]:
+        """Those who can share the first one's pass: only a batch that is a single job's is ever cut into several."""
+        room = self._max_jobs_per_step - 1
+        tokens, targets = tokens_and_targets(first.next_batch()) if room else (0, 0)
+        company = []
+        for run in others[:room]:
+            more_tokens, more_targets = tokens_and_targets(run.next_batch())
+            tokens, targets = tokens + more_tokens, targets + more_targets
+            if tokens > _TOKENS_PER_PASS or targets > self._targets_per_pass:
+                break
+            company.append(run)
+        return company
+
+    def _begin(self, runs: Sequence[Run]) -> Batch:
+        """The next step of these jobs, before its first pass."""
+        batches = [run.next_batch() for run in runs]
+        sizes = [tokens_and_targets(batch) for batch in batches]
         placed = [Placed(segment=segment, owner=owner) for owner, batch in enumerate(batches) for segment in batch]
-        sums_P = [torch.zeros_like(run.weights_P) for run in runs]
-        losses = [0.0] * len(runs)
-        vocabulary = self._base.model.config.get_text_config().vocab_size
-        for group in split(placed, max_tokens=_TOKENS_PER_PASS, max_targets=_LOGITS_PER_PASS // vocabulary):
-            for owner, loss in enumerate(self._pass(pack(group), runs, targets)):
-                losses[owner] += loss
-            for run, sum_P in zip(runs, sums_P, strict=True):
-                sum_P.add_(run.adapter.gradients_P)
-        return [
-            _Gradient(
-                mean_loss=loss,
-                gradient_P=sum_P,
-                tokens=sum(segment.tokens for segment in batch),
-                finite=math.isfinite(loss) and bool(sum_P.isfinite().all()),
-            )
-            for loss, sum_P, batch in zip(losses, sums_P, batches, strict=True)
-        ]
+        return Batch(
+            runs=runs,
+            tokens=[tokens for tokens, _ in sizes],
+            targets=[targets for _, targets in sizes],
+            passes=deque(split(placed, max_tokens=_TOKENS_PER_PASS, max_targets=self._targets_per_pass)),
+            sums_P=[torch.zeros_like(run.weights_P) for run in runs],
+            losses=[0.0] * len(runs),
+        )
 
-    def _pass(self, packed: Pack, runs: Sequence[_Run], targets: Sequence[int]) -> list[float]:
+    def _advance(self, batch: Batch) -> None:
+        """The batch's next pass, which costs its jobs a turn or, if it is large, several."""
+        group = batch.passes.popleft()
+        for owner, loss in enumerate(self._pass(pack(group), batch.runs, batch.targets)):
+            batch.losses[owner] += loss
+        for run, sum_P in zip(batch.runs, batch.sums_P, strict=True):
+            sum_P.add_(run.adapter.gradients_P)
+            run.turns += max(1, sum(each.segment.tokens for each in group) // len(batch.runs) // _TOKENS_PER_TURN)
+
+    def _alone(self, run: Run) -> Gradient:
+        batch = self._begin([run])
+        while batch.passes:
+            self._advance(batch)
+        return batch.gradients()[0]
+
+    def _pass(self, packed: Pack, runs: Sequence[Run], targets: Sequence[int]) -> list[float]:
         """One forward and backward pass; leaves the gradients in the slots, returns each job's share of its loss.
 
         The quantity differentiated is the sum of the jobs' mean losses: an adapter's gradient sees its own job's only.
@@ -275,7 +288,7 @@ class TrainingEngine:
         kept_bytes = len(packed.ids_T) * self._kept_bytes_per_token
         return recomputed(self._layers) if kept_bytes > self._spare_bytes else nullcontext()
 
-    def _apply(self, run: _Run, gradient: _Gradient) -> StepReport:
+    def _apply(self, run: Run, gradient: Gradient) -> StepReport:
         run.completed += 1
         parameters = run.job.hyperparameters
         run.optimizer.update(

@@ -4,8 +4,8 @@ import pickle
 import pytest
 import torch
 
-from tiny_models import packed_logits
-from training_runs import LETTERS, NUMBERS, engine_over, job, run_to_the_end
+from tiny_models import CONTEXT_TOKENS, packed_logits
+from training_runs import LETTERS, NUMBERS, engine_over, job, run_to_the_end, weights_of
 from tuningfork.domain.base_model import AdapterShape
 from tuningfork.domain.dataset import Example
 from tuningfork.domain.errors import InternalError, InvalidArgument, RpcCode
@@ -59,6 +59,46 @@ def test_jobs_that_share_a_step_take_turns_as_well(loaded_llama):
         engine.admit(job(name, epoch_count=1, batch_size=4))
     steps = [[report.job_id for report in engine.step()] for _ in range(4)]
     assert steps == [["a", "b"], ["c", "a"], ["b", "c"], []]
+
+
+def large_job(name="large"):
+    """A job whose only step needs two passes, with more tokens than one takes."""
+    examples = tuple(Example(letter * (CONTEXT_TOKENS - 65), letter * 3) for letter in "abcdefghij" * 4)
+    return job(name, examples=examples, batch_size=40, epoch_count=1)
+
+
+@pytest.mark.parametrize("jobs_per_step", [1, 2])
+def test_a_small_job_is_done_before_a_large_step_that_began_earlier(loaded_llama, jobs_per_step):
+    engine = engine_over(loaded_llama, max_jobs_per_step=jobs_per_step)
+    engine.admit(large_job())
+    assert engine.advance() == []
+    engine.admit(job("small", epoch_count=2, batch_size=3))
+    assert [report.job_id for report in run_to_the_end(engine)] == ["small"] * 5 + ["large"]
+
+
+def test_a_large_step_is_the_same_when_others_have_their_turns_in_it(loaded_llama):
+    undisturbed = engine_over(loaded_llama)
+    undisturbed.admit(large_job())
+    [wanted] = undisturbed.step()
+    wanted_P = weights_of(undisturbed, "large")
+    undisturbed.release(JobId("large"))
+
+    engine = engine_over(loaded_llama)
+    engine.admit(large_job())
+    engine.advance()
+    engine.admit(job("small"))
+    [reached] = [report for report in run_to_the_end(engine) if report.job_id == "large"]
+
+    assert reached.snapshot.mean_loss == wanted.snapshot.mean_loss
+    assert torch.equal(weights_of(engine, "large"), wanted_P)
+
+
+def test_a_job_is_released_in_the_middle_of_a_step(loaded_llama):
+    engine = engine_over(loaded_llama)
+    engine.admit(large_job())
+    engine.advance()
+    engine.release(JobId("large"))
+    assert engine.step() == []
 
 
 def test_a_released_job_is_forgotten_and_its_slot_is_free(loaded_llama):
