@@ -157,6 +157,28 @@ def test_stopping_a_job_that_is_not_there_changes_nothing(executor):
     executor.stop(JobId("nobody"))
 
 
+def test_a_job_goes_on_when_its_checkpoints_cannot_be_written(executor, assign):
+    assignment = assign()
+    (assignment.work_directory / "checkpoint").write_text("where the directory should be")
+
+    events = list(executor.train(assignment))
+
+    assert len(losses(events)) == 10
+    assert isinstance(events[-1], Finished)
+
+
+def test_a_job_whose_adapter_cannot_be_written_fails_alone_and_says_why(executor, assign):
+    trainer = executor.worker_pids["trainer"]
+    assignment = assign(checkpoint_every=0)
+    (assignment.work_directory / "adapter").write_text("where the directory should be")
+
+    *_, last = executor.train(assignment)
+
+    assert isinstance(last, Failed)
+    assert "could not be written" in last.message
+    assert executor.worker_pids["trainer"] == trainer
+
+
 def test_a_base_that_cannot_be_loaded_fails_the_job_with_the_reason(executor, assign, tiny_llama, tmp_path):
     nowhere = replace(tiny_llama, location=str(tmp_path / "nowhere"))
 

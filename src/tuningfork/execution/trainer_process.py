@@ -92,7 +92,7 @@ class Trainer:
     def advance(self) -> Iterator[JobEvent]:
         """Let stopped jobs go, then make one pass over each base that has jobs."""
         for run in [run for run in self._runs.values() if run.stop_requested]:
-            yield self._end(run, Stopped(adapter_directory=self._save_adapter(run) if run.completed_steps else None))
+            yield self._end(run, self._kept(run, Stopped) if run.completed_steps else Stopped(adapter_directory=None))
         for engine in {id(run.engine): run.engine for run in self._runs.values()}.values():
             yield from self._pass(engine)
 
@@ -136,19 +136,29 @@ class Trainer:
         run.unlogged.append(report.snapshot)
         every = run.assignment.checkpoint_every
         if report.done:
-            yield self._end(run, Finished(adapter_directory=self._save_adapter(run)))
+            yield self._end(run, self._kept(run, Finished))
         elif every and report.snapshot.step % every == 0:
             self._save_checkpoint(run)
 
     def _save_checkpoint(self, run: _Run) -> None:
-        # First the log: steps beyond the checkpoint are passed over, a checkpoint without its steps would lose them.
-        run.step_log.append(run.unlogged)
-        run.unlogged.clear()
-        run.engine.save_checkpoint(run.assignment.job_id, run.checkpoint_directory)
+        try:
+            # First the log: steps beyond the checkpoint are passed over, one without its steps would lose them.
+            run.step_log.append(run.unlogged)
+            run.unlogged.clear()
+            run.engine.save_checkpoint(run.assignment.job_id, run.checkpoint_directory)
+        except OSError:
+            # Such as a full disk. All jobs here are worth more than one checkpoint, and the next may go through.
+            logger.exception("job %s has no checkpoint", run.assignment.job_id, extra={"action": "checkpoint_failed"})
 
-    def _save_adapter(self, run: _Run) -> Path:
-        run.engine.save_adapter(run.assignment.job_id, run.adapter_directory)
-        return run.adapter_directory
+    def _kept(self, run: _Run, event: type[Finished | Stopped]) -> TrainingEvent:
+        """The event with which the job leaves its adapter behind."""
+        try:
+            run.engine.save_adapter(run.assignment.job_id, run.adapter_directory)
+        except OSError as error:
+            message = f"the adapter could not be written at the end of the training ({error}); tune again"
+            logger.exception("job %s lost its adapter", run.assignment.job_id, extra={"action": "adapter_failed"})
+            return Failed(code=RpcCode.INTERNAL, message=message)
+        return event(adapter_directory=run.adapter_directory)
 
     def _end(self, run: _Run, event: TrainingEvent) -> JobEvent:
         del self._runs[run.assignment.job_id]

@@ -39,15 +39,22 @@ def save(directory: Path, weights: AdapterWeights, base_location: str) -> None:
     """Write the adapter beside `directory` and rename it into place, replacing one that is there.
 
     `base_location` (a Hub id or a directory) is what loaders of the adapter will take the base from.
+
+    Raises:
+        OSError: it could not be written, as when the disk is full; an earlier one is still there.
+
     """
     directory.parent.mkdir(parents=True, exist_ok=True)
     aside = directory.with_name(f".{directory.name}.{uuid4().hex}")
     aside.mkdir()
-    (aside / CONFIG).write_text(json.dumps(_config(weights, base_location), indent=2, sort_keys=True) + "\n")
-    tensors = {name: tensor.detach().to("cpu").contiguous() for name, tensor in weights.tensors.items()}
-    save_file(tensors, aside / WEIGHTS, metadata={"format": "pt"})
-    for path in (aside / CONFIG, aside / WEIGHTS, aside):
-        _reach_disk(path)
+    try:
+        _write(aside, weights, base_location)
+    except BaseException as error:
+        # Half an adapter would only take the room that the next one needs.
+        shutil.rmtree(aside)
+        if isinstance(error, SafetensorError):
+            raise OSError(str(error)) from error
+        raise
     if directory.exists():
         # A directory that is not empty cannot be renamed over.
         old = directory.with_name(f".{directory.name}.{uuid4().hex}")
@@ -57,6 +64,14 @@ def save(directory: Path, weights: AdapterWeights, base_location: str) -> None:
     else:
         aside.rename(directory)
     _reach_disk(directory.parent)
+
+
+def _write(directory: Path, weights: AdapterWeights, base_location: str) -> None:
+    (directory / CONFIG).write_text(json.dumps(_config(weights, base_location), indent=2, sort_keys=True) + "\n")
+    tensors = {name: tensor.detach().to("cpu").contiguous() for name, tensor in weights.tensors.items()}
+    save_file(tensors, directory / WEIGHTS, metadata={"format": "pt"})
+    for path in (directory / CONFIG, directory / WEIGHTS, directory):
+        _reach_disk(path)
 
 
 def load(directory: Path) -> AdapterWeights:

@@ -32,7 +32,12 @@ class TrainingState:
 
 
 def save_state(directory: Path, state: TrainingState) -> None:
-    """Make this the state that `load_state` finds in the directory, in one rename that has reached the disk."""
+    """Make this the state that `load_state` finds in the directory, in one rename that has reached the disk.
+
+    Raises:
+        OSError: it could not be written, as when the disk is full; an earlier state is still there.
+
+    """
     directory.mkdir(parents=True, exist_ok=True)
     aside = directory / f".{FILE}.{os.getpid()}"
     tensors = {
@@ -40,9 +45,15 @@ def save_state(directory: Path, state: TrainingState) -> None:
         "mean": state.optimizer.mean_P.cpu(),
         "square": state.optimizer.square_P.cpu(),
     }
-    save_file(tensors, aside, metadata={"job": state.job, "step": str(state.step)})
-    _reach_disk(aside)
-    aside.replace(directory / FILE)
+    try:
+        save_file(tensors, aside, metadata={"job": state.job, "step": str(state.step)})
+        _reach_disk(aside)
+        aside.replace(directory / FILE)
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
+    finally:
+        # Half a file would only take the room that the next one needs.
+        aside.unlink(missing_ok=True)
     _reach_disk(directory)
 
 

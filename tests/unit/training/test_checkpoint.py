@@ -1,3 +1,6 @@
+import resource
+import signal
+
 import pytest
 import torch
 
@@ -43,6 +46,21 @@ def test_a_checkpoint_outlives_its_file_being_replaced_while_it_is_in_use(tmp_pa
 def test_what_a_killed_writer_left_aside_is_not_taken_for_a_checkpoint(tmp_path):
     save_state(tmp_path, state(step=3))
     (tmp_path / f".{FILE}.123").write_bytes((tmp_path / FILE).read_bytes()[:100])
+    assert_same(load_state(tmp_path, "digest"), state(step=3))
+
+
+def test_what_cannot_be_written_leaves_the_earlier_state_and_nothing_aside(tmp_path):
+    save_state(tmp_path, state(step=3))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            save_state(tmp_path, state(step=4))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]
     assert_same(load_state(tmp_path, "digest"), state(step=3))
 
 
