@@ -18,6 +18,7 @@ from tuningfork.api.app import Services, create_app
 from tuningfork.catalog import build_catalog
 from tuningfork.dispatcher import Dispatcher
 from tuningfork.domain.base_model import Catalog
+from tuningfork.domain.errors import FailedPrecondition
 from tuningfork.execution.local import LocalExecutor, WorkerThreads
 from tuningfork.service.access import Access
 from tuningfork.service.generation import Generation
@@ -44,14 +45,27 @@ def now() -> datetime:
 
 
 def open_database(settings: Settings) -> Database:
-    """The database of these settings, migrated to the newest schema."""
+    """The database of these settings, migrated to the newest schema.
+
+    Raises:
+        StartError: it cannot be used, or the data directory cannot.
+
+    """
     _make_private(settings.data_dir)
-    return Database.open(settings.resolved_database_url)
+    try:
+        return Database.open(settings.resolved_database_url)
+    except FailedPrecondition as error:
+        raise StartError(error.message) from error
 
 
 @contextmanager
 def open_access(settings: Settings) -> Iterator[Access]:
-    """The use cases of API keys alone, for the command line; works beside a running server."""
+    """The use cases of API keys alone, for the command line; works beside a running server.
+
+    Raises:
+        StartError: see `open_database`.
+
+    """
     database = open_database(settings)
     try:
         yield Access(database, now)
@@ -109,7 +123,7 @@ def compose(settings: Settings) -> Iterator[Server]:
     """Build the service of these settings; what it holds is released at the end.
 
     Raises:
-        StartError: the port or the data directory is taken.
+        StartError: the port or the data directory is taken, or what is in the directory cannot be used.
         CatalogError: a base model cannot be described.
 
     """
@@ -162,14 +176,23 @@ def _first_key(settings: Settings, access: Access) -> str | None:
 
 def _make_private(data_directory: Path) -> None:
     """Create the directory, for its user only: it holds training data. One that exists stays as its owner set it."""
-    data_directory.parent.mkdir(parents=True, exist_ok=True)
-    data_directory.mkdir(mode=0o700, exist_ok=True)
+    try:
+        data_directory.parent.mkdir(parents=True, exist_ok=True)
+        data_directory.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise StartError(
+            f"{data_directory} cannot be the data directory: {error.strerror}; choose another with --data-dir"
+        ) from error
 
 
 @contextmanager
 def _only_server_of(data_directory: Path) -> Iterator[None]:
     """Hold the data directory: two servers on it would resume each other's running jobs."""
-    with (data_directory / "server.lock").open("w") as lock:
+    try:
+        lock = (data_directory / "server.lock").open("w")
+    except OSError as error:
+        raise StartError(f"{data_directory} cannot be written: {error.strerror}") from error
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -1,6 +1,7 @@
 """`tuningfork serve` and `tuningfork keys`: the commands of whoever runs the server."""
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -126,10 +127,15 @@ def revoke_key(
             _refuse(error.message)
 
 
-def _access(data_dir: Path | None) -> "AbstractContextManager[Access]":
-    from tuningfork.server import open_access  # noqa: PLC0415
+@contextmanager
+def _access(data_dir: Path | None) -> Iterator["Access"]:
+    from tuningfork.server import StartError, open_access  # noqa: PLC0415
 
-    return open_access(_settings(data_dir=data_dir))
+    try:
+        with open_access(_settings(data_dir=data_dir)) as access:
+            yield access
+    except StartError as error:
+        _refuse(str(error))
 
 
 def _settings(**given: Any) -> "Settings":

@@ -23,7 +23,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from tuningfork.domain.errors import FailedPrecondition
 
@@ -56,12 +56,19 @@ class Database:
             url: an SQLAlchemy URL, `sqlite:////path/to/file.db` or `postgresql+psycopg://...`.
 
         Raises:
-            FailedPrecondition: a newer Tuningfork has already changed the tables.
+            FailedPrecondition: a newer Tuningfork has already changed the tables, or there is no database that can be
+                used: a damaged file, a directory that is not writable, a server that does not answer.
 
         """
-        database = cls(_create_engine(url))
+        try:
+            database = cls(_create_engine(url))
+        except OSError as error:
+            raise _unusable(url, error) from error
         try:
             database._migrate()
+        except DBAPIError as error:
+            database.close()
+            raise _unusable(url, error.orig) from error
         except BaseException:
             database.close()
             raise
@@ -112,6 +119,13 @@ def is_duplicate(error: IntegrityError, table: str) -> bool:
     sqlite = f"UNIQUE constraint failed: {table}."
     postgresql = ("duplicate key value violates unique constraint", f"_{table}")
     return sqlite in message or all(part in message for part in postgresql)
+
+
+def _unusable(url: str, reason: BaseException | None) -> FailedPrecondition:
+    return FailedPrecondition(
+        f"The database {make_url(url).render_as_string()} cannot be used ({reason}). Restore it from a copy, or use "
+        "another data directory."
+    )
 
 
 def _create_engine(url: str) -> Engine:
