@@ -157,6 +157,27 @@ def test_stopping_a_job_that_is_not_there_changes_nothing(executor):
     executor.stop(JobId("nobody"))
 
 
+def test_a_job_whose_checkpoint_is_damaged_starts_over(executor, assign):
+    assignment = assign()
+    checkpoint = assignment.work_directory / "checkpoint" / "checkpoint.safetensors"
+    checkpoint.parent.mkdir()
+    checkpoint.write_bytes(b"no checkpoint")
+
+    first, *steps, last = executor.train(assignment)
+
+    assert first == Resumed(step=0)
+    assert [event.snapshot.step for event in steps] == list(range(1, 11))
+    assert isinstance(last, Finished)
+
+
+def test_a_damaged_adapter_is_the_servers_fault_and_not_the_callers(executor, tiny_llama, tmp_path):
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_config.json").write_text("{")
+
+    with pytest.raises(InternalError, match="adapter is damaged"):
+        asyncio.run(text_of(executor, asked("hello", tiny_llama, tmp_path / "adapter")))
+
+
 def test_a_job_goes_on_when_its_checkpoints_cannot_be_written(executor, assign):
     assignment = assign()
     (assignment.work_directory / "checkpoint").write_text("where the directory should be")

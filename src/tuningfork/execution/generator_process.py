@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from tuningfork.domain.base_model import BaseModel
-from tuningfork.domain.errors import InternalError, TuningforkError
+from tuningfork.domain.errors import InternalError, InvalidArgument, TuningforkError
 from tuningfork.execution import worker
 from tuningfork.execution.messages import (
     Abandon,
@@ -105,7 +105,7 @@ class Generator:
         station = self._station_of(assignment.base)
         prompt_ids = tuple(station.base.chat.render_prompt(assignment.prompt))
         adapter = assignment.adapter_directory
-        slot = BASE_ALONE if adapter is None else station.adapters.slot_for(adapter)
+        slot = BASE_ALONE if adapter is None else _slot(station, adapter)
         try:
             station.engine.add(
                 TokenRequest(id=command.request_id, prompt_ids=prompt_ids, slot=slot, sampling=assignment.sampling)
@@ -148,6 +148,14 @@ class Generator:
                 loaded, InferenceEngine(loaded), AdapterPool(loaded.slots, capacity=RESIDENT_ADAPTERS)
             )
         return self._stations[base]
+
+
+def _slot(station: _Station, adapter: Path) -> int:
+    try:
+        return station.adapters.slot_for(adapter)
+    except InvalidArgument as error:
+        # Nothing that the caller could put right: the file was whole when it was put into place.
+        raise InternalError(f"the tuned model's adapter is damaged: {error.message}") from error
 
 
 def serve(pipe: Connection) -> None:

@@ -4,6 +4,7 @@ Run by `execution/local.py` as `python -m tuningfork.execution.trainer_process F
 """
 
 import logging
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from tuningfork.domain.base_model import BaseModel
-from tuningfork.domain.errors import RpcCode, TuningforkError
+from tuningfork.domain.errors import InternalError, RpcCode, TuningforkError
 from tuningfork.domain.tuning_job import JobId, Snapshot
 from tuningfork.execution import worker
 from tuningfork.execution.base import (
@@ -106,7 +107,13 @@ class Trainer:
             seed=assignment.seed,
         )
         run = _Run(assignment, engine, completed_steps=0)
-        run.completed_steps = engine.admit(job, run.checkpoint_directory)
+        try:
+            run.completed_steps = engine.admit(job, run.checkpoint_directory)
+        except InternalError:
+            # A damaged checkpoint costs its steps, not the job: from its start it ends with the same adapter.
+            logger.exception("job %s starts over", job.id, extra={"action": "checkpoint_damaged"})
+            shutil.rmtree(run.checkpoint_directory)
+            run.completed_steps = engine.admit(job, run.checkpoint_directory)
         self._runs[job.id] = run
         return run
 
