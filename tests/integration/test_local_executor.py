@@ -209,6 +209,15 @@ def test_a_base_that_cannot_be_loaded_fails_the_job_with_the_reason(executor, as
     assert "there is no directory" in events[0].message
 
 
+def test_a_refusal_brings_no_class_of_the_engines_and_so_no_torch_into_the_server(executor, tiny_llama, tmp_path):
+    nowhere = replace(tiny_llama, location=str(tmp_path / "nowhere"))
+
+    with pytest.raises(InternalError, match="there is no directory") as refusal:
+        asyncio.run(text_of(executor, asked("one", nowhere)))
+
+    assert type(refusal.value) is InternalError
+
+
 def test_an_example_longer_than_the_context_fails_the_job_and_is_named(executor, assign):
     assignment = assign()
     assignment.dataset_path.write_text(json.dumps({"text_input": "x" * 2_000, "output": "y"}) + "\n")

@@ -73,7 +73,7 @@ class Generator:
             yield from self._obey(command)
         except TuningforkError as error:
             if request_id:
-                yield Refused(request_id, error)
+                yield Refused.of(request_id, error)
             else:
                 logger.error("base model could not be loaded: %s", error, extra={"action": "load_failed"})  # noqa: TRY400
         except Exception as error:
@@ -123,7 +123,7 @@ class Generator:
         if output.error is not None:
             self._requests[output.request_id].station.engine.cancel(output.request_id)
             self._end(output.request_id)
-            yield Refused(output.request_id, output.error)
+            yield Refused.of(output.request_id, output.error)
             return
         yield Generated(output.request_id, output.chunk)
         if output.chunk.finish_reason is None:

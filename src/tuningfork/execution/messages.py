@@ -92,6 +92,17 @@ class Refused:
     request_id: str
     error: TuningforkError
 
+    @classmethod
+    def of(cls, request_id: str, error: TuningforkError) -> "Refused":
+        """The refusal with this error, as the class of the domain that it is a kind of.
+
+        A class of the engines would, as it is unpickled, import torch into the server.
+        """
+        kind = next(each for each in type(error).__mro__ if each.__module__ == TuningforkError.__module__)
+        if kind is not type(error):
+            error = kind(error.message, violations=error.violations, info=error.info)
+        return cls(request_id, error)
+
 
 TrainerCommand = Admit | Stop
 GeneratorCommand = Warm | Generate | Abandon | Count
