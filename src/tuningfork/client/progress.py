@@ -56,8 +56,9 @@ def _bar(console: Console, indent: int) -> Iterator[Show]:
         SpinnerColumn(finished_text="[green]✓[/green]"),
         BarColumn(bar_width=24),
         TextColumn("{task.description}", markup=False),
+        TextColumn("[dim]·[/dim]"),
         TimeElapsedColumn(),
-        TextColumn("[dim]left[/dim]"),
+        TextColumn("[dim]· left[/dim]"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console) as bar:
