@@ -3,6 +3,7 @@
 import os
 import random
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -25,6 +26,12 @@ from workshop import Workshop, fresh_postgresql_schema
 
 POSTGRESQL_URL = os.environ.get("TUNINGFORK_TEST_POSTGRESQL_URL")
 """When given, every test that asks for a database runs on PostgreSQL too, in a schema of its own."""
+
+
+def pytest_configure() -> None:
+    # Where tests run in a shell's background, SIGINT is ignored here and in all child processes; some tests send it.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
