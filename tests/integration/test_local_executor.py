@@ -229,14 +229,16 @@ def test_an_example_longer_than_the_context_fails_the_job_and_is_named(executor,
     assert "examples[0]" in events[0].message
 
 
-def test_a_tuned_model_answers_from_its_adapter_and_the_base_as_before(executor, assign, tiny_llama):
-    assignment = assign(hyperparameters=Hyperparameters(epoch_count=60, batch_size=5, learning_rate=0.02))
+def test_a_tuned_model_answers_from_its_adapter_and_the_base_as_before(executor, assign, tiny_base):
+    assignment = assign(
+        base=tiny_base, hyperparameters=Hyperparameters(epoch_count=60, batch_size=5, learning_rate=0.02)
+    )
     *_, finished = executor.train(assignment)
 
     async def answers() -> list[str]:
-        before = await text_of(executor, asked("seven", tiny_llama))
-        tuned = await text_of(executor, asked("seven", tiny_llama, finished.adapter_directory))
-        after = await text_of(executor, asked("seven", tiny_llama))
+        before = await text_of(executor, asked("seven", tiny_base))
+        tuned = await text_of(executor, asked("seven", tiny_base, finished.adapter_directory))
+        after = await text_of(executor, asked("seven", tiny_base))
         return [before, tuned, after]
 
     before, tuned, after = asyncio.run(answers())
