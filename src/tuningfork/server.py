@@ -19,6 +19,7 @@ from tuningfork.catalog import build_catalog
 from tuningfork.dispatcher import Dispatcher
 from tuningfork.domain.base_model import Catalog
 from tuningfork.domain.errors import FailedPrecondition
+from tuningfork.domain.permission import LOCAL_PRINCIPAL
 from tuningfork.execution.local import LocalExecutor, WorkerThreads
 from tuningfork.service.access import Access
 from tuningfork.service.generation import Generation
@@ -30,9 +31,6 @@ from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.database import Database
 
 logger = logging.getLogger(__name__)
-
-LOCAL_OWNER = "me@localhost"
-"""The identity of keys that were made without an e-mail address: whoever owns the data directory."""
 
 
 class StartError(Exception):
@@ -167,7 +165,7 @@ def _first_key(settings: Settings, access: Access) -> str | None:
     """On the first start, a key for whoever started the server: returned, and left in a file only they can read."""
     if access.has_keys():
         return None
-    created = access.create_key("first key", LOCAL_OWNER, "local")
+    created = access.create_key("first key", LOCAL_PRINCIPAL.email, LOCAL_PRINCIPAL.project)
     settings.key_file.unlink(missing_ok=True)
     settings.key_file.touch(mode=0o600)
     settings.key_file.write_text(created.key + "\n", encoding="utf-8")

@@ -10,11 +10,8 @@ from enum import StrEnum
 from starlette.requests import Request
 
 from tuningfork.domain.errors import ApiKeyNotValid, CallerUnknown, Unauthenticated
-from tuningfork.domain.permission import Email, Principal
+from tuningfork.domain.permission import LOCAL_PRINCIPAL, Principal
 from tuningfork.service.access import Access
-
-LOCAL_PRINCIPAL = Principal(email=Email("me@localhost"), project="local")
-"""Who calls a server that asks for no key."""
 
 
 class CredentialKind(StrEnum):

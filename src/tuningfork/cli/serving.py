@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from tuningfork.domain.permission import LOCAL_PRINCIPAL
+
 if TYPE_CHECKING:
     # The whole service takes a second to import; `--help` and the commands of clients need none of it.
     from tuningfork.service.access import Access
@@ -88,8 +90,8 @@ def create_key(
     name: Annotated[str, typer.Option(help="What the key is for.")] = "",
     email: Annotated[
         str, typer.Option(help="Whom it speaks for; keys with one address own the same models.")
-    ] = "me@localhost",
-    project: Annotated[str, typer.Option(help="The project it belongs to.")] = "local",
+    ] = LOCAL_PRINCIPAL.email,
+    project: Annotated[str, typer.Option(help="The project it belongs to.")] = LOCAL_PRINCIPAL.project,
 ) -> None:
     """Make a key and print it, and only it: it is stored as a hash and cannot be shown again."""
     from tuningfork.domain.errors import InvalidArgument  # noqa: PLC0415

@@ -62,6 +62,10 @@ class Principal:
     project: str = ""
 
 
+LOCAL_PRINCIPAL = Principal(email=Email("me@localhost"), project="local")
+"""Whoever owns the machine: the identity of keys that were made without an e-mail address."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Permission:
     """One grant on one model. `email` is None for EVERYONE only."""

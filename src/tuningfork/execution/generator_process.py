@@ -6,7 +6,6 @@ Run by `execution/local.py` as `python -m tuningfork.execution.generator_process
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 from tuningfork.domain.base_model import BaseModel
@@ -27,13 +26,12 @@ from tuningfork.execution.messages import (
 from tuningfork.inference.adapter_pool import AdapterPool
 from tuningfork.inference.engine import EngineOutput, InferenceEngine, TokenRequest
 from tuningfork.modeling.loading import LoadedBase, load_base
+from tuningfork.modeling.lora import BASE_ALONE
 
 logger = logging.getLogger(__name__)
 
 RESIDENT_ADAPTERS = 64
 """Adapters kept in memory for each base; the least recently used leaves first."""
-
-BASE_ALONE = -1
 
 
 @dataclass(slots=True)
@@ -158,17 +156,5 @@ def _slot(station: _Station, adapter: Path) -> int:
         raise InternalError(f"the tuned model's adapter is damaged: {error.message}") from error
 
 
-def serve(pipe: Connection) -> None:
-    """Obey commands and generate until the server is gone."""
-    inbox: worker.Inbox[GeneratorCommand] = worker.Inbox(pipe)
-    generator = Generator()
-    while True:
-        for command in inbox.waiting(block=generator.idle):
-            for report in generator.obey(command):
-                pipe.send(report)
-        for report in generator.advance():
-            pipe.send(report)
-
-
 if __name__ == "__main__":
-    worker.run(serve)
+    worker.run(Generator())

@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 from tuningfork.domain.base_model import BaseModel
@@ -173,17 +172,5 @@ class Trainer:
         return JobEvent(run.assignment.job_id, event)
 
 
-def serve(pipe: Connection) -> None:
-    """Obey commands and advance jobs until the server is gone."""
-    inbox: worker.Inbox[TrainerCommand] = worker.Inbox(pipe)
-    trainer = Trainer()
-    while True:
-        for command in inbox.waiting(block=trainer.idle):
-            for event in trainer.obey(command):
-                pipe.send(event)
-        for event in trainer.advance():
-            pipe.send(event)
-
-
 if __name__ == "__main__":
-    worker.run(serve)
+    worker.run(Trainer())

@@ -5,11 +5,12 @@ import os
 import queue
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
-from typing import Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 Command = TypeVar("Command")
+Command_contra = TypeVar("Command_contra", contravariant=True)
 
 
 class Inbox(Generic[Command]):
@@ -45,8 +46,25 @@ def best_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def run(serve: Callable[[Connection], None]) -> None:
-    """Connect to the server over the file descriptor in `sys.argv`, set up logging and torch, and serve for ever."""
+class Worker(Protocol[Command_contra]):
+    """What a process does with its commands: both methods yield what the server should be told."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to advance until a command comes."""
+        ...
+
+    def obey(self, command: Command_contra) -> Iterator[object]:
+        """Do what the command says."""
+        ...
+
+    def advance(self) -> Iterator[object]:
+        """Go on with what is under way."""
+        ...
+
+
+def run(worker: Worker[Any]) -> None:
+    """Connect to the server over the file descriptor in `sys.argv` and let the worker work until the server is gone."""
     level = os.environ.get("TUNINGFORK_LOG_LEVEL", "warning").upper()
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(processName)s %(name)s: %(message)s")
     pipe = Connection(int(sys.argv[1]))
@@ -55,4 +73,10 @@ def run(serve: Callable[[Connection], None]) -> None:
     threads = int(os.environ.get("TUNINGFORK_WORKER_THREADS", "0"))
     if threads:
         torch.set_num_threads(threads)
-    serve(pipe)
+    inbox: Inbox[Any] = Inbox(pipe)
+    while True:
+        for command in inbox.waiting(block=worker.idle):
+            for said in worker.obey(command):
+                pipe.send(said)
+        for said in worker.advance():
+            pipe.send(said)

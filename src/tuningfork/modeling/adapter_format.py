@@ -4,7 +4,6 @@ A directory holds `adapter_config.json` and `adapter_model.safetensors`; it is c
 """
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from tuningfork.domain.base_model import AdapterShape
 from tuningfork.domain.errors import InvalidArgument
+from tuningfork.modeling.disk import reach_disk
 from tuningfork.modeling.lora import AdapterWeights
 
 CONFIG = "adapter_config.json"
@@ -63,7 +63,7 @@ def save(directory: Path, weights: AdapterWeights, base_location: str) -> None:
         shutil.rmtree(old)
     else:
         aside.rename(directory)
-    _reach_disk(directory.parent)
+    reach_disk(directory.parent)
 
 
 def _write(directory: Path, weights: AdapterWeights, base_location: str) -> None:
@@ -71,7 +71,7 @@ def _write(directory: Path, weights: AdapterWeights, base_location: str) -> None
     tensors = {name: tensor.detach().to("cpu").contiguous() for name, tensor in weights.tensors.items()}
     save_file(tensors, directory / WEIGHTS, metadata={"format": "pt"})
     for path in (directory / CONFIG, directory / WEIGHTS, directory):
-        _reach_disk(path)
+        reach_disk(path)
 
 
 def load(directory: Path) -> AdapterWeights:
@@ -122,11 +122,3 @@ def _refuse_what_slots_cannot_compute(config: dict[str, Any], directory: Path) -
                 f"the adapter in {directory} was made with {switch}={given!r}, which is not supported; only "
                 f"{switch}={plain!r} is"
             )
-
-
-def _reach_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

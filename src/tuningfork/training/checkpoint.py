@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tuningfork.domain.errors import InternalError
+from tuningfork.modeling.disk import reach_disk
 from tuningfork.training.optimizer import AdamW
 
 FILE = "checkpoint.safetensors"
@@ -47,14 +48,14 @@ def save_state(directory: Path, state: TrainingState) -> None:
     }
     try:
         save_file(tensors, aside, metadata={"job": state.job, "step": str(state.step)})
-        _reach_disk(aside)
+        reach_disk(aside)
         aside.replace(directory / FILE)
     except SafetensorError as error:
         raise OSError(str(error)) from error
     finally:
         # Half a file would only take the room that the next one needs.
         aside.unlink(missing_ok=True)
-    _reach_disk(directory)
+    reach_disk(directory)
 
 
 def load_state(directory: Path, job: str) -> TrainingState | None:
@@ -84,11 +85,3 @@ def load_state(directory: Path, job: str) -> TrainingState | None:
             "delete the file to train from the start"
         )
     return state
-
-
-def _reach_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
