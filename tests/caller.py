@@ -10,6 +10,7 @@ import httpx
 from fastapi import FastAPI
 
 from tuningfork.api.app import Services, create_app
+from tuningfork.dialect.gemini.table import UseCases
 from workshop import ADA, BOB, NUMBER_PAIRS, Workshop
 
 TUTORIAL_BODY = {
@@ -156,8 +157,7 @@ def caller_of(
     app = create_app(
         Services(
             access=workshop.access,
-            tuning=workshop.tuning,
-            generation=workshop.generation,
+            use_cases=UseCases(tuning=workshop.tuning, generation=workshop.generation),
             metrics=workshop.metrics,
             require_key=require_key,
             healthy=healthy,

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from tuningfork.api.app import Services, create_app
 from tuningfork.catalog import build_catalog
+from tuningfork.dialect.gemini.table import UseCases
 from tuningfork.dispatcher import Dispatcher
 from tuningfork.domain.base_model import Catalog
 from tuningfork.domain.errors import FailedPrecondition
@@ -148,8 +149,7 @@ def _build(settings: Settings, catalog: Catalog, database: Database, listener: s
     tuning = Tuning(database, artifacts, catalog, now, secrets.randbits, metrics, wake=dispatcher.wake)
     services = Services(
         access=access,
-        tuning=tuning,
-        generation=Generation(database, artifacts, catalog, executor, metrics),
+        use_cases=UseCases(tuning=tuning, generation=Generation(database, artifacts, catalog, executor, metrics)),
         metrics=metrics,
         require_key=True,
         healthy=dispatcher.healthy,

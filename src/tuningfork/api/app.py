@@ -7,16 +7,16 @@ from fastapi import FastAPI
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 
+from tuningfork.api.auth import Gate
+from tuningfork.api.carrying import endpoint_of
 from tuningfork.api.errors import ErrorBoundary, answer_error, answer_routing_error
-from tuningfork.api.gemini import VERSIONS, GeminiRoutes
 from tuningfork.api.method_override import MethodOverride
 from tuningfork.api.request_times import RequestTimes
 from tuningfork.api.server_routes import ServerRoutes
+from tuningfork.dialect.gemini.table import VERSIONS, UseCases, bindings
 from tuningfork.domain.errors import TuningforkError
 from tuningfork.service.access import Access
-from tuningfork.service.generation import Generation
 from tuningfork.service.metrics import Metrics
-from tuningfork.service.tuning import Tuning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +24,7 @@ class Services:
     """What the routes call. `healthy` gives the reason why no work can be taken, or None."""
 
     access: Access
-    tuning: Tuning
-    generation: Generation
+    use_cases: UseCases
     metrics: Metrics
     require_key: bool
     healthy: Callable[[], str | None]
@@ -48,21 +47,13 @@ def create_app(services: Services) -> FastAPI:
     register_url_convertor("id", _Id())
     # FastAPI's own documents would describe none of the dialect: routes take and give raw JSON.
     app = FastAPI(title="Tuningfork", openapi_url=None, redirect_slashes=False)
-    gemini = GeminiRoutes(
-        access=services.access,
-        tuning=services.tuning,
-        generation=services.generation,
-        require_key=services.require_key,
-    )
-    for version in VERSIONS:
-        for method, path, endpoint in gemini.routes():
-            app.add_route(f"/{version}{path}", endpoint, methods=[method])
+    gate = Gate(access=services.access, require_key=services.require_key)
+    for binding in bindings(services.use_cases):
+        for version in VERSIONS:
+            endpoint = endpoint_of(binding, gate, version)
+            app.add_route(f"/{version}{binding.path}", endpoint, methods=[binding.verb])
     server = ServerRoutes(
-        access=services.access,
-        tuning=services.tuning,
-        registry=services.metrics.registry,
-        require_key=services.require_key,
-        healthy=services.healthy,
+        gate=gate, tuning=services.use_cases.tuning, registry=services.metrics.registry, healthy=services.healthy
     )
     for method, path, endpoint in server.routes():
         app.add_route(path, endpoint, methods=[method])

@@ -10,6 +10,7 @@ from enum import StrEnum
 from starlette.requests import Request
 
 from tuningfork.domain.errors import ApiKeyNotValid, CallerUnknown, Unauthenticated
+from tuningfork.domain.method import Method
 from tuningfork.domain.permission import LOCAL_PRINCIPAL, Principal
 from tuningfork.service.access import Access
 
@@ -43,29 +44,36 @@ def find_credential(request: Request) -> Credential | None:
     return Credential(CredentialKind.TOKEN, token.strip() if scheme.lower() == "bearer" else "")
 
 
-def authenticate(access: Access, request: Request, *, require_key: bool) -> Principal:
-    """The principal behind a request. Reads the database, so it belongs into a thread.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """Decides who comes in. Reads the database, so it belongs into a thread."""
 
-    Raises:
-        CallerUnknown: nothing was sent, and a key is required.
-        ApiKeyNotValid: the key is unknown or revoked.
-        Unauthenticated: the token is.
+    access: Access
+    require_key: bool
 
-    """
-    credential = find_credential(request)
-    if credential is None:
-        if require_key:
-            raise CallerUnknown
-        return LOCAL_PRINCIPAL
-    try:
-        if credential.kind is CredentialKind.KEY:
-            return access.authenticate(credential.value)
-        return _authenticate_token(access, credential.value)
-    except (ApiKeyNotValid, Unauthenticated):
-        # SDKs cannot go without a key; on a server that asks for none, any will do.
-        if require_key:
-            raise
-        return LOCAL_PRINCIPAL
+    def admit(self, request: Request, method: Method) -> Principal:  # noqa: ARG002
+        """The principal behind a request for this method.
+
+        Raises:
+            CallerUnknown: nothing was sent, and a key is required.
+            ApiKeyNotValid: the key is unknown or revoked.
+            Unauthenticated: the token is.
+
+        """
+        credential = find_credential(request)
+        if credential is None:
+            if self.require_key:
+                raise CallerUnknown
+            return LOCAL_PRINCIPAL
+        try:
+            if credential.kind is CredentialKind.KEY:
+                return self.access.authenticate(credential.value)
+            return _authenticate_token(self.access, credential.value)
+        except (ApiKeyNotValid, Unauthenticated):
+            # SDKs cannot go without a key; on a server that asks for none, any will do.
+            if self.require_key:
+                raise
+            return LOCAL_PRINCIPAL
 
 
 def _authenticate_token(access: Access, token: str) -> Principal:

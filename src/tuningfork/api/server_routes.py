@@ -9,24 +9,27 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tuningfork.api.archive import AdapterArchive
+from tuningfork.api.auth import Gate
 from tuningfork.api.calls import Call
+from tuningfork.api.carrying import Endpoint
 from tuningfork.api.disconnects import StreamedResponse
-from tuningfork.api.gemini import Route
 from tuningfork.api.options import json_response
 from tuningfork.domain.errors import Unavailable
+from tuningfork.domain.method import Method
 from tuningfork.domain.tuned_model import TunedModelId
-from tuningfork.service.access import Access
 from tuningfork.service.tuning import Tuning
+
+Route = tuple[str, str, Endpoint]
+"""HTTP verb, path from the root, endpoint."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerRoutes:
     """What is ours and not the Gemini API's. `healthy` gives the reason why no work can be taken, or None."""
 
-    access: Access
+    gate: Gate
     tuning: Tuning
     registry: CollectorRegistry
-    require_key: bool
     healthy: Callable[[], str | None]
 
     def routes(self) -> tuple[Route, ...]:
@@ -50,7 +53,7 @@ class ServerRoutes:
 
     async def adapter(self, request: Request) -> Response:
         """The adapter of a tuned model in PEFT's format, for those who may read the model."""
-        call = await Call.of(request, self.access, require_key=self.require_key)
+        call = await Call.of(request, self.gate, Method.EXPORT_ADAPTER)
         model_id = TunedModelId(request.path_params["tuned_model"])
 
         def work() -> AdapterArchive:

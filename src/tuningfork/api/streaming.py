@@ -12,15 +12,13 @@ from starlette.responses import Response
 from tuningfork.api.disconnects import StreamedResponse
 from tuningfork.api.errors import error_json
 from tuningfork.api.options import JSON_TYPE, AnswerOptions
-from tuningfork.domain.errors import InvalidArgument
-from tuningfork.service.generation import Answer
-from tuningfork.wire.gemini.generation import GENERATE, render_chunk
+from tuningfork.dialect.call import MessageStream
 from tuningfork.wire.proto_json.text import write
 
 
-def stream(answer: Answer, options: AnswerOptions) -> Response:
-    """The answer in the form that was asked for. Closing it closes the answer's chunks."""
-    objects = _objects(answer, options)
+def stream(messages: MessageStream, options: AnswerOptions) -> Response:
+    """The messages in the form that was asked for. Closing the answer closes them."""
+    objects = _objects(messages, options)
     if options.sse:
         return StreamedResponse(_events(objects), {"content-type": "text/event-stream", "cache-control": "no-cache"})
     return StreamedResponse(
@@ -28,17 +26,15 @@ def stream(answer: Answer, options: AnswerOptions) -> Response:
     )
 
 
-async def _objects(answer: Answer, options: AnswerOptions) -> AsyncGenerator[dict[str, Any], None]:
-    """Every chunk as a JSON object; a fault on the way becomes the last object, since the status is out already."""
+async def _objects(messages: MessageStream, options: AnswerOptions) -> AsyncGenerator[dict[str, Any], None]:
+    """Every message as a JSON object; a fault on the way becomes the last object, since the status is out already."""
     try:
-        async for chunk in answer.chunks:
-            yield options.json_of(render_chunk(chunk, answer.model_version))
-    except InvalidArgument as error:
-        yield error_json(GENERATE.apply(error))
+        async for message in messages:
+            yield options.json_of(message)
     except Exception as error:  # noqa: BLE001 - logged and told by error_json
         yield error_json(error)
     finally:
-        await answer.chunks.aclose()
+        await messages.aclose()
 
 
 async def _events(objects: AsyncGenerator[dict[str, Any], None]) -> AsyncGenerator[bytes, None]:

@@ -22,11 +22,17 @@ class Limits:
     max_output_characters: int | None = None
     json_mode: bool = True
     system_instruction: bool = True
+    generate_text: bool = True
+    """Whether the PaLM generation's method serves it, which no Gemini model had."""
 
 
 OWN_LIMITS = Limits(max_input_characters=40_000, max_output_characters=5_000)
 GEMINI_LIMITS = Limits(
-    max_input_characters=40_000, max_output_characters=5_000, json_mode=False, system_instruction=False
+    max_input_characters=40_000,
+    max_output_characters=5_000,
+    json_mode=False,
+    system_instruction=False,
+    generate_text=False,
 )
 
 

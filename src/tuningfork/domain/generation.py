@@ -3,8 +3,11 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from tuningfork.domain.safety import SafetyRating, SafetySetting
+
 MAX_STOP_SEQUENCES = 5
 MAX_CANDIDATES = 8
+MAX_LOGPROBS = 20
 
 
 class Speaker(StrEnum):
@@ -22,12 +25,32 @@ class Turn:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class JsonAnswer:
+    """The answer is one JSON value. `schema` is a JSON Schema as JSON text; None allows any value."""
+
+    schema: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceAnswer:
+    """The answer is one of these texts."""
+
+    choices: tuple[str, ...]
+
+
+AnswerFormat = JsonAnswer | ChoiceAnswer
+"""What an answer has to look like; a model can then write nothing else."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
     """How tokens are drawn, every value decided.
 
     `temperature` 0 always takes the likeliest token; `top_k` None and `top_p` 1 do not limit; `seed` None draws
-    differently each time. A stop sequence is not part of the output.
+    differently each time. A stop sequence is not part of the output. `presence_penalty` is taken off the logit of
+    each token that the answer holds already, `frequency_penalty` once for each time it does. `logprobs` asks for the
+    log probabilities of the chosen tokens and of so many of the likeliest beside each; None for none.
     """
 
     temperature: float
@@ -37,6 +60,10 @@ class Sampling:
     candidate_count: int = 1
     stop_sequences: tuple[str, ...] = ()
     seed: int | None = None
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logprobs: int | None = None
+    answer_format: AnswerFormat | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +85,11 @@ class RequestedSampling:
     candidate_count: int | None = None
     stop_sequences: tuple[str, ...] = ()
     seed: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    response_logprobs: bool = False
+    logprobs: int | None = None
+    answer_format: AnswerFormat | None = None
 
 
 class FinishReason(StrEnum):
@@ -65,13 +97,35 @@ class FinishReason(StrEnum):
 
     STOP = "STOP"
     MAX_TOKENS = "MAX_TOKENS"
+    SAFETY = "SAFETY"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A token that was or could have been chosen. `log_probability` is natural, of the model's own distribution
+    (after penalties and before temperature and limits).
+    """
+
+    text: str
+    token_id: int
+    log_probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenToken:
+    """One chosen token and the likeliest at its place, the likeliest first."""
+
+    chosen: TokenLogprob
+    likeliest: tuple[TokenLogprob, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
     """A piece of one candidate. `text` is a delta and may be empty; the last chunk of a candidate has a reason.
 
-    Token counts are those of the request so far: the prompt's, and all candidates' together.
+    Token counts are those of the request so far: the prompt's, and all candidates' together. `tokens` are those of
+    this piece where log probabilities were asked for; text that is held back may come later than its tokens.
+    `safety_ratings` are of the candidate's text so far, where a rater looks at it.
     """
 
     candidate: int
@@ -79,6 +133,8 @@ class Chunk:
     finish_reason: FinishReason | None
     prompt_tokens: int
     output_tokens: int
+    tokens: tuple[ChosenToken, ...] = ()
+    safety_ratings: tuple[SafetyRating, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,3 +143,4 @@ class GenerationRequest:
 
     prompt: Prompt
     sampling: RequestedSampling = RequestedSampling()
+    safety_settings: tuple[SafetySetting, ...] = ()

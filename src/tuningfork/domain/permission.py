@@ -1,7 +1,7 @@
 """Who may do what with a tuned model: one pure rule."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType
 
@@ -39,6 +39,11 @@ class Action(StrEnum):
     GENERATE = "generate"
     CANCEL = "cancel"
     DELETE = "delete"
+    UPDATE = "update"
+    TUNE_ON = "tune on"
+    SEE_PERMISSIONS = "see permissions"
+    SHARE = "share"
+    TRANSFER = "transfer"
 
     @property
     def least_role(self) -> Role:
@@ -51,15 +56,26 @@ _LEAST_ROLE = {
     Action.GENERATE: Role.READER,
     Action.CANCEL: Role.WRITER,
     Action.DELETE: Role.OWNER,
+    Action.UPDATE: Role.WRITER,
+    Action.TUNE_ON: Role.READER,
+    Action.SEE_PERMISSIONS: Role.READER,
+    Action.SHARE: Role.WRITER,
+    Action.TRANSFER: Role.OWNER,
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """Who is calling: a person (by e-mail address) on behalf of a project."""
+    """Who is calling: a person (by e-mail address) on behalf of a project.
+
+    `groups` are the addresses of the groups that the person is in. `credential` tells what they showed apart from
+    what else they could have shown (a key's id); quotas are counted by it, and no right depends on it.
+    """
 
     email: Email
     project: str = ""
+    groups: frozenset[Email] = frozenset()
+    credential: str = field(default="", compare=False)
 
 
 LOCAL_PRINCIPAL = Principal(email=Email("me@localhost"), project="local")

@@ -32,6 +32,8 @@ class TunedModel:
 
     id: TunedModelId
     base_model: BaseModelName
+    source: TunedModelId | None = None
+    """The tuned model whose weights it started from; None where it started from the base itself."""
     display_name: str = ""
     description: str = ""
     state: ModelState

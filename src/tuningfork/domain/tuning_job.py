@@ -77,6 +77,8 @@ class TuningJob:
     create_time: datetime
     start_time: datetime | None = None
     complete_time: datetime | None = None
+    created_by: str = ""
+    """The credential that created it (`Principal.credential`), for quotas."""
     cancel_requested: bool = False
     attempts: int = 0
     """How often a trainer has taken the job up since it last completed a step."""
@@ -108,7 +110,9 @@ class TuningRequest:
     formats translate them into their own paths.
     """
 
-    base_model: str
+    base_model: str = ""
+    tuned_model_source: str = ""
+    """`tunedModels/x` to go on from there instead of a base model; exactly one of the two is given."""
     examples: Dataset
     hyperparameters: RequestedHyperparameters = RequestedHyperparameters()
     tuned_model_id: str | None = None

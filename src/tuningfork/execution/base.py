@@ -33,6 +33,8 @@ class TrainingAssignment:
     adapter: AdapterShape
     seed: int
     checkpoint_every: int
+    initial_adapter: Path | None = None
+    """The adapter that training starts from, in PEFT's format; None starts from fresh weights."""
 
 
 def read_dataset(path: Path) -> Dataset:

@@ -2,7 +2,8 @@
 
     tuned_models 1──1 tuning_jobs 1──n snapshots
          │                 └──────1──n job_events
-         └──1──n permissions                            api_keys
+         ├──1──n permissions                            api_keys   signing_keys
+         └──1──n reader_projects                        group_members
 
 Everything below a model goes when the model goes.
 """
@@ -22,6 +23,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -93,6 +95,8 @@ tuned_models = Table(
     Column("top_p", Double, nullable=False),
     Column("top_k", Integer),
     Column("reader_project_numbers", JSON, nullable=False),
+    # No foreign key: a model stays what it was made of when its source is deleted.
+    Column("source", String(63)),
     _one_of("state", ModelState),
     # Lists are in this order, and a page begins after a place in it.
     Index("ix_tuned_models_create_time_id", "create_time", "id"),
@@ -127,6 +131,7 @@ tuning_jobs = Table(
     Column("complete_time", UtcDateTime),
     Column("error_code", Integer),
     Column("error_message", Text),
+    Column("created_by", Text, nullable=False, server_default=""),
     _one_of("state", JobState),
     CheckConstraint(f"(state IN {_FINAL}) = (complete_time IS NOT NULL)", name="final_has_complete_time"),
     CheckConstraint(f"(state IN {_UNSUCCESSFUL}) = (error_code IS NOT NULL)", name="unsuccessful_has_error"),
@@ -206,6 +211,31 @@ permissions = Table(
     ),
     # "What may this person see?" begins with the address.
     Index("ix_permissions_email", "email", "role"),
+)
+
+# The numbers of a model's `reader_project_numbers` once more, by which models are found.
+reader_projects = Table(
+    "reader_projects",
+    metadata,
+    Column("model_id", ForeignKey("tuned_models.id", ondelete="CASCADE"), primary_key=True),
+    Column("project_number", BigInteger, primary_key=True, autoincrement=False, index=True),
+)
+
+group_members = Table(
+    "group_members",
+    metadata,
+    Column("group_email", Text, primary_key=True),
+    Column("member_email", Text, primary_key=True, index=True),
+    Column("create_time", UtcDateTime, nullable=False),
+)
+
+# What signs access tokens. Every server on one database must know it, or a token would hold on one of them only.
+signing_keys = Table(
+    "signing_keys",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("secret", LargeBinary, nullable=False),
+    Column("create_time", UtcDateTime, nullable=False),
 )
 
 api_keys = Table(

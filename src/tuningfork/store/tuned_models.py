@@ -58,6 +58,7 @@ def insert(connection: Connection, model: TunedModel) -> None:
     row = {
         "id": model.id,
         "base_model": model.base_model,
+        "source": model.source,
         "display_name": model.display_name,
         "description": model.description,
         "search_text": fold(f"{model.display_name}\n{model.description}"),
@@ -132,6 +133,7 @@ def _model(row: RowMapping) -> TunedModel:
     return TunedModel(
         id=TunedModelId(row["id"]),
         base_model=BaseModelName(row["base_model"]),
+        source=None if row["source"] is None else TunedModelId(row["source"]),
         display_name=row["display_name"],
         description=row["description"],
         state=ModelState(row["state"]),

@@ -44,6 +44,7 @@ def insert(connection: Connection, job: TuningJob) -> None:
         "example_count": job.example_count,
         "seed": job.seed,
         "create_time": job.create_time,
+        "created_by": job.created_by,
     }
     try:
         connection.execute(tuning_jobs.insert(), row)
@@ -253,6 +254,7 @@ def _job(row: RowMapping, taken: tuple[Snapshot, ...]) -> TuningJob:
         create_time=row["create_time"],
         start_time=row["start_time"],
         complete_time=row["complete_time"],
+        created_by=row["created_by"],
         cancel_requested=row["cancel_requested"],
         attempts=row["attempts"],
         error=None if code is None else JobError(code=RpcCode(code), message=row["error_message"]),

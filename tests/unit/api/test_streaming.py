@@ -9,6 +9,7 @@ import pytest
 from caller import OpenCall, turn
 from tuningfork.api.options import AnswerOptions
 from tuningfork.api.streaming import stream
+from tuningfork.dialect.gemini.generation import Messages
 from tuningfork.domain.generation import Chunk
 from tuningfork.execution.base import WorkerDied
 from tuningfork.service.generation import Answer, ChunkStream
@@ -128,7 +129,7 @@ async def chunk_then_death():
 
 def body_of(chunks, **options):
     answer = Answer(model_version="echo-001", chunks=ChunkStream(None, chunks))
-    response = stream(answer, AnswerOptions(**options))
+    response = stream(Messages(answer), AnswerOptions(**options))
     sent = []
 
     async def run():

@@ -28,13 +28,17 @@ def test_roles_are_concentric():
     assert [role.rank for role in (Role.READER, Role.WRITER, Role.OWNER)] == [1, 2, 3]
 
 
+READING = {Action.GET, Action.GENERATE, Action.TUNE_ON, Action.SEE_PERMISSIONS}
+WRITING = {Action.CANCEL, Action.UPDATE, Action.SHARE}
+
+
 @pytest.mark.parametrize(
     ("role", "allowed"),
     [
         (None, set()),
-        (Role.READER, {Action.GET, Action.GENERATE}),
-        (Role.WRITER, {Action.GET, Action.GENERATE, Action.CANCEL}),
-        (Role.OWNER, {Action.GET, Action.GENERATE, Action.CANCEL, Action.DELETE}),
+        (Role.READER, READING),
+        (Role.WRITER, READING | WRITING),
+        (Role.OWNER, READING | WRITING | {Action.DELETE, Action.TRANSFER}),
     ],
 )
 def test_a_role_allows_what_it_is_documented_to_allow(role, allowed):

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from caller import TUTORIAL_BODY, turn
-from tuningfork.api.gemini import VERSIONS
+from tuningfork.dialect.gemini.table import VERSIONS
 from tuningfork.domain.tuning_job import JobState
 from workshop import ADA
 
