@@ -11,6 +11,7 @@ from tuningfork.api.calls import Call
 from tuningfork.api.disconnects import while_connected
 from tuningfork.api.streaming import stream
 from tuningfork.dialect.call import Awaited, Binding, Direct, MethodCall, Streamed
+from tuningfork.domain.errors import BaseModelNotFound
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -19,6 +20,12 @@ def endpoint_of(binding: Binding, gate: Gate, version: str) -> Endpoint:
     """What answers requests for this method under this version of the API."""
 
     async def endpoint(request: Request) -> Response:
+        try:
+            return await answer(request)
+        except BaseModelNotFound as error:
+            raise error.in_version(version) from error
+
+    async def answer(request: Request) -> Response:
         call = await Call.of(request, gate, binding.method)
         carried = MethodCall(
             principal=call.principal, path=request.path_params, query=call.query, body=call.body, version=version
@@ -29,8 +36,8 @@ def endpoint_of(binding: Binding, gate: Gate, version: str) -> Endpoint:
                 return await run_in_threadpool(lambda: options.response(work(carried)))
             case Awaited(awaited_work):
                 options = call.options.without_sse()
-                answer = await while_connected(request.receive, awaited_work(carried))
-                return await run_in_threadpool(options.response, answer)
+                message = await while_connected(request.receive, awaited_work(carried))
+                return await run_in_threadpool(options.response, message)
             case Streamed(begin):
                 return stream(await while_connected(request.receive, begin(carried)), call.options)
 

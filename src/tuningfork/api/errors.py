@@ -1,6 +1,7 @@
 """The one place where an error becomes an answer, whatever it was and wherever it came from."""
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -10,7 +11,7 @@ from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tuningfork.api.body import drain
-from tuningfork.api.options import json_response
+from tuningfork.api.options import json_response, wants_first_error_format, wants_pretty
 from tuningfork.domain.errors import InternalError, NotFound, RpcCode, TuningforkError, Unimplemented
 from tuningfork.wire.errors import HTTP_STATUS, render_error
 
@@ -26,15 +27,14 @@ def error_json(error: Exception) -> dict[str, Any]:
     return render_error(_told(error))
 
 
-def error_response(error: Exception) -> Response:
-    """The whole HTTP answer for any exception."""
-    told = _told(error)
-    return json_response(HTTP_STATUS[told.code], render_error(told))
+def error_response(error: Exception, request: Request) -> Response:
+    """The whole HTTP answer for any exception, in the form that the request asks for."""
+    return _response(request, _told(error))
 
 
-async def answer_error(_request: Request, error: Exception) -> Response:
+async def answer_error(request: Request, error: Exception) -> Response:
     """Exception handler for errors of the domain."""
-    return error_response(error)
+    return error_response(error, request)
 
 
 async def answer_routing_error(request: Request, error: Exception) -> Response:
@@ -43,14 +43,12 @@ async def answer_routing_error(request: Request, error: Exception) -> Response:
     path = request.url.path[:_SHOWN_PATH_CHARACTERS]
     allowed = sorted(_methods_at(request))
     if not allowed:
-        return error_response(NotFound(f"{request.method} {path} is not a method of this server."))
+        return error_response(NotFound(f"{request.method} {path} is not a method of this server."), request)
     if isinstance(error, HTTPException) and error.status_code == _METHOD_NOT_ALLOWED:
         told = Unimplemented(f"{request.method} is not served at {path}; use {' or '.join(allowed)}.")
         # google.rpc has no code for a wrong verb; HTTP does.
-        return json_response(
-            _METHOD_NOT_ALLOWED, render_error(told, _METHOD_NOT_ALLOWED), headers={"allow": ", ".join(allowed)}
-        )
-    return error_response(error)
+        return _response(request, told, _METHOD_NOT_ALLOWED, headers={"allow": ", ".join(allowed)})
+    return error_response(error, request)
 
 
 def _methods_at(request: Request) -> set[str]:
@@ -89,7 +87,15 @@ class ErrorBoundary:
             if begun:
                 # Too late for an answer: the server closes the connection, which tells the client enough.
                 raise
-            await error_response(error)(scope, receive, send)
+            await error_response(error, Request(scope))(scope, receive, send)
+
+
+def _response(
+    request: Request, told: TuningforkError, status: int | None = None, headers: Mapping[str, str] | None = None
+) -> Response:
+    status = status or HTTP_STATUS[told.code]
+    shape = render_error(told, status, first_format=wants_first_error_format(request))
+    return json_response(status, shape, pretty=wants_pretty(request), headers=headers)
 
 
 def _told(error: Exception) -> TuningforkError:

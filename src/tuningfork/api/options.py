@@ -47,7 +47,7 @@ class AnswerOptions:
             raise _refused_alt(form if not encoding else f"{form};{encoding}")
         mask = query.get("$fields") or query.get("fields") or request.headers.get("x-goog-fieldmask")
         return cls(
-            pretty=(query.get("$prettyPrint") or query.get("prettyPrint") or "true").lower() not in ("false", "0"),
+            pretty=wants_pretty(request),
             sse=form == "sse",
             enums_as_numbers=bool(encoding),
             mask=parse_field_mask(mask) if mask else None,
@@ -72,6 +72,17 @@ class AnswerOptions:
     def response(self, answer: Typed) -> Response:
         """The whole HTTP answer: every success is a 200."""
         return json_response(200, self.json_of(answer), pretty=self.pretty)
+
+
+def wants_pretty(request: Request) -> bool:
+    """Whether the answer is to be indented, which is usual."""
+    query = request.query_params
+    return (query.get("$prettyPrint") or query.get("prettyPrint") or "true").lower() not in ("false", "0")
+
+
+def wants_first_error_format(request: Request) -> bool:
+    """Whether errors are to be told in the first format of Google's APIs too."""
+    return request.query_params.get("$.xgafv") == "1"
 
 
 def json_response(

@@ -4,6 +4,7 @@
     ├── InvalidArgument          3   the request itself is wrong; `violations` says where
     │   └── ApiKeyNotValid           the key is unknown or revoked
     ├── NotFound                 5   the named thing does not exist
+    │   └── BaseModelNotFound        no base model of this name serves the method
     ├── AlreadyExists            6   the chosen name is taken
     ├── PermissionDenied         7   the caller is known, but may not
     │   └── CallerUnknown            no credential was sent at all
@@ -128,6 +129,25 @@ class NotFound(TuningforkError):
     """The named model, job or operation does not exist."""
 
     code = RpcCode.NOT_FOUND
+
+
+class BaseModelNotFound(NotFound):
+    """No base model of this name serves the method; told with the API version that the caller used."""
+
+    def __init__(self, name: str, method: str, version: str = "v1beta") -> None:
+        super().__init__(
+            f"{name} is not found for API version {version}, or is not supported for {method}. "
+            "Call ListModels to see the list of available models and their supported methods."
+        )
+        self._name = name
+        self._method = method
+
+    def in_version(self, version: str) -> "BaseModelNotFound":
+        """The same error as it is told to a caller of this version."""
+        return BaseModelNotFound(self._name, self._method, version)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self._name, self._method)
 
 
 class AlreadyExists(TuningforkError):

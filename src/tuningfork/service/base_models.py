@@ -1,7 +1,7 @@
 """Finding a base model by any of its public names."""
 
 from tuningfork.domain.base_model import Catalog, PublicModel, with_prefix
-from tuningfork.domain.errors import NotFound
+from tuningfork.domain.errors import BaseModelNotFound
 
 
 def find_base(catalog: Catalog, name: str, method: str) -> PublicModel:
@@ -13,13 +13,10 @@ def find_base(catalog: Catalog, name: str, method: str) -> PublicModel:
         method: what it is wanted for, in the dialect's words (`generateContent`); it is part of the error.
 
     Raises:
-        NotFound: there is none, or no longer.
+        BaseModelNotFound: there is none, or no longer.
 
     """
     found = catalog.find(name)
     if found is None:
-        raise NotFound(
-            f"{with_prefix(name)} is not found for API version v1beta, or is not supported for {method}. "
-            "Call ListModels to see the list of available models and their supported methods."
-        )
+        raise BaseModelNotFound(with_prefix(name), method)
     return found

@@ -57,19 +57,39 @@ FIELD_VIOLATION = Message(
 BAD_REQUEST = Message("google.rpc.BadRequest", (Field(1, "field_violations", FIELD_VIOLATION, repeated=True),))
 
 
-def render_error(error: TuningforkError, http_status: int | None = None) -> dict[str, Any]:
+LEGACY_REASONS: Mapping[int, str] = {
+    400: "badRequest",
+    401: "authError",
+    403: "forbidden",
+    404: "notFound",
+    405: "httpMethodNotAllowed",
+    409: "conflict",
+    429: "rateLimitExceeded",
+    499: "clientClosedRequest",
+    501: "notImplemented",
+    503: "backendError",
+    504: "gatewayTimeout",
+}
+"""What the first error format (`$.xgafv=1`) calls each status; any other is a `backendError`."""
+
+
+def render_error(
+    error: TuningforkError, http_status: int | None = None, *, first_format: bool = False
+) -> dict[str, Any]:
     """The one error shape: `{"error": {"code", "message", "status", "details"}}`.
 
     Args:
         error: what went wrong.
         http_status: printed as `code` where HTTP says more than the code's usual status (405).
+        first_format: also print `errors`, as the first error format of Google's APIs did.
 
     """
-    printed: dict[str, Any] = {
-        "code": http_status or HTTP_STATUS[error.code],
-        "message": error.message,
-        "status": error.code.name,
-    }
+    code = http_status or HTTP_STATUS[error.code]
+    printed: dict[str, Any] = {"code": code, "message": error.message}
+    if first_format:
+        reason = LEGACY_REASONS.get(code, "backendError")
+        printed["errors"] = [{"message": error.message, "domain": "global", "reason": reason}]
+    printed["status"] = error.code.name
     details = encode(STATUS, {"details": list(_details(error))})
     return {"error": {**printed, **details}}
 

@@ -4,9 +4,12 @@ import asyncio
 import json
 
 import pytest
+from starlette.requests import Request
 
 from tuningfork.api.errors import ErrorBoundary, error_json, error_response
 from tuningfork.domain.errors import InternalError, InvalidArgument, NotFound
+
+REQUEST = Request({"type": "http", "method": "GET", "path": "/", "headers": [], "query_string": b""})
 
 
 def run(app):
@@ -15,8 +18,7 @@ def run(app):
     async def send(message):
         sent.append(message)
 
-    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
-    asyncio.run(ErrorBoundary(app)(scope, None, send))
+    asyncio.run(ErrorBoundary(app)(dict(REQUEST.scope), None, send))
     return sent
 
 
@@ -64,6 +66,16 @@ def test_faults_of_ours_are_logged_and_faults_of_callers_are_not(caplog):
 
 
 def test_half_a_character_in_a_message_does_not_break_the_answer():
-    response = error_response(NotFound("\ud800"))
+    response = error_response(NotFound("\ud800"), REQUEST)
 
     assert json.loads(response.body)["error"]["message"] == "?"
+
+
+def test_the_first_error_format_names_the_reason_in_its_own_words():
+    asking = Request({**REQUEST.scope, "query_string": b"%24.xgafv=1&prettyPrint=false"})
+    response = error_response(NotFound("no such thing"), asking)
+
+    assert response.body == (
+        b'{"error":{"code":404,"message":"no such thing","errors":[{"message":"no such thing","domain":"global",'
+        b'"reason":"notFound"}],"status":"NOT_FOUND"}}\n'
+    )

@@ -355,3 +355,10 @@ def test_a_partly_trained_model_answers_after_its_cancel(caller):
     assert caller.workshop.tuning.get(ADA, name.removeprefix("tunedModels/")).job.state is JobState.CANCELLED
     assert caller.get(f"/v1beta/{name}").json()["state"] == "ACTIVE"
     assert text_of(caller.post(f"/v1beta/{name}:generateContent", ASK)) == "2"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_missing_base_model_is_told_with_the_callers_version(caller, version):
+    answer = caller.post(f"/{version}/models/abc:generateContent", {"contents": [turn("x")]})
+
+    assert answer.json()["error"]["message"].startswith(f"models/abc is not found for API version {version}, or is not")
