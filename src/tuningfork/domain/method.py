@@ -1,4 +1,4 @@
-"""The methods of the API by their full names, and the OAuth scopes that each is content with."""
+"""The methods of the API by their full names."""
 
 from enum import StrEnum
 
