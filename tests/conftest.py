@@ -1,7 +1,6 @@
 """Fixtures that every room's tests may ask for."""
 
 import os
-import random
 import shutil
 import signal
 from collections.abc import Iterator
@@ -9,20 +8,13 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from caller import Caller, caller_of
-from fakes import ECHO_CATALOG, Clock, InMemoryExecutor
-from tuningfork.dispatcher import Dispatcher
+from fakes import Clock, InMemoryExecutor
 from tuningfork.domain.base_model import BaseModel
-from tuningfork.service.access import Access
-from tuningfork.service.generation import Generation
-from tuningfork.service.metrics import Metrics
-from tuningfork.service.running import Running
-from tuningfork.service.tuning import Tuning
 from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.database import Database
-from workshop import Workshop, fresh_postgresql_schema
+from workshop import Workshop, build_workshop, fresh_postgresql_schema
 
 POSTGRESQL_URL = os.environ.get("TUNINGFORK_TEST_POSTGRESQL_URL")
 """When given, every test that asks for a database runs on PostgreSQL too, in a schema of its own."""
@@ -107,25 +99,9 @@ def executor(clock) -> Iterator[InMemoryExecutor]:
 @pytest.fixture
 def workshop(database, artifacts, clock, executor) -> Iterator[Workshop]:
     """The use cases over the executor in memory. The dispatcher is not started: a test starts it, or drives by hand."""
-    metrics = Metrics(CollectorRegistry(), database)
-    running = Running(database, artifacts, ECHO_CATALOG, clock, metrics, checkpoint_every=2)
-    dispatcher = Dispatcher(
-        running, executor, metrics, concurrency=2, poll_seconds=0.05, grace_seconds=0.2, pause_seconds=0.01
-    )
-    entropy = random.Random(0).getrandbits
-    yield Workshop(
-        database=database,
-        artifacts=artifacts,
-        clock=clock,
-        executor=executor,
-        metrics=metrics,
-        access=Access(database, clock),
-        tuning=Tuning(database, artifacts, ECHO_CATALOG, clock, entropy, metrics, wake=dispatcher.wake),
-        running=running,
-        generation=Generation(database, artifacts, ECHO_CATALOG, executor, metrics),
-        dispatcher=dispatcher,
-    )
-    dispatcher.close()
+    workshop = build_workshop(database, artifacts, clock, executor)
+    yield workshop
+    workshop.dispatcher.close()
 
 
 @pytest.fixture

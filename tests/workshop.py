@@ -1,14 +1,16 @@
 """The house between the API and the engines, composed over the executor in memory; and what its tests ask of it."""
 
+import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from prometheus_client import CollectorRegistry
 from sqlalchemy import create_engine, make_url
 
-from fakes import Clock, InMemoryExecutor
+from fakes import ECHO_CATALOG, Clock, InMemoryExecutor
 from tuningfork.dispatcher import Dispatcher
 from tuningfork.domain.dataset import Example
 from tuningfork.domain.generation import GenerationRequest, Prompt, RequestedSampling, Speaker, Turn
@@ -95,6 +97,28 @@ class Workshop:
             assert time.monotonic() < deadline, f"still {found.job.state}: {found.job.error}"
             time.sleep(0.005)
         return found
+
+
+def build_workshop(database: Database, artifacts: Artifacts, clock: Clock, executor: InMemoryExecutor) -> Workshop:
+    """The use cases over the executor in memory. The dispatcher is not started."""
+    metrics = Metrics(CollectorRegistry(), database)
+    running = Running(database, artifacts, ECHO_CATALOG, clock, metrics, checkpoint_every=2)
+    dispatcher = Dispatcher(
+        running, executor, metrics, concurrency=2, poll_seconds=0.05, grace_seconds=0.2, pause_seconds=0.01
+    )
+    entropy = random.Random(0).getrandbits
+    return Workshop(
+        database=database,
+        artifacts=artifacts,
+        clock=clock,
+        executor=executor,
+        metrics=metrics,
+        access=Access(database, clock),
+        tuning=Tuning(database, artifacts, ECHO_CATALOG, clock, entropy, metrics, wake=dispatcher.wake),
+        running=running,
+        generation=Generation(database, artifacts, ECHO_CATALOG, executor, metrics),
+        dispatcher=dispatcher,
+    )
 
 
 @contextmanager
