@@ -7,12 +7,12 @@ from fastapi import FastAPI
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 
-from tuningfork.api.auth import Gate
 from tuningfork.api.carrying import endpoint_of
 from tuningfork.api.errors import ErrorBoundary, answer_error, answer_routing_error
 from tuningfork.api.method_override import MethodOverride
 from tuningfork.api.request_times import RequestTimes
 from tuningfork.api.server_routes import ServerRoutes
+from tuningfork.dialect.gate import Gate
 from tuningfork.dialect.gemini.table import VERSIONS, UseCases, bindings
 from tuningfork.domain.errors import TuningforkError
 from tuningfork.service.access import Access

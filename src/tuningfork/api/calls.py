@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from tuningfork.api.auth import Gate
+from tuningfork.api.auth import find_credential
 from tuningfork.api.body import drain, read_body
 from tuningfork.api.options import AnswerOptions, method_parameters
+from tuningfork.dialect.gate import Gate
 from tuningfork.domain.errors import TuningforkError
 from tuningfork.domain.method import Method
 from tuningfork.domain.permission import Principal
@@ -35,7 +36,7 @@ class Call:
 
         """
         try:
-            principal = await run_in_threadpool(gate.admit, request, method)
+            principal = await run_in_threadpool(gate.admit, find_credential(request), method)
         except TuningforkError:
             await drain(request.stream())
             raise

@@ -6,11 +6,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tuningfork.api.auth import Gate
 from tuningfork.api.calls import Call
 from tuningfork.api.disconnects import while_connected
 from tuningfork.api.streaming import stream
 from tuningfork.dialect.call import Awaited, Binding, Direct, MethodCall, Streamed
+from tuningfork.dialect.gate import Gate
 from tuningfork.domain.errors import BaseModelNotFound
 
 Endpoint = Callable[[Request], Awaitable[Response]]

@@ -9,11 +9,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tuningfork.api.archive import AdapterArchive
-from tuningfork.api.auth import Gate
 from tuningfork.api.calls import Call
 from tuningfork.api.carrying import Endpoint
 from tuningfork.api.disconnects import StreamedResponse
 from tuningfork.api.options import json_response
+from tuningfork.dialect.gate import Gate
 from tuningfork.domain.errors import Unavailable
 from tuningfork.domain.method import Method
 from tuningfork.domain.tuned_model import TunedModelId
