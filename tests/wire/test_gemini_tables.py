@@ -1,16 +1,22 @@
 """The message tables against the published interface definitions (tests/data/gemini/schema.json)."""
 
+import importlib
 import json
+import pkgutil
 from pathlib import Path
 
 import pytest
 
-from tuningfork.wire import errors
-from tuningfork.wire.gemini import content_messages, tuning_messages
+from tuningfork.wire import errors, gemini
 from tuningfork.wire.proto_json.descriptors import Enum, Kind, Message, Rule
 
 PUBLISHED = json.loads((Path(__file__).parents[1] / "data" / "gemini" / "schema.json").read_text(encoding="utf-8"))
-TABLES = [value for module in (tuning_messages, content_messages, errors) for value in vars(module).values()]
+TABLE_MODULES = [
+    importlib.import_module(f"{gemini.__name__}.{module.name}")
+    for module in pkgutil.iter_modules(gemini.__path__)
+    if module.name.endswith("_messages")
+]
+TABLES = [value for module in (*TABLE_MODULES, errors) for value in vars(module).values()]
 MESSAGES = {table.full_name: table for table in TABLES if isinstance(table, Message) and table.fields}
 ENUMS = {table.full_name: table for table in TABLES if isinstance(table, Enum)}
 

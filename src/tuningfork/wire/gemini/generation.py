@@ -8,7 +8,7 @@ from typing import Any
 
 from tuningfork.domain.generation import Chunk, GenerationRequest, Prompt, RequestedSampling
 from tuningfork.wire.errors import Relocation
-from tuningfork.wire.gemini import content_messages as messages
+from tuningfork.wire.gemini import generation_messages as messages
 from tuningfork.wire.gemini.prompts import Site, parse_prompt
 from tuningfork.wire.gemini.served import refuse_unserved
 from tuningfork.wire.proto_json.decode import Fields, decode

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from tuningfork.domain.base_model import PublicModel
 from tuningfork.domain.errors import FieldViolation, InvalidArgument
-from tuningfork.wire.gemini import content_messages as messages
+from tuningfork.wire.gemini import model_messages as messages
 from tuningfork.wire.proto_json.decode import decode_query
 from tuningfork.wire.proto_json.encode import Typed
 

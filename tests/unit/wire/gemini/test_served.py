@@ -3,7 +3,7 @@
 import pytest
 
 from tuningfork.domain.errors import InvalidArgument
-from tuningfork.wire.gemini.content_messages import GENERATION_CONFIG
+from tuningfork.wire.gemini.config_messages import GENERATION_CONFIG
 from tuningfork.wire.gemini.served import refuse_unserved
 from tuningfork.wire.proto_json.decode import decode
 

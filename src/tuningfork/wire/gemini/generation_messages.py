@@ -1,0 +1,119 @@
+"""The messages of inference and token counting, field by field.
+
+Source: google/ai/generativelanguage/v1beta/generative_service.proto. Messages that are refused or
+passed over as a whole are left unread (`Kind.JSON`).
+"""
+
+from tuningfork.wire.gemini.config_messages import GENERATION_CONFIG
+from tuningfork.wire.gemini.content_messages import CONTENT, MODALITY_TOKEN_COUNT
+from tuningfork.wire.gemini.safety_messages import SAFETY_SETTING
+from tuningfork.wire.gemini.tuning_messages import OUTPUT_ONLY, PACKAGE
+from tuningfork.wire.proto_json.descriptors import Enum, Field, Kind, Message
+
+# requests
+
+GENERATE_CONTENT_REQUEST = Message(
+    f"{PACKAGE}.GenerateContentRequest",
+    (
+        Field(1, "model", Kind.STRING),
+        Field(8, "system_instruction", CONTENT),
+        Field(2, "contents", CONTENT, repeated=True),
+        Field(5, "tools", Kind.JSON, repeated=True),
+        Field(7, "tool_config", Kind.JSON),
+        Field(3, "safety_settings", SAFETY_SETTING, repeated=True),
+        Field(4, "generation_config", GENERATION_CONFIG),
+        Field(9, "cached_content", Kind.STRING, presence=True),
+    ),
+)
+
+COUNT_TOKENS_REQUEST = Message(
+    f"{PACKAGE}.CountTokensRequest",
+    (
+        Field(1, "model", Kind.STRING),
+        Field(2, "contents", CONTENT, repeated=True),
+        Field(3, "generate_content_request", GENERATE_CONTENT_REQUEST),
+    ),
+)
+
+# answers
+
+FINISH_REASON = Enum(
+    f"{PACKAGE}.Candidate.FinishReason",
+    {
+        "FINISH_REASON_UNSPECIFIED": 0,
+        "STOP": 1,
+        "MAX_TOKENS": 2,
+        "SAFETY": 3,
+        "RECITATION": 4,
+        "LANGUAGE": 6,
+        "OTHER": 5,
+        "BLOCKLIST": 7,
+        "PROHIBITED_CONTENT": 8,
+        "SPII": 9,
+        "MALFORMED_FUNCTION_CALL": 10,
+        "IMAGE_SAFETY": 11,
+        "IMAGE_PROHIBITED_CONTENT": 14,
+        "IMAGE_OTHER": 15,
+        "NO_IMAGE": 16,
+        "IMAGE_RECITATION": 17,
+        "UNEXPECTED_TOOL_CALL": 12,
+        "TOO_MANY_TOOL_CALLS": 13,
+    },
+)
+
+# Fields that this server never sets are here so that a field mask may name them.
+
+CANDIDATE = Message(
+    f"{PACKAGE}.Candidate",
+    (
+        Field(3, "index", Kind.INT32, presence=True, rule=OUTPUT_ONLY),
+        Field(1, "content", CONTENT, rule=OUTPUT_ONLY),
+        Field(2, "finish_reason", FINISH_REASON, rule=OUTPUT_ONLY),
+        Field(4, "finish_message", Kind.STRING, presence=True, rule=OUTPUT_ONLY),
+        Field(5, "safety_ratings", Kind.JSON, repeated=True),
+        Field(6, "citation_metadata", Kind.JSON, rule=OUTPUT_ONLY),
+        Field(7, "token_count", Kind.INT32, rule=OUTPUT_ONLY),
+        Field(8, "grounding_attributions", Kind.JSON, repeated=True, rule=OUTPUT_ONLY),
+        Field(9, "grounding_metadata", Kind.JSON, rule=OUTPUT_ONLY),
+        Field(10, "avg_logprobs", Kind.DOUBLE, rule=OUTPUT_ONLY),
+        Field(11, "logprobs_result", Kind.JSON, rule=OUTPUT_ONLY),
+        Field(13, "url_context_metadata", Kind.JSON, rule=OUTPUT_ONLY),
+    ),
+)
+
+USAGE_METADATA = Message(
+    f"{PACKAGE}.GenerateContentResponse.UsageMetadata",
+    (
+        Field(1, "prompt_token_count", Kind.INT32),
+        Field(4, "cached_content_token_count", Kind.INT32),
+        Field(2, "candidates_token_count", Kind.INT32),
+        Field(8, "tool_use_prompt_token_count", Kind.INT32, rule=OUTPUT_ONLY),
+        Field(10, "thoughts_token_count", Kind.INT32, rule=OUTPUT_ONLY),
+        Field(3, "total_token_count", Kind.INT32),
+        Field(5, "prompt_tokens_details", MODALITY_TOKEN_COUNT, repeated=True, rule=OUTPUT_ONLY),
+        Field(6, "cache_tokens_details", MODALITY_TOKEN_COUNT, repeated=True, rule=OUTPUT_ONLY),
+        Field(7, "candidates_tokens_details", MODALITY_TOKEN_COUNT, repeated=True, rule=OUTPUT_ONLY),
+        Field(9, "tool_use_prompt_tokens_details", MODALITY_TOKEN_COUNT, repeated=True, rule=OUTPUT_ONLY),
+    ),
+)
+
+GENERATE_CONTENT_RESPONSE = Message(
+    f"{PACKAGE}.GenerateContentResponse",
+    (
+        Field(1, "candidates", CANDIDATE, repeated=True),
+        Field(2, "prompt_feedback", Kind.JSON),
+        Field(3, "usage_metadata", USAGE_METADATA, rule=OUTPUT_ONLY),
+        Field(4, "model_version", Kind.STRING, rule=OUTPUT_ONLY),
+        Field(5, "response_id", Kind.STRING, rule=OUTPUT_ONLY),
+    ),
+)
+
+COUNT_TOKENS_RESPONSE = Message(
+    f"{PACKAGE}.CountTokensResponse",
+    (
+        Field(1, "total_tokens", Kind.INT32),
+        Field(5, "cached_content_token_count", Kind.INT32),
+        Field(6, "prompt_tokens_details", MODALITY_TOKEN_COUNT, repeated=True, rule=OUTPUT_ONLY),
+        Field(7, "cache_tokens_details", MODALITY_TOKEN_COUNT, repeated=True, rule=OUTPUT_ONLY),
+    ),
+)

@@ -1,0 +1,45 @@
+"""What is said of harm, field by field.
+
+Source: google/ai/generativelanguage/v1beta/safety.proto.
+"""
+
+from tuningfork.wire.gemini.tuning_messages import PACKAGE
+from tuningfork.wire.proto_json.descriptors import Enum, Field, Message
+
+HARM_CATEGORY = Enum(
+    f"{PACKAGE}.HarmCategory",
+    {
+        "HARM_CATEGORY_UNSPECIFIED": 0,
+        "HARM_CATEGORY_DEROGATORY": 1,
+        "HARM_CATEGORY_TOXICITY": 2,
+        "HARM_CATEGORY_VIOLENCE": 3,
+        "HARM_CATEGORY_SEXUAL": 4,
+        "HARM_CATEGORY_MEDICAL": 5,
+        "HARM_CATEGORY_DANGEROUS": 6,
+        "HARM_CATEGORY_HARASSMENT": 7,
+        "HARM_CATEGORY_HATE_SPEECH": 8,
+        "HARM_CATEGORY_SEXUALLY_EXPLICIT": 9,
+        "HARM_CATEGORY_DANGEROUS_CONTENT": 10,
+        "HARM_CATEGORY_CIVIC_INTEGRITY": 11,
+    },
+)
+
+HARM_BLOCK_THRESHOLD = Enum(
+    f"{PACKAGE}.SafetySetting.HarmBlockThreshold",
+    {
+        "HARM_BLOCK_THRESHOLD_UNSPECIFIED": 0,
+        "BLOCK_LOW_AND_ABOVE": 1,
+        "BLOCK_MEDIUM_AND_ABOVE": 2,
+        "BLOCK_ONLY_HIGH": 3,
+        "BLOCK_NONE": 4,
+        "OFF": 5,
+    },
+)
+
+SAFETY_SETTING = Message(
+    f"{PACKAGE}.SafetySetting",
+    (
+        Field(3, "category", HARM_CATEGORY),
+        Field(4, "threshold", HARM_BLOCK_THRESHOLD),
+    ),
+)
