@@ -1,4 +1,7 @@
-"""Who may do what with a tuned model: one pure rule."""
+"""Who may do what with a tuned model: one pure rule.
+
+People and groups are told apart by e-mail addresses, compared in lower case: `parse_email` is the only way in.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -9,6 +12,14 @@ from tuningfork.domain.tuned_model import TunedModelId
 
 PermissionId = NewType("PermissionId", str)
 Email = NewType("Email", str)
+"""An address as `parse_email` makes it."""
+
+MAX_EMAIL_CHARACTERS = 254
+"""What a mail server takes (RFC 5321, section 4.5.3.1.3, less two brackets); short enough for every index."""
+
+MAX_PROJECT_NUMBER = 2**63 - 1
+"""The largest int64, the type of `readerProjectNumbers`."""
+_MAX_PROJECT_DIGITS = 40
 
 
 class Role(StrEnum):
@@ -77,6 +88,13 @@ class Principal:
     groups: frozenset[Email] = frozenset()
     credential: str = field(default="", compare=False)
 
+    @property
+    def project_number(self) -> int | None:
+        """The project as models name it in `readerProjectNumbers`; None for one that is named by letters."""
+        is_number = self.project.isascii() and self.project.isdecimal() and len(self.project) <= _MAX_PROJECT_DIGITS
+        number = int(self.project) if is_number else 0
+        return number if 0 < number <= MAX_PROJECT_NUMBER else None
+
 
 LOCAL_PRINCIPAL = Principal(email=Email("me@localhost"), project="local")
 """Whoever owns the machine: the identity of keys that were made without an e-mail address."""
@@ -93,9 +111,38 @@ class Permission:
     role: Role
 
 
-def role_of(principal: Principal, permissions: Iterable[Permission]) -> Role | None:
-    """The strongest role that these permissions give to the principal; None for a stranger."""
+def parse_email(text: str) -> Email:
+    """The address in the one form in which addresses are kept and compared: trimmed and in lower case.
+
+    Raises:
+        ValueError: it is none; the message says what one looks like.
+
+    """
+    address = text.strip().lower()
+    local, at, domain = address.partition("@")
+    is_readable = address.isprintable() and not any(map(str.isspace, address))
+    if not (local and at and domain and is_readable) or "@" in domain or len(address) > MAX_EMAIL_CHARACTERS:
+        raise ValueError(
+            f"must be an address such as ada@example.com, at most {MAX_EMAIL_CHARACTERS} characters; "
+            f"{text[:80]!r} was given"
+        )
+    return Email(address)
+
+
+def role_of(
+    principal: Principal, permissions: Iterable[Permission], reader_project_numbers: Iterable[int] = ()
+) -> Role | None:
+    """The strongest role that the principal has on a model; None for a stranger.
+
+    Args:
+        principal: whoever calls.
+        permissions: all those on the model.
+        reader_project_numbers: the model's; whoever calls for one of these projects is a READER.
+
+    """
     roles = [permission.role for permission in permissions if _is_for(permission, principal)]
+    if principal.project_number is not None and principal.project_number in reader_project_numbers:
+        roles.append(Role.READER)
     return max(roles, key=lambda role: role.rank, default=None)
 
 
@@ -105,6 +152,10 @@ def allows(role: Role | None, action: Action) -> bool:
 
 
 def _is_for(permission: Permission, principal: Principal) -> bool:
-    if permission.grantee_type is GranteeType.EVERYONE:
-        return True
-    return permission.grantee_type is GranteeType.USER and permission.email == principal.email
+    match permission.grantee_type:
+        case GranteeType.USER:
+            return permission.email == principal.email
+        case GranteeType.GROUP:
+            return permission.email in principal.groups
+        case GranteeType.EVERYONE:
+            return True

@@ -1,14 +1,14 @@
-"""Who is calling, and whether they may: API keys, and the one gate in front of every tuned model."""
+"""Who is calling, and whether they may: keys, the people behind them, and the one gate before every tuned model."""
 
 import hashlib
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tuningfork.domain.api_key import ApiKey, ApiKeyId
 from tuningfork.domain.errors import ApiKeyNotValid, FieldViolation, InvalidArgument, NotFound, PermissionDenied
-from tuningfork.domain.permission import Action, Email, Principal, allows, role_of
+from tuningfork.domain.permission import Action, Email, Principal, allows, parse_email, role_of
 from tuningfork.domain.tuned_model import TunedModel, TunedModelId, new_operation_id
 from tuningfork.store import access, tuned_models
 from tuningfork.store.database import Database, Transaction
@@ -16,6 +16,9 @@ from tuningfork.store.database import Database, Transaction
 KEY_PREFIX = "tf_"
 _KEY_BYTES = 24
 _SHOWN_CHARACTERS = 8
+
+_NO_ACCESS = "You do not have permission to access tuned model"
+_TO_OWNERS = "You need to be the owner of the resource to transfer ownership"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +45,21 @@ class Access:
         """
         with self._database.read() as connection:
             found = access.find_key(connection, _hash(key))
-        if found is None or found.revoke_time is not None:
-            raise ApiKeyNotValid
-        return found.principal
+            if found is None or found.revoke_time is not None:
+                raise ApiKeyNotValid
+            return _with_groups(connection, replace(found.principal, credential=found.id))
+
+    def principal(self, email: Email, project: str, credential: str) -> Principal:
+        """The person with this address, with the groups that they are in now.
+
+        Args:
+            email: as `parse_email` makes it.
+            project: on whose behalf they call.
+            credential: the id of what they showed, by which quotas are counted.
+
+        """
+        with self._database.read() as connection:
+            return _with_groups(connection, Principal(email=email, project=project, credential=credential))
 
     def create_key(self, name: str, email: str, project: str) -> NewKey:
         """Make a key for the person with this e-mail address. The key itself is kept nowhere.
@@ -94,12 +109,18 @@ def model_for(connection: Transaction, principal: Principal, model_id: TunedMode
         PermissionDenied: no role of theirs allows the action.
 
     """
-    model = tuned_models.find(connection, model_id)
+    # A database could not even look for what is not printable.
+    model = tuned_models.find(connection, model_id) if model_id.isprintable() else None
     if model is None:
         raise NotFound(f"Tuned model tunedModels/{model_id} does not exist.")
-    if not allows(role_of(principal, access.permissions_of(connection, model_id)), action):
-        raise PermissionDenied(f"You do not have permission to access tuned model {model.name}")
+    role = role_of(principal, access.permissions_of(connection, model_id), model.reader_project_numbers)
+    if not allows(role, action):
+        raise PermissionDenied(_TO_OWNERS if action is Action.TRANSFER else f"{_NO_ACCESS} {model.name}")
     return model
+
+
+def _with_groups(connection: Transaction, principal: Principal) -> Principal:
+    return replace(principal, groups=access.groups_of(connection, principal.email))
 
 
 def _hash(key: str) -> str:
@@ -109,9 +130,8 @@ def _hash(key: str) -> str:
 
 
 def _email(given: str) -> Email:
-    address = given.strip().lower()
-    local, at, domain = address.partition("@")
-    if not (local and at and domain) or "@" in domain or any(c.isspace() or not c.isprintable() for c in address):
-        wanted = f"email must be an address such as ada@example.com; {given[:80]!r} was given"
-        raise InvalidArgument.of("CreateKeyRequest", (FieldViolation(field="email", description=wanted),))
-    return Email(address)
+    try:
+        return parse_email(given)
+    except ValueError as error:
+        violation = FieldViolation(field="email", description=f"email {error}")
+        raise InvalidArgument.of("CreateKeyRequest", (violation,)) from error

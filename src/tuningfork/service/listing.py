@@ -1,24 +1,14 @@
-"""The list of tuned models: what a filter means, and where a page begins.
+"""The list of tuned models: what a filter means, and where a page begins."""
 
-A page token says after which model to go on and which filter it belongs to, so models that are created or deleted in
-between neither repeat nor hide others. It holds no secret: what a caller may see is asked anew for every page.
-"""
-
-import base64
-import binascii
-import hashlib
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from tuningfork.domain.errors import FieldViolation, InvalidArgument
-from tuningfork.domain.permission import Email, Role
+from tuningfork.domain.permission import Principal, Role
 from tuningfork.domain.tuned_model import TunedModel, TunedModelId
+from tuningfork.service.paging import place_of, refusal, size_of, token_of
 from tuningfork.store.tuned_models import Place, Search
 
-DEFAULT_PAGE_SIZE = 10
-MAX_PAGE_SIZE = 1_000
-
+_REQUEST = "ListTunedModelsRequest"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _ROLE_OPERATORS = {"owner:me": Role.OWNER, "writers:me": Role.WRITER, "readers:me": Role.READER}
@@ -34,11 +24,11 @@ class Listing:
     filter: str
 
     @classmethod
-    def of(cls, email: Email, *, page_size: int | None, page_token: str, filter: str) -> "Listing":  # noqa: A002
+    def of(cls, principal: Principal, *, page_size: int | None, page_token: str, filter: str) -> "Listing":  # noqa: A002
         """Understand a request for a page.
 
         Args:
-            email: the caller's.
+            principal: who asks; they see what they, their groups and their project hold a role on.
             page_size: None or 0 for the usual ten; above a thousand is a thousand.
             page_token: from the page before, or "".
             filter: words and operators, which must all hold.
@@ -47,13 +37,11 @@ class Listing:
             InvalidArgument: a negative size, an operator that is none, a token that is not for this filter.
 
         """
-        if page_size is not None and page_size < 0:
-            raise _refusal("page_size", f"page_size must not be negative; {page_size} was given")
-        size = min(page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
+        size = size_of(page_size, _REQUEST)
         terms = filter.split()
         words = tuple(term for term in terms if not _is_operator(term))
         search = Search(
-            email=email,
+            principal=principal,
             least_roles=tuple(_ROLE_OPERATORS[term] for term in terms if term in _ROLE_OPERATORS),
             shared_with_everyone=_EVERYONE_OPERATOR in terms,
             words=words,
@@ -66,8 +54,7 @@ class Listing:
     def next_page_token(self, last_shown: TunedModel) -> str:
         """The token of the page that follows this model."""
         microseconds = (last_shown.create_time - _EPOCH) // _MICROSECOND
-        content = json.dumps([microseconds, last_shown.id, _digest(self.filter)], separators=(",", ":"))
-        return base64.urlsafe_b64encode(content.encode()).decode().rstrip("=")
+        return token_of([microseconds, last_shown.id], _normalized(self.filter))
 
 
 def _is_operator(term: str) -> bool:
@@ -75,25 +62,20 @@ def _is_operator(term: str) -> bool:
         return True
     if ":" in term:
         known = ", ".join([*_ROLE_OPERATORS, _EVERYONE_OPERATOR])
-        raise _refusal("filter", f"unknown operator {term[:80]!r}; use words, or one of {known}")
+        raise refusal(_REQUEST, "filter", f"unknown operator {term[:80]!r}; use words, or one of {known}")
+    if "\0" in term:
+        raise refusal(_REQUEST, "filter", "a word must not contain the character U+0000; no model's texts do")
     return False
 
 
 def _place(page_token: str, filter: str) -> Place:  # noqa: A002
+    microseconds, model_id = place_of(page_token, _normalized(filter), _REQUEST, (int, str))
     try:
-        padded = page_token + "=" * (-len(page_token) % 4)
-        microseconds, model_id, digest = json.loads(base64.b64decode(padded, altchars="-_", validate=True))
-        place = Place(create_time=_EPOCH + int(microseconds) * _MICROSECOND, model_id=TunedModelId(str(model_id)))
-    except (binascii.Error, ValueError, TypeError, OverflowError) as error:
-        raise _refusal("page_token", "page_token is not one that this method returned") from error
-    if digest != _digest(filter):
-        raise _refusal("page_token", "page_token belongs to another filter; all other arguments must stay the same")
-    return place
+        create_time = _EPOCH + int(microseconds) * _MICROSECOND
+    except OverflowError as error:
+        raise refusal(_REQUEST, "page_token", "page_token is not one that this method returned") from error
+    return Place(create_time=create_time, model_id=TunedModelId(str(model_id)))
 
 
-def _digest(filter: str) -> str:  # noqa: A002
-    return hashlib.sha256(" ".join(sorted(filter.split())).encode("utf-8", "surrogatepass")).hexdigest()[:12]
-
-
-def _refusal(field: str, description: str) -> InvalidArgument:
-    return InvalidArgument.of("ListTunedModelsRequest", (FieldViolation(field=field, description=description),))
+def _normalized(filter: str) -> str:  # noqa: A002
+    return " ".join(sorted(filter.split()))

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Generic, TypeVar
 
 from tuningfork.domain import hyperparameters
 from tuningfork.domain.base_model import Catalog, PublicModel
@@ -24,12 +23,11 @@ from tuningfork.service.access import model_for
 from tuningfork.service.base_models import find_base
 from tuningfork.service.listing import Listing
 from tuningfork.service.metrics import Metrics
+from tuningfork.service.paging import Page
 from tuningfork.store import access, tuned_models, tuning_jobs
 from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.database import Database, Transaction
 from tuningfork.store.tuned_models import IdTaken
-
-Item = TypeVar("Item")
 
 MAX_QUEUED_JOBS = 1_000
 _ID_BITS = 62
@@ -42,14 +40,6 @@ class Tuned:
 
     model: TunedModel
     job: TuningJob
-
-
-@dataclass(frozen=True, slots=True)
-class Page(Generic[Item]):
-    """Some of many. `next_page_token` is "" on the last page."""
-
-    items: tuple[Item, ...]
-    next_page_token: str
 
 
 class Tuning:
@@ -137,15 +127,16 @@ class Tuning:
         page_token: str = "",
         filter: str = "",  # noqa: A002
     ) -> Page[Tuned]:
-        """The models that the caller holds a role on, the oldest first; see `listing.Listing.of` for the arguments.
+        """The models that the caller has a role on, by themselves, by a group or by their project, the oldest first.
 
+        See `listing.Listing.of` for the arguments.
         Those that everyone may read are listed only on the filter `readers:everyone`.
 
         Raises:
             InvalidArgument: the size, the token or the filter is wrong.
 
         """
-        listing = Listing.of(principal.email, page_size=page_size, page_token=page_token, filter=filter)
+        listing = Listing.of(principal, page_size=page_size, page_token=page_token, filter=filter)
         with self._database.read() as connection:
             found = tuned_models.search(connection, listing.search)
             shown = found[: listing.page_size]

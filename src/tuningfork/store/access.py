@@ -1,14 +1,14 @@
-"""Rows of permissions and of API keys. Keys are known here by their hash only."""
+"""Rows of permissions, of groups and of API keys. Keys are known here by their hash only."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, RowMapping, func, literal, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, func, literal, select
 
 from tuningfork.domain.api_key import ApiKey, ApiKeyId
 from tuningfork.domain.permission import Email, GranteeType, Permission, PermissionId, Principal, Role
 from tuningfork.domain.tuned_model import TunedModelId
-from tuningfork.store.schema import UtcDateTime, api_keys, permissions
+from tuningfork.store.schema import UtcDateTime, api_keys, group_members, permissions
 
 
 def grant(connection: Connection, permission: Permission) -> None:
@@ -27,6 +27,65 @@ def permissions_of(connection: Connection, model_id: TunedModelId) -> Sequence[P
     """All permissions on one model."""
     query = select(permissions).where(permissions.c.model_id == model_id).order_by(permissions.c.id)
     return [_permission(row) for row in connection.execute(query).mappings()]
+
+
+def find_permission(connection: Connection, model_id: TunedModelId, permission_id: PermissionId) -> Permission | None:
+    """The permission of this id on the model, or None."""
+    query = select(permissions).where(permissions.c.model_id == model_id, permissions.c.id == permission_id)
+    row = connection.execute(query).mappings().first()
+    return None if row is None else _permission(row)
+
+
+def page_of_permissions(
+    connection: Connection, model_id: TunedModelId, after: PermissionId | None, limit: int
+) -> Sequence[Permission]:
+    """At most `limit` permissions on a model in the order of their ids, those after an id if one is given."""
+    query = select(permissions).where(permissions.c.model_id == model_id).order_by(permissions.c.id).limit(limit)
+    if after is not None:
+        query = query.where(permissions.c.id > after)
+    return [_permission(row) for row in connection.execute(query).mappings()]
+
+
+def set_role(connection: Connection, permission: Permission, role: Role) -> None:
+    """Give another role to whom the permission is for."""
+    connection.execute(permissions.update().where(_is(permission)).values(role=role.value))
+
+
+def revoke(connection: Connection, permission: Permission) -> None:
+    """Take the permission away."""
+    connection.execute(permissions.delete().where(_is(permission)))
+
+
+def groups_of(connection: Connection, member: Email) -> frozenset[Email]:
+    """The addresses of the groups that somebody is in."""
+    query = select(group_members.c.group_email).where(group_members.c.member_email == member)
+    return frozenset(Email(row.group_email) for row in connection.execute(query))
+
+
+def members_of(connection: Connection, group: Email) -> list[Email]:
+    """Who is in a group, by address; nobody is where there is no such group."""
+    query = select(group_members.c.member_email).where(group_members.c.group_email == group)
+    return [Email(row.member_email) for row in connection.execute(query.order_by(group_members.c.member_email))]
+
+
+def groups(connection: Connection) -> list[tuple[Email, int]]:
+    """All groups by address, each with the number of its members."""
+    name = group_members.c.group_email
+    query = select(name, func.count().label("members")).group_by(name).order_by(name)
+    return [(Email(row.group_email), row.members) for row in connection.execute(query)]
+
+
+def add_members(connection: Connection, group: Email, members: Iterable[Email], time: datetime) -> None:
+    """Put people into a group who are not in it."""
+    rows = [{"group_email": group, "member_email": member, "create_time": time} for member in members]
+    if rows:
+        connection.execute(group_members.insert(), rows)
+
+
+def remove_members(connection: Connection, group: Email, members: Iterable[Email]) -> None:
+    """Take people out of a group; one without members is gone."""
+    wanted = group_members.c.member_email.in_(list(members))
+    connection.execute(group_members.delete().where(group_members.c.group_email == group, wanted))
 
 
 def insert_key(connection: Connection, key: ApiKey, key_hash: str) -> None:
@@ -63,6 +122,10 @@ def revoke_key(connection: Connection, key_id: ApiKeyId, time: datetime) -> bool
             change.values(revoke_time=func.coalesce(api_keys.c.revoke_time, literal(time, UtcDateTime())))
         ).rowcount
     )
+
+
+def _is(permission: Permission) -> ColumnElement[bool]:
+    return and_(permissions.c.model_id == permission.model_id, permissions.c.id == permission.id)
 
 
 def _permission(row: RowMapping) -> Permission:

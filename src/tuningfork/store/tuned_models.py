@@ -1,18 +1,18 @@
 """Rows of tuned models: written, found, searched page by page, and deleted."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, or_, select
+from sqlalchemy import ColumnElement, CompoundSelect, Connection, RowMapping, Select, and_, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from tuningfork.domain.base_model import BaseModelName
-from tuningfork.domain.permission import Email, GranteeType, Role
+from tuningfork.domain.permission import GranteeType, Principal, Role
 from tuningfork.domain.tuned_model import ModelState, TunedModel, TunedModelId
 from tuningfork.store.database import is_duplicate
-from tuningfork.store.schema import permissions, tuned_models
+from tuningfork.store.schema import permissions, reader_projects, tuned_models
 
 
 class IdTaken(Exception):
@@ -35,12 +35,12 @@ class Place:
 class Search:
     """Which models to list; all conditions hold together.
 
-    Models that the person holds a role on, at least the strongest of `least_roles` (none named: any role); with
-    `shared_with_everyone`, those that everyone may read. `words` are parts of the display name or description, in any
-    case.
+    Models that the principal, one of their groups or their project holds a role on, at least the strongest of
+    `least_roles` (none named: any role); with `shared_with_everyone`, those that everyone may read. `words` are parts
+    of the display name or description, in any case.
     """
 
-    email: Email
+    principal: Principal
     least_roles: tuple[Role, ...] = ()
     shared_with_everyone: bool = False
     words: tuple[str, ...] = ()
@@ -76,6 +76,19 @@ def insert(connection: Connection, model: TunedModel) -> None:
         if is_duplicate(error, "tuned_models"):
             raise IdTaken(model.id) from error
         raise
+    set_reader_projects(connection, model.id, model.reader_project_numbers)
+
+
+def set_reader_projects(connection: Connection, model_id: TunedModelId, numbers: Iterable[int]) -> None:
+    """Make these the only projects by which the model is found in lists; to be kept in step with the model's own."""
+    connection.execute(reader_projects.delete().where(reader_projects.c.model_id == model_id))
+    if rows := [{"model_id": model_id, "project_number": number} for number in sorted(set(numbers))]:
+        connection.execute(reader_projects.insert(), rows)
+
+
+def hold(connection: Connection, model_id: TunedModelId) -> None:
+    """Let nobody else decide on the model's permissions until the transaction ends; no model, no effect."""
+    connection.execute(select(tuned_models.c.id).where(tuned_models.c.id == model_id).with_for_update(key_share=True))
 
 
 def find(connection: Connection, model_id: TunedModelId) -> TunedModel | None:
@@ -102,7 +115,7 @@ def search(connection: Connection, wanted: Search) -> Sequence[TunedModel]:
         everyone = permissions.c.grantee_type == GranteeType.EVERYONE.value
         query = query.where(tuned_models.c.id.in_(select(permissions.c.model_id).where(everyone)))
     if wanted.least_roles or not wanted.shared_with_everyone:
-        query = query.where(tuned_models.c.id.in_(_models_of(wanted.email, wanted.least_roles)))
+        query = query.where(tuned_models.c.id.in_(_models_of(wanted.principal, wanted.least_roles)))
     for word in wanted.words:
         query = query.where(tuned_models.c.search_text.contains(fold(word), autoescape=True))
     if wanted.after:
@@ -115,10 +128,20 @@ def fold(text: str) -> str:
     return unicodedata.normalize("NFKC", text).casefold()
 
 
-def _models_of(email: Email, least_roles: tuple[Role, ...]) -> Select[tuple[str]]:
+def _models_of(principal: Principal, least_roles: tuple[Role, ...]) -> CompoundSelect[tuple[str]] | Select[tuple[str]]:
+    """The ids of models that `domain.permission.role_of` gives a role on, the role that EVERYONE has left out."""
     least = max((role.rank for role in least_roles), default=Role.READER.rank)
     roles = [role.value for role in Role if role.rank >= least]
-    return select(permissions.c.model_id).where(permissions.c.email == email, permissions.c.role.in_(roles))
+    kind, email = permissions.c.grantee_type, permissions.c.email
+    theirs = or_(
+        and_(kind == GranteeType.USER.value, email == principal.email),
+        and_(kind == GranteeType.GROUP.value, email.in_(sorted(principal.groups))),
+    )
+    granted = select(permissions.c.model_id).where(theirs, permissions.c.role.in_(roles))
+    project = principal.project_number
+    if least > Role.READER.rank or project is None:
+        return granted
+    return granted.union_all(select(reader_projects.c.model_id).where(reader_projects.c.project_number == project))
 
 
 def _is_after(place: Place) -> ColumnElement[bool]:

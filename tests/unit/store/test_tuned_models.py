@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from store_rows import NOW, grant, model
-from tuningfork.domain.permission import Email, Role
+from tuningfork.domain.permission import Email, Principal, Role
 from tuningfork.domain.tuned_model import ModelState
 from tuningfork.store import access, tuned_models
 from tuningfork.store.tuned_models import IdTaken, Place, Search
@@ -35,7 +35,10 @@ def shelf(database, **names):
 
 def names(database, **wanted):
     with database.read() as connection:
-        return [found.id for found in tuned_models.search(connection, Search(email=ADA, limit=10, **wanted))]
+        return [
+            found.id
+            for found in tuned_models.search(connection, Search(principal=Principal(email=ADA), limit=10, **wanted))
+        ]
 
 
 def test_a_model_comes_back_as_it_was_kept(database):
@@ -129,4 +132,4 @@ def test_a_search_goes_on_after_a_place_even_where_times_are_equal(database):
 def test_a_search_ends_at_its_limit(database):
     keep(database, *((model(name), [grant(name, ADA)]) for name in ("a", "b", "c")))
     with database.read() as connection:
-        assert len(tuned_models.search(connection, Search(email=ADA, limit=2))) == 2
+        assert len(tuned_models.search(connection, Search(principal=Principal(email=ADA), limit=2))) == 2
