@@ -29,6 +29,7 @@ KIND_OF = {
     "double": Kind.DOUBLE,
     "bytes": Kind.BYTES,
     "google.protobuf.Timestamp": Kind.TIMESTAMP,
+    "google.protobuf.FieldMask": Kind.FIELD_MASK,
     "google.protobuf.Any": Kind.ANY,
 }
 

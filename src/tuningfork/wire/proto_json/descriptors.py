@@ -12,8 +12,8 @@ from types import MappingProxyType
 class Kind(StrEnum):
     """The scalar types, under the names that error sentences give them (google/protobuf/type.proto, Field.Kind).
 
-    TIMESTAMP, ANY and JSON (Struct, Value, or whatever a server takes unread) stand for the well-known messages that
-    have a JSON form of their own.
+    TIMESTAMP, FIELD_MASK, ANY and JSON (Struct, Value, or whatever a server takes unread) stand for the well-known
+    messages that have a JSON form of their own.
     """
 
     STRING = "TYPE_STRING"
@@ -24,6 +24,7 @@ class Kind(StrEnum):
     DOUBLE = "TYPE_DOUBLE"
     BYTES = "TYPE_BYTES"
     TIMESTAMP = "type.googleapis.com/google.protobuf.Timestamp"
+    FIELD_MASK = "type.googleapis.com/google.protobuf.FieldMask"
     ANY = "type.googleapis.com/google.protobuf.Any"
     JSON = "type.googleapis.com/google.protobuf.Value"
 

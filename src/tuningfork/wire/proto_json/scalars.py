@@ -128,6 +128,11 @@ def _timestamp(value: Any) -> datetime:
     return parse_timestamp(_string(value))
 
 
+def _field_mask(value: Any) -> tuple[str, ...]:
+    """The paths of a mask as they are spelled: what they mean is a matter of the message that they are about."""
+    return tuple(path for each in _string(value).split(",") if (path := each.strip()))
+
+
 def _json(value: Any) -> Any:
     return value
 
@@ -141,6 +146,7 @@ SCALARS: Mapping[Kind, Callable[[Any], Any]] = {
     Kind.DOUBLE: _double,
     Kind.BYTES: _bytes,
     Kind.TIMESTAMP: _timestamp,
+    Kind.FIELD_MASK: _field_mask,
     Kind.ANY: _json,
     Kind.JSON: _json,
 }

@@ -28,6 +28,7 @@ SAMPLE = Message(
         Field(17, "free", Kind.JSON),
         Field(18, "packed", Kind.ANY),
         Field(19, "odd_name", Kind.STRING, json_name="_oddName"),
+        Field(20, "mask", Kind.FIELD_MASK),
     ),
 )
 

@@ -209,6 +209,13 @@ def test_a_query_parameter_of_the_wrong_type_is_named(sample):
         decode_query(sample, {"count": "abc"})
 
 
+@pytest.mark.parametrize(
+    ("text", "paths"), [("", ()), ("a", ("a",)), ("displayName, top_p,", ("displayName", "top_p")), ("*", ("*",))]
+)
+def test_a_mask_is_its_paths_as_they_are_spelled(sample, text, paths):
+    assert decode_query(sample, {"mask": text}) == {"mask": paths}
+
+
 JSON_VALUES = st.recursive(
     st.none()
     | st.booleans()
