@@ -3,29 +3,20 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tuningfork.cli.operating import DataDirectory, refuse, settings_of
 from tuningfork.domain.permission import LOCAL_PRINCIPAL
 
 if TYPE_CHECKING:
     # The whole service takes a second to import; `--help` and the commands of clients need none of it.
     from tuningfork.service.access import Access
-    from tuningfork.settings import Settings
 
 keys = typer.Typer(
     help="API keys of a server on this machine, running or not.", no_args_is_help=True, rich_markup_mode=None
 )
-
-DataDirectory = Annotated[
-    Path | None,
-    typer.Option(
-        envvar="TUNINGFORK_DATA_DIR",
-        show_default="~/.local/share/tuningfork",
-        help="Where the database, datasets and adapters are kept.",
-    ),
-]
 
 
 def serve(
@@ -62,7 +53,7 @@ def serve(
     ] = None,
 ) -> None:
     """Start a server that stays until it is interrupted."""
-    settings = _settings(
+    settings = settings_of(
         host=host, port=port, data_dir=data_dir, base_model=base_model, catalog=catalog, log_level=log_level
     )
     import logging  # noqa: PLC0415
@@ -81,7 +72,7 @@ def serve(
             typer.echo(welcome(server.url, settings, server.new_key))
             server.run()
     except (CatalogError, StartError) as error:
-        _refuse(str(error))
+        refuse(str(error))
 
 
 @keys.command("create")
@@ -100,7 +91,7 @@ def create_key(
         try:
             typer.echo(access.create_key(name, email, project).key)
         except InvalidArgument as error:
-            _refuse("; ".join(violation.description for violation in error.violations))
+            refuse("; ".join(violation.description for violation in error.violations))
 
 
 @keys.command("list")
@@ -126,7 +117,7 @@ def revoke_key(
         try:
             access.revoke_key(key_id)
         except NotFound as error:
-            _refuse(error.message)
+            refuse(error.message)
 
 
 @contextmanager
@@ -134,23 +125,7 @@ def _access(data_dir: Path | None) -> Iterator["Access"]:
     from tuningfork.server import StartError, open_access  # noqa: PLC0415
 
     try:
-        with open_access(_settings(data_dir=data_dir)) as access:
+        with open_access(settings_of(data_dir=data_dir)) as access:
             yield access
     except StartError as error:
-        _refuse(str(error))
-
-
-def _settings(**given: Any) -> "Settings":
-    from pydantic import ValidationError  # noqa: PLC0415
-
-    from tuningfork.settings import Settings  # noqa: PLC0415
-
-    try:
-        return Settings(**{name: value for name, value in given.items() if value not in (None, [])})
-    except ValidationError as error:
-        _refuse("; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()))
-
-
-def _refuse(reason: str) -> NoReturn:
-    typer.echo(f"tuningfork: {reason}", err=True)
-    raise typer.Exit(1)
+        refuse(str(error))

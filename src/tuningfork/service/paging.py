@@ -69,6 +69,7 @@ def place_of(token: str, constant: str, request: str, kinds: Sequence[type[str] 
         InvalidArgument: the token was made up, or belongs to another list.
 
     """
+    place: list[str | int]
     try:
         padded = token + "=" * (-len(token) % 4)
         *place, digest = json.loads(base64.b64decode(padded, altchars="-_", validate=True))
