@@ -19,10 +19,10 @@ class GenerationMethods:
     generation: Generation
 
     def bindings(self) -> tuple[Binding, ...]:
-        """Rows 3 to 5 and 12 to 14 of the route table."""
+        """Rows 3 to 5 and 12 to 14 of the route table, the latter also as LiteLLM writes a tuned model's name."""
         return tuple(
             binding
-            for one in ("/models/{model:id}", "/tunedModels/{tuned_model:id}")
+            for one in ("/models/{model:id}", "/tunedModels/{tuned_model:id}", "/models/tunedModels/{tuned_model:id}")
             for binding in (
                 Binding("POST", f"{one}:generateContent", Method.GENERATE_CONTENT, Awaited(self.generate)),
                 Binding("POST", f"{one}:streamGenerateContent", Method.STREAM_GENERATE_CONTENT, Streamed(self.stream)),
