@@ -1,0 +1,157 @@
+"""A live server, people who know it, and other people's clients, each a child process in an environment of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+import live_server
+from tuningfork.tutorial import EXAMPLES
+
+PROGRAMS = Path(__file__).parent / "programs"
+PROGRAM_SECONDS = 120
+TUNING_SECONDS = 120
+GEMINI_BASE = "models/gemini-1.5-flash-001-tuning"
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.contract)
+            # The first one installs its client.
+            item.add_marker(pytest.mark.timeout(900))
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """One server for all stories of a test process; they tell their models apart by name."""
+    with live_server.running(tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+@pytest.fixture
+def run(server, tmp_path):
+    """Runs a program in a client's environment; what it printed.
+
+    It gets the key and the URL under the names that SDKs read by themselves, and whatever else a story names.
+    """
+
+    def run(environment, program, *, key=None, **variables):
+        directory = tmp_path / f"run{len(list(tmp_path.iterdir()))}"
+        directory.mkdir()
+        ended = subprocess.run(
+            environment.ready().command(PROGRAMS / program, directory),
+            cwd=directory,
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": str(directory),
+                "GOOGLE_API_KEY": key or server.key,
+                "GOOGLE_GEMINI_BASE_URL": server.url,
+                **variables,
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PROGRAM_SECONDS,
+        )
+        if ended.returncode != 0:
+            pytest.fail(f"{program} with {environment.name}:\n{ended.stdout}\n{ended.stderr[-6000:]}", pytrace=False)
+        return ended.stdout
+
+    return run
+
+
+@pytest.fixture
+def told(run):
+    """Runs a program that prints one JSON object in its last line: that object."""
+    return lambda environment, program, **options: json.loads(run(environment, program, **options).splitlines()[-1])
+
+
+@pytest.fixture(scope="session")
+def key_of(server):
+    """A person's API key, made as the operator makes it."""
+    keys = {}
+
+    def key_of(email):
+        if email not in keys:
+            command = [sys.executable, "-m", "tuningfork", "keys", "create", "--email", email, "--name", "contract"]
+            ended = subprocess.run(command, env=server.environment, capture_output=True, text=True, check=True)
+            keys[email] = ended.stdout.strip()
+        return keys[email]
+
+    return key_of
+
+
+@pytest.fixture(scope="session")
+def counting(server):
+    """The name of a model that counts, tuned on the tutorial's pairs from a base under Gemini's name."""
+    with server.client() as client:
+        return tuned(client, "counting", GEMINI_BASE)
+
+
+@pytest.fixture(scope="session")
+def own_counting(server):
+    """The same, from the base model under its own name, which has fewer limits."""
+    with server.client() as client:
+        return tuned(client, "own-counting", "models/tuningfork-mini-001")
+
+
+@pytest.fixture
+def short_and_long_run(server):
+    """The names of a model for one story, and of one whose run has begun and takes longer than the story."""
+    mark = uuid4().hex[:8]
+    with server.client() as client:
+        short = tuned(client, f"short-{mark}", GEMINI_BASE, epoch_count=1)
+        long = begun(client, f"long-{mark}", GEMINI_BASE, epoch_count=1000)
+        live_server.wait_until(
+            lambda: client.get(f"/v1beta/{long}").json()["tuningTask"].get("snapshots"),
+            seconds=TUNING_SECONDS,
+            what=f"{long} takes its first step",
+        )
+    return short, long
+
+
+def begun(client, model_id, base, *, epoch_count=5):
+    """The name of a model whose run has been accepted: the tutorial's pairs, rate and batches."""
+    examples = [{"textInput": text_input, "output": output} for text_input, output in EXAMPLES]
+    body = {
+        "displayName": model_id.replace("-", " "),
+        "baseModel": base,
+        "tuningTask": {
+            "hyperparameters": {"batchSize": 4, "learningRate": 0.001, "epochCount": epoch_count},
+            "trainingData": {"examples": {"examples": examples}},
+        },
+    }
+    answer = client.post("/v1beta/tunedModels", params={"tunedModelId": model_id}, json=body)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["metadata"]["tunedModel"]
+
+
+def tuned(client, model_id, base, *, epoch_count=5):
+    """The same, when its run has ended well."""
+    name = begun(client, model_id, base, epoch_count=epoch_count)
+    live_server.wait_until(
+        lambda: client.get(f"/v1beta/{name}").json()["state"] != "CREATING",
+        seconds=TUNING_SECONDS,
+        what=f"{name} is tuned",
+    )
+    assert client.get(f"/v1beta/{name}").json()["state"] == "ACTIVE"
+    return name
+
+
+@pytest.fixture(scope="session")
+def answer_of(server):
+    """What the API itself answers to a prompt, to which no client may add and from which none may take."""
+
+    def answer_of(model, prompt):
+        with server.client() as client:
+            body = {"contents": [{"parts": [{"text": prompt}]}]}
+            answer = client.post(f"/v1beta/{model}:generateContent", json=body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["candidates"][0]["content"]["parts"][0]["text"]
+
+    return answer_of
