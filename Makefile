@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help tutorial serve test test-quick lint format bench clean
+.PHONY: help tutorial serve test test-quick contract lint format bench clean
 
 help: ## Show these targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -34,7 +34,10 @@ test: $(VENV)/.installed-dev ## Run the whole suite (all but the tests that need
 	$(TEST) -m "not gpu"
 
 test-quick: $(VENV)/.installed-dev ## Run what takes seconds.
-	$(TEST) -m "not gpu and not slow and not acceptance"
+	$(TEST) -m "not gpu and not slow and not acceptance and not contract"
+
+contract: $(VENV)/.installed-dev ## Run Google's SDKs and other clients, unmodified, against a live server.
+	$(TEST) -m contract
 
 lint: $(VENV)/.installed-dev ## Check style, types and layering.
 	$(BIN)/ruff check .
@@ -51,4 +54,4 @@ bench: $(VENV)/.installed-dev ## Measure against the peers; writes its results b
 	$(BIN)/python bench/training_step.py
 
 clean: ## Remove what the other targets made.
-	rm -rf $(VENV) .tutorial .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .tutorial .contract .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

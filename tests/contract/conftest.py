@@ -87,6 +87,12 @@ def key_of(server):
 
 
 @pytest.fixture(scope="session")
+def access_token(server):
+    """What the tutorial takes from gcloud."""
+    return server.key
+
+
+@pytest.fixture(scope="session")
 def counting(server):
     """The name of a model that counts, tuned on the tutorial's pairs from a base under Gemini's name."""
     with server.client() as client:

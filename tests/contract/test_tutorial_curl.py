@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.slow]
-
 BODY = (Path(__file__).parents[1] / "data" / "tutorial_curl_body.txt").read_text(encoding="utf-8")
 
 LIST = r"""
@@ -54,8 +52,8 @@ curl -X POST $base_url/v1beta/$modelname:generateContent \
 
 
 @pytest.fixture
-def shell(server, tmp_path):
-    variables = {"base_url": server.url, "access_token": server.key, "project_id": "my-project-id", "body": BODY}
+def shell(server, access_token, tmp_path):
+    variables = {"base_url": server.url, "access_token": access_token, "project_id": "my-project-id", "body": BODY}
 
     def run(cell, **more):
         ended = subprocess.run(
