@@ -8,7 +8,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 # Absolute homes and workplaces, a neighbour of the checkout, package registries. Written so as not to match itself.
-OUTSIDE = re.compile(r"(?<![\w.])/(?:work|root|home)/|\.\./(?:shared)|(?:pypi|pythonhosted)\.(?:org)|registry\.(?:npmjs)")
+OUTSIDE = re.compile(
+    r"(?<![\w.])/(?:work|root|home)/|\.\./(?:shared)|(?:pypi|pythonhosted)\.(?:org)|registry\.(?:npmjs)"
+)
 
 
 def tracked_texts():
