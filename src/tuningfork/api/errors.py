@@ -12,24 +12,24 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tuningfork.api.body import drain
 from tuningfork.api.options import json_response, wants_first_error_format, wants_pretty
-from tuningfork.domain.errors import InternalError, NotFound, RpcCode, TuningforkError, Unimplemented
+from tuningfork.dialect.faults import told
+from tuningfork.domain.errors import NotFound, TuningforkError, Unimplemented
 from tuningfork.wire.errors import HTTP_STATUS, render_error
 
 logger = logging.getLogger(__name__)
 
 _METHOD_NOT_ALLOWED = 405
 _SHOWN_PATH_CHARACTERS = 200
-_NOT_OURS = "An internal error has occurred; the server's log has the details. Please try again."
 
 
 def error_json(error: Exception) -> dict[str, Any]:
     """The error shape of any exception. One that was not foreseen is logged, and its text stays there."""
-    return render_error(_told(error))
+    return render_error(told(error))
 
 
 def error_response(error: Exception, request: Request) -> Response:
     """The whole HTTP answer for any exception, in the form that the request asks for."""
-    return _response(request, _told(error))
+    return _response(request, told(error))
 
 
 async def answer_error(request: Request, error: Exception) -> Response:
@@ -45,9 +45,9 @@ async def answer_routing_error(request: Request, error: Exception) -> Response:
     if not allowed:
         return error_response(NotFound(f"{request.method} {path} is not a method of this server."), request)
     if isinstance(error, HTTPException) and error.status_code == _METHOD_NOT_ALLOWED:
-        told = Unimplemented(f"{request.method} is not served at {path}; use {' or '.join(allowed)}.")
+        refused = Unimplemented(f"{request.method} is not served at {path}; use {' or '.join(allowed)}.")
         # google.rpc has no code for a wrong verb; HTTP does.
-        return _response(request, told, _METHOD_NOT_ALLOWED, headers={"allow": ", ".join(allowed)})
+        return _response(request, refused, _METHOD_NOT_ALLOWED, headers={"allow": ", ".join(allowed)})
     return error_response(error, request)
 
 
@@ -91,17 +91,8 @@ class ErrorBoundary:
 
 
 def _response(
-    request: Request, told: TuningforkError, status: int | None = None, headers: Mapping[str, str] | None = None
+    request: Request, error: TuningforkError, status: int | None = None, headers: Mapping[str, str] | None = None
 ) -> Response:
-    status = status or HTTP_STATUS[told.code]
-    shape = render_error(told, status, first_format=wants_first_error_format(request))
+    status = status or HTTP_STATUS[error.code]
+    shape = render_error(error, status, first_format=wants_first_error_format(request))
     return json_response(status, shape, pretty=wants_pretty(request), headers=headers)
-
-
-def _told(error: Exception) -> TuningforkError:
-    if isinstance(error, TuningforkError):
-        if error.code in (RpcCode.INTERNAL, RpcCode.UNKNOWN):
-            logger.error("%s", error, exc_info=error)
-        return error
-    logger.error("unexpected %s", type(error).__name__, exc_info=error)
-    return InternalError(_NOT_OURS)
