@@ -104,6 +104,7 @@ class Trainer:
             hyperparameters=assignment.hyperparameters,
             adapter=assignment.adapter,
             seed=assignment.seed,
+            initial_adapter=assignment.initial_adapter,
         )
         run = _Run(assignment, engine, completed_steps=0)
         try:

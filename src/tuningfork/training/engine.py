@@ -21,12 +21,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from tuningfork.domain.dataset import MAX_REPORTED_VIOLATIONS
 from tuningfork.domain.errors import FieldViolation, InvalidArgument
 from tuningfork.domain.tuning_job import JobId, Snapshot
 from tuningfork.modeling import adapter_format
 from tuningfork.modeling.loading import LoadedBase
+from tuningfork.modeling.lora import AdapterWeights
 from tuningfork.training.batches import DataOrder, Pack, Placed, Segment, pack, split
 from tuningfork.training.checkpoint import TrainingState, load_state, save_state
 from tuningfork.training.loss import decoder_layers, recomputed, target_losses
@@ -99,17 +101,22 @@ class TrainingEngine:
     def admit(self, job: TrainingJob, checkpoint: Path | None = None) -> int:
         """Take the job up, from the checkpoint in the directory if there is one; returns its completed steps.
 
+        Without a checkpoint it begins with its initial adapter's weights or fresh ones, and with a fresh optimizer.
+
         Raises:
-            InvalidArgument: examples do not fit the base's context; `violations` names each (`examples[3]`).
+            InvalidArgument: examples do not fit the base's context; `violations` names each (`examples[3]`). Or the
+                initial adapter does not fit the base, has another shape, or cannot be read.
             InternalError: the checkpoint is damaged or belongs to another job.
 
         """
         segments = self._render(job)
-        digest = _digest(job, segments)
-        state = load_state(checkpoint, digest) if checkpoint else None
         slots, device = self._base.slots, self._base.device
+        # None where the weights are a function of what the digest covers anyway.
+        initial_P = slots.flatten(_initial(job)) if job.initial_adapter else None
+        digest = _digest(job, segments, initial_P)
+        state = load_state(checkpoint, digest) if checkpoint else None
         if state is None:
-            weights_P = slots.flatten(slots.fresh(job.adapter, job.seed))
+            weights_P = slots.flatten(slots.fresh(job.adapter, job.seed)) if initial_P is None else initial_P
             state = TrainingState(job=digest, step=0, weights_P=weights_P, optimizer=AdamW.fresh(weights_P))
         weights_P = state.weights_P.to(device)
         slot = slots.load(slots.unflatten(job.adapter, weights_P), trainable=True)
@@ -322,8 +329,22 @@ def _spare_bytes(device: torch.device) -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 8
 
 
-def _digest(job: TrainingJob, segments: Sequence[Segment]) -> str:
+def _initial(job: TrainingJob) -> AdapterWeights:
+    """The weights that the job goes on from, of which nobody else holds a copy."""
+    assert job.initial_adapter is not None  # noqa: S101 - asked by the caller
+    weights = adapter_format.load(job.initial_adapter)
+    if weights.shape != job.adapter:
+        raise InvalidArgument(
+            f"the adapter to go on from has rank {weights.shape.rank} and alpha {weights.shape.alpha:g}, and the job "
+            f"rank {job.adapter.rank} and alpha {job.adapter.alpha:g}; go on with the shape that it has"
+        )
+    return weights
+
+
+def _digest(job: TrainingJob, segments: Sequence[Segment], initial_P: Tensor | None) -> str:
     digest = hashlib.sha256(repr((job.hyperparameters, job.adapter, job.seed)).encode())
+    if initial_P is not None:
+        digest.update(initial_P.numpy().tobytes())
     for segment in segments:
         digest.update(segment.first_target.to_bytes(8, "big"))
         digest.update(segment.ids_T.numpy().tobytes())

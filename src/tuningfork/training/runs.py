@@ -7,6 +7,7 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import Tensor
 
@@ -21,13 +22,17 @@ from tuningfork.training.optimizer import AdamW
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingJob:
-    """One job: what to learn from, how, and the seed of its adapter and of its data order."""
+    """One job: what to learn from, how, and the seed of its adapter and of its data order.
+
+    `initial_adapter` is the directory of an adapter of the same shape to go on from; None begins with a fresh one.
+    """
 
     id: JobId
     examples: Dataset
     hyperparameters: Hyperparameters
     adapter: AdapterShape
     seed: int
+    initial_adapter: Path | None = None
 
 
 @dataclass(slots=True, kw_only=True)
