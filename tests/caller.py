@@ -157,7 +157,7 @@ def caller_of(
     app = create_app(
         Services(
             access=workshop.access,
-            use_cases=UseCases(tuning=workshop.tuning, generation=workshop.generation),
+            use_cases=UseCases(tuning=workshop.tuning, sharing=workshop.sharing, generation=workshop.generation),
             metrics=workshop.metrics,
             require_key=require_key,
             healthy=healthy,

@@ -22,6 +22,7 @@ from tuningfork.service.access import Access
 from tuningfork.service.generation import Generation
 from tuningfork.service.metrics import Metrics
 from tuningfork.service.running import Running, Verdict
+from tuningfork.service.sharing import Sharing
 from tuningfork.service.tuning import Tuned, Tuning
 from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.database import Database
@@ -60,6 +61,7 @@ class Workshop:
     metrics: Metrics
     access: Access
     tuning: Tuning
+    sharing: Sharing
     running: Running
     generation: Generation
     dispatcher: Dispatcher
@@ -115,6 +117,7 @@ def build_workshop(database: Database, artifacts: Artifacts, clock: Clock, execu
         metrics=metrics,
         access=Access(database, clock),
         tuning=Tuning(database, artifacts, ECHO_CATALOG, clock, entropy, metrics, wake=dispatcher.wake),
+        sharing=Sharing(database, entropy),
         running=running,
         generation=Generation(database, artifacts, ECHO_CATALOG, executor, metrics),
         dispatcher=dispatcher,

@@ -26,6 +26,7 @@ from tuningfork.service.access import Access
 from tuningfork.service.generation import Generation
 from tuningfork.service.metrics import Metrics
 from tuningfork.service.running import Running
+from tuningfork.service.sharing import Sharing
 from tuningfork.service.tuning import Tuning
 from tuningfork.settings import Settings
 from tuningfork.store.artifacts import Artifacts
@@ -149,7 +150,11 @@ def _build(settings: Settings, catalog: Catalog, database: Database, listener: s
     tuning = Tuning(database, artifacts, catalog, now, secrets.randbits, metrics, wake=dispatcher.wake)
     services = Services(
         access=access,
-        use_cases=UseCases(tuning=tuning, generation=Generation(database, artifacts, catalog, executor, metrics)),
+        use_cases=UseCases(
+            tuning=tuning,
+            sharing=Sharing(database, secrets.randbits),
+            generation=Generation(database, artifacts, catalog, executor, metrics),
+        ),
         metrics=metrics,
         require_key=True,
         healthy=dispatcher.healthy,

@@ -74,6 +74,12 @@ PROVOKED = {
     "no_examples": lambda caller: with_task(caller, trainingData={"examples": {"examples": []}}),
     "input_too_long": too_long,
     "bad_tuned_model_id": lambda caller: create(caller, {}, "?tunedModelId=Bad_Id"),
+    "bad_enum": lambda caller: caller.post(
+        f"/v1beta/{abc(caller)}/permissions", {"granteeType": "USER", "role": "BOSS"}
+    ),
+    "not_the_owner": lambda caller: caller.post(
+        f"/v1beta/{abc(caller)}:transferOwnership", {"emailAddress": "bob@example.com"}, key=caller.bobs_key
+    ),
     "system_instruction_unsupported": lambda caller: generate(
         caller, {"contents": [turn("x")], "systemInstruction": turn("be brief")}, "models/gemini-1.0-pro-001"
     ),

@@ -34,8 +34,10 @@ KIND_OF = {
 }
 
 NOT_STATED = {
-    # The body of the request is no parameter of its query.
+    # Neither the body of a request nor what its path names is a parameter of its query.
     "google.ai.generativelanguage.v1beta.CreateTunedModelRequest": {"tuned_model"},
+    "google.ai.generativelanguage.v1beta.ListPermissionsRequest": {"parent"},
+    "google.ai.generativelanguage.v1beta.UpdatePermissionRequest": {"permission"},
     # Younger than the error bodies that were seen.
     "google.rpc.BadRequest.FieldViolation": {"reason", "localized_message"},
 }

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType
 
+from tuningfork.domain.errors import FieldViolation
 from tuningfork.domain.tuned_model import TunedModelId
 
 PermissionId = NewType("PermissionId", str)
@@ -110,6 +111,20 @@ class Permission:
     email: Email | None
     role: Role
 
+    @property
+    def name(self) -> str:
+        """The resource name, `tunedModels/{model}/permissions/{id}`."""
+        return f"tunedModels/{self.model_id}/permissions/{self.id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PermissionRequest:
+    """A grant as somebody asks for it; what they left out is None or ""."""
+
+    grantee_type: GranteeType | None = None
+    email_address: str = ""
+    role: Role | None = None
+
 
 def parse_email(text: str) -> Email:
     """The address in the one form in which addresses are kept and compared: trimmed and in lower case.
@@ -127,6 +142,52 @@ def parse_email(text: str) -> Email:
             f"{text[:80]!r} was given"
         )
     return Email(address)
+
+
+def violations_of(request: PermissionRequest) -> tuple[FieldViolation, ...]:
+    """Everything that is wrong with a request for a permission, whatever the model."""
+    return (
+        *_violations_of_grantee(request.grantee_type, request.email_address),
+        *violations_of_role(request.role, request.grantee_type),
+    )
+
+
+def violations_of_role(role: Role | None, grantee_type: GranteeType | None) -> tuple[FieldViolation, ...]:
+    """What is wrong with the role that somebody of this type shall have."""
+    if role is None:
+        described = "role is required: READER or WRITER"
+    elif role is Role.OWNER:
+        described = (
+            "role must be READER or WRITER; a model has one owner, and tunedModels.transferOwnership makes another"
+        )
+    elif grantee_type is GranteeType.EVERYONE and role is not Role.READER:
+        described = f"role must be READER for EVERYONE; {role.value} was given"
+    else:
+        return ()
+    return (FieldViolation(field="role", description=described),)
+
+
+def violations_of_email(address: str) -> tuple[FieldViolation, ...]:
+    """What is wrong with the address of a person or group."""
+    if not address.strip():
+        return (FieldViolation(field="email_address", description="email_address is required"),)
+    try:
+        parse_email(address)
+    except ValueError as error:
+        return (FieldViolation(field="email_address", description=f"email_address {error}"),)
+    return ()
+
+
+def _violations_of_grantee(grantee_type: GranteeType | None, address: str) -> tuple[FieldViolation, ...]:
+    if grantee_type is None:
+        described = "grantee_type is required: USER, GROUP or EVERYONE"
+        return (FieldViolation(field="grantee_type", description=described),)
+    if grantee_type is not GranteeType.EVERYONE:
+        return violations_of_email(address)
+    if address:
+        described = f"email_address must not be set for EVERYONE; {address[:80]!r} was given"
+        return (FieldViolation(field="email_address", description=described),)
+    return ()
 
 
 def role_of(

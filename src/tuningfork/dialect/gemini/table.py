@@ -6,8 +6,10 @@ from tuningfork.dialect.call import Binding
 from tuningfork.dialect.gemini.generation import GenerationMethods
 from tuningfork.dialect.gemini.models import ModelMethods
 from tuningfork.dialect.gemini.operations import OperationMethods
+from tuningfork.dialect.gemini.permissions import PermissionMethods
 from tuningfork.dialect.gemini.tuned_models import TunedModelMethods
 from tuningfork.service.generation import Generation
+from tuningfork.service.sharing import Sharing
 from tuningfork.service.tuning import Tuning
 
 VERSIONS = ("v1beta", "v1", "v1alpha")
@@ -19,6 +21,7 @@ class UseCases:
     """What the methods of the dialect call."""
 
     tuning: Tuning
+    sharing: Sharing
     generation: Generation
 
 
@@ -28,5 +31,6 @@ def bindings(use_cases: UseCases) -> tuple[Binding, ...]:
         *ModelMethods(use_cases.generation).bindings(),
         *TunedModelMethods(use_cases.tuning).bindings(),
         *OperationMethods(use_cases.tuning).bindings(),
+        *PermissionMethods(use_cases.sharing).bindings(),
         *GenerationMethods(use_cases.generation).bindings(),
     )
