@@ -88,10 +88,7 @@ def render() -> str:
 
 def _methods_table() -> str:
     lines = ["| method | binding | served | remarks |", "|---|---|---|---|"]
-    lines += [
-        f"| {service}.{method} | `{http}` | {served} | {remark} |"
-        for service, method, http, served, remark in methods()
-    ]
+    lines += ["| {}.{} | `{}` | {} | {} |".format(*row) for row in methods()]
     return "\n".join(lines) + "\n"
 
 
