@@ -24,6 +24,7 @@ from tuningfork.domain.permission import LOCAL_PRINCIPAL
 from tuningfork.execution.local import LocalExecutor, WorkerThreads
 from tuningfork.service.access import Access
 from tuningfork.service.generation import Generation
+from tuningfork.service.groups import Groups
 from tuningfork.service.metrics import Metrics
 from tuningfork.service.running import Running
 from tuningfork.service.sharing import Sharing
@@ -69,6 +70,21 @@ def open_access(settings: Settings) -> Iterator[Access]:
     database = open_database(settings)
     try:
         yield Access(database, now)
+    finally:
+        database.close()
+
+
+@contextmanager
+def open_groups(settings: Settings) -> Iterator[Groups]:
+    """The use cases of groups alone, for the command line; works beside a running server.
+
+    Raises:
+        StartError: see `open_database`.
+
+    """
+    database = open_database(settings)
+    try:
+        yield Groups(database, now)
     finally:
         database.close()
 
