@@ -76,14 +76,18 @@ def shortest_double(number: float) -> float | int | str:
 
 
 def _without_point_zero(number: float) -> float | int:
-    # Beyond 2^53 an int would show digits that the number does not have.
-    return int(number) if number.is_integer() and abs(number) < 2**53 else number
+    # Beyond 2^53 an int would show digits that the number does not have, and minus zero would lose its sign.
+    return int(number) if number.is_integer() and abs(number) < 2**53 and not _is_minus_zero(number) else number
+
+
+def _is_minus_zero(number: float) -> bool:
+    return number == 0 and math.copysign(1, number) < 0
 
 
 def _is_default(field: Field, value: Any) -> bool:
     if isinstance(field.type, Enum):
         return field.type.numbers[value] == 0
-    return value in (0, "", b"")
+    return value in (0, "", b"") and not (isinstance(value, float) and _is_minus_zero(value))
 
 
 def _single(field: Field, value: Any, enums_as_numbers: bool) -> Any:
