@@ -4,9 +4,12 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
+import httpx
 import pytest
 
 import live_server
@@ -72,18 +75,35 @@ def told(run):
 
 
 @pytest.fixture(scope="session")
-def key_of(server):
-    """A person's API key, made as the operator makes it."""
-    keys = {}
+def operate(server):
+    """Runs one of the operator's commands on the server's data; what it printed."""
 
-    def key_of(email):
-        if email not in keys:
-            command = [sys.executable, "-m", "tuningfork", "keys", "create", "--email", email, "--name", "contract"]
-            ended = subprocess.run(command, env=server.environment, capture_output=True, text=True, check=True)
-            keys[email] = ended.stdout.strip()
-        return keys[email]
+    def operate(*command):
+        ended = subprocess.run(
+            [sys.executable, "-m", "tuningfork", *command],
+            env=server.environment,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        return ended.stdout.strip()
 
-    return key_of
+    return operate
+
+
+@pytest.fixture(scope="session")
+def person(server, operate):
+    """A client of the API that is somebody: `person("ada@example.com")`."""
+
+    @cache
+    def person(email):
+        key = operate("keys", "create", "--email", email, "--name", "contract")
+        client = httpx.Client(base_url=server.url, headers={"x-goog-api-key": key}, timeout=60)
+        return opened.enter_context(client)
+
+    with ExitStack() as opened:
+        yield person
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 import re
 from uuid import uuid4
 
-import httpx
 import pytest
 
 from contract.environments import PythonEnvironment
@@ -109,35 +108,40 @@ def test_tuned_models_are_listed_updated_and_deleted(told, transport, fresh):
     assert managed["left"] == names[1:]
 
 
-def test_a_model_is_shared_with_a_person_a_group_and_everybody(told, transport, fresh, server, key_of):
-    told_of = told(
-        CLIENT, "google_generativeai/permissions.py", **transport, MODEL_ID=fresh, PERSON="reader@example.com"
+def test_a_model_is_shared_with_a_person_a_group_and_everybody(told, transport, fresh, operate, person):
+    team = f"{fresh}@googlegroups.com"
+    operate("groups", "add", team, "member@example.com")
+
+    shared = told(
+        *(CLIENT, "google_generativeai/permissions.py"),
+        **{**transport, "MODEL_ID": fresh, "PERSON": "writer@example.com", "GROUP": team},
     )
 
-    owner, person = ["OWNER", "USER", "me@localhost"], ["READER", "USER", "reader@example.com"]
-    group, everyone = ["WRITER", "GROUP", "team@googlegroups.com"], ["READER", "EVERYONE", None]
-    assert told_of["at_first"] == [owner]
-    assert told_of["made"] == [person, group, everyone]
-    assert all(re.fullmatch(rf"tunedModels/{fresh}/permissions/[a-z0-9]+", name) for name in told_of["names"])
-    assert sorted(told_of["shared"], key=str) == sorted([owner, person, group, everyone], key=str)
-    assert told_of["fetched"] == person
-    assert told_of["promoted"] == ["WRITER", "USER", "reader@example.com"]
-    assert told_of["after"] == "gone"
-    assert sorted(told_of["left"]) == sorted([owner, told_of["promoted"]])
-    # Who may write may also see it; who was never named may not.
-    path = f"{server.url}/v1beta/tunedModels/{fresh}"
-    assert httpx.get(path, headers={"x-goog-api-key": key_of("reader@example.com")}).status_code == 200
-    assert httpx.get(path, headers={"x-goog-api-key": key_of("stranger@example.com")}).status_code == 403
+    owner, reader = ["OWNER", "USER", "me@localhost"], ["READER", "USER", "writer@example.com"]
+    group, everyone = ["WRITER", "GROUP", team], ["READER", "EVERYONE", None]
+    writer = ["WRITER", "USER", "writer@example.com"]
+    assert shared["at_first"] == [owner]
+    assert shared["made"] == [reader, group, everyone]
+    assert all(re.fullmatch(rf"tunedModels/{fresh}/permissions/[a-z0-9]+", name) for name in shared["names"])
+    assert sorted(shared["shared"], key=str) == sorted([owner, reader, group, everyone], key=str)
+    assert shared["fetched"] == reader
+    assert shared["promoted"] == writer
+    assert shared["after"] == "gone"
+    assert sorted(shared["left"]) == sorted([owner, writer, group])
+    # And it is so: a writer and a member of the group may change the model; who was never named may not see it.
+    path = f"/v1beta/tunedModels/{fresh}"
+    for email in ("writer@example.com", "member@example.com"):
+        assert person(email).patch(path, json={"description": email}).json()["description"] == email
+    assert person("stranger@example.com").get(path).status_code == 403
 
 
-def test_a_model_is_handed_over_to_a_new_owner(told, transport, fresh, server, key_of):
+def test_a_model_is_handed_over_to_a_new_owner(told, transport, fresh, person):
     handed = told(CLIENT, "google_generativeai/transfer.py", **transport, MODEL_ID=fresh, PERSON="heir@example.com")
 
     assert handed["permissions"] == {"heir@example.com": "OWNER", "me@localhost": "WRITER"}
     assert f"You do not have permission to access tuned model tunedModels/{fresh}" in handed["deleting"]
     assert "You need to be the owner of the resource to transfer ownership" in handed["again"]
-    heir = {"x-goog-api-key": key_of("heir@example.com")}
-    assert httpx.delete(f"{server.url}/v1beta/tunedModels/{fresh}", headers=heir).json() == {}
+    assert person("heir@example.com").delete(f"/v1beta/tunedModels/{fresh}").json() == {}
 
 
 def test_a_cancelled_run_raises_and_leaves_a_model_that_answers(told, transport):

@@ -27,17 +27,17 @@ model = genai.create_tuned_model(
 
 at_first = [shown(permission) for permission in model.permissions.list()]
 person = model.permissions.create("READER", "USER", os.environ["PERSON"])
-group = model.permissions.create("WRITER", email_address="team@googlegroups.com")
+group = model.permissions.create("WRITER", email_address=os.environ["GROUP"])
 everyone = model.permissions.create("READER", "EVERYONE")
 shared = [shown(permission) for permission in model.permissions]
 
 fetched = model.permissions.get(person.name)
 as_fetched = shown(fetched)
-promoted = fetched.update({"role": "WRITER"})
+fetched.update({"role": "WRITER"})
+promoted = model.permissions.get(person.name)
 everyone.delete()
-group.delete()
 try:
-    model.permissions.get(group.name)
+    model.permissions.get(everyone.name)
     after = "still there"
 except exceptions.NotFound:
     after = "gone"

@@ -20,11 +20,11 @@ permissions = {permission.email_address: permission.role.name for permission in 
 try:
     genai.delete_tuned_model(model.name)
     deleting = "deleted"
-except exceptions.PermissionDenied as error:
+except exceptions.Forbidden as error:
     deleting = error.message
 try:
     model.permissions.transfer_ownership(os.environ["PERSON"])
     again = "handed over"
-except exceptions.PermissionDenied as error:
+except exceptions.Forbidden as error:
     again = error.message
 print(json.dumps({"permissions": permissions, "deleting": deleting, "again": again}))
