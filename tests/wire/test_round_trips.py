@@ -34,7 +34,7 @@ MAX_DEPTH = 4
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=8)
 # Their reader refuses the largest float of all when it is written in its nine digits.
 FLOATS = st.floats(-(2.0**127), 2.0**127, width=32, allow_nan=False)
-WELL_KNOWN = {"google.protobuf.Duration": st.sampled_from(["57s", "1s"]), "google.protobuf.FieldMask": st.just("role")}
+WELL_KNOWN = {"google.protobuf.Duration": st.sampled_from(["57s", "1s"])}
 """Messages whose JSON form is a string, and which our tables state as one."""
 SCALARS = {
     Kind.STRING: TEXTS,
@@ -58,15 +58,18 @@ def single(kind, depth):
 
 @st.composite
 def fields_of(draw, message, depth=0):
-    """Fields of a message, each set or not, at most one of each oneof. What is left unread (JSON, Any) is unset."""
+    """Fields of a message, each set or not, at most one of each oneof. What is left unread (JSON, Any) or only read (masks) is unset."""
     chosen, oneofs = {}, set()
     for field in message.fields:
-        open_ended = field.type in (Kind.JSON, Kind.ANY) or (isinstance(field.type, Message) and depth >= MAX_DEPTH)
+        open_ended = field.type in (Kind.JSON, Kind.ANY, Kind.FIELD_MASK) or (
+            isinstance(field.type, Message) and depth >= MAX_DEPTH
+        )
         if open_ended or field.oneof in oneofs or not draw(st.booleans()):
             continue
         if field.oneof:
             oneofs.add(field.oneof)
-        value = WELL_KNOWN.get(type_of_theirs(message, field)) or single(field.type, depth)
+        known = WELL_KNOWN.get(type_of_theirs(message, field))
+        value = single(field.type, depth) if known is None else known
         chosen[field.name] = draw(st.lists(value, min_size=1, max_size=2) if field.repeated else value)
     return chosen
 
