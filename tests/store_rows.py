@@ -45,12 +45,14 @@ def new_job(name: str, *, create_time: datetime = NOW, learning_rate_multiplier:
     )
 
 
-def grant(name: str, email: str | None, role: Role = Role.OWNER) -> Permission:
+def grant(
+    name: str, email: str | None, role: Role = Role.OWNER, grantee_type: GranteeType = GranteeType.USER
+) -> Permission:
     """A permission on the model; without an address, for everyone."""
     return Permission(
         id=PermissionId((email or "everyone").partition("@")[0]),
         model_id=TunedModelId(name),
-        grantee_type=GranteeType.USER if email else GranteeType.EVERYONE,
+        grantee_type=grantee_type if email else GranteeType.EVERYONE,
         email=Email(email) if email else None,
         role=role,
     )

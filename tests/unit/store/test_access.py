@@ -1,5 +1,6 @@
 """Rows of permissions and keys."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -8,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from store_rows import NOW, grant, model
 from tuningfork.domain.api_key import ApiKey, ApiKeyId
-from tuningfork.domain.permission import Email, Principal, Role
+from tuningfork.domain.permission import Email, PermissionId, Principal, Role
 from tuningfork.store import access, tuned_models
 
 
@@ -62,6 +63,49 @@ def test_everyone_is_granted_once(kept):
         connection.execute(insert, {"id": "x"})
     with pytest.raises(IntegrityError), kept.write() as connection:
         connection.execute(insert, {"id": "y"})
+
+
+def test_permissions_come_page_by_page_and_one_by_one(kept):
+    others = [grant("m", f"{name}@example.com", Role.READER) for name in ("eve", "bob", "carol")]
+    with kept.write() as connection:
+        for each in others:
+            access.grant(connection, each)
+        first = access.page_of_permissions(connection, model("m").id, None, 3)
+        rest = access.page_of_permissions(connection, model("m").id, first[-1].id, 3)
+        one = access.find_permission(connection, model("m").id, PermissionId("bob"))
+        none = access.find_permission(connection, model("m").id, PermissionId("dan"))
+    assert [each.id for each in first] == ["ada", "bob", "carol"]
+    assert [each.id for each in rest] == ["eve"]
+    assert (one, none) == (others[1], None)
+
+
+def test_a_role_changes_and_a_permission_goes_without_touching_others(kept):
+    bob, carol = (grant("m", f"{name}@example.com", Role.READER) for name in ("bob", "carol"))
+    with kept.write() as connection:
+        tuned_models.insert(connection, model("n"))
+        for each in (bob, carol, grant("n", "bob@example.com", Role.READER)):
+            access.grant(connection, each)
+        access.set_role(connection, bob, Role.WRITER)
+        access.revoke(connection, carol)
+        found = [access.permissions_of(connection, model(name).id) for name in ("m", "n")]
+    assert found == [
+        [grant("m", "ada@example.com"), replace(bob, role=Role.WRITER)],
+        [grant("n", "bob@example.com", Role.READER)],
+    ]
+
+
+def test_groups_are_their_members(database):
+    team, ada, bob = (Email(f"{name}@example.com") for name in ("team", "ada", "bob"))
+    with database.write() as connection:
+        access.add_members(connection, team, [bob, ada], NOW)
+        access.add_members(connection, Email("other@example.com"), [ada], NOW)
+        assert access.groups(connection) == [("other@example.com", 1), (team, 2)]
+        assert access.members_of(connection, team) == [ada, bob]
+        assert access.groups_of(connection, ada) == {team, "other@example.com"}
+
+        access.remove_members(connection, team, [ada, bob])
+        assert access.groups(connection) == [("other@example.com", 1)]
+        assert access.groups_of(connection, bob) == frozenset()
 
 
 def test_a_key_is_found_by_its_hash_only(database):

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from store_rows import NOW, grant, model
-from tuningfork.domain.permission import Email, Principal, Role
+from tuningfork.domain.permission import Email, GranteeType, Principal, Role
 from tuningfork.domain.tuned_model import ModelState
 from tuningfork.store import access, tuned_models
 from tuningfork.store.tuned_models import IdTaken, Place, Search
@@ -97,6 +97,55 @@ def test_mine_and_shared_with_everyone_are_both_demanded(database):
         both=[grant("both", ADA), grant("both", None, Role.READER)],
     )
     assert names(database, shared_with_everyone=True, least_roles=(Role.OWNER,)) == ["both"]
+
+
+def test_models_are_found_by_a_group_and_by_a_project_too(database):
+    team, other = "team@example.com", "other@example.com"
+    shelf(
+        database,
+        team_writes=[grant("team_writes", team, Role.WRITER, GranteeType.GROUP)],
+        team_reads=[grant("team_reads", team, Role.READER, GranteeType.GROUP)],
+        # The address of a group means nobody where a person is meant, and the other way round.
+        a_user=[grant("a_user", team, Role.WRITER)],
+        a_group=[grant("a_group", ADA, Role.WRITER, GranteeType.GROUP)],
+        others=[grant("others", other, Role.WRITER, GranteeType.GROUP)],
+    )
+    keep(database, (replace(model("by_project", create_time=NOW + timedelta(days=1)), reader_project_numbers=(5,)), []))
+    ada = Principal(email=ADA, project="5", groups=frozenset({Email(team)}))
+
+    def found(*least_roles):
+        with database.read() as connection:
+            search = Search(principal=ada, limit=10, least_roles=least_roles)
+            return [each.id for each in tuned_models.search(connection, search)]
+
+    assert found() == found(Role.READER) == ["team_writes", "team_reads", "by_project"]
+    assert found(Role.WRITER) == ["team_writes"]
+    assert found(Role.OWNER) == []
+
+
+def test_a_model_that_is_readable_in_two_ways_is_listed_once(database):
+    made = replace(model("m"), reader_project_numbers=(5, 5))
+    keep(database, (made, [grant("m", ADA), grant("m", "team@example.com", Role.READER, GranteeType.GROUP)]))
+    ada = Principal(email=ADA, project="5", groups=frozenset({Email("team@example.com")}))
+    with database.read() as connection:
+        assert tuned_models.search(connection, Search(principal=ada, limit=10)) == [made]
+
+
+def test_the_projects_that_find_a_model_can_be_replaced(database):
+    keep(database, (model("m"), []))
+
+    def found_for(project):
+        with database.read() as connection:
+            search = Search(principal=Principal(email=ADA, project=str(project)), limit=10)
+            return [each.id for each in tuned_models.search(connection, search)]
+
+    assert [found_for(project) for project in (7, 2**62, 9)] == [["m"], ["m"], []]
+    with database.write() as connection:
+        tuned_models.set_reader_projects(connection, model("m").id, [9, 9, 2**63 - 1])
+    assert [found_for(project) for project in (7, 9, 2**63 - 1)] == [[], ["m"], ["m"]]
+    with database.write() as connection:
+        tuned_models.set_reader_projects(connection, model("m").id, [])
+    assert found_for(9) == []
 
 
 @pytest.mark.parametrize(
