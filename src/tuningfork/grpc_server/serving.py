@@ -1,0 +1,81 @@
+"""The gRPC server: bound and started in one step, in the event loop of the HTTP server, and stopped with it."""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import grpc
+import grpc.aio
+from prometheus_client import CollectorRegistry
+
+from tuningfork.dialect.call import Binding
+from tuningfork.dialect.gate import Gate
+from tuningfork.grpc_server.carrying import Carrier
+from tuningfork.grpc_server.certificates import ServerCertificate
+from tuningfork.wire.proto_json.text import MAX_PAYLOAD_BYTES
+
+logger = logging.getLogger(__name__)
+
+_OPTIONS = (
+    # As over HTTP.
+    ("grpc.max_receive_message_length", MAX_PAYLOAD_BYTES),
+    # Of one connection; further ones wait in the client.
+    ("grpc.max_concurrent_streams", 100),
+    # Two servers on one port would each get some of the calls.
+    ("grpc.so_reuseport", 0),
+)
+_MOST_CALLS = 1_000
+"""Of all connections together; further ones are answered RESOURCE_EXHAUSTED."""
+
+
+class CannotListen(Exception):
+    """The port is taken, or the address is none of this machine's."""
+
+
+@dataclass(frozen=True, slots=True)
+class GrpcServer:
+    """A server that takes calls. `port` is the one that was given, or the free one that was found."""
+
+    port: int
+    _server: grpc.aio.Server
+
+    @classmethod
+    async def start(
+        cls,
+        bindings: Iterable[Binding],
+        gate: Gate,
+        registry: CollectorRegistry,
+        certificate: ServerCertificate,
+        *,
+        host: str,
+        port: int,
+    ) -> "GrpcServer":
+        """Listen, and answer from now on in this event loop.
+
+        Args:
+            bindings: the methods to serve.
+            gate: decides who comes in.
+            registry: counts how long calls take.
+            certificate: what the server shows to its callers.
+            host: address to listen on.
+            port: port to listen on; 0 takes a free one.
+
+        Raises:
+            CannotListen: nothing can be bound to this address.
+
+        """
+        server = grpc.aio.server(
+            handlers=(Carrier(bindings, gate, registry),), options=_OPTIONS, maximum_concurrent_rpcs=_MOST_CALLS
+        )
+        credentials = grpc.ssl_server_credentials([(certificate.private_key, certificate.chain)])
+        shown_host = f"[{host}]" if ":" in host else host
+        try:
+            bound = server.add_secure_port(f"{shown_host}:{port}", credentials)
+        except RuntimeError as error:
+            raise CannotListen(f"gRPC cannot listen on {host}:{port}") from error
+        await server.start()
+        return cls(bound, server)
+
+    async def stop(self, grace_seconds: float = 0.0) -> None:
+        """Take no more calls, and wait so long for those that are open; then they are cancelled."""
+        await self._server.stop(grace_seconds)
