@@ -30,6 +30,8 @@ TABLES = {
     for message in (*docs.messages().values(), *(each for each in vars(errors).values() if isinstance(each, Message)))
 }
 MAX_DEPTH = 4
+UNSET = (Kind.JSON, Kind.ANY, Kind.FIELD_MASK)
+"""What is left unread, or only read."""
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=8)
 # Their reader refuses the largest float of all when it is written in its nine digits.
@@ -58,13 +60,11 @@ def single(kind, depth):
 
 @st.composite
 def fields_of(draw, message, depth=0):
-    """Fields of a message, each set or not, at most one of each oneof. What is left unread (JSON, Any) or only read (masks) is unset."""
+    """Fields of a message, each set or not, at most one of each oneof."""
     chosen, oneofs = {}, set()
     for field in message.fields:
-        open_ended = field.type in (Kind.JSON, Kind.ANY, Kind.FIELD_MASK) or (
-            isinstance(field.type, Message) and depth >= MAX_DEPTH
-        )
-        if open_ended or field.oneof in oneofs or not draw(st.booleans()):
+        too_deep = isinstance(field.type, Message) and depth >= MAX_DEPTH
+        if too_deep or field.type in UNSET or field.oneof in oneofs or not draw(st.booleans()):
             continue
         if field.oneof:
             oneofs.add(field.oneof)
