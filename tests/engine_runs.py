@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 
 from tuningfork.domain.base_model import AdapterShape
-from tuningfork.domain.generation import FinishReason, Sampling
+from tuningfork.domain.generation import ChosenToken, FinishReason, Sampling
 from tuningfork.inference.engine import EngineOutput, InferenceEngine
 from tuningfork.inference.sequence import BASE_ALONE, Sequence, TokenRequest
 from tuningfork.modeling.loading import LoadedBase
@@ -22,6 +22,7 @@ class Answer:
     finish_reason: FinishReason | None = None
     prompt_tokens: int = 0
     output_tokens: int = 0
+    scored: list[ChosenToken] = field(default_factory=list)
 
     @property
     def text(self) -> str:
@@ -66,6 +67,7 @@ class Run:
             answer.finish_reason = output.chunk.finish_reason
             answer.prompt_tokens = output.chunk.prompt_tokens
             answer.output_tokens = output.chunk.output_tokens
+            answer.scored += output.chunk.tokens
             sequence = self._sequences[key]
             answer.tokens = tuple(sequence.tokens[len(sequence.request.prompt_ids) :])
 

@@ -55,6 +55,29 @@ class Detokenizer:
         return self._lead.strip(piece)
 
 
+class TokenTexts:
+    """What single tokens write, control tokens by their names; half a character is U+FFFD.
+
+    Args:
+        decode: the tokenizer's own decoding of a run of tokens, with control tokens.
+        anchor: an ordinary token; decoded behind it, a token keeps the space that it begins with.
+
+    """
+
+    def __init__(self, decode: Callable[[Sequence[int]], str], *, anchor: int) -> None:
+        self._decode = decode
+        self._anchor = anchor
+        self._before = decode([anchor])
+        self._known: dict[int, str] = {}
+
+    def __getitem__(self, token: int) -> str:
+        if token not in self._known:
+            whole = self._decode([self._anchor, token])
+            is_behind = whole.startswith(self._before)
+            self._known[token] = whole[len(self._before) :] if is_behind else self._decode([token])
+        return self._known[token]
+
+
 class _Lead:
     """Takes a given beginning off a text that comes in pieces, if the text does begin so."""
 

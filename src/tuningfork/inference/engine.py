@@ -12,12 +12,14 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from tuningfork.domain.errors import FieldViolation, InternalError, InvalidArgument
-from tuningfork.domain.generation import MAX_CANDIDATES, FinishReason
+from tuningfork.domain.errors import FieldViolation, InternalError, InvalidArgument, TuningforkError
+from tuningfork.domain.generation import MAX_CANDIDATES, ChosenToken, FinishReason, Sampling, TokenLogprob
 from tuningfork.inference.cached_plan import CachedPlan, Span
-from tuningfork.inference.detokenizer import Detokenizer
+from tuningfork.inference.constraints import Grammars
+from tuningfork.inference.detokenizer import Detokenizer, TokenTexts
 from tuningfork.inference.kv_cache import KvCache, planned_pages, probed_shapes
-from tuningfork.inference.sampling import Draw, row_randomness, sample
+from tuningfork.inference.penalties import Penalties
+from tuningfork.inference.sampling import Choice, Draw, row_randomness, sample
 from tuningfork.inference.scheduler import Scheduler, Turn
 from tuningfork.inference.sequence import EngineOutput, Sequence, TokenRequest, Usage
 from tuningfork.inference.stop_sequences import StopSequences
@@ -45,6 +47,10 @@ class InferenceEngine:
         cache_bytes: memory for keys and values; None: 2 GiB on a CPU (taken as it is used), half of what is free on a
             GPU. Requests wait while it is full.
 
+    Attributes:
+        grammars: the forms that answers were held to. Compiling one takes up to seconds; who wants the engine to go on
+            meanwhile lets another thread `begin` one that it does not have.
+
     """
 
     def __init__(
@@ -58,6 +64,9 @@ class InferenceEngine:
         if max_rows < MAX_CANDIDATES:
             raise ValueError(f"max_rows must be at least {MAX_CANDIDATES}, the most candidates of one request")
         self._base = base
+        self._vocabulary_size = int(base.model.config.get_text_config().vocab_size)
+        self.grammars = Grammars(base.chat, vocabulary_size=self._vocabulary_size)
+        self._texts = TokenTexts(self._decode_all, anchor=_ordinary_token(base))
         shapes = probed_shapes(base.model)
         pages = planned_pages(
             shapes,
@@ -85,7 +94,7 @@ class InferenceEngine:
         """Queue a request; its first tokens come from a later step.
 
         Raises:
-            InvalidArgument: the prompt leaves no room for a token of output.
+            InvalidArgument: the prompt leaves no room for a token of output, or the answer cannot be held to its form.
 
         """
         prompt_tokens = len(request.prompt_ids)
@@ -105,8 +114,8 @@ class InferenceEngine:
         turns.sort(key=lambda turn: (turn.tokens == 1, len(turn.sequence.tokens)))
         logits_BV = self._forward(turns)
         ready, rows = self._ready(turns)
-        tokens = sample(logits_BV[rows], [sequence.draw for sequence in ready])
-        outputs = [self._advance(*chosen) for chosen in zip(ready, tokens, strict=True)]
+        choices = sample(logits_BV[rows], [sequence.draw for sequence in ready])
+        outputs = [self._advance(*chosen) for chosen in zip(ready, choices, strict=True)]
         return [output for output in outputs if output is not None]
 
     def cancel(self, request_id: str) -> None:
@@ -119,10 +128,19 @@ class InferenceEngine:
             request=request,
             candidate=number,
             tokens=list(request.prompt_ids),
-            draw=Draw(request.sampling, row_randomness(request.sampling.seed, number)),
+            draw=self._draw(request.sampling, number),
             detokenizer=Detokenizer(self._decode, lead=self._base.chat.lead),
             stops=StopSequences(request.sampling.stop_sequences),
             usage=usage,
+        )
+
+    def _draw(self, sampling: Sampling, candidate: int) -> Draw:
+        form = sampling.answer_format
+        return Draw(
+            sampling,
+            row_randomness(sampling.seed, candidate),
+            Penalties.of(sampling, vocabulary_size=self._vocabulary_size, device=self._base.device),
+            None if form is None else self.grammars.begin(form),
         )
 
     @torch.inference_mode()
@@ -164,33 +182,54 @@ class InferenceEngine:
                 row += 1
         return ready, rows
 
-    def _advance(self, sequence: Sequence, token: int | None) -> EngineOutput | None:
+    def _advance(self, sequence: Sequence, choice: Choice | None) -> EngineOutput | None:
         """Add the token to its sequence and end that if it is time; None: there is nothing to show."""
-        if token is None:
+        if choice is None:
             self._scheduler.remove(sequence)
-            return sequence.output("", FinishReason.STOP, _not_numbers(sequence.request.slot))
-        text, reason = self._accept(sequence, token)
+            return sequence.output("", FinishReason.STOP, _fault_of(sequence))
+        text, reason = self._accept(sequence, choice)
         if reason is not None:
             self._scheduler.remove(sequence)
         return sequence.output(text, reason) if text or reason else None
 
-    def _accept(self, sequence: Sequence, token: int) -> tuple[str, FinishReason | None]:
-        if token in self._base.chat.end_of_turn_ids:
+    def _accept(self, sequence: Sequence, choice: Choice) -> tuple[str, FinishReason | None]:
+        if choice.token in self._base.chat.end_of_turn_ids:
             return sequence.flush(), FinishReason.STOP
-        text = sequence.accept(token)
-        if not sequence.stops.met and self._is_full(sequence):
+        text = sequence.accept(choice.token)
+        if choice.log_probability is not None:
+            sequence.unreported.append(self._reported(choice, choice.log_probability))
+        if not sequence.stops.met and (sequence.is_whole or self._is_full(sequence)):
             text += sequence.flush()
-            return text, FinishReason.STOP if sequence.stops.met else FinishReason.MAX_TOKENS
+            stopped = sequence.stops.met or sequence.is_whole
+            return text, FinishReason.STOP if stopped else FinishReason.MAX_TOKENS
         return text, FinishReason.STOP if sequence.stops.met else None
+
+    def _reported(self, choice: Choice, log_probability: float) -> ChosenToken:
+        return ChosenToken(
+            chosen=TokenLogprob(self._texts[choice.token], choice.token, log_probability),
+            likeliest=tuple(
+                TokenLogprob(self._texts[each.token], each.token, each.log_probability) for each in choice.likeliest
+            ),
+        )
 
     def _is_full(self, sequence: Sequence) -> bool:
         allowed = sequence.request.sampling.max_output_tokens
         return sequence.generated >= allowed or len(sequence.tokens) >= self.longest_tokens
 
-    def _decode(self, tokens: Items[int]) -> str:
+    def _decode(self, tokens: Items[int], *, skip_special_tokens: bool = True) -> str:
         tokenizer = self._base.chat.tokenizer
-        text = tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        text = tokenizer.decode(
+            list(tokens), skip_special_tokens=skip_special_tokens, clean_up_tokenization_spaces=False
+        )
         return cast("str", text)
+
+    def _decode_all(self, tokens: Items[int]) -> str:
+        return self._decode(tokens, skip_special_tokens=False)
+
+
+def _ordinary_token(base: LoadedBase) -> int:
+    ids: list[int] = base.chat.tokenizer.encode("a", add_special_tokens=False)
+    return ids[-1] if ids else 0
 
 
 def _does_not_fit(prompt_tokens: int, context_tokens: int, cache_tokens: int) -> InvalidArgument:
@@ -203,8 +242,13 @@ def _does_not_fit(prompt_tokens: int, context_tokens: int, cache_tokens: int) ->
     return InvalidArgument(reason, violations=(FieldViolation(field="prompt", description=reason),))
 
 
-def _not_numbers(slot: int) -> InternalError:
-    culprit = "the base model" if slot == BASE_ALONE else "the tuned model's adapter or its base model"
+def _fault_of(sequence: Sequence) -> TuningforkError:
+    """Why no token could be chosen."""
+    constraint = sequence.draw.constraint
+    if constraint is not None and constraint.fault is not None:
+        return constraint.fault
+    alone = sequence.request.slot == BASE_ALONE
+    culprit = "the base model" if alone else "the tuned model's adapter or its base model"
     return InternalError(
         f"the model computed values that are not finite numbers: {culprit} has weights that are damaged"
     )

@@ -1,10 +1,14 @@
-"""From logits to tokens: temperature, then the likeliest K, then the nucleus P, then one draw for each row.
+"""From logits to tokens: penalties, constraint, temperature, the likeliest K, the nucleus P, then one draw a row.
 
-The order is that of the Gemini API's `topK` and `topP`: "the top-K tokens with the highest probabilities are sampled;
-then tokens are further filtered based on top-P", with the temperature applied before both, as transformers does.
-Each row is drawn from its own numbers only, so a row's token does not depend on the rows beside it.
+The order of the last three is that of the Gemini API's `topK` and `topP`: "the top-K tokens with the highest
+probabilities are sampled; then tokens are further filtered based on top-P", with the temperature applied before both,
+as transformers does. Each row is drawn from its own numbers only, so a row's token does not depend on the rows beside
+it.
 
-Shape suffixes: B rows, V vocabulary, C candidates of one row, likeliest first.
+Log probabilities are those of the model's own distribution: softmax of the logits once penalties are off, before the
+constraint, the temperature and the limits change it. So a token that a constraint forced may be an unlikely one.
+
+Shape suffixes: B rows, V vocabulary, C candidates of one row, likeliest first, W words of 32 bits.
 """
 
 from collections.abc import Sequence
@@ -15,6 +19,8 @@ import torch
 from torch import Tensor
 
 from tuningfork.domain.generation import Sampling
+from tuningfork.inference.constraints import Constraint
+from tuningfork.inference.penalties import Penalties
 
 _NUCLEUS = 1024
 """How many tokens are ranked first when only `top_p` limits; all of them where these do not hold enough."""
@@ -26,6 +32,25 @@ class Draw:
 
     sampling: Sampling
     randomness: Random
+    penalties: Penalties | None = None
+    constraint: Constraint | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A token and its natural log probability."""
+
+    token: int
+    log_probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The token of one row. Where log probabilities are wanted: its own, and the likeliest ones, likeliest first."""
+
+    token: int
+    log_probability: float | None = None
+    likeliest: tuple[Ranked, ...] = ()
 
 
 def row_randomness(seed: int | None, candidate: int) -> Random:
@@ -33,13 +58,36 @@ def row_randomness(seed: int | None, candidate: int) -> Random:
     return Random() if seed is None else Random(f"{seed}/{candidate}")
 
 
-def sample(logits_BV: Tensor, draws: Sequence[Draw]) -> list[int | None]:
+def sample(logits_BV: Tensor, draws: Sequence[Draw]) -> list[Choice | None]:
     """Choose one token for each row; None where the row's logits are not numbers.
 
     Computes in fp32 and adds up probabilities in fp64. Rows at temperature 0 take the likeliest token and no random
-    number.
+    number. The logits are left as they are.
     """
-    logits_BV = logits_BV.float()
+    logits_BV = logits_BV.to(torch.float32, copy=True)
+    for row, draw in enumerate(draws):
+        if draw.penalties is not None:
+            draw.penalties.take_off(logits_BV[row])
+    own_BV = logits_BV
+    if any(draw.constraint for draw in draws):
+        logits_BV = _constrained(logits_BV, draws)
+    tokens = _tokens(logits_BV, draws)
+    return _ranked(own_BV, draws, tokens)
+
+
+def _constrained(logits_BV: Tensor, draws: Sequence[Draw]) -> Tensor:
+    """The logits with -inf for each token that a row's constraint forbids; rows that are no numbers stay none."""
+    constrained_BV = logits_BV.clone()
+    bits_32 = torch.arange(32, dtype=torch.int32, device=logits_BV.device)
+    for logits_V, draw in zip(constrained_BV, draws, strict=True):
+        if draw.constraint is not None and torch.isfinite(logits_V.max()):
+            allowed_W = draw.constraint.allowed().to(logits_BV.device)
+            allowed_V = ((allowed_W[:, None] >> bits_32) & 1).flatten()[: len(logits_V)]
+            logits_V.masked_fill_(allowed_V == 0, -torch.inf)
+    return constrained_BV
+
+
+def _tokens(logits_BV: Tensor, draws: Sequence[Draw]) -> list[int | None]:
     tops_B, likeliest_B = logits_BV.max(dim=-1)
     sound = torch.isfinite(tops_B).tolist()
     tokens: list[int | None] = [
@@ -54,6 +102,24 @@ def sample(logits_BV: Tensor, draws: Sequence[Draw]) -> list[int | None]:
     for row, probabilities_V in zip(drawn, torch.softmax(heated_BV, dim=-1), strict=True):
         tokens[row] = _draw(probabilities_V, draws[row])
     return tokens
+
+
+def _ranked(logits_BV: Tensor, draws: Sequence[Draw], tokens: Sequence[int | None]) -> list[Choice | None]:
+    """The tokens as choices, with log probabilities for the rows that want them."""
+    return [
+        None
+        if token is None
+        else Choice(token)
+        if draw.sampling.logprobs is None
+        else _choice(torch.log_softmax(logits_V, dim=-1), token, draw.sampling.logprobs)
+        for logits_V, draw, token in zip(logits_BV, draws, tokens, strict=True)
+    ]
+
+
+def _choice(log_probabilities_V: Tensor, token: int, count: int) -> Choice:
+    values_C, tokens_C = torch.topk(log_probabilities_V, min(count, len(log_probabilities_V)))
+    likeliest = tuple(map(Ranked, tokens_C.tolist(), values_C.tolist()))
+    return Choice(token, float(log_probabilities_V[token]), likeliest)
 
 
 def _draw(probabilities_V: Tensor, draw: Draw) -> int:

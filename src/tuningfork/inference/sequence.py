@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from tuningfork.domain.errors import TuningforkError
-from tuningfork.domain.generation import Chunk, FinishReason, Sampling
+from tuningfork.domain.generation import ChosenToken, Chunk, FinishReason, Sampling
 from tuningfork.inference.detokenizer import Detokenizer
 from tuningfork.inference.sampling import Draw
 from tuningfork.inference.stop_sequences import StopSequences
@@ -42,7 +42,7 @@ class Sequence:
     """One candidate. `tokens` is the prompt and what was generated; the first `cached` of them have keys and values.
 
     `pages` are the cache's, in order. `siblings` are the request's further candidates for as long as they wait for this
-    one to read the prompt for them all.
+    one to read the prompt for them all. `unreported` are log probabilities that go out with the next piece.
     """
 
     request: TokenRequest
@@ -53,6 +53,7 @@ class Sequence:
     stops: StopSequences
     usage: Usage
     siblings: list["Sequence"] = field(default_factory=list)
+    unreported: list[ChosenToken] = field(default_factory=list)
     pages: list[int] = field(default_factory=list)
     cached: int = 0
 
@@ -71,10 +72,19 @@ class Sequence:
         """Tokens beyond the prompt."""
         return len(self.tokens) - len(self.request.prompt_ids)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the form that is asked of the answer leaves nothing more to say."""
+        return self.draw.constraint is not None and self.draw.constraint.complete
+
     def accept(self, token: int) -> str:
         """Append a chosen token; returns the text that may be shown now."""
         self.tokens.append(token)
         self.usage.output_tokens += 1
+        if self.draw.penalties is not None:
+            self.draw.penalties.count(token)
+        if self.draw.constraint is not None:
+            self.draw.constraint.accept(token)
         return self.stops.push(self.detokenizer.push(token))
 
     def flush(self) -> str:
@@ -92,5 +102,7 @@ class Sequence:
             finish_reason=finish_reason,
             prompt_tokens=self.usage.prompt_tokens,
             output_tokens=self.usage.output_tokens,
+            tokens=tuple(self.unreported),
         )
+        self.unreported.clear()
         return EngineOutput(request_id=self.request.id, chunk=chunk, error=error)

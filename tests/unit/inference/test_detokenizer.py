@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from tuningfork.inference.detokenizer import Detokenizer
+from tuningfork.inference.detokenizer import Detokenizer, TokenTexts
 
 LONG_WORDS = ("the", " the", "twenty", " three", "七", "十", " é")
 
@@ -115,3 +115,28 @@ def test_control_tokens_are_no_text_and_cost_no_space():
 )
 def test_what_the_model_was_taught_to_write_before_its_answer_is_left_out(text, shown):
     assert "".join(stream(BYTE_LEVEL, byte_tokens(text), lead="> ")) == shown
+
+
+@pytest.mark.parametrize("build", [byte_level_tokenizer, metaspace_tokenizer])
+def test_single_tokens_show_the_space_that_they_begin_with(build):
+    tokenizer = build()
+    texts = token_texts(tokenizer)
+    spaced = next(tokenizer.token_to_id(each) for each in ("Ġthe", "▁the") if tokenizer.token_to_id(each) is not None)
+    assert (texts[spaced], texts[tokenizer.token_to_id("the")]) == (" the", "the")
+
+
+@pytest.mark.parametrize("build", [byte_level_tokenizer, metaspace_tokenizer])
+def test_a_control_token_shows_its_name(build):
+    tokenizer = build()
+    assert token_texts(tokenizer)[tokenizer.token_to_id("<end>")] == "<end>"
+
+
+@pytest.mark.parametrize(("build", "token"), [(byte_level_tokenizer, "ä"), (metaspace_tokenizer, "<0xE4>")])
+def test_a_token_that_is_half_a_character_shows_that_it_is(build, token):
+    tokenizer = build()
+    assert token_texts(tokenizer)[tokenizer.token_to_id(token)] == "\ufffd"
+
+
+def token_texts(tokenizer: Tokenizer) -> TokenTexts:
+    anchor = next(index for each in ("one", "a") if (index := tokenizer.token_to_id(each)) is not None)
+    return TokenTexts(lambda tokens: tokenizer.decode(list(tokens), skip_special_tokens=False), anchor=anchor)

@@ -10,11 +10,12 @@ from torch import Tensor
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from tuningfork.domain.generation import Sampling
-from tuningfork.inference.sampling import Draw, row_randomness, sample
+from tuningfork.inference.penalties import Penalties
+from tuningfork.inference.sampling import Choice, Draw, Ranked, row_randomness, sample
 
 
-def sampling(temperature=1.0, top_p=1.0, top_k=None) -> Sampling:
-    return Sampling(temperature=temperature, top_p=top_p, top_k=top_k, max_output_tokens=1)
+def sampling(temperature=1.0, top_p=1.0, top_k=None, **others) -> Sampling:
+    return Sampling(temperature=temperature, top_p=top_p, top_k=top_k, max_output_tokens=1, **others)
 
 
 class Fixed(Random):
@@ -29,8 +30,8 @@ class Fixed(Random):
 
 
 def one(logits_V: Tensor, how: Sampling, point: float) -> int:
-    [token] = sample(logits_V[None], [Draw(how, Fixed(point))])
-    return token
+    [choice] = sample(logits_V[None], [Draw(how, Fixed(point))])
+    return choice.token
 
 
 def warped(logits_V: Tensor, how: Sampling) -> Tensor:
@@ -100,7 +101,7 @@ def test_half_precision_logits_are_drawn_in_full_precision():
 def test_a_row_of_numbers_that_are_none_has_no_token_and_spoils_no_other():
     logits_BV = torch.tensor([[0.0, torch.nan, 1.0], [0.0, 5.0, 1.0], [torch.inf, 0.0, 0.0]])
     draws = [Draw(sampling(0), Random(1)), Draw(sampling(0), Random(1)), Draw(sampling(top_k=2), Random(1))]
-    assert sample(logits_BV, draws) == [None, 1, None]
+    assert sample(logits_BV, draws) == [None, Choice(1), None]
 
 
 def test_a_seed_gives_each_candidate_its_own_randomness_again_and_again():
@@ -109,3 +110,95 @@ def test_a_seed_gives_each_candidate_its_own_randomness_again_and_again():
     assert first == row_randomness(3, 0).random()
     assert first != row_randomness(4, 0).random()
     assert row_randomness(None, 0).random() != row_randomness(None, 0).random()
+
+
+class Allowing:
+    """A constraint that always allows the same tokens."""
+
+    fault = None
+
+    def __init__(self, *tokens: int) -> None:
+        self._tokens = tokens
+
+    def allowed(self) -> Tensor:
+        words_W = torch.zeros(3, dtype=torch.int64)
+        for token in self._tokens:
+            words_W[token // 32] += 1 << (token % 32)
+        return words_W.to(torch.int32)
+
+
+def test_log_probabilities_are_those_of_the_softmax_likeliest_first():
+    logits_V = torch.tensor([1.0, 3.0, 2.0, -1.0])
+    [choice] = sample(logits_V[None], [Draw(sampling(0, logprobs=2), Random(1))])
+    wanted_V = torch.log_softmax(logits_V, dim=-1).tolist()
+    assert choice == Choice(1, wanted_V[1], (Ranked(1, wanted_V[1]), Ranked(2, wanted_V[2])))
+
+
+def test_no_likeliest_tokens_are_given_where_only_the_chosen_one_is_wanted():
+    [choice] = sample(torch.zeros(1, 4), [Draw(sampling(0, logprobs=0), Random(1))])
+    assert (choice.log_probability, choice.likeliest) == (pytest.approx(-1.3862944), ())
+
+
+def test_more_likeliest_tokens_than_there_are_give_all():
+    [choice] = sample(torch.zeros(1, 4), [Draw(sampling(0, logprobs=20), Random(1))])
+    assert {each.token for each in choice.likeliest} == {0, 1, 2, 3}
+
+
+def test_log_probabilities_know_of_penalties_but_not_of_temperature_limits_and_constraints():
+    logits_V = torch.tensor([4.0, 3.0, 2.0])
+    how = sampling(0.1, top_k=1, presence_penalty=1.5, logprobs=3)
+    penalties = Penalties.of(how, vocabulary_size=3, device=torch.device("cpu"))
+    penalties.count(0)
+    [choice] = sample(logits_V[None], [Draw(how, Random(1), penalties, Allowing(2))])
+    wanted_V = torch.log_softmax(torch.tensor([2.5, 3.0, 2.0]), dim=-1).tolist()
+    assert choice.token == 2
+    assert choice.log_probability == wanted_V[2]
+    assert choice.likeliest == tuple(Ranked(token, wanted_V[token]) for token in (1, 0, 2))
+
+
+def test_a_constraint_leaves_what_it_allows_in_proportion():
+    logits_V = torch.randn(70, generator=torch.Generator().manual_seed(1))
+    allowed = [0, 31, 32, 63, 64, 69]
+    points = 1000
+    drawn = [
+        sample(logits_V[None], [Draw(sampling(), Fixed((index + 0.5) / points), None, Allowing(*allowed))])[0].token
+        for index in range(points)
+    ]
+    wanted_V = torch.zeros(70)
+    wanted_V[allowed] = torch.softmax(logits_V[allowed], dim=-1)
+    found_V = torch.bincount(torch.tensor(drawn), minlength=70) / points
+    torch.testing.assert_close(found_V, wanted_V, rtol=0, atol=1.01 / points)
+
+
+@pytest.mark.parametrize("how", [sampling(0), sampling(2.0), sampling(top_k=3), sampling(top_p=0.1)])
+def test_the_likeliest_token_is_not_drawn_where_it_is_forbidden(how):
+    logits_V = torch.zeros(70)
+    logits_V[5] = 100.0
+    [choice] = sample(logits_V[None], [Draw(how, Random(1), None, Allowing(68))])
+    assert choice.token == 68
+
+
+def test_a_constrained_row_does_not_change_the_rows_beside_it():
+    logits_BV = torch.randn(2, 70, generator=torch.Generator().manual_seed(1))
+    free = [Draw(sampling(logprobs=3), Fixed(0.3)), Draw(sampling(logprobs=3), Fixed(0.7))]
+    [alone, _] = sample(logits_BV, free)
+    [beside, _] = sample(logits_BV, [free[0], Draw(sampling(), Fixed(0.7), None, Allowing(1))])
+    assert beside == alone
+
+
+def test_a_constraint_that_allows_nothing_gives_no_token():
+    assert sample(torch.zeros(1, 70), [Draw(sampling(), Random(1), None, Allowing())]) == [None]
+
+
+def test_numbers_that_are_none_are_not_hidden_by_a_constraint():
+    logits_BV = torch.tensor([[0.0, torch.nan, 1.0]])
+    assert sample(logits_BV, [Draw(sampling(0), Random(1), None, Allowing(0))]) == [None]
+
+
+def test_the_logits_are_left_as_they_were():
+    logits_BV = torch.zeros(1, 3)
+    how = sampling(presence_penalty=1.0)
+    penalties = Penalties.of(how, vocabulary_size=3, device=torch.device("cpu"))
+    penalties.count(0)
+    sample(logits_BV, [Draw(how, Random(1), penalties, Allowing(1))])
+    assert not logits_BV.any()

@@ -1,0 +1,164 @@
+"""What is asked of an answer's form, as a grammar; and what no schema may ask, so that compiling stays cheap and safe.
+
+The compiler (llguidance) bounds its own work in most places and says so. Where it does not, the bounds are here: a
+chain of some thousand references overflows its stack, and the automaton of `multipleOf` has as many states as the
+number. One promise of JSON Schema it cannot keep is refused too: keys that `properties` does not list may repeat.
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+from llguidance import LLMatcher
+
+from tuningfork.domain.errors import FieldViolation, InvalidArgument
+from tuningfork.domain.generation import AnswerFormat, ChoiceAnswer
+
+MAX_CHARACTERS = 100_000
+"""Of a schema as JSON text, or of all choices together."""
+MAX_DEPTH = 64
+"""Containers within containers of a schema."""
+MAX_REFERENCES = 200
+"""`$ref`s in one schema; a chain of them is followed recursively."""
+MAX_MULTIPLE = 50_000
+"""The least common multiple of all `multipleOf`s, in units of their last decimal place."""
+
+_FIELD = "sampling.answer_format"
+_WHITE_SPACE = r"[ ]|\n[ \t]{0,64}"
+"""What may stand between the tokens of JSON: a space or an indented line. Unbounded, models may never stop with it."""
+
+_MAPS_OF_SCHEMAS = {"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"}
+_DATA = {"enum", "const", "default", "example", "examples"}
+
+
+def refusal(reason: str) -> InvalidArgument:
+    """The error of an answer format that cannot be kept to."""
+    return InvalidArgument(reason, violations=(FieldViolation(field=_FIELD, description=reason),))
+
+
+def grammar_of(answer_format: AnswerFormat, *, lead: str = "") -> str:
+    """The grammar of an answer, for `llguidance.LLMatcher`.
+
+    Args:
+        answer_format: what to keep to.
+        lead: what the chat template writes before an answer; the grammar begins with it.
+
+    Raises:
+        InvalidArgument: too large, or asking for what cannot be promised. Other faults show when it is compiled.
+
+    """
+    if isinstance(answer_format, ChoiceAnswer):
+        return _grammar_of_choices(answer_format.choices, lead)
+    schema = _read(answer_format.schema)
+    schema["x-guidance"] = {"whitespace_pattern": _WHITE_SPACE}
+    text = json.dumps(schema)
+    if lead:
+        return LLMatcher.grammar_from_lark(f"start: {json.dumps(lead)} answer\nanswer: %json {text}")
+    return LLMatcher.grammar_from_json_schema(text)
+
+
+def _grammar_of_choices(choices: tuple[str, ...], lead: str) -> str:
+    characters = sum(map(len, choices))
+    if characters > MAX_CHARACTERS:
+        raise refusal(f"the choices have {characters} characters together; at most {MAX_CHARACTERS} are taken")
+    alternatives = " | ".join(map(json.dumps, choices))
+    before = f"{json.dumps(lead)} " if lead else ""
+    return LLMatcher.grammar_from_lark(f"start: {before}({alternatives})")
+
+
+def _read(text: str | None) -> dict[str, Any]:
+    """The schema, within bounds and with its properties in the order in which they have to come.
+
+    Raises:
+        InvalidArgument: beyond a bound.
+
+    """
+    if text is None:
+        return {}
+    if len(text) > MAX_CHARACTERS:
+        raise refusal(f"the schema has {len(text)} characters; at most {MAX_CHARACTERS} are taken")
+    schema = json.loads(text)
+    if schema is True:
+        return {}
+    if not isinstance(schema, dict):
+        raise refusal("the schema must be a JSON object")
+    _check_depth(schema)
+    nodes = list(_schemas_in(schema))
+    references = sum(isinstance(node.get("$ref"), str) for node in nodes)
+    if references > MAX_REFERENCES:
+        raise refusal(f"the schema has {references} references ($ref); at most {MAX_REFERENCES} are taken")
+    _check_multiples(nodes)
+    for node in nodes:
+        _check_counted_keys(node)
+        _order_properties(node)
+    # A caller's word on how the compiler should work would come before ours.
+    schema.pop("x-guidance", None)
+    return schema
+
+
+def _check_depth(schema: dict[str, Any]) -> None:
+    level: list[Any] = [schema]
+    for _ in range(MAX_DEPTH):
+        level = [
+            child
+            for container in level
+            for child in (container.values() if isinstance(container, dict) else container)
+            if isinstance(child, dict | list)
+        ]
+    if level:
+        raise refusal(f"the schema is nested more than {MAX_DEPTH} levels deep")
+
+
+def _schemas_in(schema: Any) -> Iterator[dict[str, Any]]:
+    """The schema and all schemas in it, but no data that only looks like one."""
+    if isinstance(schema, list):
+        for each in schema:
+            yield from _schemas_in(each)
+    if not isinstance(schema, dict):
+        return
+    yield schema
+    for key, value in schema.items():
+        if key in _MAPS_OF_SCHEMAS and isinstance(value, dict):
+            for each in value.values():
+                yield from _schemas_in(each)
+        elif key not in _DATA:
+            yield from _schemas_in(value)
+
+
+def _check_multiples(nodes: list[dict[str, Any]]) -> None:
+    given = [node["multipleOf"] for node in nodes if _is_number(node.get("multipleOf")) and node["multipleOf"] > 0]
+    exact = [Fraction(repr(number)) for number in given]
+    # All of them together: where schemas are merged, so are these.
+    unit = math.lcm(*(number.denominator for number in exact))
+    if math.lcm(*(int(number * unit) for number in exact)) > MAX_MULTIPLE:
+        raise refusal(
+            f"multipleOf {', '.join(map(str, given[:5]))} cannot be enforced: the least common multiple must be at "
+            f"most {MAX_MULTIPLE} in units of the last decimal place"
+        )
+
+
+def _check_counted_keys(node: dict[str, Any]) -> None:
+    least, required = node.get("minProperties", 0), node.get("required")
+    is_open = node.get("additionalProperties") is not False or "patternProperties" in node
+    if not (_is_number(least) and is_open):
+        return
+    certain = len(set(map(str, required))) if isinstance(required, list) else 0
+    if least > certain + 1:
+        raise refusal(
+            f"minProperties {least} cannot be enforced, because keys that properties does not list may repeat: list "
+            "the keys in properties and forbid others (additionalProperties false), or require them"
+        )
+
+
+def _order_properties(node: dict[str, Any]) -> None:
+    """Put the properties into the order that the Gemini API's `propertyOrdering` gives, the others behind."""
+    order, properties = node.pop("propertyOrdering", None), node.get("properties")
+    if isinstance(order, list) and isinstance(properties, dict):
+        first = {name: properties[name] for name in order if isinstance(name, str) and name in properties}
+        node["properties"] = first | properties
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

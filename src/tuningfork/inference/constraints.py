@@ -1,0 +1,139 @@
+"""Answers in a given form: of all tokens, those that may come next, so that a model can write nothing else.
+
+A grammar is compiled once for a base's tokens and kept. What remains for each step is a walk over the tokens' bytes,
+some hundredths of a millisecond in a vocabulary of 150,000 (docs/adr/0009-constrained-decoding.md).
+
+Shape suffixes: W words of 32 bits, one bit a token.
+"""
+
+import threading
+from collections import OrderedDict
+
+import torch
+from llguidance import LLMatcher, LLParserLimits, LLTokenizer
+from torch import Tensor
+
+from tuningfork.domain.errors import InvalidArgument
+from tuningfork.domain.generation import AnswerFormat
+from tuningfork.inference.answer_schemas import grammar_of, refusal
+from tuningfork.modeling.chat_template import ChatFormat
+
+# Its messages would otherwise hold the whole schema.
+_LIMITS = LLParserLimits(verbose_errors=False)
+_SHOWN_CHARACTERS = 300
+
+
+class Constraint:
+    """One answer on its way through a grammar.
+
+    Attributes:
+        fault: why the grammar cannot be followed any further; some schemas show only here that they are too complex.
+
+    """
+
+    def __init__(self, matcher: LLMatcher) -> None:
+        self._matcher = matcher
+        self.fault: InvalidArgument | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the answer is whole, so that nothing but the end of the turn may follow."""
+        return self.fault is None and self._matcher.is_stopped()
+
+    def allowed(self) -> Tensor:
+        """The tokens that may come next, as int32 words `W` on the CPU: bit i of word w is token 32 w + i.
+
+        The tokens that end a turn are among them wherever the answer may end. None is where there is a fault.
+        """
+        mask_W = torch.frombuffer(bytearray(self._matcher.compute_bitmask()), dtype=torch.int32)
+        self._look()
+        return mask_W if self.fault is None else torch.zeros_like(mask_W)
+
+    def accept(self, token: int) -> None:
+        """Go on with a token that was allowed."""
+        self._matcher.consume_token(token)
+        self._look()
+
+    def _look(self) -> None:
+        if self._matcher.is_error():
+            self.fault = _cannot_follow(self._matcher.get_error())
+
+
+class Grammars:
+    """The answer formats of one base. Thread-safe, so that compiling need not hold up a running engine.
+
+    Args:
+        chat: how the base writes; its tokenizer must be a fast one of a kind whose tokens are pieces of text.
+        vocabulary_size: the width of the logits, which may be more than the tokenizer's tokens.
+        capacity: compiled grammars that are kept; the least recently used leaves first.
+
+    """
+
+    def __init__(self, chat: ChatFormat, *, vocabulary_size: int, capacity: int = 64) -> None:
+        self._chat = chat
+        self._vocabulary_size = vocabulary_size
+        self._capacity = capacity
+        self._kept: OrderedDict[AnswerFormat, LLMatcher] = OrderedDict()
+        self._tokenizer: LLTokenizer | None = None
+        self._keeping = threading.Lock()
+        self._compiling = threading.Lock()
+
+    def has(self, answer_format: AnswerFormat) -> bool:
+        """Whether `begin` would return at once."""
+        with self._keeping:
+            return answer_format in self._kept
+
+    def begin(self, answer_format: AnswerFormat) -> Constraint:
+        """The constraint of a new answer.
+
+        Raises:
+            InvalidArgument: the format cannot be kept to: it contradicts itself, asks for what is not supported, is
+                too large, or the base's tokenizer is of a kind that cannot be constrained.
+
+        """
+        with self._keeping:
+            known = self._kept.get(answer_format)
+            if known is not None:
+                self._kept.move_to_end(answer_format)
+                return Constraint(known.deep_copy())
+        with self._compiling:
+            compiled = self._compile(answer_format)
+        with self._keeping:
+            self._kept[answer_format] = compiled
+            while len(self._kept) > self._capacity:
+                self._kept.popitem(last=False)
+        return Constraint(compiled.deep_copy())
+
+    def _compile(self, answer_format: AnswerFormat) -> LLMatcher:
+        grammar = grammar_of(answer_format, lead=self._chat.lead)
+        matcher = LLMatcher(self._tokens(), grammar, log_level=0, limits=_LIMITS)
+        if not matcher.is_error():
+            # Some faults show only at the first step.
+            matcher.compute_bitmask()
+        if matcher.is_error():
+            raise _cannot_follow(matcher.get_error())
+        return matcher
+
+    def _tokens(self) -> LLTokenizer:
+        if self._tokenizer is None:
+            backend = getattr(self._chat.tokenizer, "backend_tokenizer", None)
+            try:
+                if backend is None:
+                    raise ValueError("it is not one of the tokenizers library")  # noqa: TRY301 - told like the others
+                self._tokenizer = LLTokenizer(
+                    backend.to_str(),
+                    n_vocab=max(self._vocabulary_size, backend.get_vocab_size(with_added_tokens=True)),
+                    eos_token=sorted(self._chat.end_of_turn_ids),
+                )
+            except ValueError as error:
+                raise refusal(
+                    f"this base model cannot be held to a form: the bytes of its tokenizer's tokens are not known "
+                    f"({error}). Leave out response_mime_type and the schema"
+                ) from error
+        return self._tokenizer
+
+
+def _cannot_follow(error: str) -> InvalidArgument:
+    said = " ".join(error.replace("<non-verbose/>", "").split()).replace("NoExtensionBias", "no answer satisfies it")
+    shortened = said if len(said) <= _SHOWN_CHARACTERS else f"{said[:_SHOWN_CHARACTERS]}..."
+    return refusal(f"the schema cannot be enforced: {shortened}. Change or simplify it")
