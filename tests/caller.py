@@ -10,7 +10,10 @@ import httpx
 from fastapi import FastAPI
 
 from tuningfork.api.app import Services, create_app
+from tuningfork.dialect.gate import Gate
 from tuningfork.dialect.gemini.table import UseCases
+from tuningfork.service.identity import Identity
+from tuningfork.service.tokens import AccessTokens
 from workshop import ADA, BOB, NUMBER_PAIRS, Workshop
 
 TUTORIAL_BODY = {
@@ -148,19 +151,29 @@ class OpenCall:
 
 
 def caller_of(
-    workshop: Workshop, *, require_key: bool = True, healthy: Callable[[], str | None] = lambda: None
+    workshop: Workshop,
+    *,
+    gate: Gate | None = None,
+    require_credential: bool = True,
+    healthy: Callable[[], str | None] = lambda: None,
+    origins: tuple[str, ...] = (),
 ) -> Caller:
     """A caller of an application over the workshop, with keys for Ada and for Bob, a stranger to her models.
 
     Once for a workshop: the application counts in its registry.
     """
+    gate = gate or Gate(
+        identity=Identity(access=workshop.access, tokens=AccessTokens(workshop.database, workshop.clock)),
+        quotas=workshop.quotas,
+        require_credential=require_credential,
+    )
     app = create_app(
         Services(
-            access=workshop.access,
+            gate=gate,
             use_cases=UseCases(tuning=workshop.tuning, sharing=workshop.sharing, generation=workshop.generation),
             metrics=workshop.metrics,
-            require_key=require_key,
             healthy=healthy,
+            origins=origins,
         )
     )
     ada = workshop.access.create_key("ada's", ADA.email, ADA.project)

@@ -21,6 +21,7 @@ from tuningfork.execution.base import Failed, Finished, Resumed, Stepped, Stoppe
 from tuningfork.service.access import Access
 from tuningfork.service.generation import Generation
 from tuningfork.service.metrics import Metrics
+from tuningfork.service.quotas import Quotas
 from tuningfork.service.running import Running, Verdict
 from tuningfork.service.sharing import Sharing
 from tuningfork.service.tuning import Tuned, Tuning
@@ -60,6 +61,7 @@ class Workshop:
     executor: InMemoryExecutor
     metrics: Metrics
     access: Access
+    quotas: Quotas
     tuning: Tuning
     sharing: Sharing
     running: Running
@@ -104,6 +106,7 @@ class Workshop:
 def build_workshop(database: Database, artifacts: Artifacts, clock: Clock, executor: InMemoryExecutor) -> Workshop:
     """The use cases over the executor in memory. The dispatcher is not started."""
     metrics = Metrics(CollectorRegistry(), database)
+    quotas = Quotas()
     running = Running(database, artifacts, ECHO_CATALOG, clock, metrics, checkpoint_every=2)
     dispatcher = Dispatcher(
         running, executor, metrics, concurrency=2, poll_seconds=0.05, grace_seconds=0.2, pause_seconds=0.01
@@ -116,10 +119,11 @@ def build_workshop(database: Database, artifacts: Artifacts, clock: Clock, execu
         executor=executor,
         metrics=metrics,
         access=Access(database, clock),
+        quotas=quotas,
         tuning=Tuning(database, artifacts, ECHO_CATALOG, clock, entropy, metrics, wake=dispatcher.wake),
         sharing=Sharing(database, entropy),
         running=running,
-        generation=Generation(database, artifacts, ECHO_CATALOG, executor, metrics),
+        generation=Generation(database, artifacts, ECHO_CATALOG, executor, metrics, quotas),
         dispatcher=dispatcher,
     )
 

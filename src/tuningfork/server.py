@@ -16,18 +16,25 @@ from prometheus_client import CollectorRegistry
 
 from tuningfork.api.app import Services, create_app
 from tuningfork.catalog import build_catalog
+from tuningfork.dialect.gate import Gate
 from tuningfork.dialect.gemini.table import UseCases
 from tuningfork.dispatcher import Dispatcher
 from tuningfork.domain.base_model import Catalog
 from tuningfork.domain.errors import FailedPrecondition
+from tuningfork.domain.loopback import is_loopback
 from tuningfork.domain.permission import LOCAL_PRINCIPAL
 from tuningfork.execution.local import LocalExecutor, WorkerThreads
 from tuningfork.service.access import Access
 from tuningfork.service.generation import Generation
 from tuningfork.service.groups import Groups
+from tuningfork.service.identity import Identity
+from tuningfork.service.issuer_keys import IssuerKeys
 from tuningfork.service.metrics import Metrics
+from tuningfork.service.openid import OpenIdTokens, TrustedIssuer
+from tuningfork.service.quotas import Budget, Quotas
 from tuningfork.service.running import Running
 from tuningfork.service.sharing import Sharing
+from tuningfork.service.tokens import AccessTokens
 from tuningfork.service.tuning import Tuning
 from tuningfork.settings import Settings
 from tuningfork.store.artifacts import Artifacts
@@ -143,6 +150,7 @@ def compose(settings: Settings) -> Iterator[Server]:
         CatalogError: a base model cannot be described.
 
     """
+    _check_open_door(settings)
     catalog = build_catalog(catalog_file=settings.catalog, named=settings.base_model)
     _make_private(settings.data_dir)
     with _only_server_of(settings.data_dir), _listen(settings.host, settings.port) as listener:
@@ -157,6 +165,13 @@ def _build(settings: Settings, catalog: Catalog, database: Database, listener: s
     artifacts = Artifacts(settings.data_dir)
     metrics = Metrics(CollectorRegistry(), database)
     access = Access(database, now)
+    quotas = Quotas(
+        Budget(
+            requests_per_minute=settings.requests_per_minute,
+            tokens_per_minute=settings.tokens_per_minute,
+            concurrent_jobs=settings.concurrent_tuning_jobs_per_key,
+        )
+    )
     executor = LocalExecutor(
         threads=WorkerThreads(trainer=settings.trainer_threads, generator=settings.generator_threads),
         log_level=settings.log_level,
@@ -165,15 +180,19 @@ def _build(settings: Settings, catalog: Catalog, database: Database, listener: s
     dispatcher = Dispatcher(running, executor, metrics, concurrency=settings.concurrent_jobs)
     tuning = Tuning(database, artifacts, catalog, now, secrets.randbits, metrics, wake=dispatcher.wake)
     services = Services(
-        access=access,
+        gate=Gate(
+            identity=Identity(access=access, tokens=AccessTokens(database, now), outside=_outside(settings)),
+            quotas=quotas,
+            require_credential=not settings.no_auth,
+        ),
         use_cases=UseCases(
             tuning=tuning,
             sharing=Sharing(database, secrets.randbits),
-            generation=Generation(database, artifacts, catalog, executor, metrics),
+            generation=Generation(database, artifacts, catalog, executor, metrics, quotas),
         ),
         metrics=metrics,
-        require_key=True,
         healthy=dispatcher.healthy,
+        origins=tuple(settings.cors_origins),
     )
     host, port = listener.getsockname()[:2]
     shown_host = f"[{host}]" if ":" in host else host
@@ -182,9 +201,40 @@ def _build(settings: Settings, catalog: Catalog, database: Database, listener: s
     )
 
 
+def _check_open_door(settings: Settings) -> None:
+    """A server that asks for nothing is for the machine that it runs on, and for no web page that asks to come in."""
+    if not settings.no_auth:
+        return
+    if not is_loopback(settings.host):
+        raise StartError(
+            f"--no-auth lets in everybody who reaches the server, so it must listen on this machine alone, and "
+            f"{settings.host!r} is no loopback address; leave out --host, or leave out --no-auth and make keys with "
+            "`tuningfork keys create`"
+        )
+    if "*" in settings.cors_origins:
+        raise StartError(
+            "--no-auth together with the setting cors_origins * would let in every web page that anybody on this "
+            "machine looks at; name the origins that may call, or leave out --no-auth"
+        )
+
+
+def _outside(settings: Settings) -> OpenIdTokens | None:
+    """The issuer outside whose tokens are taken, if there is one."""
+    if settings.oidc_issuer is None or settings.oidc_audience is None:
+        return None
+    trusted = TrustedIssuer(
+        url=settings.oidc_issuer,
+        audience=settings.oidc_audience,
+        email_claim=settings.oidc_email_claim,
+        scope_claim=settings.oidc_scope_claim,
+        default_scopes=frozenset(settings.oidc_default_scopes),
+    )
+    return OpenIdTokens(trusted, IssuerKeys(settings.oidc_issuer), now)
+
+
 def _first_key(settings: Settings, access: Access) -> str | None:
     """On the first start, a key for whoever started the server: returned, and left in a file only they can read."""
-    if access.has_keys():
+    if settings.no_auth or access.has_keys():
         return None
     created = access.create_key("first key", LOCAL_PRINCIPAL.email, LOCAL_PRINCIPAL.project)
     settings.key_file.unlink(missing_ok=True)

@@ -3,9 +3,13 @@
 import os
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from tuningfork.domain.authorization import Scope
+from tuningfork.domain.loopback import is_loopback
 
 
 def default_data_directory() -> Path:
@@ -46,10 +50,67 @@ class Settings(BaseSettings):
     concurrent_jobs: int = Field(default=8, ge=1, description="Tuning jobs that share the trainer at a time.")
     checkpoint_every: int = Field(default=10, ge=1, description="Steps between two checkpoints of a job.")
 
-    @field_validator("base_model", mode="before")
+    no_auth: bool = Field(
+        default=False, description="Ask nobody for a key; only together with a loopback address to listen on."
+    )
+    cors_origins: Annotated[list[str], NoDecode] = Field(
+        default_factory=list,
+        description="Origins whose web pages may call, such as https://example.com, separated by blanks; * for all.",
+    )
+    oidc_issuer: str | None = Field(
+        default=None, description="URL of an OpenID Connect issuer whose tokens are taken as access tokens."
+    )
+    oidc_audience: str | None = Field(
+        default=None, description="What the tokens of this issuer must be for; needed with an issuer."
+    )
+    oidc_email_claim: str = Field(default="email", description="Where these tokens hold the e-mail address.")
+    oidc_scope_claim: str = Field(
+        default="scope", description="Where these tokens hold their scopes, as text or as a list."
+    )
+    oidc_default_scopes: Annotated[list[str], NoDecode] = Field(
+        default_factory=list,
+        description="Scopes of those of these tokens that name none of this API's, separated by blanks.",
+    )
+    requests_per_minute: int | None = Field(
+        default=None, ge=1, description="Requests that a key may send in any minute; waiting for jobs is free."
+    )
+    tokens_per_minute: int | None = Field(
+        default=None, ge=1, description="Tokens of prompts and answers that a key may use in any minute."
+    )
+    concurrent_tuning_jobs_per_key: int | None = Field(
+        default=None, ge=1, description="Tuning jobs of a key that may wait and run at a time."
+    )
+
+    @field_validator("base_model", "cors_origins", "oidc_default_scopes", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return value.split() if isinstance(value, str) else value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, origins: list[str]) -> list[str]:
+        return [_origin(origin) for origin in origins]
+
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _issuer(cls, issuer: str | None) -> str | None:
+        parts = urlsplit(issuer or "https://any")
+        is_safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
+        if not is_safe or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError(f"must be an https URL (http on this machine only); {issuer!r} was given")
+        return issuer
+
+    @field_validator("oidc_audience")
+    @classmethod
+    def _audience(cls, audience: str | None, others: ValidationInfo) -> str | None:
+        if others.data.get("oidc_issuer") and not audience:
+            raise ValueError("must be given with oidc_issuer, so that tokens made for other services are refused")
+        return audience
+
+    @field_validator("oidc_default_scopes")
+    @classmethod
+    def _scopes(cls, scopes: list[str]) -> list[str]:
+        return [Scope.named(scope).value for scope in scopes]
 
     @property
     def resolved_database_url(self) -> str:
@@ -60,3 +121,12 @@ class Settings(BaseSettings):
     def key_file(self) -> Path:
         """Where the first start leaves the first API key, readable by its user only."""
         return self.data_dir / "api-key"
+
+
+def _origin(given: str) -> str:
+    """An origin as browsers write it: lower case, without a path."""
+    origin = given.lower().removesuffix("/")
+    parts = urlsplit(origin)
+    if origin != "*" and not (parts.scheme and parts.netloc and origin == f"{parts.scheme}://{parts.netloc}"):
+        raise ValueError(f"an origin is scheme://host or scheme://host:port, or * for all; {given!r} is none")
+    return origin

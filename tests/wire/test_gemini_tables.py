@@ -40,6 +40,8 @@ NOT_STATED = {
     "google.ai.generativelanguage.v1beta.UpdatePermissionRequest": {"permission"},
     # Younger than the error bodies that were seen.
     "google.rpc.BadRequest.FieldViolation": {"reason", "localized_message"},
+    # Never part of the service's answers.
+    "google.rpc.QuotaFailure.Violation": {"subject", "description", "api_service", "future_quota_value"},
 }
 
 

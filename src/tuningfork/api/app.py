@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 
+from tuningfork.api.browsers import AllowedOrigins, LocalCallersOnly
 from tuningfork.api.carrying import endpoint_of
 from tuningfork.api.errors import ErrorBoundary, answer_error, answer_routing_error
 from tuningfork.api.method_override import MethodOverride
@@ -15,19 +16,21 @@ from tuningfork.api.server_routes import ServerRoutes
 from tuningfork.dialect.gate import Gate
 from tuningfork.dialect.gemini.table import VERSIONS, UseCases, bindings
 from tuningfork.domain.errors import TuningforkError
-from tuningfork.service.access import Access
 from tuningfork.service.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """What the routes call. `healthy` gives the reason why no work can be taken, or None."""
+    """What the routes call. `healthy` gives the reason why no work can be taken, or None.
 
-    access: Access
+    `origins` are those whose web pages may call, such as `https://example.com`, or `*`.
+    """
+
+    gate: Gate
     use_cases: UseCases
     metrics: Metrics
-    require_key: bool
     healthy: Callable[[], str | None]
+    origins: tuple[str, ...] = ()
 
 
 class _Id(Convertor[str]):
@@ -47,7 +50,7 @@ def create_app(services: Services) -> FastAPI:
     register_url_convertor("id", _Id())
     # FastAPI's own documents would describe none of the dialect: routes take and give raw JSON.
     app = FastAPI(title="Tuningfork", openapi_url=None, redirect_slashes=False)
-    gate = Gate(access=services.access, require_key=services.require_key)
+    gate = services.gate
     for binding in bindings(services.use_cases):
         for version in VERSIONS:
             endpoint = endpoint_of(binding, gate, version)
@@ -63,4 +66,8 @@ def create_app(services: Services) -> FastAPI:
     app.add_middleware(ErrorBoundary)
     app.add_middleware(RequestTimes, registry=services.metrics.registry)
     app.add_middleware(MethodOverride)
+    if not gate.require_credential:
+        app.add_middleware(LocalCallersOnly, origins=services.origins)
+    if services.origins:
+        app.add_middleware(AllowedOrigins, origins=services.origins)
     return app

@@ -13,13 +13,21 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tuningfork.api.body import drain
 from tuningfork.api.options import json_response, wants_first_error_format, wants_pretty
 from tuningfork.dialect.faults import told
-from tuningfork.domain.errors import NotFound, TuningforkError, Unimplemented
+from tuningfork.domain.errors import (
+    NotFound,
+    QuotaExceeded,
+    ScopeInsufficient,
+    TokenNotValid,
+    TuningforkError,
+    Unimplemented,
+)
 from tuningfork.wire.errors import HTTP_STATUS, render_error
 
 logger = logging.getLogger(__name__)
 
 _METHOD_NOT_ALLOWED = 405
 _SHOWN_PATH_CHARACTERS = 200
+_BEARER = 'Bearer realm="https://accounts.google.com/"'
 
 
 def error_json(error: Exception) -> dict[str, Any]:
@@ -94,5 +102,19 @@ def _response(
     request: Request, error: TuningforkError, status: int | None = None, headers: Mapping[str, str] | None = None
 ) -> Response:
     status = status or HTTP_STATUS[error.code]
+    headers = {**_headers(error), **(headers or {})}
     shape = render_error(error, status, first_format=wants_first_error_format(request))
     return json_response(status, shape, pretty=wants_pretty(request), headers=headers)
+
+
+def _headers(error: TuningforkError) -> Mapping[str, str]:
+    """What HTTP says in headers beside the body (RFC 6750 section 3, RFC 9110 section 10.2.3)."""
+    match error:
+        case ScopeInsufficient(scopes=scopes):
+            return {"www-authenticate": f'{_BEARER}, error="insufficient_scope", scope="{" ".join(scopes)}"'}
+        case TokenNotValid():
+            return {"www-authenticate": f'{_BEARER}, error="invalid_token"'}
+        case QuotaExceeded(retry_seconds=seconds):
+            return {"retry-after": str(seconds)}
+        case _:
+            return {}

@@ -18,6 +18,8 @@ from tuningfork.domain.errors import Unavailable
 from tuningfork.domain.method import Method
 from tuningfork.domain.tuned_model import TunedModelId
 from tuningfork.service.tuning import Tuning
+from tuningfork.wire.access_tokens import parse_wanted_token, render_access_token
+from tuningfork.wire.gemini.tuning import refuse_query
 
 Route = tuple[str, str, Endpoint]
 """HTTP verb, path from the root, endpoint."""
@@ -37,6 +39,7 @@ class ServerRoutes:
         return (
             ("GET", "/healthz", self.health),
             ("GET", "/metrics", self.metrics),
+            ("POST", "/tuningfork/v1/accessTokens", self.create_access_token),
             ("GET", "/tuningfork/v1/tunedModels/{tuned_model:id}/adapter", self.adapter),
         )
 
@@ -50,6 +53,22 @@ class ServerRoutes:
     async def metrics(self, _request: Request) -> Response:
         """Everything that is counted, in the Prometheus text format."""
         return Response(await run_in_threadpool(generate_latest, self.registry), media_type=CONTENT_TYPE_LATEST)
+
+    async def create_access_token(self, request: Request) -> Response:
+        """An access token for the holder of the API key."""
+        call = await Call.of(request, self.gate, Method.CREATE_ACCESS_TOKEN)
+        refuse_query(call.query)
+        options = call.options.without_sse()
+
+        def work() -> Response:
+            wanted = parse_wanted_token(call.body)
+            made = self.gate.identity.tokens.create(call.principal, wanted.scopes, wanted.lifetime)
+            return options.response(render_access_token(made.value, made.expire_time, made.scopes))
+
+        response = await run_in_threadpool(work)
+        # RFC 6749 section 5.1: nobody on the way is to keep it.
+        response.headers["cache-control"] = "no-store"
+        return response
 
     async def adapter(self, request: Request) -> Response:
         """The adapter of a tuned model in PEFT's format, for those who may read the model."""

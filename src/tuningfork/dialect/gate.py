@@ -1,15 +1,15 @@
-"""Who comes in, whatever carried the call: a credential in, the principal behind it out.
-
-Tokens that are no keys (OAuth) find their place here: `_authenticate_token` decides what a token is.
-"""
+"""Who comes in, whatever carried the call: a credential in, the principal behind it out."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tuningfork.domain.errors import ApiKeyNotValid, CallerUnknown, Unauthenticated
+from tuningfork.domain import authorization
+from tuningfork.domain.authorization import SCOPES, Verdict, decide_caller
+from tuningfork.domain.errors import ApiKeyRequired, CallerUnknown, ScopeInsufficient
 from tuningfork.domain.method import Method
 from tuningfork.domain.permission import LOCAL_PRINCIPAL, Principal
-from tuningfork.service.access import Access
+from tuningfork.service.identity import Identity, Recognised
+from tuningfork.service.quotas import Quotas
 
 
 class CredentialKind(StrEnum):
@@ -47,43 +47,48 @@ class Credential:
         return cls(CredentialKind.TOKEN, token.strip() if scheme.lower() == "bearer" else "")
 
 
+_LOCAL = Recognised(
+    principal=LOCAL_PRINCIPAL, credential=authorization.Credential(kind=authorization.CredentialKind.LOCAL)
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """Decides who comes in. Reads the database, so it belongs into a thread."""
+    """Decides who comes in. Reads the database, so it belongs into a thread.
 
-    access: Access
-    require_key: bool
+    Without `require_credential` everybody is whoever owns the machine, whatever they show: SDKs cannot go without a
+    key, so any will do.
+    """
 
-    def admit(self, credential: Credential | None, method: Method) -> Principal:  # noqa: ARG002
+    identity: Identity
+    quotas: Quotas
+    require_credential: bool = True
+
+    def admit(self, credential: Credential | None, method: Method) -> Principal:
         """The principal behind a call of this method that shows this credential, or none.
 
         Raises:
-            CallerUnknown: nothing was sent, and a key is required.
+            CallerUnknown: nothing was sent.
             ApiKeyNotValid: the key is unknown or revoked.
-            Unauthenticated: the token is.
+            TokenNotValid: the token is unknown, expired or revoked.
+            ScopeInsufficient: the token is not for this method.
+            ApiKeyRequired: no token is.
+            QuotaExceeded: the caller has used up a budget.
+            Unavailable: the issuer of the token cannot be asked just now.
 
         """
-        if credential is None:
-            if self.require_key:
-                raise CallerUnknown
-            return LOCAL_PRINCIPAL
-        try:
-            if credential.kind is CredentialKind.KEY:
-                return self.access.authenticate(credential.value)
-            return _authenticate_token(self.access, credential.value)
-        except (ApiKeyNotValid, Unauthenticated):
-            # SDKs cannot go without a key; on a server that asks for none, any will do.
-            if self.require_key:
-                raise
-            return LOCAL_PRINCIPAL
+        recognised = self._recognise(credential, method) if self.require_credential else _LOCAL
+        match decide_caller(method, recognised.credential):
+            case Verdict.SCOPE_INSUFFICIENT:
+                raise ScopeInsufficient(method.value, SCOPES[method])
+            case Verdict.API_KEY_REQUIRED:
+                raise ApiKeyRequired
+        self.quotas.admit(recognised.principal, method)
+        return recognised.principal
 
-
-def _authenticate_token(access: Access, token: str) -> Principal:
-    try:
-        return access.authenticate(token)
-    except ApiKeyNotValid as error:
-        raise Unauthenticated(
-            "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other "
-            "valid authentication credential. See "
-            "https://developers.google.com/identity/sign-in/web/devconsole-project."
-        ) from error
+    def _recognise(self, shown: Credential | None, method: Method) -> Recognised:
+        if shown is None:
+            raise CallerUnknown
+        if shown.kind is CredentialKind.KEY:
+            return self.identity.of_key(shown.value)
+        return self.identity.of_token(shown.value, method)

@@ -23,6 +23,19 @@ class Scope(StrEnum):
     RETRIEVER = f"{_AUTH}generative-language.retriever"
     RETRIEVER_READONLY = f"{_AUTH}generative-language.retriever.readonly"
 
+    @classmethod
+    def named(cls, text: str) -> "Scope":
+        """The scope of this name, which may lack what all names begin with.
+
+        Raises:
+            ValueError: there is none; the message names those that there are.
+
+        """
+        try:
+            return cls(text if text.startswith("https://") else f"{_AUTH}{text}")
+        except ValueError:
+            raise ValueError(f"{text[:80]!r} is no scope of this service; use {', '.join(cls)}") from None
+
 
 class CredentialKind(StrEnum):
     """What a caller shows."""

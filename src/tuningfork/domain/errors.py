@@ -7,22 +7,30 @@
     │   └── BaseModelNotFound        no base model of this name serves the method
     ├── AlreadyExists            6   the chosen name is taken
     ├── PermissionDenied         7   the caller is known, but may not
-    │   └── CallerUnknown            no credential was sent at all
+    │   ├── CallerUnknown            no credential was sent at all
+    │   ├── ApiKeyRequired           an access token was sent where only a key will do
+    │   └── ScopeInsufficient        the access token is good, but not for this method
     ├── ResourceExhausted        8   a queue or quota is full; try again later
+    │   └── QuotaExceeded            the caller's own budget is used up; says which and until when
     ├── FailedPrecondition       9   right request, wrong moment (a model still CREATING)
     ├── Cancelled                1   stopped on request
     ├── Unimplemented           12   a method of the dialect that this server does not serve
     ├── InternalError           13   our fault; the message says what is kept and what to do
     ├── Unavailable             14   a worker is starting or was replaced; try again
-    └── Unauthenticated         16   the token is not valid
+    └── Unauthenticated         16   nobody stands behind what was shown
+        └── TokenNotValid            the access token is unknown, expired or revoked
 
 Raised where the fault is known, translated at borders only, rendered in one handler (`api/app.py`).
 Error numbers: google.rpc.Code (google/rpc/code.proto).
 """
 
+import math
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar
+
+SERVICE = "generativelanguage.googleapis.com"
+"""The name of the service in errors, as its clients know it."""
 
 
 class RpcCode(IntEnum):
@@ -65,6 +73,19 @@ class ErrorInfo:
     reason: str
     domain: str = "googleapis.com"
     metadata: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaViolation:
+    """One budget that is used up (google.rpc.QuotaFailure.Violation).
+
+    `value` is the most that the budget allows; `dimensions` say whose it is.
+    """
+
+    metric: str
+    id: str
+    value: int
+    dimensions: tuple[tuple[str, str], ...] = ()
 
 
 class TuningforkError(Exception):
@@ -118,7 +139,7 @@ class ApiKeyNotValid(InvalidArgument):
     def __init__(self) -> None:
         super().__init__(
             "API key not valid. Please pass a valid API key.",
-            info=ErrorInfo(reason="API_KEY_INVALID", metadata=(("service", "generativelanguage.googleapis.com"),)),
+            info=ErrorInfo(reason="API_KEY_INVALID", metadata=(("service", SERVICE),)),
         )
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -175,10 +196,69 @@ class CallerUnknown(PermissionDenied):
         return type(self), ()
 
 
+class ApiKeyRequired(PermissionDenied):
+    """The caller showed an access token to a method that takes API keys only."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Access tokens are made for API keys only, not for other access tokens. Please pass an API key.",
+            info=ErrorInfo(reason="ACCESS_TOKEN_TYPE_UNSUPPORTED", metadata=(("service", SERVICE),)),
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), ()
+
+
+class ScopeInsufficient(PermissionDenied):
+    """The access token has none of the scopes that the method asks for.
+
+    Args:
+        method: the full name of the method.
+        scopes: any one of these would have been enough.
+
+    """
+
+    def __init__(self, method: str, scopes: tuple[str, ...]) -> None:
+        super().__init__(
+            "Request had insufficient authentication scopes.",
+            info=ErrorInfo(
+                reason="ACCESS_TOKEN_SCOPE_INSUFFICIENT", metadata=(("service", SERVICE), ("method", method))
+            ),
+        )
+        self.method = method
+        self.scopes = scopes
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.method, self.scopes)
+
+
 class ResourceExhausted(TuningforkError):
     """A queue or a quota is full; the same request may go through later."""
 
     code = RpcCode.RESOURCE_EXHAUSTED
+
+
+class QuotaExceeded(ResourceExhausted):
+    """The caller has used up a budget that the operator set.
+
+    Args:
+        exceeded: the budget.
+        retry_seconds: when the same request is worth another try.
+
+    """
+
+    def __init__(self, exceeded: QuotaViolation, retry_seconds: float) -> None:
+        # Whole seconds, rounded up: who comes back after them is not refused for coming too early.
+        self.retry_seconds = max(1, math.ceil(retry_seconds))
+        self.exceeded = exceeded
+        super().__init__(
+            "You exceeded your current quota, please check your plan and billing details.\n"
+            f"* Quota exceeded for metric: {exceeded.metric}, limit: {exceeded.value}\n"
+            f"Please retry in {self.retry_seconds}s."
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.exceeded, self.retry_seconds)
 
 
 class FailedPrecondition(TuningforkError):
@@ -212,6 +292,31 @@ class Unavailable(TuningforkError):
 
 
 class Unauthenticated(TuningforkError):
-    """The access token is not valid or has expired."""
+    """Nobody stands behind what the caller showed."""
 
     code = RpcCode.UNAUTHENTICATED
+
+
+class TokenNotValid(Unauthenticated):
+    """The access token is unknown, has expired, or was obtained with a key that is revoked.
+
+    Args:
+        method: the full name of the method, given only when the token is of a kind that nothing here takes.
+
+    """
+
+    def __init__(self, method: str | None = None) -> None:
+        super().__init__(
+            "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other "
+            "valid authentication credential. See "
+            "https://developers.google.com/identity/sign-in/web/devconsole-project.",
+            info=None
+            if method is None
+            else ErrorInfo(
+                reason="ACCESS_TOKEN_TYPE_UNSUPPORTED", domain="", metadata=(("service", SERVICE), ("method", method))
+            ),
+        )
+        self.method = method
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.method,)

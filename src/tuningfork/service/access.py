@@ -44,10 +44,17 @@ class Access:
 
         """
         with self._database.read() as connection:
-            found = access.find_key(connection, _hash(key))
-            if found is None or found.revoke_time is not None:
-                raise ApiKeyNotValid
-            return _with_groups(connection, replace(found.principal, credential=found.id))
+            return _holder(connection, access.find_key(connection, _hash(key)))
+
+    def holder(self, key_id: ApiKeyId) -> Principal:
+        """Whoever holds the key of this id, as if they had shown it.
+
+        Raises:
+            ApiKeyNotValid: it is unknown or revoked.
+
+        """
+        with self._database.read() as connection:
+            return _holder(connection, access.find_key_of_id(connection, key_id))
 
     def principal(self, email: Email, project: str, credential: str) -> Principal:
         """The person with this address, with the groups that they are in now.
@@ -117,6 +124,12 @@ def model_for(connection: Transaction, principal: Principal, model_id: TunedMode
     if not allows(role, action):
         raise PermissionDenied(_TO_OWNERS if action is Action.TRANSFER else f"{_NO_ACCESS} {model.name}")
     return model
+
+
+def _holder(connection: Transaction, key: ApiKey | None) -> Principal:
+    if key is None or key.revoke_time is not None:
+        raise ApiKeyNotValid
+    return _with_groups(connection, replace(key.principal, credential=key.id))
 
 
 def _with_groups(connection: Transaction, principal: Principal) -> Principal:

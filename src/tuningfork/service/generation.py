@@ -17,6 +17,7 @@ from tuningfork.service import violations
 from tuningfork.service.access import model_for
 from tuningfork.service.base_models import find_base
 from tuningfork.service.metrics import Metrics
+from tuningfork.service.quotas import Quotas
 from tuningfork.store import tuning_jobs
 from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.database import Database
@@ -69,13 +70,20 @@ class Generation:
     """The use cases of asking for text. Belongs to one event loop, as the executor's async methods do."""
 
     def __init__(
-        self, database: Database, artifacts: Artifacts, catalog: Catalog, executor: Executor, metrics: Metrics
+        self,
+        database: Database,
+        artifacts: Artifacts,
+        catalog: Catalog,
+        executor: Executor,
+        metrics: Metrics,
+        quotas: Quotas | None = None,
     ) -> None:
         self._database = database
         self._artifacts = artifacts
         self._catalog = catalog
         self._executor = executor
         self._metrics = metrics
+        self._quotas = quotas or Quotas()
 
     def models(self) -> Sequence[PublicModel]:
         """Every public name of every base model, in catalog order."""
@@ -117,10 +125,10 @@ class Generation:
             sampling=_sampling(callee, request.sampling),
         )
         try:
-            chunks = await self._begin(assignment, began)
+            chunks = await self._begin(principal, assignment, began)
         except WorkerDied:
             # Nothing has been said yet, so nobody notices when a fresh generator says it instead.
-            chunks = await self._begin(assignment, began)
+            chunks = await self._begin(principal, assignment, began)
         return Answer(model_version=callee.base.name.removeprefix(BASE_PREFIX), chunks=chunks)
 
     async def count_tokens(self, principal: Principal, name: str, prompt: Prompt) -> int:
@@ -160,12 +168,14 @@ class Generation:
             adapter_directory=self._artifacts.adapter_directory(job_id),
         )
 
-    async def _begin(self, assignment: GenerationAssignment, began: float) -> ChunkStream:
+    async def _begin(self, principal: Principal, assignment: GenerationAssignment, began: float) -> ChunkStream:
         """Wait for the first piece: an engine refuses what it cannot do only when it is asked for text."""
-        chunks = self._measure(assignment, began)
+        chunks = self._measure(principal, assignment, began)
         return ChunkStream(await anext(chunks, None), chunks)
 
-    async def _measure(self, assignment: GenerationAssignment, began: float) -> AsyncGenerator[Chunk, None]:
+    async def _measure(
+        self, principal: Principal, assignment: GenerationAssignment, began: float
+    ) -> AsyncGenerator[Chunk, None]:
         chunks = self._executor.generate(assignment)
         last: Chunk | None = None
         try:
@@ -181,6 +191,7 @@ class Generation:
             if isinstance(chunks, AsyncGenerator):
                 await chunks.aclose()
             if last is not None:
+                self._quotas.spend(principal, last.prompt_tokens + last.output_tokens)
                 self._metrics.prompt_tokens.inc(last.prompt_tokens)
                 self._metrics.output_tokens.inc(last.output_tokens)
                 self._metrics.answer_seconds.observe(time.monotonic() - began)

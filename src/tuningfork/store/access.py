@@ -108,6 +108,12 @@ def find_key(connection: Connection, key_hash: str) -> ApiKey | None:
     return None if row is None else _key(row)
 
 
+def find_key_of_id(connection: Connection, key_id: ApiKeyId) -> ApiKey | None:
+    """The key of this id, revoked or not; None if there is none."""
+    row = connection.execute(select(api_keys).where(api_keys.c.id == key_id)).mappings().first()
+    return None if row is None else _key(row)
+
+
 def keys(connection: Connection) -> list[ApiKey]:
     """All keys, the oldest first."""
     query = select(api_keys).order_by(api_keys.c.create_time, api_keys.c.id)

@@ -7,7 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tuningfork.domain.errors import ApiKeyNotValid, FieldViolation, InvalidArgument, RpcCode, TuningforkError
+from tuningfork.domain.errors import (
+    ApiKeyNotValid,
+    FieldViolation,
+    InvalidArgument,
+    QuotaExceeded,
+    RpcCode,
+    TuningforkError,
+)
 from tuningfork.wire.proto_json.descriptors import Field, Kind, Message
 from tuningfork.wire.proto_json.encode import Typed, encode
 
@@ -56,6 +63,25 @@ FIELD_VIOLATION = Message(
 )
 BAD_REQUEST = Message("google.rpc.BadRequest", (Field(1, "field_violations", FIELD_VIOLATION, repeated=True),))
 
+QUOTA_VIOLATION = Message(
+    "google.rpc.QuotaFailure.Violation",
+    (
+        Field(4, "quota_metric", Kind.STRING),
+        Field(5, "quota_id", Kind.STRING),
+        Field(6, "quota_dimensions", Kind.JSON, presence=True),  # map<string, string>
+        Field(7, "quota_value", Kind.INT64),
+    ),
+)
+QUOTA_FAILURE = Message("google.rpc.QuotaFailure", (Field(1, "violations", QUOTA_VIOLATION, repeated=True),))
+RETRY_INFO = Message("google.rpc.RetryInfo", (Field(1, "retry_delay", Kind.JSON),))  # Duration, in JSON "57s"
+HELP_LINK = Message("google.rpc.Help.Link", (Field(1, "description", Kind.STRING), Field(2, "url", Kind.STRING)))
+HELP = Message("google.rpc.Help", (Field(1, "links", HELP_LINK, repeated=True),))
+
+ABOUT_QUOTAS = {
+    "description": "Learn more about Gemini API quotas",
+    "url": "https://ai.google.dev/gemini-api/docs/rate-limits",
+}
+"""The link that the service's own refusals carry."""
 
 LEGACY_REASONS: Mapping[int, str] = {
     400: "badRequest",
@@ -108,6 +134,20 @@ def _details(error: TuningforkError) -> Iterator[Typed]:
     if error.violations:
         violations = [{"field": each.field, "description": each.description} for each in error.violations]
         yield Typed(BAD_REQUEST, {"field_violations": violations})
+    if isinstance(error, QuotaExceeded):
+        yield from _quota_details(error)
+
+
+def _quota_details(error: QuotaExceeded) -> Iterator[Typed]:
+    violation = {
+        "quota_metric": error.exceeded.metric,
+        "quota_id": error.exceeded.id,
+        "quota_dimensions": dict(error.exceeded.dimensions),
+        "quota_value": error.exceeded.value,
+    }
+    yield Typed(HELP, {"links": [ABOUT_QUOTAS]})
+    yield Typed(QUOTA_FAILURE, {"violations": [violation]})
+    yield Typed(RETRY_INFO, {"retry_delay": f"{error.retry_seconds}s"})
 
 
 @dataclass(frozen=True, slots=True)

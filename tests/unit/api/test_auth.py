@@ -3,6 +3,7 @@
 import pytest
 
 from caller import TUTORIAL_BODY, caller_of
+from tuningfork.domain.permission import LOCAL_PRINCIPAL
 
 TUNED = "/v1beta/tunedModels"
 BAD_TOKEN = "Request had invalid authentication credentials."
@@ -101,12 +102,14 @@ def test_watching_needs_no_key(caller, path):
     assert caller.get(path, key="").status_code == 200
 
 
-@pytest.mark.parametrize("key", ["", "any-key-will-do"])
-def test_a_server_without_keys_knows_one_local_caller(workshop, key):
-    caller = caller_of(workshop, require_key=False)
+@pytest.mark.parametrize("key", ["", "any-key-will-do", "BOB"])
+def test_a_server_without_credentials_knows_one_local_caller(workshop, key):
+    caller = caller_of(workshop, require_credential=False)
+    here = {"host": "localhost:8000"}
 
-    created = caller.post(TUNED, TUTORIAL_BODY, key=key)
+    created = caller.post(TUNED, TUTORIAL_BODY, key=key.replace("BOB", caller.bobs_key), headers=here)
 
     assert created.status_code == 200
-    assert len(caller.get(TUNED, key="").json()["tunedModels"]) == 1
-    assert caller.get(TUNED).json() == {}, "a key that is known stands for its own person"
+    assert len(caller.get(TUNED, key="", headers=here).json()["tunedModels"]) == 1
+    assert len(caller.get(TUNED, headers=here).json()["tunedModels"]) == 1
+    assert workshop.tuning.list(LOCAL_PRINCIPAL).items
