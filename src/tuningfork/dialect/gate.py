@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tuningfork.domain import authorization
 from tuningfork.domain.authorization import SCOPES, Verdict, decide_caller
 from tuningfork.domain.errors import ApiKeyRequired, CallerUnknown, ScopeInsufficient
 from tuningfork.domain.method import Method
-from tuningfork.domain.permission import LOCAL_PRINCIPAL, Principal
+from tuningfork.domain.permission import Principal
 from tuningfork.service.identity import Identity, Recognised
 from tuningfork.service.quotas import Quotas
 
@@ -47,11 +46,6 @@ class Credential:
         return cls(CredentialKind.TOKEN, token.strip() if scheme.lower() == "bearer" else "")
 
 
-_LOCAL = Recognised(
-    principal=LOCAL_PRINCIPAL, credential=authorization.Credential(kind=authorization.CredentialKind.LOCAL)
-)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
     """Decides who comes in. Reads the database, so it belongs into a thread.
@@ -77,7 +71,7 @@ class Gate:
             Unavailable: the issuer of the token cannot be asked just now.
 
         """
-        recognised = self._recognise(credential, method) if self.require_credential else _LOCAL
+        recognised = self._recognise(credential, method) if self.require_credential else self.identity.of_machine()
         match decide_caller(method, recognised.credential):
             case Verdict.SCOPE_INSUFFICIENT:
                 raise ScopeInsufficient(method.value, SCOPES[method])

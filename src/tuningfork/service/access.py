@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tuningfork.domain.api_key import ApiKey, ApiKeyId
+from tuningfork.domain.authorization import Verdict, decide_role
 from tuningfork.domain.errors import ApiKeyNotValid, FieldViolation, InvalidArgument, NotFound, PermissionDenied
-from tuningfork.domain.permission import Action, Email, Principal, allows, parse_email, role_of
+from tuningfork.domain.permission import Action, Email, Principal, parse_email, role_of
 from tuningfork.domain.tuned_model import TunedModel, TunedModelId, new_operation_id
 from tuningfork.store import access, tuned_models
 from tuningfork.store.database import Database, Transaction
@@ -120,8 +121,8 @@ def model_for(connection: Transaction, principal: Principal, model_id: TunedMode
     model = tuned_models.find(connection, model_id) if model_id.isprintable() else None
     if model is None:
         raise NotFound(f"Tuned model tunedModels/{model_id} does not exist.")
-    role = role_of(principal, access.permissions_of(connection, model_id), model.reader_project_numbers)
-    if not allows(role, action):
+    role = role_of(principal, access.permissions_for(connection, model_id, principal), model.reader_project_numbers)
+    if decide_role(action, role) is not Verdict.ALLOWED:
         raise PermissionDenied(_TO_OWNERS if action is Action.TRANSFER else f"{_NO_ACCESS} {model.name}")
     return model
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from tuningfork.domain.authorization import Credential, CredentialKind
 from tuningfork.domain.errors import ApiKeyNotValid, TokenNotValid
 from tuningfork.domain.method import Method
-from tuningfork.domain.permission import Principal
+from tuningfork.domain.permission import LOCAL_PRINCIPAL, Principal
 from tuningfork.service.access import Access
 from tuningfork.service.openid import OpenIdTokens
 from tuningfork.service.tokens import ISSUER, AccessTokens, unverified_issuer
@@ -59,6 +59,11 @@ class Identity:
         except ApiKeyNotValid as error:
             raise TokenNotValid from error
         raise TokenNotValid(method)
+
+    def of_machine(self) -> Recognised:
+        """Whoever owns the machine, for a server that asks for no credentials."""
+        principal = self.access.principal(LOCAL_PRINCIPAL.email, LOCAL_PRINCIPAL.project, LOCAL_PRINCIPAL.credential)
+        return Recognised(principal=principal, credential=Credential(kind=CredentialKind.LOCAL))
 
     def _of_own(self, token: str) -> Recognised:
         claims = self.tokens.read(token)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, func, literal, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, func, literal, or_, select
 
 from tuningfork.domain.api_key import ApiKey, ApiKeyId
 from tuningfork.domain.permission import Email, GranteeType, Permission, PermissionId, Principal, Role
@@ -26,6 +26,14 @@ def grant(connection: Connection, permission: Permission) -> None:
 def permissions_of(connection: Connection, model_id: TunedModelId) -> Sequence[Permission]:
     """All permissions on one model."""
     query = select(permissions).where(permissions.c.model_id == model_id).order_by(permissions.c.id)
+    return [_permission(row) for row in connection.execute(query).mappings()]
+
+
+def permissions_for(connection: Connection, model_id: TunedModelId, principal: Principal) -> Sequence[Permission]:
+    """The permissions on one model that can concern the principal, however many others it is shared with."""
+    email = permissions.c.email
+    theirs = or_(email.in_([principal.email, *sorted(principal.groups)]), email.is_(None))
+    query = select(permissions).where(permissions.c.model_id == model_id, theirs).order_by(permissions.c.id)
     return [_permission(row) for row in connection.execute(query).mappings()]
 
 

@@ -5,6 +5,7 @@ from sqlalchemy import text
 
 from tuningfork.domain.errors import ApiKeyNotValid, InvalidArgument, NotFound
 from tuningfork.domain.permission import Principal
+from tuningfork.service.groups import Groups
 
 
 @pytest.fixture
@@ -15,6 +16,21 @@ def access(workshop):
 def test_a_key_speaks_for_the_person_it_was_made_for(access):
     created = access.create_key("laptop", "ada@example.com", "123")
     assert access.authenticate(created.key) == Principal(email="ada@example.com", project="123")
+
+
+def test_the_credential_is_the_keys_id_and_makes_nobody_another_person(access):
+    keys = [access.create_key("k", "ada@example.com", "123") for _ in range(2)]
+    principals = [access.authenticate(created.key) for created in keys]
+    assert [principal.credential for principal in principals] == [created.record.id for created in keys]
+    assert principals[0] == principals[1]
+
+
+def test_whoever_speaks_is_in_their_groups(access, database, clock):
+    Groups(database, clock).add("team@example.com", ["ada@example.com"])
+    created = access.create_key("laptop", "Ada@example.com", "")
+    found = [access.authenticate(created.key), access.holder(created.record.id)]
+    assert [principal.groups for principal in found] == [{"team@example.com"}] * 2
+    assert access.principal("bob@example.com", "7", "c").groups == frozenset()
 
 
 def test_two_keys_with_one_address_are_the_same_person_in_any_case(access):

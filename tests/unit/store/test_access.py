@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from store_rows import NOW, grant, model
 from tuningfork.domain.api_key import ApiKey, ApiKeyId
-from tuningfork.domain.permission import Email, PermissionId, Principal, Role
+from tuningfork.domain.permission import Email, GranteeType, PermissionId, Principal, Role
 from tuningfork.store import access, tuned_models
 
 
@@ -63,6 +63,18 @@ def test_everyone_is_granted_once(kept):
         connection.execute(insert, {"id": "x"})
     with pytest.raises(IntegrityError), kept.write() as connection:
         connection.execute(insert, {"id": "y"})
+
+
+def test_of_many_permissions_those_are_found_that_can_concern_somebody(kept):
+    carol, team = Email("carol@example.com"), Email("team@example.com")
+    everyone = grant("m", None, Role.READER)
+    hers = [grant("m", carol, Role.READER), everyone, grant("m", team, Role.WRITER, GranteeType.GROUP)]
+    with kept.write() as connection:
+        for each in (*hers, grant("m", "eve@example.com", Role.READER)):
+            access.grant(connection, each)
+        member = Principal(email=carol, groups=frozenset({team}))
+        assert access.permissions_for(connection, model("m").id, member) == hers
+        assert access.permissions_for(connection, model("m").id, Principal(email=Email("dan@x"))) == [everyone]
 
 
 def test_permissions_come_page_by_page_and_one_by_one(kept):
