@@ -78,7 +78,8 @@ def _unwrapped(text):
 
 def _option(path, option):
     metavar = f" {option.metavar}" if option.metavar else ""
-    name = f"`{option.opts[0]}{metavar}`"
+    # A switch that can be turned off as well as on has two names.
+    name = f"`{'/'.join([option.opts[0], *option.secondary_opts])}{metavar}`"
     return f"| {name} | `{variable(path, option)}` | {_default(option)} | {option.help} |"
 
 

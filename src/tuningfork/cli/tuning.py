@@ -2,44 +2,82 @@
 
 import re
 from itertools import chain
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from tuningfork.cli.connection import DEFAULT_URL, INTERRUPTED, ApiKey, Url, connect
-from tuningfork.client import Client, ClientError, ServerUnreachable, ServiceRefusal, progress, training_file
+from tuningfork.client import Client, ClientError, ServerUnreachable, ServiceRefusal, progress, training_files
 from tuningfork.client.dialect import Operation
-from tuningfork.client.training_file import Columns, TrainingFile
+from tuningfork.client.training_files import Columns, TrainingData
+from tuningfork.client.training_files.table import listed
 from tuningfork.domain.hyperparameters import RequestedHyperparameters
+from tuningfork.domain.tuned_model import MAX_DISPLAY_NAME_CHARACTERS
 from tuningfork.domain.tuning_job import TuningRequest
 
 DEFAULT_BASE_MODEL = "models/tuningfork-mini-001"
 
-_EXAMPLE_FIELD = re.compile(r".*examples\[(?P<index>\d+)\]\.(?P<column>text_input|output)")
+_EXAMPLE_FIELD = re.compile(r".*examples\[(?P<index>\d+)\]\.(?P<field>text_input|output)")
+
+
+File = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE",
+        help="Examples: a .csv, .json, .jsonl, .xlsx or .parquet file, or the https address of one, or of a Google "
+        "Sheet.",
+    ),
+]
+BaseModel = Annotated[str, typer.Option(help="The model to tune; `tuningfork models` lists them.")]
+DisplayName = Annotated[
+    str | None, typer.Option(help="A name for people, at most 40 characters.", show_default="the file's name")
+]
+Epochs = Annotated[int | None, typer.Option(help="How often each example is seen.", show_default="the service's, 5")]
+BatchSize = Annotated[int | None, typer.Option(help="Examples a step.", show_default="the service's, 4 or 16")]
+LearningRate = Annotated[float | None, typer.Option(help="Size of the steps.", show_default="the base model's")]
+InputKey = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A column of the input; repeated, several in this order.",
+        show_default="text_input, or the first of two columns",
+    ),
+]
+OutputKey = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A column of the output; repeated, several in this order.",
+        show_default="output, or the second of two columns",
+    ),
+]
+Prefixes = Annotated[
+    bool | None,
+    typer.Option(
+        "--prefixes/--no-prefixes",
+        help="Begin each text with its column's name, as in `question: ...`.",
+        show_default="only with several columns of a kind",
+    ),
+]
+MaxFileMb = Annotated[
+    float | None,
+    typer.Option(
+        min=0, help="The largest file that is read.", show_default="4 for models under Gemini's names, else 64"
+    ),
+]
 
 
 def tune(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Examples: .csv, .json or .jsonl, at most 4 MB.")],
+    file: File,
     *,
-    base_model: Annotated[str, typer.Option(help="The model to tune; `tuningfork models` lists them.")] = (
-        DEFAULT_BASE_MODEL
-    ),
-    display_name: Annotated[
-        str | None, typer.Option(help="A name for people, at most 40 characters.", show_default="the file's name")
-    ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(help="How often each example is seen.", show_default="the service's, 5")
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Examples a step.", show_default="the service's, 4 or 16")
-    ] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(help="Size of the steps.", show_default="the base model's")
-    ] = None,
-    input_key: Annotated[str, typer.Option(help="The column or key of the inputs.")] = "text_input",
-    output_key: Annotated[str, typer.Option(help="The column or key of the outputs.")] = "output",
+    base_model: BaseModel = DEFAULT_BASE_MODEL,
+    display_name: DisplayName = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    learning_rate: LearningRate = None,
+    input_key: InputKey = None,
+    output_key: OutputKey = None,
+    prefixes: Prefixes = None,
+    max_file_mb: MaxFileMb = None,
     url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
 ) -> None:
@@ -47,24 +85,32 @@ def tune(
 
     Prints the tuned model's name. The run goes on at the server if this command is interrupted.
     """
-    columns = Columns(text_input=input_key, output=output_key)
-    content = training_file.read(file, columns)
+    columns = Columns(inputs=tuple(input_key or ()), outputs=tuple(output_key or ()), prefixes=prefixes)
+    max_bytes = None if max_file_mb is None else int(max_file_mb * 2**20)
+    data = training_files.read(file, columns, base_model=base_model, max_bytes=max_bytes)
     request = TuningRequest(
         base_model=base_model,
-        examples=content.examples,
+        examples=data.examples,
         hyperparameters=RequestedHyperparameters(
             epoch_count=epochs, batch_size=batch_size, learning_rate=learning_rate
         ),
-        display_name=file.stem[:40] if display_name is None else display_name,
+        display_name=data.title[:MAX_DISPLAY_NAME_CHARACTERS] if display_name is None else display_name,
     )
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, markup=False)
+    console.print(_told(data), soft_wrap=True)
     with connect(url, api_key) as client:
         try:
             begun = client.create_tuned_model(request)
         except ServiceRefusal as refusal:
-            raise _located(refusal, file, content, columns) from refusal
+            raise _located(refusal, data) from refusal
         _watch(console, client, begun)
     typer.echo(begun.tuned_model)
+
+
+def _told(data: TrainingData) -> str:
+    """What was taken from the file: columns that were not named may be others than were meant."""
+    chosen = data.chosen
+    return f"{data.name}: {len(data.examples):,} examples, from {listed(chosen.inputs)} to {listed(chosen.outputs)}"
 
 
 def _watch(console: Console, client: Client, begun: Operation) -> None:
@@ -94,14 +140,13 @@ def _how_to_go_on(url: str, begun: Operation) -> str:
     )
 
 
-def _located(refusal: ServiceRefusal, file: Path, content: TrainingFile, columns: Columns) -> ClientError:
+def _located(refusal: ServiceRefusal, data: TrainingData) -> ClientError:
     """The refusal, with places in the request told as places in the file where they are about examples."""
     lines = []
     for violation in refusal.violations:
         found = _EXAMPLE_FIELD.fullmatch(violation.field)
-        if found is None or int(found["index"]) >= len(content.places):
+        if found is None or int(found["index"]) >= len(data.places):
             lines.append(violation.description)
-            continue
-        column = columns.text_input if found["column"] == "text_input" else columns.output
-        lines.append(f"{file}, {content.places[int(found['index'])]}, column {column!r}: {violation.description}")
+        else:
+            lines.append(f"{data.place(int(found['index']), found['field'])}: {violation.description}")
     return ClientError("\n".join(lines) or refusal.message, advice=refusal.advice)

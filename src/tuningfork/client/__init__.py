@@ -12,13 +12,18 @@ from tuningfork.client.errors import (
     UnexpectedAnswer,
 )
 from tuningfork.client.gemini import Client
+from tuningfork.client.training_files import Columns, TrainingData
+from tuningfork.client.training_files import read as read_training_data
 
 __all__ = [
     "Client",
     "ClientError",
+    "Columns",
     "PlotUnavailable",
     "ServerUnreachable",
     "ServiceRefusal",
+    "TrainingData",
     "TrainingFileError",
     "UnexpectedAnswer",
+    "read_training_data",
 ]

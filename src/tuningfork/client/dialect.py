@@ -6,7 +6,7 @@ server's own `wire` room, so that the two check each other. Fields left at their
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -58,6 +58,15 @@ class TunedModelEntry:
     base_model: str
     state: str
     create_time: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessToken:
+    """A token for `Authorization: Bearer`, and until when it is good."""
+
+    value: str = field(repr=False)
+    expire_time: datetime
+    scopes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +146,15 @@ def parse_tuned_model(answer: Json) -> TunedModelEntry:
         base_model=answer.get("baseModel") or answer.get("tunedModelSource", {}).get("baseModel", ""),
         state=answer.get("state", "STATE_UNSPECIFIED"),
         create_time=datetime.fromisoformat(answer["createTime"]),
+    )
+
+
+def parse_access_token(answer: Json) -> AccessToken:
+    """The answer to a request for an access token."""
+    return AccessToken(
+        value=answer["accessToken"],
+        expire_time=datetime.fromisoformat(answer["expireTime"]),
+        scopes=tuple(answer["scopes"]),
     )
 
 

@@ -4,11 +4,13 @@
     ├── ServerUnreachable     nobody answers, or the connection broke; it may pass
     ├── ServiceRefusal        the service answered with an error of the dialect
     ├── UnexpectedAnswer      something answered, but not like the dialect
-    ├── TrainingFileError     a file of examples cannot be read; names line or row, and column
+    ├── TrainingFileError     a file of examples cannot be read; names every line or row, and column
     └── PlotUnavailable       the library that draws image files is not installed
 
 Each has a sentence for what happened and, in `advice`, one for what to do.
 """
+
+from dataclasses import dataclass
 
 from tuningfork.domain.errors import FieldViolation
 
@@ -63,8 +65,21 @@ class UnexpectedAnswer(ClientError):
     """The answer is not of the dialect: another program listens there, or a proxy stands between."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One thing wrong with a training file. `place` is "" for the file as a whole."""
+
+    place: str = ""
+    problem: str
+    advice: str = ""
+
+
 class TrainingFileError(ClientError):
-    """A training file is too large, of an unknown kind, or wrong at the named place."""
+    """A training file is too large, of an unknown kind, or wrong at the named places."""
+
+    def __init__(self, message: str, *, advice: str = "", faults: tuple[Fault, ...] = ()) -> None:
+        super().__init__(message, advice=advice)
+        self.faults = faults
 
 
 class PlotUnavailable(ClientError):

@@ -6,7 +6,7 @@ Synchronous, without retries except in `watch`, which outlives a restart of the 
 import ipaddress
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +17,7 @@ import httpx
 
 from tuningfork import __version__
 from tuningfork.client import archive, dialect
-from tuningfork.client.dialect import BaseModelEntry, Json, Operation, TunedModelEntry
+from tuningfork.client.dialect import AccessToken, BaseModelEntry, Json, Operation, TunedModelEntry
 from tuningfork.client.errors import ClientError, ServerUnreachable, ServiceRefusal, UnexpectedAnswer
 from tuningfork.domain.generation import RequestedSampling
 from tuningfork.domain.tuning_job import TuningRequest
@@ -168,6 +168,16 @@ class Client:
         with self._opened("GET", f"/tuningfork/v1/{quote(model)}/adapter") as response:
             return archive.unpack(response.iter_bytes(), directory)
 
+    def create_access_token(self, scopes: Sequence[str]) -> AccessToken:
+        """An access token for the holder of the key, good for an hour and for these scopes only.
+
+        Raises:
+            ServiceRefusal: the key is not valid, or a scope is none.
+
+        """
+        body = {"scopes": list(scopes)}
+        return self._read(dialect.parse_access_token, "POST", "/tuningfork/v1/accessTokens", json=body)
+
     def _pages(self, path: str, key: str, parse: Callable[[Json], Parsed]) -> Iterator[Parsed]:
         token = ""
         while True:
@@ -216,7 +226,7 @@ class Client:
             ) from error
         except httpx.TransportError as error:
             raise ServerUnreachable(
-                f"The connection to {self.url} broke: {error or type(error).__name__}.",
+                f"The connection to {self.url} broke: {str(error) or type(error).__name__}.",
                 advice="The server may be restarting: try again, and see its log if it happens again.",
             ) from error
 

@@ -115,3 +115,65 @@ def test_an_interrupt_says_how_to_watch_on_and_how_to_stop(tuningfork, service, 
     assert f"{service.url}/v1/tunedModels/m-1/operations/op1:cancel" in ended.errors
     assert "tuningfork delete tunedModels/m-1" in ended.errors
     assert "tunedModels/m-1" in service.tuned
+
+
+def test_what_was_taken_from_the_file_is_told(tuningfork, tmp_path):
+    path = tmp_path / "qa.csv"
+    path.write_text("question,answer\n1,2\n")
+
+    assert f"{path}: 1 examples, from 'question' to 'answer'" in tuningfork("tune", path).errors
+
+
+def test_several_columns_are_joined_with_their_names_unless_told_otherwise(tuningfork, service, tmp_path):
+    path = tmp_path / "qa.csv"
+    path.write_text("context,question,answer\nc,q,a\n")
+    columns = ("--input-key", "context", "--input-key", "question", "--output-key", "answer")
+
+    tuningfork("tune", path, *columns)
+    tuningfork("tune", path, *columns, "--no-prefixes")
+    tuningfork("tune", path, "--input-key", "question", "--output-key", "answer", "--prefixes")
+
+    assert [body["tuningTask"]["trainingData"]["examples"]["examples"] for body in service.bodies] == [
+        [{"textInput": "context: c\nquestion: q", "output": "answer: a"}],
+        [{"textInput": "c\nq", "output": "a"}],
+        [{"textInput": "question: q", "output": "answer: a"}],
+    ]
+
+
+def test_a_fault_in_one_of_several_columns_is_shown_with_all_of_them(tuningfork, tmp_path):
+    path = tmp_path / "long.csv"
+    path.write_text(f"q,a,b\n1,2,{'x' * 21}\n")
+
+    ended = tuningfork("tune", path, "--input-key", "q", "--output-key", "a", "--output-key", "b")
+
+    assert f"{path}, line 2, columns 'a', 'b': output must be at most 20 characters" in ended.errors
+
+
+def test_a_base_under_geminis_name_takes_four_megabytes_unless_told_otherwise(tuningfork, service, tmp_path):
+    path = tmp_path / "large.csv"
+    path.write_text("text_input,output,note\n1,2," + "x" * 4 * 2**20)
+    gemini = ("--base-model", "models/gemini-1.0-pro-001")
+
+    refused = tuningfork("tune", path, *gemini)
+
+    assert refused.code == 1
+    assert "at most 4,194,304 (4 MB), because models/gemini-1.0-pro-001 bears the name" in refused.errors
+    assert service.bodies == []
+    assert tuningfork("tune", path, *gemini, "--max-file-mb", "4.5").code == 0
+    assert tuningfork("tune", path).code == 0
+    assert tuningfork("tune", path, "--max-file-mb", "1").code == 1
+
+
+def test_all_faults_of_a_file_are_told_at_once_and_nothing_is_sent(tuningfork, service, tmp_path):
+    path = tmp_path / "broken.jsonl"
+    path.write_text('{"text_input": "", "output": "1"}\n{"text_input": "2"}\n["3", "4"]\n{\n')
+
+    ended = tuningfork("tune", path)
+
+    assert ended.code == 1
+    assert [line.partition("jsonl, ")[2][:6] for line in ended.errors.splitlines()[:3]] == [
+        "line 1",
+        "line 2",
+        "line 4",
+    ]
+    assert service.bodies == []

@@ -1,0 +1,155 @@
+"""What a person has told the client to remember: one server, the key for it, and the tokens obtained with it.
+
+Kept in one file that only its user can read, `$XDG_CONFIG_HOME/tuningfork/credentials.json`.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from tuningfork.client.dialect import AccessToken
+from tuningfork.client.errors import ClientError
+
+MARGIN = timedelta(minutes=5)
+"""A token that expires sooner than this is not handed out again: its user needs it for more than one call."""
+
+_MAX_TOKENS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """A server and how to call it. `api_key` is None for one that asks for none."""
+
+    url: str
+    api_key: str | None = field(repr=False)
+    scopes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _KeptToken:
+    """A token, and what it was asked for with. `key` recognises the key and does not give it away."""
+
+    url: str
+    key: str
+    scopes: tuple[str, ...]
+    value: str = field(repr=False)
+    expire_time: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Content:
+    login: Login | None = None
+    tokens: tuple[_KeptToken, ...] = ()
+
+
+def credentials_file() -> Path:
+    """`$XDG_CONFIG_HOME/tuningfork/credentials.json`, which is below `~/.config` where that is not set."""
+    home = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
+    return Path(home).expanduser() / "tuningfork" / "credentials.json"
+
+
+class LoginFile:
+    """The file, read anew every time. Changes are whole or not at all."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def login(self) -> Login | None:
+        """The remembered login, or None.
+
+        Raises:
+            ClientError: the file is damaged, or cannot be read.
+
+        """
+        return self._read().login
+
+    def remember(self, login: Login) -> None:
+        """Take this login's place for any other; tokens of others are forgotten.
+
+        Raises:
+            ClientError: the file cannot be written.
+
+        """
+        self._write(_Content(login=login))
+
+    def forget(self) -> bool:
+        """Remove the login and all tokens. Returns whether there was anything."""
+        with self._told():
+            try:
+                self.path.unlink()
+            except FileNotFoundError:
+                return False
+            return True
+
+    def token(self, login: Login, scopes: tuple[str, ...], now: datetime) -> str | None:
+        """A token for these scopes that is good for a while yet, if one is kept."""
+        for kept in self._read().tokens:
+            is_good = datetime.fromisoformat(kept.expire_time) - now > MARGIN
+            if is_good and (kept.url, kept.key, kept.scopes) == (login.url, _recognition(login), scopes):
+                return kept.value
+        return None
+
+    def keep_token(self, login: Login, scopes: tuple[str, ...], token: AccessToken) -> None:
+        """Remember a token beside the login, in the place of another for the same scopes.
+
+        Raises:
+            ClientError: the file cannot be written.
+
+        """
+        content = self._read()
+        new = _KeptToken(
+            url=login.url,
+            key=_recognition(login),
+            scopes=scopes,
+            value=token.value,
+            expire_time=token.expire_time.isoformat(),
+        )
+        others = [kept for kept in content.tokens if (kept.url, kept.key, kept.scopes) != (new.url, new.key, scopes)]
+        self._write(replace(content, tokens=(new, *others[: _MAX_TOKENS - 1])))
+
+    def _read(self) -> _Content:
+        with self._told():
+            try:
+                content = json.loads(self.path.read_text(encoding="utf-8"))
+            except FileNotFoundError:
+                return _Content()
+            login = content["login"]
+            return _Content(
+                login=login and Login(**{**login, "scopes": tuple(login["scopes"])}),
+                tokens=tuple(_KeptToken(**{**kept, "scopes": tuple(kept["scopes"])}) for kept in content["tokens"]),
+            )
+
+    def _write(self, content: _Content) -> None:
+        with self._told():
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            aside = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}")
+            try:
+                # Nobody else may read it even for the moment before a chmod.
+                with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+                    json.dump(asdict(content), file, indent=2)
+                aside.rename(self.path)
+            except BaseException:
+                with suppress(OSError):
+                    aside.unlink()
+                raise
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ClientError(f"{self.path} cannot be used: {error.strerror}.") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ClientError(
+                f"{self.path} is damaged.", advice="Remove it with `tuningfork auth logout`, and log in again."
+            ) from error
+
+
+def _recognition(login: Login) -> str:
+    return hashlib.sha256((login.api_key or "").encode()).hexdigest()[:16]
