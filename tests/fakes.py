@@ -1,9 +1,10 @@
 """An executor without processes or tensors: a real second implementation of the seam, quick and scriptable.
 
 Its model is small enough to keep in one's head. The base echoes the last thing said to it. Training learns the
-examples by heart, a batch a step, so a partial adapter knows the first of them; a tuned model answers what it knows
-and echoes the rest. A token is a word with the space behind it. Checkpoints, resuming, stopping and dying follow
-the contract of `execution/base.py`; the script methods say when things go wrong.
+examples by heart, a batch a step, so a partial adapter knows the first of them, and one that went on from another
+knows what that one knew; a tuned model answers what it knows and echoes the rest. A token is a word with the space
+behind it. Checkpoints, resuming, stopping and dying follow the contract of `execution/base.py`; the script methods say
+when things go wrong.
 """
 
 import asyncio
@@ -320,7 +321,7 @@ def _write_adapter(assignment: TrainingAssignment, examples: Dataset, steps: int
     if steps == 0:
         return None
     seen = examples[: steps * assignment.hyperparameters.batch_size]
-    known = {example.text_input: example.output for example in seen}
+    known = _read_answers(assignment.initial_adapter) | {example.text_input: example.output for example in seen}
     directory = assignment.work_directory / "adapter"
     directory.mkdir(parents=True, exist_ok=True)
     config = {"peft_type": "LORA", "r": assignment.adapter.rank, "lora_alpha": assignment.adapter.alpha}

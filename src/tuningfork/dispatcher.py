@@ -10,6 +10,7 @@ import threading
 import time
 from dataclasses import dataclass
 
+from tuningfork.domain.errors import ResourceExhausted
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.execution.base import (
     Executor,
@@ -40,12 +41,16 @@ UNHEALTHY_LOSSES = 3
 
 @dataclass(slots=True)
 class _Follower:
-    """The thread of one running job. When it is `done` and has `lost` the job, the job must be given back."""
+    """The thread of one running job. When it is `done` and has `lost` the job, the job must be given back.
+
+    `blameless` says that the job is certainly not the reason, however often it is lost.
+    """
 
     thread: threading.Thread
     since: float
     done: bool = False
     lost: str | None = None
+    blameless: bool = False
 
 
 class Dispatcher:
@@ -83,6 +88,12 @@ class Dispatcher:
             _log(logging.INFO, "job_requeued", job_id, "was interrupted and waits again")
         for job_id in self._running.sweep():
             _log(logging.INFO, "files_swept", job_id, "is gone; its files were removed")
+        for job in self._running.stranded():
+            said = (
+                f"waits for {job.base_model}, which this server does not have: start it with that base model again, or "
+                f"cancel or delete tunedModels/{job.model_id}"
+            )
+            _log(logging.WARNING, "base_missing", job.id, said)
         self._thread.start()
 
     def wake(self) -> None:
@@ -95,7 +106,7 @@ class Dispatcher:
             return "the dispatcher is not running"
         if self._losses_in_a_row >= UNHEALTHY_LOSSES:
             return f"running jobs were lost {self._losses_in_a_row} times in a row; the log says why"
-        return None
+        return self._running.unwritable()
 
     def close(self) -> None:
         """Stop all running jobs and wait for them; they are given back and resume at the next start.
@@ -125,8 +136,11 @@ class Dispatcher:
                 self._take_back()
                 self._stop_unwanted()
                 self._take_up()
+            except ResourceExhausted as error:
+                # What was not done stays to be done, and is tried again after a pause.
+                logger.warning("the dispatcher waits: %s", error.message, extra={"action": "disk_full"})
+                self._closing.wait(self._poll_seconds)
             except Exception:
-                # Such as a full disk: what was not done stays to be done, and is tried again after a pause.
                 logger.exception("the dispatcher stumbled and will try again", extra={"action": "dispatch_failed"})
                 self._closing.wait(self._poll_seconds)
             pause = self._paused_until - time.monotonic()
@@ -138,10 +152,10 @@ class Dispatcher:
             if not follower.done:
                 continue
             if follower.lost is not None:
-                died = not self._closing.is_set()
-                self._running.give_back(job_id, died=died, reason=follower.lost)
+                closing = self._closing.is_set()
+                self._running.give_back(job_id, died=not (closing or follower.blameless), reason=follower.lost)
                 # Jobs that shared a trainer are lost together: only one that was begun afterwards is a further loss.
-                if died and follower.since > self._last_loss:
+                if not closing and follower.since > self._last_loss:
                     self._pause_after_loss()
             del self._followers[job_id]
 
@@ -191,6 +205,9 @@ class Dispatcher:
             self._metrics.worker_deaths.labels("trainer").inc()
             _log(logging.WARNING, "worker_died", job_id, f"lost its trainer: {error.message}")
             follower.lost = error.message
+        except ResourceExhausted as error:
+            _log(logging.WARNING, "disk_full", job_id, f"could not be kept up with: {error.message}")
+            follower.lost, follower.blameless = error.message, True
         except Exception as error:
             logger.exception("job %s met a fault", job_id, extra={"action": "job_fault", "job": job_id})
             follower.lost = f"{type(error).__name__}: {error}"

@@ -14,6 +14,8 @@ TunedModelId = NewType("TunedModelId", str)
 
 MAX_DISPLAY_NAME_CHARACTERS = 40
 MAX_DESCRIPTION_CHARACTERS = 10_000
+MAX_READER_PROJECTS = 1_000
+_NAME = re.compile(r"tunedModels/(?P<id>[a-z0-9-]{1,63})")
 _CHOSEN_ID = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
 _SUFFIX_CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
@@ -50,6 +52,33 @@ class TunedModel:
         return f"tunedModels/{self.id}"
 
 
+class Changeable(StrEnum):
+    """The fields of a tuned model that its writers may change, by their names in `TunedModel`."""
+
+    DISPLAY_NAME = "display_name"
+    DESCRIPTION = "description"
+    TEMPERATURE = "temperature"
+    TOP_P = "top_p"
+    TOP_K = "top_k"
+    READER_PROJECT_NUMBERS = "reader_project_numbers"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelChange:
+    """A wish to change a tuned model: `fields` become what is said here, all others stay as they are.
+
+    A temperature, top_p or top_k of None becomes the base model's own again. Faults are reported under these names.
+    """
+
+    fields: frozenset[Changeable]
+    display_name: str = ""
+    description: str = ""
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    reader_project_numbers: tuple[int, ...] = ()
+
+
 def new_id(display_name: str, entropy: int) -> TunedModelId:
     """A resource id in the service's manner: slug of the display name, a dash, a base-36 suffix.
 
@@ -66,6 +95,12 @@ def new_id(display_name: str, entropy: int) -> TunedModelId:
     if slug:
         return TunedModelId(f"{slug}-{suffix}")
     return TunedModelId(suffix if suffix[0].isalpha() else f"m{suffix[1:]}")
+
+
+def id_in_name(name: str) -> TunedModelId | None:
+    """The id in `tunedModels/{id}`; None if this is not the name of any tuned model."""
+    found = _NAME.fullmatch(name)
+    return None if found is None else TunedModelId(found["id"])
 
 
 def new_operation_id(entropy: int) -> str:

@@ -32,7 +32,7 @@ class JobState(StrEnum):
 
 
 TRANSITIONS: dict[JobState, frozenset[JobState]] = {
-    # queued -> failed: its base model has left the catalog.
+    # queued -> failed: version 0.1 ended jobs so whose base model had left the catalog. Today they wait for it.
     JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELLED, JobState.FAILED}),
     # running -> queued: its trainer died or the server was restarted; it resumes from its last checkpoint.
     JobState.RUNNING: frozenset({JobState.QUEUED, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}),
@@ -96,10 +96,21 @@ class TuningJob:
         return self.snapshots[-1].step if self.snapshots else 0
 
 
-def seed_of(examples: Dataset, hyperparameters: Hyperparameters, base_model: BaseModelName) -> int:
-    """The seed of a job, 32 bits: the same request makes the same adapter, and another one an independent one."""
-    said = repr((base_model, hyperparameters, examples)).encode()
-    return int.from_bytes(hashlib.sha256(said).digest()[:4], "big")
+def seed_of(
+    examples: Dataset,
+    hyperparameters: Hyperparameters,
+    base_model: BaseModelName,
+    source: TuningJob | None = None,
+) -> int:
+    """The seed of a job, 32 bits: the same request makes the same adapter, and another one an independent one.
+
+    A job that goes on from a `source` is another one with each of them. A source is told by what its weights are a
+    function of: its own seed, the shape of its adapter and the steps that it took.
+    """
+    said: tuple[object, ...] = (base_model, hyperparameters, examples)
+    if source is not None:
+        said = (*said, source.seed, source.adapter, source.completed_steps)
+    return int.from_bytes(hashlib.sha256(repr(said).encode()).digest()[:4], "big")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from tuningfork.domain.tuning_job import JobError, JobId, JobState, Snapshot, Tu
 from tuningfork.execution.base import TrainingAssignment
 from tuningfork.service import conclusion
 from tuningfork.service.metrics import Metrics
-from tuningfork.store import tuning_jobs
+from tuningfork.store import tuned_models, tuning_jobs
 from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.database import Database, Transaction
 
@@ -51,17 +51,18 @@ class Running:
         self._clock = clock
         self._metrics = metrics
         self._checkpoint_every = checkpoint_every
+        self._served = [model.name for model in catalog.public_models()]
 
     def claim(self) -> TrainingAssignment | None:
         """Take up the job that has waited longest; of several callers one gets it. None if none waits.
 
-        A job whose base model has left the catalog fails on the way.
+        A job whose base model has left the catalog goes on waiting for it.
         """
         with self._database.write() as connection:
             claimed = self._claim_oldest(connection)
         if claimed is None:
             return None
-        job, base = claimed
+        job, base, goes_on = claimed
         if job.start_time is None:
             self._metrics.queue_wait_seconds.observe((self._clock() - job.create_time).total_seconds())
         return TrainingAssignment(
@@ -73,7 +74,17 @@ class Running:
             adapter=job.adapter,
             seed=job.seed,
             checkpoint_every=self._checkpoint_every,
+            initial_adapter=self._artifacts.source_directory(job.id) if goes_on else None,
         )
+
+    def stranded(self) -> list[TuningJob]:
+        """The waiting jobs whose base model is not in the catalog, the oldest first, without their snapshots."""
+        with self._database.read() as connection:
+            return tuning_jobs.queued_without(connection, self._served)
+
+    def unwritable(self) -> str | None:
+        """Why nothing can be kept at the moment; None if it can."""
+        return self._artifacts.refusal()
 
     def resumed(self, job_id: JobId, step: int, snapshots: Collection[Snapshot] = ()) -> Verdict:
         """Go back to this step: later snapshots will come again, and earlier ones that were lost are filled in."""
@@ -161,20 +172,18 @@ class Running:
             known = tuning_jobs.all_ids(connection)
         return self._artifacts.sweep(known)
 
-    def _claim_oldest(self, connection: Transaction) -> tuple[TuningJob, BaseModel] | None:
-        while (job := tuning_jobs.oldest_queued(connection)) is not None:
-            served = self._catalog.find(job.base_model)
-            if served is None:
-                self._fail_for_want_of_base(connection, job)
-            elif tuning_jobs.move(connection, job.id, JobState.RUNNING, self._clock()):
-                # Inside of the transaction, so that a full disk leaves the job waiting.
-                self._artifacts.prepare_work(job.id)
-                return job, served.base
-        return None
-
-    def _fail_for_want_of_base(self, connection: Transaction, job: TuningJob) -> None:
-        message = f"The base model {job.base_model} is no longer served here, so the job cannot run."
-        conclusion.fail(connection, job, self._clock(), JobError(code=RpcCode.NOT_FOUND, message=message))
+    def _claim_oldest(self, connection: Transaction) -> tuple[TuningJob, BaseModel, bool] | None:
+        """The job, its base, and whether it goes on from another model's adapter."""
+        job = tuning_jobs.oldest_queued(connection, self._served)
+        if job is None or not tuning_jobs.move(connection, job.id, JobState.RUNNING, self._clock()):
+            return None
+        model = tuned_models.find(connection, job.model_id)
+        served = self._catalog.find(job.base_model)
+        assert model is not None  # noqa: S101 - no job without its model
+        assert served is not None  # noqa: S101 - as was asked for
+        # Inside of the transaction, so that a full disk leaves the job waiting.
+        self._artifacts.prepare_work(job.id)
+        return job, served.base, model.source is not None
 
     def _requeue(self, job_id: JobId, *, died: bool, reason: str) -> None:
         with self._database.write() as connection:

@@ -1,11 +1,10 @@
-"""What callers do with tuned models: create, look, list, cancel, delete."""
+"""What callers do with tuned models: create, look, list, change, cancel, delete."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from tuningfork.domain import hyperparameters
 from tuningfork.domain.base_model import Catalog, PublicModel
 from tuningfork.domain.errors import (
     AlreadyExists,
@@ -14,32 +13,26 @@ from tuningfork.domain.errors import (
     InvalidArgument,
     NotFound,
     ResourceExhausted,
+    TuningforkError,
 )
 from tuningfork.domain.permission import Action, GranteeType, Permission, PermissionId, Principal, Role
-from tuningfork.domain.tuned_model import ModelState, TunedModel, TunedModelId, new_id, new_operation_id
-from tuningfork.domain.tuning_job import JobId, JobState, TuningJob, TuningRequest, seed_of
+from tuningfork.domain.tuned_model import Changeable, ModelChange, ModelState, TunedModelId, new_operation_id
+from tuningfork.domain.tuning_job import JobId, JobState, TuningRequest
 from tuningfork.service import conclusion, violations
-from tuningfork.service.access import model_for
 from tuningfork.service.base_models import find_base
+from tuningfork.service.drafting import ID_BITS, Origin, draft, find_origin, source_is_missing
 from tuningfork.service.listing import Listing
 from tuningfork.service.metrics import Metrics
-from tuningfork.service.paging import Page
+from tuningfork.service.paging import Page, refusal, size_of
+from tuningfork.service.tuned import Tuned, hold, load
 from tuningfork.store import access, tuned_models, tuning_jobs
 from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.database import Database, Transaction
 from tuningfork.store.tuned_models import IdTaken
 
 MAX_QUEUED_JOBS = 1_000
-_ID_BITS = 62
 _ID_TRIES = 8
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tuned:
-    """A tuned model and the job that makes it."""
-
-    model: TunedModel
-    job: TuningJob
+_DEFAULTS = {Changeable.TEMPERATURE, Changeable.TOP_P, Changeable.TOP_K}
 
 
 class Tuning:
@@ -75,25 +68,25 @@ class Tuning:
 
         Raises:
             InvalidArgument: everything that is wrong with the request.
-            NotFound: there is no such base model.
+            NotFound: there is no such base model or tuned model.
+            PermissionDenied: the caller may not tune on that tuned model.
+            FailedPrecondition: that tuned model is not ACTIVE.
             AlreadyExists: the chosen id is taken.
-            ResourceExhausted: too many jobs wait.
+            ResourceExhausted: too many jobs wait, or the disk is full.
 
         """
-        if found := violations.of_tuning(request, self._catalog.find(request.base_model)):
-            raise InvalidArgument.of("TuningRequest", found)
-        base = find_base(self._catalog, request.base_model, "createTunedModel")
+        origin = self._origin(principal, request)
         for _ in range(_ID_TRIES):
-            tuned = self._draft(request, base)
+            made = draft(principal, request, origin, now=self._clock(), entropy=self._entropy)
             try:
-                self._keep(principal, tuned, request)
+                self._keep(principal, made, request, origin)
             except IdTaken as taken:
                 if request.tuned_model_id == taken.id:
-                    raise AlreadyExists(f"Tuned model {tuned.model.name} already exists.") from taken
+                    raise AlreadyExists(f"Tuned model {made.model.name} already exists.") from taken
                 continue
             self._metrics.created_jobs.inc()
             self._wake()
-            return tuned
+            return made
         raise InternalError(f"No free id was found in {_ID_TRIES} tries; nothing was created. Please try again.")
 
     def get(self, principal: Principal, model_id: TunedModelId) -> Tuned:
@@ -105,7 +98,7 @@ class Tuning:
 
         """
         with self._database.read() as connection:
-            return _load(connection, principal, model_id, Action.GET)
+            return load(connection, principal, model_id, Action.GET)
 
     def get_operation(self, principal: Principal, model_id: TunedModelId, job_id: JobId) -> Tuned:
         """A model and its job, asked for by the job.
@@ -145,6 +138,79 @@ class Tuning:
         more = len(found) > len(shown)
         return Page(items, listing.next_page_token(shown[-1]) if more else "")
 
+    def list_operations(
+        self,
+        principal: Principal,
+        model_id: TunedModelId,
+        *,
+        done: bool | None = None,
+        page_size: int | None = None,
+        page_token: str = "",
+    ) -> Page[Tuned]:
+        """The operations below a model, of which there is one for as long as there is the model.
+
+        Args:
+            principal: who asks.
+            model_id: the model.
+            done: only operations that have ended, or only others; None for all.
+            page_size: as everywhere; one operation fits on any page.
+            page_token: must be "", since no list has a second page.
+
+        Raises:
+            NotFound: there is no such model.
+            PermissionDenied: the caller may not read it.
+            InvalidArgument: the size or the token is wrong.
+
+        """
+        size_of(page_size, "ListOperationsRequest")
+        if page_token:
+            raise refusal("ListOperationsRequest", "page_token", "page_token is not one that this method returned")
+        found = self.get(principal, model_id)
+        return Page((found,) if done in (None, found.job.state.is_final) else (), "")
+
+    def dismiss_operation(self, principal: Principal, model_id: TunedModelId, job_id: JobId) -> None:
+        """Take note that nobody waits for an operation any more: it stays readable for as long as its model.
+
+        Raises:
+            NotFound: there is no such model, or it was made by another job.
+            PermissionDenied: the caller does not own it.
+            FailedPrecondition: the operation has not ended. To forget it would not stop the job, which whoever asks
+                for it may believe.
+
+        """
+        with self._database.read() as connection:
+            found = load(connection, principal, model_id, Action.DELETE)
+        _check_operation(found, job_id)
+        if not found.job.state.is_final:
+            raise FailedPrecondition(
+                f"Operation {found.model.name}/operations/{job_id} has not ended, and deleting it would not stop it. "
+                f"Cancel it, or delete {found.model.name}."
+            )
+
+    def update(self, principal: Principal, model_id: TunedModelId, change: ModelChange) -> Tuned:
+        """Change a model's names, its defaults or its readers; whoever asks it next meets the new defaults.
+
+        Several changes at a time lose nothing: each writes its own fields only.
+
+        Raises:
+            InvalidArgument: everything that is wrong with the change.
+            NotFound: there is no such model; or a default is to be its base's again, which is not served.
+            PermissionDenied: the caller may not write it.
+
+        """
+        if found := violations.of_change(change):
+            raise InvalidArgument.of("ModelChange", found)
+        with self._database.write() as connection:
+            tuned_models.hold(connection, model_id)
+            tuned = load(connection, principal, model_id, Action.UPDATE)
+            if not change.fields:
+                return tuned
+            values = {field.value: getattr(change, field.value) for field in change.fields}
+            values |= self._defaults_again(tuned, change)
+            model = replace(tuned.model, **values, update_time=self._clock())
+            tuned_models.update(connection, model, change.fields)
+        return Tuned(model=model, job=tuned.job)
+
     def cancel(self, principal: Principal, model_id: TunedModelId, job_id: JobId | None = None) -> None:
         """Stop the model's job: a waiting one at once, a running one between two steps, an ended one not at all.
 
@@ -156,7 +222,7 @@ class Tuning:
 
         """
         with self._database.write() as connection:
-            tuned = _hold(connection, principal, model_id, Action.CANCEL)
+            tuned = hold(connection, principal, model_id, Action.CANCEL)
             _check_operation(tuned, job_id)
             job = tuned.job
             untouched = job.state is JobState.QUEUED and not job.snapshots
@@ -173,7 +239,7 @@ class Tuning:
 
         """
         with self._database.write() as connection:
-            job = _hold(connection, principal, model_id, Action.DELETE).job
+            job = hold(connection, principal, model_id, Action.DELETE).job
             tuned_models.delete(connection, model_id)
         self._wake()
         self._artifacts.delete(job.id, keep_work=job.state is JobState.RUNNING)
@@ -194,60 +260,55 @@ class Tuning:
             )
         return self._artifacts.adapter_directory(tuned.job.id)
 
-    def _draft(self, request: TuningRequest, base: PublicModel) -> Tuned:
-        """The model and the job as they begin, under a new id each."""
-        now = self._clock()
-        chosen = request.tuned_model_id
-        defaults = base.base.sampling
-        model = TunedModel(
-            id=TunedModelId(chosen) if chosen is not None else new_id(request.display_name, self._entropy(_ID_BITS)),
-            base_model=base.name,
-            display_name=request.display_name,
-            description=request.description,
-            state=ModelState.CREATING,
-            create_time=now,
-            update_time=now,
-            temperature=defaults.temperature if request.temperature is None else request.temperature,
-            top_p=defaults.top_p if request.top_p is None else request.top_p,
-            top_k=defaults.top_k if request.top_k is None else request.top_k,
-            reader_project_numbers=request.reader_project_numbers,
-        )
-        count = len(request.examples)
-        used = hyperparameters.resolve(request.hyperparameters, count, base.base.default_learning_rate)
-        job = TuningJob(
-            id=JobId(new_operation_id(self._entropy(_ID_BITS))),
-            model_id=model.id,
-            base_model=base.name,
-            state=JobState.QUEUED,
-            hyperparameters=used,
-            adapter=base.base.adapter,
-            example_count=count,
-            seed=seed_of(request.examples, used, base.base.name),
-            create_time=now,
-        )
-        return Tuned(model=model, job=job)
+    def _defaults_again(self, tuned: Tuned, change: ModelChange) -> dict[str, float | int | None]:
+        """What the base says of the defaults that a change clears."""
+        cleared = [field.value for field in change.fields & _DEFAULTS if getattr(change, field.value) is None]
+        if not cleared:
+            return {}
+        sampling = find_base(self._catalog, tuned.model.base_model, "updateTunedModel").base.sampling
+        return {name: getattr(sampling, name) for name in cleared}
 
-    def _keep(self, principal: Principal, tuned: Tuned, request: TuningRequest) -> None:
-        """Put the dataset aside, then everything else in one transaction; if that fails nothing remains."""
-        self._artifacts.write_dataset(tuned.job.id, request.examples)
+    def _origin(self, principal: Principal, request: TuningRequest) -> Origin:
+        """Where the tuning starts, once nothing is wrong with the request."""
+        try:
+            with self._database.read() as connection:
+                origin = find_origin(connection, principal, request, self._catalog)
+        except TuningforkError:
+            # What is wrong with the request itself is told first.
+            _check(request, None)
+            raise
+        _check(request, origin.base)
+        return origin
+
+    def _keep(self, principal: Principal, made: Tuned, request: TuningRequest, origin: Origin) -> None:
+        """Put the files aside, then everything else in one transaction; if that fails nothing remains."""
         owner = Permission(
-            id=PermissionId(new_operation_id(self._entropy(_ID_BITS))),
-            model_id=tuned.model.id,
+            id=PermissionId(new_operation_id(self._entropy(ID_BITS))),
+            model_id=made.model.id,
             grantee_type=GranteeType.USER,
             email=principal.email,
             role=Role.OWNER,
         )
+        self._artifacts.write_dataset(made.job.id, request.examples)
         try:
+            if origin.source:
+                self._keep_source(made.job.id, origin.source)
             with self._database.write() as connection:
                 self._check_queue(connection)
-                tuned_models.insert(connection, tuned.model)
-                tuning_jobs.insert(connection, tuned.job)
+                if origin.source:
+                    _check_source(connection, origin.source)
+                tuned_models.insert(connection, made.model)
+                tuning_jobs.insert(connection, made.job)
                 access.grant(connection, owner)
-        except (IdTaken, ResourceExhausted):
-            # Only where nothing was committed for certain. After any other error the file stays for the sweep: a
+        except (IdTaken, NotFound, ResourceExhausted):
+            # Only where nothing was committed for certain. After any other error the files stay for the sweep: a
             # file too many is harmless, a job without its examples is not.
-            self._artifacts.delete(tuned.job.id)
+            self._artifacts.delete(made.job.id)
             raise
+
+    def _keep_source(self, job_id: JobId, source: Tuned) -> None:
+        if not self._artifacts.keep_source(job_id, source.job.id):
+            raise source_is_missing(source.model.name)
 
     def _check_queue(self, connection: Transaction) -> None:
         waiting = tuning_jobs.count_queued(connection)
@@ -258,17 +319,17 @@ class Tuning:
             )
 
 
-def _load(connection: Transaction, principal: Principal, model_id: TunedModelId, action: Action) -> Tuned:
-    model = model_for(connection, principal, model_id, action)
-    return Tuned(model=model, job=tuning_jobs.of_models(connection, [model_id])[model_id])
+def _check(request: TuningRequest, base: PublicModel | None) -> None:
+    if found := violations.of_tuning(request, base):
+        raise InvalidArgument.of("TuningRequest", found)
 
 
-def _hold(connection: Transaction, principal: Principal, model_id: TunedModelId, action: Action) -> Tuned:
-    """As `_load`, and nobody else changes the job until the transaction ends."""
-    tuning_jobs.hold_of_model(connection, model_id)
-    return _load(connection, principal, model_id, action)
+def _check_source(connection: Transaction, source: Tuned) -> None:
+    """Whoever is deleted loses its row before its files: while there is the row, what was kept of them is whole."""
+    if tuning_jobs.find(connection, source.job.id) is None:
+        raise source_is_missing(source.model.name)
 
 
-def _check_operation(tuned: Tuned, job_id: JobId | None) -> None:
-    if job_id is not None and tuned.job.id != job_id:
-        raise NotFound(f"Operation {tuned.model.name}/operations/{job_id} does not exist.")
+def _check_operation(found: Tuned, job_id: JobId | None) -> None:
+    if job_id is not None and found.job.id != job_id:
+        raise NotFound(f"Operation {found.model.name}/operations/{job_id} does not exist.")

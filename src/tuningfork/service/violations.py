@@ -11,6 +11,9 @@ from tuningfork.domain.text import refusal_of
 from tuningfork.domain.tuned_model import (
     MAX_DESCRIPTION_CHARACTERS,
     MAX_DISPLAY_NAME_CHARACTERS,
+    MAX_READER_PROJECTS,
+    ModelChange,
+    id_in_name,
     violations_of_chosen_id,
 )
 from tuningfork.domain.tuning_job import TuningRequest
@@ -23,7 +26,7 @@ def of_tuning(request: TuningRequest, model: PublicModel | None) -> tuple[FieldV
     """Everything wrong with a request to tune. Without a model, the checks that need its limits are left out."""
     found = [
         *_of_names(request),
-        *_of_tuned_sampling(request),
+        *_of_owners_choices(request),
         *dataset.violations_of(request.examples, model.limits if model else Limits(), "examples"),
     ]
     of_values = hyperparameters.violations_of(request.hyperparameters, "hyperparameters")
@@ -31,6 +34,11 @@ def of_tuning(request: TuningRequest, model: PublicModel | None) -> tuple[FieldV
     if model and request.examples and not of_values:
         found += _of_resolved(request, model.base)
     return tuple(found)
+
+
+def of_change(change: ModelChange) -> tuple[FieldViolation, ...]:
+    """Everything wrong with a wish to change a tuned model."""
+    return tuple(_of_owners_choices(change))
 
 
 def of_prompt(prompt: Prompt, limits: Limits) -> Iterator[FieldViolation]:
@@ -68,13 +76,24 @@ def of_sampling(sampling: RequestedSampling, max_temperature: float) -> Iterator
 
 
 def _of_names(request: TuningRequest) -> Iterator[FieldViolation]:
-    if not request.base_model:
+    source = request.tuned_model_source
+    if not request.base_model and not source:
         yield FieldViolation(field="base_model", description="base_model is required, such as models/...")
+    if request.base_model and source:
+        described = "tuned_model_source and base_model exclude each other; give one of them"
+        yield FieldViolation(field="tuned_model_source", description=described)
+    if source and id_in_name(source) is None:
+        described = f"tuned_model must be the name of a tuned model, such as tunedModels/...; {source[:80]!r} was given"
+        yield FieldViolation(field="tuned_model_source", description=described)
     if request.tuned_model_id is not None:
         yield from violations_of_chosen_id(request.tuned_model_id, "tuned_model_id")
+
+
+def _of_owners_choices(chosen: TuningRequest | ModelChange) -> Iterator[FieldViolation]:
+    """What is wrong with that which the owner chooses at first and may change later."""
     for name, text, most in (
-        ("display_name", request.display_name, MAX_DISPLAY_NAME_CHARACTERS),
-        ("description", request.description, MAX_DESCRIPTION_CHARACTERS),
+        ("display_name", chosen.display_name, MAX_DISPLAY_NAME_CHARACTERS),
+        ("description", chosen.description, MAX_DESCRIPTION_CHARACTERS),
     ):
         if len(text) > most:
             described = f"{name} must be at most {most} characters; it has {len(text)}"
@@ -83,10 +102,19 @@ def _of_names(request: TuningRequest) -> Iterator[FieldViolation]:
             yield FieldViolation(field=name, description=f"{name} must not contain the character U+0000")
         if refusal := refusal_of(text):
             yield FieldViolation(field=name, description=f"{name} {refusal}")
+    yield from _of_draw(chosen.temperature, MAX_TUNED_TEMPERATURE, chosen.top_p, chosen.top_k, "")
+    yield from _of_projects(chosen.reader_project_numbers)
 
 
-def _of_tuned_sampling(request: TuningRequest) -> Iterator[FieldViolation]:
-    return _of_draw(request.temperature, MAX_TUNED_TEMPERATURE, request.top_p, request.top_k, "")
+def _of_projects(numbers: tuple[int, ...]) -> Iterator[FieldViolation]:
+    if len(numbers) > MAX_READER_PROJECTS:
+        wanted = f"reader_project_numbers must be at most {MAX_READER_PROJECTS} numbers; {len(numbers)} were given"
+        yield FieldViolation(field="reader_project_numbers", description=wanted)
+        return
+    for index, number in enumerate(numbers):
+        if not 1 <= number < 2**63:
+            described = f"a project number must be from 1 to {2**63 - 1}; {number} was given"
+            yield FieldViolation(field=f"reader_project_numbers[{index}]", description=described)
 
 
 def _of_draw(

@@ -2,6 +2,7 @@
 
     datasets/<job>.jsonl     written before the job's row, so that no acknowledged job lacks its data
     work/<job>/              the trainer's: checkpoints, and the adapter until it is put into place
+    work/<job>/source/       what a job goes on from, kept before the job's row, so that its origin may be deleted
     adapters/<job>/          put into place before the model's row says ACTIVE; never changed afterwards
 
 Names end in their place only when they are complete and on the disk, so a crash leaves a file whole or absent. What it
@@ -15,16 +16,23 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from tuningfork.domain.dataset import Dataset
+from tuningfork.domain.errors import ResourceExhausted
 from tuningfork.domain.tuning_job import JobId
+from tuningfork.store.full_disk import told_of_full_disk
 from tuningfork.store.tuned_models import IdTaken
 
 _ASIDE = ".aside"
+_SOURCE = "source"
+_PROBE = ".probe"
+_PROBE_BYTES = 1 << 20
+"""So little room is none: a dataset, a step's row and the database's log want some each."""
 
 
 class Artifacts:
     """The files of one server. Creates its directories below `root`, readable by the server's user only."""
 
     def __init__(self, root: Path) -> None:
+        self._root = root
         self._datasets = root / "datasets"
         self._work = root / "work"
         self._adapters = root / "adapters"
@@ -43,11 +51,13 @@ class Artifacts:
         """Where the job's adapter is, once it is finished."""
         return self._adapters / job_id
 
+    @told_of_full_disk()
     def write_dataset(self, job_id: JobId, examples: Dataset) -> Path:
         """Keep the examples, a JSON object a line; on return they are on the disk.
 
         Raises:
             IdTaken: another job of this id has its examples there.
+            ResourceExhausted: the disk is full.
 
         """
         path = self.dataset_path(job_id)
@@ -67,6 +77,53 @@ class Artifacts:
         _sync(self._datasets)
         return path
 
+    def source_directory(self, job_id: JobId) -> Path:
+        """Where the adapter is that the job goes on from, if it goes on from one."""
+        return self._work / job_id / _SOURCE
+
+    @told_of_full_disk()
+    def keep_source(self, job_id: JobId, origin: JobId) -> bool:
+        """Keep another job's finished adapter for this one to go on from; on return it is on the disk.
+
+        Files never change, so they are shared with the other job where the file system can do that.
+
+        Returns:
+            Whether there is an adapter to keep. If the other job is deleted at the same time, what was kept may lack
+            files: it is whole for certain only if that job is still known afterwards.
+
+        Raises:
+            ResourceExhausted: the disk is full.
+
+        """
+        place = self.source_directory(job_id)
+        aside = place.with_suffix(_ASIDE)
+        self.prepare_work(job_id)
+        aside.mkdir(mode=0o700)
+        try:
+            for file in self.adapter_directory(origin).iterdir():
+                _share(file, aside / file.name)
+        except FileNotFoundError:
+            shutil.rmtree(aside)
+            return False
+        _sync_tree(aside)
+        aside.rename(place)
+        _sync(place.parent)
+        return True
+
+    def refusal(self) -> str | None:
+        """Why nothing can be written here at the moment; None if it can."""
+        probe = self._root / _PROBE
+        try:
+            with told_of_full_disk():
+                probe.write_bytes(bytes(_PROBE_BYTES))
+        except ResourceExhausted as error:
+            return error.message
+        except OSError as error:
+            return f"nothing can be written to the data directory: {error.strerror}"
+        finally:
+            probe.unlink(missing_ok=True)
+        return None
+
     def install_adapter(self, job_id: JobId, finished: Path) -> Path:
         """Move a complete adapter into place; on return it is on the disk.
 
@@ -81,6 +138,7 @@ class Artifacts:
         _sync(self._adapters)
         return place
 
+    @told_of_full_disk()
     def prepare_work(self, job_id: JobId) -> Path:
         """Make sure that the job's work directory exists; what an earlier trainer left in it stays."""
         directory = self.work_directory(job_id)
@@ -124,6 +182,14 @@ class Artifacts:
     def _entries(self) -> Iterator[Path]:
         for directory in (self._datasets, self._work, self._adapters):
             yield from directory.iterdir()
+
+
+def _share(file: Path, place: Path) -> None:
+    """Give a file another name, or where that cannot be, another copy."""
+    try:
+        os.link(file, place)
+    except OSError:
+        shutil.copyfile(file, place)
 
 
 def _sync(directory: Path) -> None:

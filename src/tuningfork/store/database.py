@@ -22,10 +22,11 @@ from typing import TypeAlias
 from alembic import command
 from alembic.config import Config
 from alembic.util.exc import CommandError
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from tuningfork.domain.errors import FailedPrecondition
+from tuningfork.store.full_disk import told_of_full_disk
 
 BUSY_TIMEOUT_SECONDS = 30
 """How long a writer waits for another process. Our own threads stand in line for a lock instead of polling."""
@@ -86,9 +87,18 @@ class Database:
         """A transaction that is committed at the end, or rolled back by an exception. Keep it short.
 
         With `durable` false, a power cut may undo it, and with it nothing that was committed before.
+
+        Raises:
+            ResourceExhausted: the disk is full; nothing was committed.
+
         """
         options = {_WRITES: True, _DURABLE: durable}
-        with self._writing, self._engine.connect().execution_options(**options) as connection, connection.begin():
+        with (
+            told_of_full_disk(),
+            self._writing,
+            self._engine.connect().execution_options(**options) as connection,
+            connection.begin(),
+        ):
             yield connection
 
     def close(self) -> None:
@@ -111,6 +121,15 @@ class Database:
                     f"The database {self._engine.url.render_as_string()} was written by a newer version of Tuningfork "
                     f"({error}). Install that version or newer, or use another data directory."
                 ) from error
+
+
+def hold_word(connection: Transaction, word: str) -> None:
+    """Let no other transaction go on that holds the same word, until this one ends.
+
+    For PostgreSQL, where writers run side by side; on SQLite there is only ever one.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(word, 0))))
 
 
 def is_duplicate(error: IntegrityError, table: str) -> bool:

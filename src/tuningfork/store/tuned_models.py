@@ -1,7 +1,7 @@
 """Rows of tuned models: written, found, searched page by page, and deleted."""
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from tuningfork.domain.base_model import BaseModelName
 from tuningfork.domain.permission import GranteeType, Principal, Role
-from tuningfork.domain.tuned_model import ModelState, TunedModel, TunedModelId
+from tuningfork.domain.tuned_model import Changeable, ModelState, TunedModel, TunedModelId
 from tuningfork.store.database import is_duplicate
 from tuningfork.store.schema import permissions, reader_projects, tuned_models
 
@@ -61,7 +61,7 @@ def insert(connection: Connection, model: TunedModel) -> None:
         "source": model.source,
         "display_name": model.display_name,
         "description": model.description,
-        "search_text": fold(f"{model.display_name}\n{model.description}"),
+        "search_text": _search_text(model),
         "state": model.state.value,
         "create_time": model.create_time,
         "update_time": model.update_time,
@@ -97,6 +97,20 @@ def find(connection: Connection, model_id: TunedModelId) -> TunedModel | None:
     return None if row is None else _model(row)
 
 
+def update(connection: Connection, model: TunedModel, fields: Collection[Changeable]) -> None:
+    """Write these fields of the model and its time of change; every other column stays as it is.
+
+    The rest of `model` must have been read in this transaction, after `hold`: names and descriptions are found by
+    both together.
+    """
+    row: dict[str, object] = {field.value: getattr(model, field.value) for field in fields}
+    if Changeable.READER_PROJECT_NUMBERS in fields:
+        row[Changeable.READER_PROJECT_NUMBERS.value] = list(model.reader_project_numbers)
+        set_reader_projects(connection, model.id, model.reader_project_numbers)
+    change = tuned_models.update().where(tuned_models.c.id == model.id)
+    connection.execute(change.values(row | {"search_text": _search_text(model), "update_time": model.update_time}))
+
+
 def set_state(connection: Connection, model_id: TunedModelId, state: ModelState, update_time: datetime) -> None:
     """Say whether the model can be called."""
     change = tuned_models.update().where(tuned_models.c.id == model_id)
@@ -126,6 +140,10 @@ def search(connection: Connection, wanted: Search) -> Sequence[TunedModel]:
 def fold(text: str) -> str:
     """The form in which texts are compared: compatibility-normalized and without case, beyond ASCII too."""
     return unicodedata.normalize("NFKC", text).casefold()
+
+
+def _search_text(model: TunedModel) -> str:
+    return fold(f"{model.display_name}\n{model.description}")
 
 
 def _models_of(principal: Principal, least_roles: tuple[Role, ...]) -> CompoundSelect[tuple[str]] | Select[tuple[str]]:

@@ -15,7 +15,7 @@ from tuningfork.domain.errors import RpcCode
 from tuningfork.domain.hyperparameters import Hyperparameters
 from tuningfork.domain.tuned_model import TunedModelId
 from tuningfork.domain.tuning_job import TRANSITIONS, JobError, JobId, JobState, Snapshot, TuningJob
-from tuningfork.store.database import is_duplicate
+from tuningfork.store.database import hold_word, is_duplicate
 from tuningfork.store.schema import UtcDateTime, job_events, snapshots, tuning_jobs
 from tuningfork.store.tuned_models import IdTaken
 
@@ -86,12 +86,14 @@ def of_models(connection: Connection, model_ids: Collection[TunedModelId]) -> Ma
     return {TunedModelId(row["model_id"]): _job(row, taken.get(JobId(row["id"]), ())) for row in rows}
 
 
-def oldest_queued(connection: Connection) -> TuningJob | None:
-    """The job that has waited longest, held for this transaction; None if none waits.
+def oldest_queued(connection: Connection, base_models: Collection[BaseModelName]) -> TuningJob | None:
+    """The job over one of these bases that has waited longest, held for this transaction; None if none waits.
 
     Where several claim at a time (PostgreSQL), each sees another one.
     """
-    query = select(tuning_jobs).where(tuning_jobs.c.state == JobState.QUEUED.value)
+    query = select(tuning_jobs).where(
+        tuning_jobs.c.state == JobState.QUEUED.value, tuning_jobs.c.base_model.in_(base_models)
+    )
     query = query.order_by(tuning_jobs.c.create_time, tuning_jobs.c.id).limit(1).with_for_update(skip_locked=True)
     row = connection.execute(query).mappings().first()
     return None if row is None else _job(row, _snapshots_of(connection, [JobId(row["id"])]).get(JobId(row["id"]), ()))
@@ -101,6 +103,15 @@ def ids_in_state(connection: Connection, state: JobState) -> list[JobId]:
     """The jobs in this state, the oldest first."""
     query = select(tuning_jobs.c.id).where(tuning_jobs.c.state == state.value)
     return [JobId(row.id) for row in connection.execute(query.order_by(tuning_jobs.c.create_time, tuning_jobs.c.id))]
+
+
+def queued_without(connection: Connection, base_models: Collection[BaseModelName]) -> list[TuningJob]:
+    """The waiting jobs that are over none of these bases, the oldest first, without their snapshots."""
+    query = select(tuning_jobs).where(
+        tuning_jobs.c.state == JobState.QUEUED.value, tuning_jobs.c.base_model.not_in(base_models)
+    )
+    rows = connection.execute(query.order_by(tuning_jobs.c.create_time, tuning_jobs.c.id)).mappings()
+    return [_job(row, ()) for row in rows]
 
 
 def all_ids(connection: Connection) -> set[JobId]:
@@ -119,6 +130,14 @@ def count_by_state(connection: Connection) -> dict[JobState, int]:
     query = select(tuning_jobs.c.state, func.count()).group_by(tuning_jobs.c.state)
     counted = {JobState(state): count for state, count in connection.execute(query)}
     return {state: counted.get(state, 0) for state in JobState}
+
+
+def count_unfinished(connection: Connection, created_by: str) -> int:
+    """How many jobs of this credential wait or run, counted by one transaction at a time."""
+    hold_word(connection, f"jobs of {created_by}")
+    unfinished = [state.value for state in JobState if not state.is_final]
+    query = select(func.count()).where(tuning_jobs.c.created_by == created_by, tuning_jobs.c.state.in_(unfinished))
+    return connection.execute(query).scalar_one()
 
 
 def count_queued(connection: Connection) -> int:

@@ -1,5 +1,6 @@
 """The dispatcher's side of a job."""
 
+import random
 import shutil
 import threading
 from dataclasses import replace
@@ -13,6 +14,7 @@ from tuningfork.domain.tuned_model import ModelState
 from tuningfork.domain.tuning_job import JobId, JobState, Snapshot
 from tuningfork.execution.base import Finished, Resumed, Stepped, WorkerDied, read_dataset
 from tuningfork.service.running import MAX_ATTEMPTS, Running, Verdict
+from tuningfork.service.tuning import Tuning
 from workshop import ADA, NUMBER_PAIRS, number_request
 
 
@@ -24,6 +26,12 @@ def running(workshop):
 @pytest.fixture
 def tuned(workshop):
     return workshop.tuning.create(ADA, number_request())
+
+
+def running_over(workshop, *bases):
+    """The same house after a restart with other base models."""
+    parts = (workshop.database, workshop.artifacts, Catalog(bases), workshop.clock, workshop.metrics)
+    return Running(*parts, checkpoint_every=0)
 
 
 def snapshot(workshop, step):
@@ -82,17 +90,35 @@ class TestClaim:
 
         assert sorted(taken) == sorted(made)
 
-    def test_a_job_whose_base_has_left_fails_and_the_next_is_taken(self, workshop, tuned):
+    def test_a_job_whose_base_has_left_waits_for_it_and_the_next_is_taken(self, workshop, running, tuned):
         other = replace(ECHO_BASE, name=BaseModelName("models/other"), aliases=())
-        catalog = Catalog((other,))
-        parts = (workshop.database, workshop.artifacts, catalog, workshop.clock, workshop.metrics)
-        running = Running(*parts, checkpoint_every=0)
+        without = running_over(workshop, other)
+        after = Tuning(
+            workshop.database,
+            workshop.artifacts,
+            Catalog((other,)),
+            workshop.clock,
+            random.Random(1).getrandbits,
+            workshop.metrics,
+        ).create(ADA, number_request(base_model="models/other"))
 
-        assert running.claim() is None
-        failed = workshop.tuning.get(ADA, tuned.model.id)
-        assert (failed.model.state, failed.job.state) == (ModelState.FAILED, JobState.FAILED)
-        assert failed.job.error.code is RpcCode.NOT_FOUND
-        assert "models/gemini-1.0-pro-001 is no longer served" in failed.job.error.message
+        assert without.claim().job_id == after.job.id
+        assert without.claim() is None
+        assert [job.id for job in without.stranded()] == [tuned.job.id]
+        assert workshop.tuning.get(ADA, tuned.model.id) == tuned
+        # The base is back.
+        assert running.stranded() == []
+        assert running.claim().job_id == tuned.job.id
+
+    def test_a_job_whose_base_has_left_can_be_cancelled_and_deleted(self, workshop, tuned):
+        without = running_over(workshop, replace(ECHO_BASE, name=BaseModelName("models/other"), aliases=()))
+        workshop.tuning.cancel(ADA, tuned.model.id)
+        cancelled = workshop.job(tuned)
+        workshop.tuning.delete(ADA, tuned.model.id)
+
+        assert cancelled.state is JobState.CANCELLED
+        assert without.stranded() == []
+        assert workshop.artifacts.job_ids() == set()
 
     def test_a_disk_that_takes_no_directory_leaves_the_job_waiting(self, workshop, running, tuned, tmp_path):
         shutil.rmtree(tmp_path / "artifacts/work")

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
-from store_rows import NOW, keep, model, new_job
+from store_rows import ECHO, NOW, keep, model, new_job
 from tuningfork.domain.errors import RpcCode
 from tuningfork.domain.tuning_job import TRANSITIONS, JobError, JobId, JobState, Snapshot
 from tuningfork.store import tuned_models, tuning_jobs
@@ -162,11 +162,21 @@ def test_the_oldest_queued_job_comes_first(database):
     young = keep(database, new_job("a", create_time=NOW + timedelta(seconds=1)))
     old = keep(database, new_job("b", create_time=NOW))
     with database.write() as connection:
-        assert tuning_jobs.oldest_queued(connection) == old
+        assert tuning_jobs.oldest_queued(connection, [ECHO]) == old
         tuning_jobs.move(connection, old.id, JobState.RUNNING, NOW)
-        assert tuning_jobs.oldest_queued(connection) == young
+        assert tuning_jobs.oldest_queued(connection, [ECHO]) == young
         tuning_jobs.move(connection, young.id, JobState.RUNNING, NOW)
-        assert tuning_jobs.oldest_queued(connection) is None
+        assert tuning_jobs.oldest_queued(connection, [ECHO]) is None
+
+
+def test_a_job_over_another_base_is_passed_over(database):
+    waiting = keep(database, new_job("a"))
+    with database.write() as connection:
+        assert tuning_jobs.oldest_queued(connection, ["models/other"]) is None
+        assert tuning_jobs.queued_without(connection, ["models/other"]) == [waiting]
+        assert tuning_jobs.queued_without(connection, [ECHO]) == []
+        tuning_jobs.move(connection, waiting.id, JobState.RUNNING, NOW)
+        assert tuning_jobs.queued_without(connection, ["models/other"]) == []
 
 
 def test_claiming_reads_the_index_of_waiting_jobs_only(database, database_url):
