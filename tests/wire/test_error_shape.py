@@ -33,6 +33,10 @@ def creation(changes=None, query=""):
     return lambda caller: caller.post(f"{TUNED}{query}", {**TUTORIAL_BODY, **(changes or {})})
 
 
+def tuned_on(caller, source):
+    return creation({"baseModel": None, "tunedModelSource": {"tunedModel": source}})(caller)
+
+
 def raw(body, **headers):
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     return lambda caller: caller.post(TUNED, body, headers=sent)
@@ -84,7 +88,7 @@ FAILURES = {
     "wrong verb on a custom method": (405, get(f"{BASE}:generateContent")),
     "an overridden verb that is wrong": (
         405,
-        lambda caller: caller.post(f"{TUNED}/abc", headers={"x-http-method-override": "PATCH"}),
+        lambda caller: caller.post(f"{TUNED}/abc", headers={"x-http-method-override": "PUT"}),
     ),
     # bodies
     "malformed JSON": (400, raw(b'{"a" 1}')),
@@ -117,7 +121,14 @@ FAILURES = {
     "wrong type": (400, creation({"temperature": "warm"})),
     "no base model": (400, creation({"baseModel": ""})),
     "unknown base model": (404, creation({"baseModel": "models/abc"})),
-    "a tuned model as base": (400, creation({"baseModel": None, "tunedModelSource": {"tunedModel": "tunedModels/x"}})),
+    "no source": (404, creation({"baseModel": None, "tunedModelSource": {"tunedModel": "tunedModels/x"}})),
+    "a source without a name": (400, creation({"baseModel": None, "tunedModelSource": {}})),
+    "two origins": (400, creation({"tunedModelSource": {"tunedModel": "tunedModels/x"}})),
+    "a source that is no tuned model": (
+        400,
+        creation({"baseModel": None, "tunedModelSource": {"tunedModel": "models/echo-001"}}),
+    ),
+    "a source that is not ready": (400, lambda caller: tuned_on(caller, caller.create())),
     "no training data": (400, creation({"tuningTask": {}})),
     "an example without input": (
         400,

@@ -38,6 +38,8 @@ NOT_STATED = {
     "google.ai.generativelanguage.v1beta.CreateTunedModelRequest": {"tuned_model"},
     "google.ai.generativelanguage.v1beta.ListPermissionsRequest": {"parent"},
     "google.ai.generativelanguage.v1beta.UpdatePermissionRequest": {"permission"},
+    "google.ai.generativelanguage.v1beta.UpdateTunedModelRequest": {"tuned_model"},
+    "google.longrunning.ListOperationsRequest": {"name"},
     # Younger than the error bodies that were seen.
     "google.rpc.BadRequest.FieldViolation": {"reason", "localized_message"},
     # Never part of the service's answers.

@@ -15,7 +15,8 @@ from tuningfork.domain.errors import RpcCode
 from tuningfork.domain.hyperparameters import Hyperparameters, RequestedHyperparameters
 from tuningfork.domain.tuned_model import ModelState, TunedModel, TunedModelId
 from tuningfork.domain.tuning_job import JobError, JobId, JobState, Snapshot, TuningJob, TuningRequest
-from tuningfork.wire.gemini.tuning import parse_create, render_operation, render_tuned_model
+from tuningfork.wire.gemini.operations import render_operation
+from tuningfork.wire.gemini.tuning import parse_create, render_tuned_model
 from tuningfork.wire.proto_json.encode import encode
 from tuningfork.wire.proto_json.text import write
 from workshop import NUMBER_PAIRS

@@ -28,7 +28,12 @@ def endpoint_of(binding: Binding, gate: Gate, version: str) -> Endpoint:
     async def answer(request: Request) -> Response:
         call = await Call.of(request, gate, binding.method)
         carried = MethodCall(
-            principal=call.principal, path=request.path_params, query=call.query, body=call.body, version=version
+            principal=call.principal,
+            path=request.path_params,
+            query=call.query,
+            body=call.body,
+            version=version,
+            client=request.headers.get("x-goog-api-client", ""),
         )
         match binding.answered:
             case Direct(work):

@@ -18,7 +18,8 @@ class MethodCall:
     """A call from somebody known.
 
     `path` holds the ids in the resource's name (`model`, `tuned_model`, `operation`, `permission`), `query` the
-    method's own parameters as text, `body` JSON. `version` is the API version that was asked, such as `v1beta`.
+    method's own parameters as text, `body` JSON. `version` is the API version that was asked, such as `v1beta`;
+    `client` what the program calls itself in `X-Goog-Api-Client`, "" if it does not, None where no carrier told.
     """
 
     principal: Principal
@@ -26,6 +27,7 @@ class MethodCall:
     query: Mapping[str, str]
     body: bytes
     version: str = "v1beta"
+    client: str | None = None
 
     @property
     def tuned_model(self) -> TunedModelId:

@@ -188,7 +188,7 @@ def test_what_was_asked_for_is_what_is_trained(caller):
 
     model = caller.get(f"/v1beta/{name}").json()
 
-    assert model["tuningTask"]["hyperparameters"] == {"epochCount": 5, "batchSize": 3, "learningRate": 0.002}
+    assert model["tuningTask"]["hyperparameters"] == {"epochCount": 5, "batchSize": 3, "learningRateMultiplier": 2}
     assert (model["temperature"], model["topP"], model["topK"]) == (0.5, 1, 64)
     assert model["readerProjectNumbers"] == ["123"]
     assert model["description"] == "says the next number"

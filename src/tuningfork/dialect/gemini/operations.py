@@ -6,7 +6,8 @@ from tuningfork.dialect.call import Binding, Direct, MethodCall
 from tuningfork.domain.method import Method
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.service.tuning import Tuning
-from tuningfork.wire.gemini import tuning as wire
+from tuningfork.wire.gemini import operations as wire
+from tuningfork.wire.gemini.tuning import reads_multiplier, refuse_query, render_empty
 from tuningfork.wire.proto_json.encode import Typed
 
 
@@ -18,21 +19,46 @@ class OperationMethods:
 
     def bindings(self) -> tuple[Binding, ...]:
         """Rows 23 to 26 of the route table."""
-        one = "/tunedModels/{tuned_model:id}/operations/{operation:id}"
+        all_of_them = "/tunedModels/{tuned_model:id}/operations"
+        one = f"{all_of_them}/{{operation:id}}"
         return (
+            Binding("GET", all_of_them, Method.LIST_OPERATIONS, Direct(self.list)),
             Binding("GET", one, Method.GET_OPERATION, Direct(self.get)),
             Binding("POST", f"{one}:cancel", Method.CANCEL_OPERATION, Direct(self.cancel)),
+            Binding("DELETE", one, Method.DELETE_OPERATION, Direct(self.delete)),
+        )
+
+    def list(self, call: MethodCall) -> Typed:
+        """operations.list."""
+        wanted = wire.parse_list(call.query)
+        page = self.tuning.list_operations(
+            call.principal,
+            call.tuned_model,
+            done=wanted.done,
+            page_size=wanted.page_size,
+            page_token=wanted.page_token,
+        )
+        return wire.render_operations(
+            ((tuned.model, tuned.job) for tuned in page.items),
+            page.next_page_token,
+            multiplier=reads_multiplier(call.client),
         )
 
     def get(self, call: MethodCall) -> Typed:
         """operations.get."""
-        wire.refuse_query(call.query)
+        refuse_query(call.query)
         tuned = self.tuning.get_operation(call.principal, call.tuned_model, JobId(call.path["operation"]))
-        return wire.render_operation(tuned.model, tuned.job)
+        return wire.render_operation(tuned.model, tuned.job, multiplier=reads_multiplier(call.client))
 
     def cancel(self, call: MethodCall) -> Typed:
         """operations.cancel."""
-        wire.refuse_query(call.query)
+        refuse_query(call.query)
         wire.parse_cancel(call.body)
         self.tuning.cancel(call.principal, call.tuned_model, JobId(call.path["operation"]))
-        return wire.render_empty()
+        return render_empty()
+
+    def delete(self, call: MethodCall) -> Typed:
+        """operations.delete, which says that nobody waits for the result; the operation lives as long as its model."""
+        refuse_query(call.query)
+        self.tuning.dismiss_operation(call.principal, call.tuned_model, JobId(call.path["operation"]))
+        return render_empty()

@@ -1,4 +1,4 @@
-"""Tuned models and their operations: the create request inward, models and operations outward.
+"""Tuned models: requests to make, change and list them inward, the models outward.
 
 Source: gemini-api sections 7 to 9; google/ai/generativelanguage/v1beta/{tuned_model,model_service}.proto.
 """
@@ -9,18 +9,20 @@ from itertools import islice
 from typing import Any
 
 from tuningfork.domain.dataset import MAX_REPORTED_VIOLATIONS, Example
-from tuningfork.domain.errors import FieldViolation, InvalidArgument, RpcCode
-from tuningfork.domain.hyperparameters import RequestedHyperparameters
-from tuningfork.domain.tuned_model import TunedModel
-from tuningfork.domain.tuning_job import JobState, Snapshot, TuningJob, TuningRequest
-from tuningfork.wire.errors import Relocation, render_status
+from tuningfork.domain.errors import FieldViolation, InvalidArgument
+from tuningfork.domain.hyperparameters import Hyperparameters, RequestedHyperparameters
+from tuningfork.domain.tuned_model import Changeable, ModelChange, TunedModel
+from tuningfork.domain.tuning_job import Snapshot, TuningJob, TuningRequest
+from tuningfork.wire.errors import Relocation
 from tuningfork.wire.gemini import tuning_messages as messages
+from tuningfork.wire.gemini.update_masks import masked_fields
 from tuningfork.wire.proto_json.decode import Fields, decode, decode_query
 from tuningfork.wire.proto_json.encode import Typed
 from tuningfork.wire.proto_json.text import read
 
 _TASK = "tuned_model.tuning_task"
 _EXAMPLES = f"{_TASK}.training_data.examples.examples"
+_SOURCE = "tuned_model.tuned_model_source"
 
 CREATE = Relocation(
     "CreateTunedModelRequest",
@@ -29,11 +31,17 @@ CREATE = Relocation(
         "tuned_model_id": "tuned_model_id",
         "examples": _EXAMPLES,
         "hyperparameters": f"{_TASK}.hyperparameters",
+        "tuned_model_source": f"{_SOURCE}.tuned_model",
     },
     # An SDK that loses the training data on its way should hear its name.
     {"examples": f"{_TASK}.training_data"},
 )
 """Where the fields of a `TuningRequest` sit in a create request."""
+
+UPDATE = Relocation("UpdateTunedModelRequest", {"": "tuned_model."}, {})
+"""Where the fields of a `ModelChange` sit in an update request."""
+
+_CHANGEABLE = tuple(field.value for field in Changeable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +67,7 @@ def parse_create(body: bytes, query: Mapping[str, str]) -> TuningRequest:
     _refuse(model, examples)
     return TuningRequest(
         base_model=model.get("base_model", ""),
+        tuned_model_source=model.get("tuned_model_source", {}).get("tuned_model", ""),
         examples=tuple(Example(each["text_input"], each.get("output", "")) for each in examples),
         hyperparameters=RequestedHyperparameters(**task.get("hyperparameters", {})),
         tuned_model_id=chosen.get("tuned_model_id") or None,
@@ -71,16 +80,38 @@ def parse_create(body: bytes, query: Mapping[str, str]) -> TuningRequest:
     )
 
 
+def parse_update(body: bytes, query: Mapping[str, str]) -> ModelChange:
+    """What is to change, from the TunedModel in the body and the mask in the query.
+
+    With a mask the fields that it names change, and one that the body lacks is cleared. Without one the fields
+    change that the body sets. Whatever else the body holds is read and left alone: SDKs send whole models back.
+
+    Raises:
+        InvalidArgument: no JSON, no TunedModel, or a mask that names what cannot be changed.
+
+    """
+    asked = decode_query(messages.UPDATE_TUNED_MODEL_QUERY, query)
+    model = decode(messages.TUNED_MODEL, read(body), "tuned_model")
+    set_here = {name: model[name] for name in _CHANGEABLE if _is_set(model, name)}
+    mask = asked.get("update_mask", ())
+    names = masked_fields(mask, messages.TUNED_MODEL, _CHANGEABLE, UPDATE.request) if mask else set_here.keys()
+    values = {name: value for name, value in set_here.items() if name in names}
+    if "reader_project_numbers" in values:
+        values["reader_project_numbers"] = tuple(values["reader_project_numbers"])
+    return ModelChange(fields=frozenset(map(Changeable, names)), **values)
+
+
+def _is_set(model: Fields, name: str) -> bool:
+    """Whether a field is there and, if it has no presence, holds more than its default."""
+    return name in model and (messages.TUNED_MODEL.by_key[name].has_presence or model[name] not in ("", []))
+
+
 def _refuse(model: Fields, examples: list[Fields]) -> None:
     """What the domain has no words for."""
     found: list[FieldViolation] = []
-    if "tuned_model_source" in model:
-        found.append(
-            FieldViolation(
-                field="tuned_model.tuned_model_source",
-                description="this server tunes base models only; name one in base_model",
-            )
-        )
+    if "tuned_model_source" in model and not model["tuned_model_source"].get("tuned_model"):
+        described = "tuned_model is missing; name the tuned model to go on from, such as tunedModels/..."
+        found.append(FieldViolation(field=f"{_SOURCE}.tuned_model", description=described))
     missing = (
         FieldViolation(field=f"{_EXAMPLES}[{index}].text_input", description="text_input is missing")
         for index, example in enumerate(examples)
@@ -111,39 +142,28 @@ def refuse_query(query: Mapping[str, str]) -> None:
     decode_query(messages.EMPTY, query)
 
 
-def parse_cancel(body: bytes) -> None:
-    """Pass the body of a cancel request: nothing, `{}`, or the name that is in the path already.
+def reads_multiplier(client: str | None) -> bool:
+    """Whether a model may be shown with its `learningRateMultiplier` to the client that names itself so.
 
-    Raises:
-        InvalidArgument: anything else.
+    google-generativeai raises TypeError on it, and one such model costs it a whole list. It names itself `genai-py/`,
+    but where it polls operations only the libraries beneath it (`gl-python/... gapic/...`) are named. So only those
+    are shown the multiplier who are known to take it: the SDKs after that one, and who names nothing, such as curl.
+
+    Args:
+        client: the value of `X-Goog-Api-Client`, "" if it was not sent; None where the carrier cannot tell.
 
     """
-    decode(messages.CANCEL_OPERATION_REQUEST, read(body))
+    return client is not None and (not client or client.startswith("google-genai-sdk/"))
 
 
-def render_operation(model: TunedModel, job: TuningJob) -> Typed:
-    """The long-running operation that a tuning job looks like from outside."""
-    fields: dict[str, Any] = {
-        "name": f"{model.name}/operations/{job.id}",
-        "metadata": _metadata(model, job),
-        "done": job.state.is_final,
-    }
-    if job.state is JobState.SUCCEEDED:
-        fields["response"] = render_tuned_model(model, job)
-    elif job.state.is_final:
-        fields["error"] = _error(job).fields
-    return Typed(messages.OPERATION, fields)
-
-
-def render_tuned_model(model: TunedModel, job: TuningJob) -> Typed:
+def render_tuned_model(model: TunedModel, job: TuningJob, *, multiplier: bool = False) -> Typed:
     """A tuned model with the task that makes it; never its training data.
 
-    The learning rate is always the one in use, also when a multiplier led to it: google-generativeai breaks on a
-    model that shows the multiplier, and its operation polls do not say who is asking.
+    With `multiplier` one that led to the learning rate is shown in its place, else always the rate in use.
     """
     fields = {
         "name": model.name,
-        "base_model": model.base_model,
+        **_origin(model),
         "display_name": model.display_name,
         "description": model.description,
         "state": model.state.value,
@@ -152,12 +172,8 @@ def render_tuned_model(model: TunedModel, job: TuningJob) -> Typed:
         "tuning_task": {
             "start_time": job.start_time,
             "complete_time": job.complete_time,
-            "snapshots": _snapshots(job.snapshots),
-            "hyperparameters": {
-                "epoch_count": job.hyperparameters.epoch_count,
-                "batch_size": job.hyperparameters.batch_size,
-                "learning_rate": job.hyperparameters.learning_rate,
-            },
+            "snapshots": render_snapshots(job.snapshots),
+            "hyperparameters": _hyperparameters(job.hyperparameters, multiplier=multiplier),
         },
         "temperature": model.temperature,
         "top_p": model.top_p,
@@ -167,10 +183,20 @@ def render_tuned_model(model: TunedModel, job: TuningJob) -> Typed:
     return Typed(messages.TUNED_MODEL, fields)
 
 
-def render_tuned_models(tuned: Iterable[tuple[TunedModel, TuningJob]], next_page_token: str) -> Typed:
+def render_tuned_models(
+    tuned: Iterable[tuple[TunedModel, TuningJob]], next_page_token: str, *, multiplier: bool = False
+) -> Typed:
     """One page of the list."""
-    models = [render_tuned_model(model, job).fields for model, job in tuned]
+    models = [render_tuned_model(model, job, multiplier=multiplier).fields for model, job in tuned]
     return Typed(messages.LIST_TUNED_MODELS_RESPONSE, {"tuned_models": models, "next_page_token": next_page_token})
+
+
+def render_snapshots(snapshots: Iterable[Snapshot]) -> list[dict[str, Any]]:
+    """The steps of a job so far, as models and operations show them."""
+    return [
+        {"step": each.step, "epoch": each.epoch, "mean_loss": each.mean_loss, "compute_time": each.compute_time}
+        for each in snapshots
+    ]
 
 
 def render_empty() -> Typed:
@@ -178,27 +204,15 @@ def render_empty() -> Typed:
     return Typed(messages.EMPTY, {})
 
 
-def _metadata(model: TunedModel, job: TuningJob) -> Typed:
-    fields = {
-        "total_steps": job.total_steps,
-        "completed_steps": job.completed_steps,
-        "completed_percent": 100 * job.completed_steps / job.total_steps,
-        "snapshots": _snapshots(job.snapshots),
-        "tuned_model": model.name,
-    }
-    return Typed(messages.CREATE_TUNED_MODEL_METADATA, fields)
+def _origin(model: TunedModel) -> dict[str, Any]:
+    """One of the members of `source_model`; a tuned source shows the base at its root too, which SDKs look for."""
+    if model.source is None:
+        return {"base_model": model.base_model}
+    return {"tuned_model_source": {"tuned_model": f"tunedModels/{model.source}", "base_model": model.base_model}}
 
 
-def _snapshots(snapshots: Iterable[Snapshot]) -> list[dict[str, Any]]:
-    return [
-        {"step": each.step, "epoch": each.epoch, "mean_loss": each.mean_loss, "compute_time": each.compute_time}
-        for each in snapshots
-    ]
-
-
-def _error(job: TuningJob) -> Typed:
-    if job.error is not None:
-        return render_status(job.error.code, job.error.message)
-    if job.state is JobState.CANCELLED:
-        return render_status(RpcCode.CANCELLED, "The tuning job was cancelled.")
-    return render_status(RpcCode.INTERNAL, "The tuning job failed.")
+def _hyperparameters(used: Hyperparameters, *, multiplier: bool) -> dict[str, Any]:
+    shown: dict[str, Any] = {"epoch_count": used.epoch_count, "batch_size": used.batch_size}
+    if multiplier and used.learning_rate_multiplier is not None:
+        return {**shown, "learning_rate_multiplier": used.learning_rate_multiplier}
+    return {**shown, "learning_rate": used.learning_rate}

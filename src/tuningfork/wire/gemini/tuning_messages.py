@@ -122,6 +122,12 @@ LIST_TUNED_MODELS_RESPONSE = Message(
     ),
 )
 
+UPDATE_TUNED_MODEL_QUERY = Message(
+    f"{PACKAGE}.UpdateTunedModelRequest",
+    # Field 1, tuned_model, is the body.
+    (Field(2, "update_mask", Kind.FIELD_MASK),),
+)
+
 # google/longrunning/operations.proto and google/protobuf/empty.proto
 
 OPERATION = Message(
@@ -132,6 +138,25 @@ OPERATION = Message(
         Field(3, "done", Kind.BOOL),
         Field(4, "error", STATUS, oneof="result"),
         Field(5, "response", Kind.ANY, oneof="result"),
+    ),
+)
+
+LIST_OPERATIONS_QUERY = Message(
+    "google.longrunning.ListOperationsRequest",
+    (
+        Field(1, "filter", Kind.STRING),
+        Field(2, "page_size", Kind.INT32),
+        Field(3, "page_token", Kind.STRING),
+        Field(5, "return_partial_success", Kind.BOOL),
+    ),
+)
+
+LIST_OPERATIONS_RESPONSE = Message(
+    "google.longrunning.ListOperationsResponse",
+    (
+        Field(1, "operations", OPERATION, repeated=True),
+        Field(2, "next_page_token", Kind.STRING),
+        Field(3, "unreachable", Kind.STRING, repeated=True),
     ),
 )
 

@@ -7,7 +7,8 @@ import pytest
 from tuningfork.domain.dataset import MAX_REPORTED_VIOLATIONS, Example
 from tuningfork.domain.errors import InvalidArgument
 from tuningfork.domain.tuning_job import TuningRequest
-from tuningfork.wire.gemini.tuning import ListQuery, parse_cancel, parse_create, parse_list, refuse_query
+from tuningfork.wire.gemini.operations import parse_cancel
+from tuningfork.wire.gemini.tuning import ListQuery, parse_create, parse_list, refuse_query
 
 EXAMPLES = "tuned_model.tuning_task.training_data.examples.examples"
 
@@ -75,12 +76,28 @@ def test_an_unknown_column_is_named_with_its_row():
     )
 
 
-def test_tuning_a_tuned_model_is_refused_with_what_to_do():
-    error = refusal({**body_of([]), "baseModel": None, "tunedModelSource": {"tunedModel": "tunedModels/x"}})
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"tunedModel": "tunedModels/x"},
+        # google-generativeai sends the root as well, which is the server's to say.
+        {"tunedModel": "tunedModels/x", "baseModel": "models/ignored"},
+        {"tuned_model": "tunedModels/x", "base_model": 7},
+    ],
+)
+def test_a_tuned_model_can_be_what_is_tuned(source):
+    request = parse({**body_of([]), "baseModel": None, "tunedModelSource": source})
+
+    assert (request.tuned_model_source, request.base_model) == ("tunedModels/x", "")
+
+
+@pytest.mark.parametrize("source", [{}, {"tunedModel": ""}, {"baseModel": "models/x"}])
+def test_a_source_that_is_not_named_is_told(source):
+    error = refusal({**body_of([]), "baseModel": None, "tunedModelSource": source})
 
     assert error.message == (
-        "* CreateTunedModelRequest.tuned_model.tuned_model_source: "
-        "this server tunes base models only; name one in base_model\n"
+        "* CreateTunedModelRequest.tuned_model.tuned_model_source.tuned_model: "
+        "tuned_model is missing; name the tuned model to go on from, such as tunedModels/...\n"
     )
 
 
