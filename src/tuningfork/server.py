@@ -1,5 +1,6 @@
 """The composition root: settings in, a running service out. The only place that knows every room."""
 
+import asyncio
 import fcntl
 import logging
 import secrets
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvicorn
 from prometheus_client import CollectorRegistry
@@ -17,7 +19,7 @@ from prometheus_client import CollectorRegistry
 from tuningfork.api.app import Services, create_app
 from tuningfork.catalog import build_catalog
 from tuningfork.dialect.gate import Gate
-from tuningfork.dialect.gemini.table import UseCases
+from tuningfork.dialect.gemini.table import UseCases, bindings
 from tuningfork.dispatcher import Dispatcher
 from tuningfork.domain.base_model import Catalog
 from tuningfork.domain.errors import FailedPrecondition
@@ -40,7 +42,14 @@ from tuningfork.settings import Settings
 from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.database import Database
 
+if TYPE_CHECKING:
+    # Its packages come with an extra.
+    from tuningfork.grpc_server.serving import GrpcServer
+
 logger = logging.getLogger(__name__)
+
+_GRACE_SECONDS = 3
+"""What open calls are given when the server stops: a stream to a client must not keep it up for ever."""
 
 
 class StartError(Exception):
@@ -97,7 +106,14 @@ def open_groups(settings: Settings) -> Iterator[Groups]:
 
 
 class _Uvicorn(uvicorn.Server):
-    """Uvicorn that returns after a signal. Its own would raise the signal again and end this process on the spot."""
+    """Uvicorn that returns after a signal, and stops the gRPC server beside it meanwhile.
+
+    Its own would raise the signal again and end this process on the spot.
+    """
+
+    def __init__(self, config: uvicorn.Config, beside: "GrpcServer | None") -> None:
+        super().__init__(config)
+        self._beside = beside
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -109,14 +125,23 @@ class _Uvicorn(uvicorn.Server):
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no more requests, and wait a while for those that are open."""
+        stopping = [super().shutdown(sockets)]
+        if self._beside is not None:
+            stopping.append(self._beside.stop(_GRACE_SECONDS))
+        await asyncio.gather(*stopping)
+
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A composed service, bound to its port but not yet serving."""
+    """A composed service, bound to its ports but not yet serving."""
 
     settings: Settings
     url: str
     new_key: str | None
+    grpc: "GrpcServer | None"
+    _loop: asyncio.Runner
     _listener: socket.socket
     _services: Services
     _dispatcher: Dispatcher
@@ -130,12 +155,11 @@ class Server:
             log_config=None,
             # It would write API keys down that come as `?key=`.
             access_log=False,
-            # A stream to a client must not keep a stopping server up for ever.
-            timeout_graceful_shutdown=3,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
         )
         self._dispatcher.start()
         try:
-            _Uvicorn(config).run(sockets=[self._listener])
+            self._loop.run(_Uvicorn(config, self.grpc).serve(sockets=[self._listener]))
         finally:
             self._dispatcher.close()
             self._executor.close()
@@ -146,7 +170,7 @@ def compose(settings: Settings) -> Iterator[Server]:
     """Build the service of these settings; what it holds is released at the end.
 
     Raises:
-        StartError: the port or the data directory is taken, or what is in the directory cannot be used.
+        StartError: a port or the data directory is taken, or what is in the directory cannot be used.
         CatalogError: a base model cannot be described.
 
     """
@@ -156,12 +180,20 @@ def compose(settings: Settings) -> Iterator[Server]:
     with _only_server_of(settings.data_dir), _listen(settings.host, settings.port) as listener:
         database = open_database(settings)
         try:
-            yield _build(settings, catalog, database, listener)
+            with asyncio.Runner() as loop:
+                server = _build(settings, catalog, database, listener, loop)
+                try:
+                    yield server
+                finally:
+                    if server.grpc is not None:
+                        loop.run(server.grpc.stop())
         finally:
             database.close()
 
 
-def _build(settings: Settings, catalog: Catalog, database: Database, listener: socket.socket) -> Server:
+def _build(
+    settings: Settings, catalog: Catalog, database: Database, listener: socket.socket, loop: asyncio.Runner
+) -> Server:
     artifacts = Artifacts(settings.data_dir)
     metrics = Metrics(CollectorRegistry(), database)
     access = Access(database, now)
@@ -197,8 +229,42 @@ def _build(settings: Settings, catalog: Catalog, database: Database, listener: s
     host, port = listener.getsockname()[:2]
     shown_host = f"[{host}]" if ":" in host else host
     return Server(
-        settings, f"http://{shown_host}:{port}", _first_key(settings, access), listener, services, dispatcher, executor
+        settings=settings,
+        url=f"http://{shown_host}:{port}",
+        grpc=_start_grpc(settings, services, loop),
+        new_key=_first_key(settings, access),
+        _loop=loop,
+        _listener=listener,
+        _services=services,
+        _dispatcher=dispatcher,
+        _executor=executor,
     )
+
+
+def _start_grpc(settings: Settings, services: Services, loop: asyncio.Runner) -> "GrpcServer | None":
+    """The server of the same methods over gRPC, if one is wanted."""
+    if settings.grpc_port is None:
+        return None
+    try:
+        from tuningfork.grpc_server import certificates, serving  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise StartError(
+            f"gRPC needs the package {error.name}, which is not installed; get it with "
+            "pip install 'tuningfork[grpc]', or leave out --grpc-port"
+        ) from error
+    try:
+        if settings.grpc_certificate and settings.grpc_private_key:
+            shown = certificates.operators_certificate(settings.grpc_certificate, settings.grpc_private_key)
+        else:
+            hosts = certificates.usual_hosts(settings.host)
+            shown = certificates.own_certificate(settings.data_dir / "tls", hosts, now())
+        registry = services.metrics.registry
+        starting = serving.GrpcServer.start(
+            bindings(services.use_cases), services.gate, registry, shown, host=settings.host, port=settings.grpc_port
+        )
+        return loop.run(starting)
+    except (certificates.CertificateError, serving.CannotListen) as error:
+        raise StartError(str(error)) from error
 
 
 def _check_open_door(settings: Settings) -> None:

@@ -30,6 +30,14 @@ class Settings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    grpc_port: int | None = Field(
+        default=None, ge=0, le=65535, description="Port for gRPC over TLS; 0 takes a free one; left out, there is none."
+    )
+    grpc_certificate: Path | None = Field(
+        default=None,
+        description="PEM file of the certificate that gRPC shows, and of those that signed it; left out, one is made.",
+    )
+    grpc_private_key: Path | None = Field(default=None, description="PEM file of the private key of this certificate.")
     data_dir: Path = Field(
         default_factory=default_data_directory, description="Where the database, datasets and adapters are kept."
     )
@@ -90,6 +98,13 @@ class Settings(BaseSettings):
     @classmethod
     def _origins(cls, origins: list[str]) -> list[str]:
         return [_origin(origin) for origin in origins]
+
+    @field_validator("grpc_private_key")
+    @classmethod
+    def _key_and_certificate(cls, private_key: Path | None, others: ValidationInfo) -> Path | None:
+        if (private_key is None) != (others.data.get("grpc_certificate") is None):
+            raise ValueError("must be given together with grpc_certificate")
+        return private_key
 
     @field_validator("oidc_issuer")
     @classmethod

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import grpc
 import grpc.aio
@@ -34,9 +35,14 @@ class CannotListen(Exception):
 
 @dataclass(frozen=True, slots=True)
 class GrpcServer:
-    """A server that takes calls. `port` is the one that was given, or the free one that was found."""
+    """A server that takes calls.
+
+    `port` is the one that was given, or the free one that was found; `root_file` what callers have to trust, None
+    where the operator brought the certificate.
+    """
 
     port: int
+    root_file: Path | None
     _server: grpc.aio.Server
 
     @classmethod
@@ -72,9 +78,12 @@ class GrpcServer:
         try:
             bound = server.add_secure_port(f"{shown_host}:{port}", credentials)
         except RuntimeError as error:
-            raise CannotListen(f"gRPC cannot listen on {host}:{port}") from error
+            raise CannotListen(
+                f"gRPC cannot listen on {host}:{port}, which is taken or none of this machine's; choose another with "
+                "--host or --grpc-port (0: any free one)"
+            ) from error
         await server.start()
-        return cls(bound, server)
+        return cls(bound, certificate.root_file, server)
 
     async def stop(self, grace_seconds: float = 0.0) -> None:
         """Take no more calls, and wait so long for those that are open; then they are cancelled."""
