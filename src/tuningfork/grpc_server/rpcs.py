@@ -19,22 +19,25 @@ WHOLE = "*"
 
 @dataclass(frozen=True, slots=True)
 class Rpc:
-    """One rpc. `path` names at most one field in braces, by dots where it lies deeper; `body` "" is none."""
+    """One rpc. `path` names at most one field in braces, by dots where it lies deeper; `body` "" is none.
+
+    `request_name` is needed only where it is not that of the rpc and `Request`.
+    """
 
     method: Method
     path: str
     body: str = ""
+    request_name: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.request_name:
+            object.__setattr__(self, "request_name", f"{self.method.rpartition('.')[2]}Request")
 
     @property
     def request(self) -> str:
-        """The full name of its request message, which by convention ends in `Request`."""
+        """The full name of its request message."""
         package = self.method.rpartition(".")[0].rpartition(".")[0]
         return f"{package}.{self.request_name}"
-
-    @property
-    def request_name(self) -> str:
-        """The name of its request message as errors print it."""
-        return f"{self.method.rpartition('.')[2]}Request"
 
     @property
     def path_field(self) -> tuple[str, ...]:
@@ -54,7 +57,7 @@ RPCS = (
     Rpc(Method.UPDATE_TUNED_MODEL, "/{tuned_model.name}", "tuned_model"),
     Rpc(Method.DELETE_TUNED_MODEL, "/{name}"),
     Rpc(Method.GENERATE_CONTENT, "/{model}:generateContent", WHOLE),
-    Rpc(Method.STREAM_GENERATE_CONTENT, "/{model}:streamGenerateContent", WHOLE),
+    Rpc(Method.STREAM_GENERATE_CONTENT, "/{model}:streamGenerateContent", WHOLE, "GenerateContentRequest"),
     Rpc(Method.COUNT_TOKENS, "/{model}:countTokens", WHOLE),
     Rpc(Method.GENERATE_TEXT, "/{model}:generateText", WHOLE),
     Rpc(Method.CREATE_PERMISSION, "/{parent}/permissions", "permission"),
