@@ -31,6 +31,7 @@ from tuningfork.domain.generation import (
     FinishReason,
     Prompt,
 )
+from tuningfork.domain.preview import DatasetPreview, PreviewedExample, PreviewSegment
 from tuningfork.domain.tuning_job import JobId, Snapshot
 from tuningfork.execution.base import (
     Failed,
@@ -112,7 +113,7 @@ class InMemoryExecutor:
     """Trains and generates in the caller's thread and event loop.
 
     Looked at by tests: `warmed` (names of bases), `stop_calls`, `assignments` (training, in order), `generations`
-    (in order), `abandoned_generations` (closed before their end), `closed`.
+    (in order), `abandoned_generations` (closed before their end), `previews` (the examples of each), `closed`.
     """
 
     def __init__(self, clock: Clock | None = None, *, step_seconds: float = 0.0) -> None:
@@ -120,6 +121,7 @@ class InMemoryExecutor:
         self.stop_calls: list[JobId] = []
         self.assignments: list[TrainingAssignment] = []
         self.generations: list[GenerationAssignment] = []
+        self.previews: list[Dataset] = []
         self.abandoned_generations = 0
         self.closed = threading.Event()
         self._clock = clock or Clock()
@@ -210,6 +212,29 @@ class InMemoryExecutor:
     async def count_tokens(self, base: BaseModel, prompt: Prompt) -> int:
         texts = [prompt.system_instruction or "", *(turn.text for turn in prompt.turns)]
         return sum(len(_tokens(text)) for text in texts)
+
+    async def preview(self, base: BaseModel, examples: Dataset, shown: int) -> DatasetPreview:
+        """A header is the input, an output has an end of its own that is one token."""
+        self.previews.append(examples)
+        await self._meet_generation_fault(0)
+        previewed = [
+            PreviewedExample(
+                segments=(
+                    PreviewSegment(text=each.text_input, tokens=len(_tokens(each.text_input)), trained=False),
+                    PreviewSegment(text=f"{each.output}<end>", tokens=len(_tokens(each.output)) + 1, trained=True),
+                )
+            )
+            for each in examples
+        ]
+        lengths = [example.tokens for example in previewed]
+        return DatasetPreview(
+            total_tokens=sum(lengths),
+            trained_tokens=sum(example.trained_tokens for example in previewed),
+            longest_tokens=max(lengths),
+            longest_example=lengths.index(max(lengths)),
+            context_tokens=base.context_tokens,
+            shown=tuple(previewed[:shown]),
+        )
 
     def close(self) -> None:
         self.closed.set()

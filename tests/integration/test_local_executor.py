@@ -13,6 +13,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from tuningfork.domain.base_model import AdapterShape
+from tuningfork.domain.dataset import Example
 from tuningfork.domain.errors import InternalError, InvalidArgument, RpcCode
 from tuningfork.domain.generation import FinishReason, Prompt, Sampling, Speaker, Turn
 from tuningfork.domain.hyperparameters import Hyperparameters
@@ -329,3 +330,26 @@ def test_a_base_with_damaged_weights_fails_the_request_instead_of_answering(exec
 
     with pytest.raises(InternalError, match="weights that are damaged"):
         asyncio.run(text_of(executor, asked("one", replace(tiny_llama, location=str(damaged)), candidate_count=2)))
+
+
+def test_a_preview_comes_from_the_process_that_holds_the_base(executor, tiny_llama):
+    examples = tuple(Example(*pair) for pair in PAIRS)
+
+    seen = asyncio.run(executor.preview(tiny_llama, examples, 2))
+
+    prompt = Prompt(turns=(Turn(Speaker.USER, "1"),))
+    given, trained = seen.shown[0].segments
+    assert given.tokens == asyncio.run(executor.count_tokens(tiny_llama, prompt))
+    assert (given.trained, trained.trained) == (False, True)
+    assert "1" in given.text
+    assert trained.text.startswith("2")
+    assert len(seen.shown) == 2
+    assert seen.total_tokens > seen.trained_tokens > len(PAIRS)
+    assert seen.context_tokens == tiny_llama.context_tokens
+
+
+def test_a_preview_of_what_is_no_text_is_refused_and_the_next_one_served(executor, tiny_llama):
+    with pytest.raises(InvalidArgument, match="half a surrogate"):
+        asyncio.run(executor.preview(tiny_llama, (Example("\ud800", "x"),), 1))
+
+    assert asyncio.run(executor.preview(tiny_llama, (Example("1", "2"),), 1)).shown

@@ -14,6 +14,7 @@ from tuningfork.domain.dataset import Dataset, Example
 from tuningfork.domain.errors import RpcCode, TuningforkError
 from tuningfork.domain.generation import Chunk, Prompt, Sampling
 from tuningfork.domain.hyperparameters import Hyperparameters
+from tuningfork.domain.preview import DatasetPreview
 from tuningfork.domain.tuning_job import JobId, Snapshot
 
 
@@ -140,6 +141,18 @@ class Executor(Protocol):
 
     async def count_tokens(self, base: BaseModel, prompt: Prompt) -> int:
         """How many tokens the prompt is, chat template included."""
+        ...
+
+    async def preview(self, base: BaseModel, examples: Dataset, shown: int) -> DatasetPreview:
+        """What the trainer would make of the examples, at least one, as it would; the first `shown` are shown.
+
+        Holds up other requests for as long as it takes, so that large datasets come in parts.
+
+        Raises:
+            InvalidArgument: an example is no text, or the model's template refuses it.
+            WorkerDied: the generator ended in the middle.
+
+        """
         ...
 
     def close(self) -> None:

@@ -20,9 +20,12 @@ from tuningfork.execution.messages import (
     Generated,
     GeneratorCommand,
     GeneratorReport,
+    Preview,
+    Previewed,
     Refused,
     Warm,
 )
+from tuningfork.execution.previewing import preview
 from tuningfork.inference.adapter_pool import AdapterPool
 from tuningfork.inference.engine import EngineOutput, InferenceEngine, TokenRequest
 from tuningfork.modeling.loading import LoadedBase, load_base
@@ -91,6 +94,9 @@ class Generator:
                 self._station_of(base)
             case Count(request_id, base, prompt):
                 yield Counted(request_id, len(self._station_of(base).base.chat.render_prompt(prompt)))
+            case Preview(request_id, base, examples, shown):
+                loaded = self._station_of(base).base
+                yield Previewed(request_id, preview(loaded.chat, examples, shown, loaded.context_tokens))
             case Generate():
                 self._begin(command)
             case Abandon(request_id):

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from tuningfork.domain.base_model import BaseModel
+from tuningfork.domain.dataset import Dataset
 from tuningfork.domain.generation import Chunk, Prompt
+from tuningfork.domain.preview import DatasetPreview
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.execution.base import (
     Failed,
@@ -32,6 +34,8 @@ from tuningfork.execution.messages import (
     Generated,
     GeneratorReport,
     JobEvent,
+    Preview,
+    Previewed,
     Refused,
     Stop,
     Warm,
@@ -97,6 +101,15 @@ class LocalExecutor:
         try:
             self._generator.send(Count(request_id, base, prompt))
             return _expect(await reports.get(), Counted).tokens
+        finally:
+            self._generator.forget(request_id)
+
+    async def preview(self, base: BaseModel, examples: Dataset, shown: int) -> DatasetPreview:
+        """See `Executor.preview`."""
+        request_id, reports = self._generator.open()
+        try:
+            self._generator.send(Preview(request_id, base, examples, shown))
+            return _expect(await reports.get(), Previewed).preview
         finally:
             self._generator.forget(request_id)
 
@@ -244,7 +257,7 @@ class _GeneratorLink(_Link):
             self._tell[request_id] = tell
         return request_id, reports
 
-    def send(self, command: Warm | Generate | Count) -> None:
+    def send(self, command: Warm | Generate | Count | Preview) -> None:
         with self._lock:
             self._running().send(command)
 
@@ -255,9 +268,9 @@ class _GeneratorLink(_Link):
                 self._child.send(Abandon(request_id))
 
     def _take(self, message: object) -> None:
-        assert isinstance(message, Generated | Counted | Ended | Refused), message  # noqa: S101 - a bug of ours
+        assert isinstance(message, GeneratorReport), message  # noqa: S101 - a bug of ours
         with self._lock:
-            last = isinstance(message, Counted | Ended | Refused)
+            last = not isinstance(message, Generated)
             tell = self._tell.pop(message.request_id, None) if last else self._tell.get(message.request_id)
         if tell is not None:
             tell(message)

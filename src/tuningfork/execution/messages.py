@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 from tuningfork.domain.base_model import BaseModel
+from tuningfork.domain.dataset import Dataset
 from tuningfork.domain.errors import TuningforkError
 from tuningfork.domain.generation import Chunk, Prompt
+from tuningfork.domain.preview import DatasetPreview
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.execution.base import GenerationAssignment, TrainingAssignment, TrainingEvent
 
@@ -63,6 +65,16 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
+class Preview:
+    """To a generator: what would be trained on these examples? The first `shown` are shown."""
+
+    request_id: str
+    base: BaseModel
+    examples: Dataset
+    shown: int
+
+
+@dataclass(frozen=True, slots=True)
 class Generated:
     """From a generator: the next chunk of a request."""
 
@@ -76,6 +88,14 @@ class Counted:
 
     request_id: str
     tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Previewed:
+    """From a generator: the answer to a `Preview`."""
+
+    request_id: str
+    preview: DatasetPreview
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,5 +125,5 @@ class Refused:
 
 
 TrainerCommand = Admit | Stop
-GeneratorCommand = Warm | Generate | Abandon | Count
-GeneratorReport = Generated | Counted | Ended | Refused
+GeneratorCommand = Warm | Generate | Abandon | Count | Preview
+GeneratorReport = Generated | Counted | Previewed | Ended | Refused

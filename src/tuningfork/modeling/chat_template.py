@@ -6,7 +6,7 @@ construction, the prompt that serving renders for the same text, and the output 
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NoReturn
@@ -57,6 +57,11 @@ class RenderedExample:
 
     header: tuple[int, ...]
     output: tuple[int, ...]
+
+    @property
+    def first_target(self) -> int:
+        """Where the loss begins, at least 1: a first token that nothing comes before cannot be learned."""
+        return max(1, len(self.header))
 
 
 class ChatFormat:
@@ -123,6 +128,10 @@ class ChatFormat:
         else:
             output_ids = self._text.encode(answer)
         return RenderedExample(tuple(header_ids), (*output_ids, *self._ending))
+
+    def spell(self, ids: Sequence[int]) -> str:
+        """The text of token ids as it stands, control tokens by their names."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
     def _header(self, prompt: Prompt) -> str:
         try:

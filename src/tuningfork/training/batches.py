@@ -51,9 +51,9 @@ class Segment:
 
     @classmethod
     def of(cls, example: RenderedExample) -> "Segment":
-        """The header followed by the output. A first token that nothing comes before cannot be learned."""
+        """The header followed by the output."""
         ids_T = torch.tensor([*example.header, *example.output], dtype=torch.int32)
-        return cls(ids_T, max(1, len(example.header)))
+        return cls(ids_T, example.first_target)
 
     @property
     def tokens(self) -> int:
