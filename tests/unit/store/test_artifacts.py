@@ -2,6 +2,8 @@
 
 import json
 import stat
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -68,6 +70,51 @@ def test_a_finish_that_is_repeated_replaces_the_adapter_nobody_was_told_of(artif
 def test_preparing_work_keeps_an_earlier_trainers_checkpoint(artifacts):
     (artifacts.prepare_work(JOB) / "checkpoint").write_text("step 4")
     assert (artifacts.prepare_work(JOB) / "checkpoint").read_text() == "step 4"
+
+
+def test_a_source_is_kept_whatever_becomes_of_its_origin(artifacts, tmp_path):
+    artifacts.install_adapter(OTHER, finished_adapter(artifacts, OTHER))
+    (artifacts.adapter_directory(OTHER) / "adapter_config.json").write_text("{}")
+    kept = artifacts.keep_source(JOB, OTHER)
+    artifacts.delete(OTHER)
+
+    assert kept
+    assert files(tmp_path / "artifacts") == [
+        "work/abc/source/adapter_config.json",
+        "work/abc/source/adapter_model.safetensors",
+    ]
+    assert (artifacts.source_directory(JOB) / "adapter_model.safetensors").read_text() == "weights"
+
+
+def test_a_source_takes_no_room_where_files_can_be_shared(artifacts):
+    place = artifacts.install_adapter(OTHER, finished_adapter(artifacts, OTHER))
+    artifacts.keep_source(JOB, OTHER)
+    source = artifacts.source_directory(JOB) / "adapter_model.safetensors"
+    assert source.samefile(place / "adapter_model.safetensors")
+
+
+def test_a_source_is_copied_where_files_cannot_be_shared(artifacts, tmp_path):
+    other_disk = Path("/dev/shm")
+    if other_disk.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("no second file system here")
+    with TemporaryDirectory(dir=other_disk) as elsewhere:
+        (Path(elsewhere) / "adapter_model.safetensors").write_text("weights")
+        artifacts.adapter_directory(OTHER).symlink_to(elsewhere)
+        artifacts.keep_source(JOB, OTHER)
+    assert (artifacts.source_directory(JOB) / "adapter_model.safetensors").read_text() == "weights"
+
+
+def test_a_source_that_is_not_there_is_not_kept(artifacts, tmp_path):
+    assert not artifacts.keep_source(JOB, OTHER)
+    assert files(tmp_path / "artifacts") == []
+    assert not artifacts.source_directory(JOB).exists()
+
+
+def test_a_source_is_the_trainers_and_goes_with_its_work(artifacts, tmp_path):
+    artifacts.install_adapter(OTHER, finished_adapter(artifacts, OTHER))
+    artifacts.keep_source(JOB, OTHER)
+    artifacts.discard_work(JOB)
+    assert files(tmp_path / "artifacts") == ["adapters/def/adapter_model.safetensors"]
 
 
 def test_deleting_removes_everything_of_one_job(artifacts, tmp_path):

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from store_rows import NOW, grant, model
 from tuningfork.domain.permission import Email, GranteeType, Principal, Role
-from tuningfork.domain.tuned_model import ModelState
+from tuningfork.domain.tuned_model import Changeable, ModelState
 from tuningfork.store import access, tuned_models
 from tuningfork.store.tuned_models import IdTaken, Place, Search
 
@@ -63,6 +63,32 @@ def test_the_state_changes_with_the_time_of_the_change(database):
         tuned_models.set_state(connection, made.id, ModelState.ACTIVE, later)
         changed = tuned_models.find(connection, made.id)
     assert changed == replace(made, state=ModelState.ACTIVE, update_time=later)
+
+
+def test_only_what_is_named_changes(database):
+    made = model("a", display_name="Number Generator", description="counts")
+    keep(database, (made, []))
+    wanted = replace(made, display_name="七", temperature=0.1, update_time=NOW + timedelta(minutes=1))
+    with database.write() as connection:
+        tuned_models.set_state(connection, made.id, ModelState.ACTIVE, NOW)
+        tuned_models.update(connection, wanted, {Changeable.DISPLAY_NAME})
+        changed = tuned_models.find(connection, made.id)
+    assert changed == replace(wanted, temperature=made.temperature, state=ModelState.ACTIVE)
+
+
+def test_other_models_stay_as_they_are(database):
+    keep(database, (model("a"), []), (model("b"), []))
+    with database.write() as connection:
+        tuned_models.update(connection, replace(model("a"), description="new"), {Changeable.DESCRIPTION})
+        assert tuned_models.find(connection, model("b").id) == model("b")
+
+
+def test_a_changed_model_is_found_by_what_it_is_called_now(database):
+    made = model("a", display_name="Number Generator", description="counts")
+    keep(database, (made, [grant("a", ADA)]))
+    with database.write() as connection:
+        tuned_models.update(connection, replace(made, display_name="Zähler"), {Changeable.DISPLAY_NAME})
+    assert [names(database, words=(word,)) for word in ("ZÄHLER", "counts", "generator")] == [["a"], ["a"], []]
 
 
 def test_the_database_itself_refuses_an_unknown_state(database):
