@@ -29,6 +29,7 @@ from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.database import Database
 from tuningfork.tutorial import EXAMPLES
 
+UNLIMITED = Quotas()
 ADA = Principal(email=Email("ada@example.com"), project="123")
 BOB = Principal(email=Email("bob@example.com"), project="456")
 
@@ -103,10 +104,15 @@ class Workshop:
         return found
 
 
-def build_workshop(database: Database, artifacts: Artifacts, clock: Clock, executor: InMemoryExecutor) -> Workshop:
+def build_workshop(
+    database: Database,
+    artifacts: Artifacts,
+    clock: Clock,
+    executor: InMemoryExecutor,
+    quotas: Quotas = UNLIMITED,
+) -> Workshop:
     """The use cases over the executor in memory. The dispatcher is not started."""
     metrics = Metrics(CollectorRegistry(), database)
-    quotas = Quotas()
     running = Running(database, artifacts, ECHO_CATALOG, clock, metrics, checkpoint_every=2)
     dispatcher = Dispatcher(
         running, executor, metrics, concurrency=2, poll_seconds=0.05, grace_seconds=0.2, pause_seconds=0.01
@@ -120,7 +126,7 @@ def build_workshop(database: Database, artifacts: Artifacts, clock: Clock, execu
         metrics=metrics,
         access=Access(database, clock),
         quotas=quotas,
-        tuning=Tuning(database, artifacts, ECHO_CATALOG, clock, entropy, metrics, wake=dispatcher.wake),
+        tuning=Tuning(database, artifacts, ECHO_CATALOG, clock, entropy, metrics, wake=dispatcher.wake, quotas=quotas),
         sharing=Sharing(database, entropy),
         running=running,
         generation=Generation(database, artifacts, ECHO_CATALOG, executor, metrics, quotas),

@@ -210,7 +210,7 @@ def _build(
     )
     running = Running(database, artifacts, catalog, now, metrics, checkpoint_every=settings.checkpoint_every)
     dispatcher = Dispatcher(running, executor, metrics, concurrency=settings.concurrent_jobs)
-    tuning = Tuning(database, artifacts, catalog, now, secrets.randbits, metrics, wake=dispatcher.wake)
+    tuning = Tuning(database, artifacts, catalog, now, secrets.randbits, metrics, wake=dispatcher.wake, quotas=quotas)
     services = Services(
         gate=Gate(
             identity=Identity(access=access, tokens=AccessTokens(database, now), outside=_outside(settings)),

@@ -19,7 +19,7 @@ from tuningfork.domain.authorization import Scope
 from tuningfork.domain.errors import SERVICE, FieldViolation, InvalidArgument, TokenNotValid
 from tuningfork.domain.permission import Principal
 from tuningfork.store import signing_keys
-from tuningfork.store.database import Database
+from tuningfork.store.database import Database, hold_word
 from tuningfork.store.signing_keys import SigningKey
 
 ISSUER = "tuningfork"
@@ -144,6 +144,7 @@ class AccessTokens:
     def _make(self) -> None:
         key = SigningKey(id=secrets.token_hex(8), secret=secrets.token_bytes(_SECRET_BYTES), create_time=self._clock())
         with self._database.write() as connection:
+            hold_word(connection, "the first signing key")
             if not signing_keys.all_of_them(connection):
                 signing_keys.insert(connection, key)
 

@@ -24,6 +24,7 @@ from tuningfork.service.drafting import ID_BITS, Origin, draft, find_origin, sou
 from tuningfork.service.listing import Listing
 from tuningfork.service.metrics import Metrics
 from tuningfork.service.paging import Page, refusal, size_of
+from tuningfork.service.quotas import Quotas
 from tuningfork.service.tuned import Tuned, hold, load
 from tuningfork.store import access, tuned_models, tuning_jobs
 from tuningfork.store.artifacts import Artifacts
@@ -53,6 +54,7 @@ class Tuning:
         *,
         wake: Callable[[], None] = lambda: None,
         max_queued_jobs: int = MAX_QUEUED_JOBS,
+        quotas: Quotas | None = None,
     ) -> None:
         self._database = database
         self._artifacts = artifacts
@@ -62,6 +64,7 @@ class Tuning:
         self._metrics = metrics
         self._wake = wake
         self._max_queued_jobs = max_queued_jobs
+        self._quotas = quotas or Quotas()
 
     def create(self, principal: Principal, request: TuningRequest) -> Tuned:
         """Accept a tuning job; when this returns it is on the disk and will be done, whatever happens.
@@ -72,6 +75,7 @@ class Tuning:
             PermissionDenied: the caller may not tune on that tuned model.
             FailedPrecondition: that tuned model is not ACTIVE.
             AlreadyExists: the chosen id is taken.
+            QuotaExceeded: the caller has too many jobs that are not done.
             ResourceExhausted: too many jobs wait, or the disk is full.
 
         """
@@ -295,6 +299,9 @@ class Tuning:
                 self._keep_source(made.job.id, origin.source)
             with self._database.write() as connection:
                 self._check_queue(connection)
+                self._quotas.check_jobs(
+                    principal, lambda: tuning_jobs.count_unfinished(connection, principal.credential)
+                )
                 if origin.source:
                     _check_source(connection, origin.source)
                 tuned_models.insert(connection, made.model)
