@@ -12,6 +12,7 @@ import tarfile
 import threading
 import time
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
 import uvicorn
 from starlette.applications import Starlette
@@ -35,6 +36,8 @@ class DialectService:
         self.bodies = []
         self.fail_with = None
         self.frozen = False
+        self.tokens_made = 0
+        self.token_lifetime = timedelta(hours=1)
 
     def create(self, body, model_id):
         task = body["tuningTask"]
@@ -150,6 +153,13 @@ class Routes:
         events = [f"data: {json.dumps(candidate(letter), ensure_ascii=False)}\r\n\r\n" for letter in text]
         return StreamingResponse(iter(events), media_type="text/event-stream")
 
+    async def access_token(self, request):
+        scopes = (await request.json())["scopes"]
+        self.service.tokens_made += 1
+        expire_time = datetime.now(UTC) + self.service.token_lifetime
+        token = {"accessToken": f"token-{self.service.tokens_made}", "scopes": scopes, "tokenType": "Bearer"}
+        return JSONResponse(token | {"expireTime": expire_time.isoformat()})
+
     async def adapter(self, request):
         name = f"tunedModels/{request.path_params['id']}"
         if name not in self.service.tuned:
@@ -184,6 +194,7 @@ def application(service):
             Route("/v1beta/models", keyed(routes.models)),
             Route("/v1beta/tunedModels", keyed(routes.tuned_models)),
             Route("/v1beta/tunedModels", keyed(routes.create), methods=["POST"]),
+            Route("/tuningfork/v1/accessTokens", keyed(routes.access_token), methods=["POST"]),
             Route("/tuningfork/v1/tunedModels/{id}/adapter", keyed(routes.adapter)),
             Route("/v1beta/{name:path}", keyed(routes.one), methods=["GET", "POST", "DELETE"]),
         ]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import typer
 from rich.console import Console
 
-from tuningfork.cli import asking, groups, listing, serving, tuning, tutorial
+from tuningfork.cli import asking, auth, groups, listing, serving, tuning, tutorial
 from tuningfork.client.errors import ClientError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app = typer.Typer(
 app.command("tutorial")(tutorial.tutorial)
 app.command("serve")(serving.serve)
 app.add_typer(serving.keys, name="keys")
+app.add_typer(auth.auth, name="auth")
 app.add_typer(groups.groups, name="groups")
 app.command("tune")(tuning.tune)
 app.command("models")(listing.models)

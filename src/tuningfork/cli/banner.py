@@ -7,6 +7,10 @@ from tuningfork import __version__
 from tuningfork.settings import Settings
 from tuningfork.tutorial import EXAMPLES
 
+NO_AUTH_WARNING = """\
+!! NO AUTHENTICATION (--no-auth): every program and every person on this machine may use, change and delete
+!! every model here. Keys and tokens are not looked at. Web pages are kept out; see docs/identity.md."""
+
 _MODEL = "number-generator"
 
 
@@ -19,29 +23,33 @@ def welcome(url: str, settings: Settings, new_key: str | None) -> str:
         new_key: the key of a first start, which is shown this once; None on later starts.
 
     """
-    key_file = settings.key_file
-    if new_key:
-        where = f"{new_key}\n                  shown only now; kept in {key_file}, which only you can read"
-    elif key_file.exists():
-        where = f"in {key_file}"
-    else:
-        where = f"make one with: tuningfork keys create --data-dir {shlex.quote(str(settings.data_dir))}"
     return "\n".join(
         [
             f"Tuningfork {__version__}",
             f"  URL             {url}",
             f"  data directory  {settings.data_dir}",
-            f"  API key         {where}",
+            f"  API key         {_key(settings, new_key)}",
             "",
+            *([NO_AUTH_WARNING, ""] if settings.no_auth else []),
             *(line for title, command in curl_commands(url, settings) for line in (f"# {title}", command, "")),
         ]
     )
 
 
+def _key(settings: Settings, new_key: str | None) -> str:
+    key_file = settings.key_file
+    if settings.no_auth:
+        return "none is asked for"
+    if new_key:
+        return f"{new_key}\n                  shown only now; kept in {key_file}, which only you can read"
+    if key_file.exists():
+        return f"in {key_file}"
+    return f"make one with: tuningfork keys create --data-dir {shlex.quote(str(settings.data_dir))}"
+
+
 def curl_commands(url: str, settings: Settings) -> list[tuple[str, str]]:
     """Create, poll and generate, each with its title, ready to paste into a shell on this machine."""
-    key = f"$(cat {shlex.quote(str(settings.key_file))})" if settings.key_file.exists() else "YOUR_KEY"
-    header = f'-H "x-goog-api-key: {key}"'
+    header = f"{_key_header(settings)} " if not settings.no_auth else ""
     body = {
         "displayName": "number generator",
         "baseModel": "models/gemini-1.0-pro-001",
@@ -59,8 +67,13 @@ def curl_commands(url: str, settings: Settings) -> list[tuple[str, str]]:
     return [
         (
             "Create a tuned model",
-            f"curl {header} '{url}/v1beta/tunedModels?tunedModelId={_MODEL}' -d {shlex.quote(json.dumps(body))}",
+            f"curl {header}'{url}/v1beta/tunedModels?tunedModelId={_MODEL}' -d {shlex.quote(json.dumps(body))}",
         ),
-        ("Watch its state and its loss", f"curl {header} '{model}'"),
-        ("Call it, once its state is ACTIVE", f"curl {header} '{model}:generateContent' -d '{json.dumps(question)}'"),
+        ("Watch its state and its loss", f"curl {header}'{model}'"),
+        ("Call it, once its state is ACTIVE", f"curl {header}'{model}:generateContent' -d '{json.dumps(question)}'"),
     ]
+
+
+def _key_header(settings: Settings) -> str:
+    key = f"$(cat {shlex.quote(str(settings.key_file))})" if settings.key_file.exists() else "YOUR_KEY"
+    return f'-H "x-goog-api-key: {key}"'

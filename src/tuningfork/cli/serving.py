@@ -19,42 +19,72 @@ keys = typer.Typer(
 )
 
 
+Host = Annotated[
+    str | None, typer.Option(envvar="TUNINGFORK_HOST", show_default="127.0.0.1", help="Address to listen on.")
+]
+Port = Annotated[
+    int | None,
+    typer.Option(
+        envvar="TUNINGFORK_PORT", show_default="8000", help="Port to listen on; 0 takes a free one.", min=0, max=65535
+    ),
+]
+BaseModels = Annotated[
+    list[str] | None,
+    typer.Option(
+        envvar="TUNINGFORK_BASE_MODEL",
+        metavar="NAME=HUB_ID_OR_DIR",
+        help="A further base model to tune and to serve; may be repeated.",
+    ),
+]
+CatalogFile = Annotated[
+    Path | None, typer.Option(envvar="TUNINGFORK_CATALOG", help="TOML file that describes further base models.")
+]
+NoAuth = Annotated[
+    bool,
+    typer.Option(
+        "--no-auth",
+        envvar="TUNINGFORK_NO_AUTH",
+        help="Ask nobody for a key: whoever reaches the server owns everything. On a loopback address only.",
+    ),
+]
+CorsOrigins = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--cors-origin",
+        envvar="TUNINGFORK_CORS_ORIGINS",
+        metavar="ORIGIN",
+        help="An origin whose web pages may call, such as https://example.com; * for all. May be repeated.",
+    ),
+]
+LogLevel = Annotated[
+    str | None,
+    typer.Option(
+        envvar="TUNINGFORK_LOG_LEVEL", show_default="info", help="Least level to log: debug, info, warning, error."
+    ),
+]
+
+
 def serve(
-    host: Annotated[
-        str | None, typer.Option(envvar="TUNINGFORK_HOST", show_default="127.0.0.1", help="Address to listen on.")
-    ] = None,
-    port: Annotated[
-        int | None,
-        typer.Option(
-            envvar="TUNINGFORK_PORT",
-            show_default="8000",
-            help="Port to listen on; 0 takes a free one.",
-            min=0,
-            max=65535,
-        ),
-    ] = None,
+    host: Host = None,
+    port: Port = None,
     data_dir: DataDirectory = None,
-    base_model: Annotated[
-        list[str] | None,
-        typer.Option(
-            envvar="TUNINGFORK_BASE_MODEL",
-            metavar="NAME=HUB_ID_OR_DIR",
-            help="A further base model to tune and to serve; may be repeated.",
-        ),
-    ] = None,
-    catalog: Annotated[
-        Path | None, typer.Option(envvar="TUNINGFORK_CATALOG", help="TOML file that describes further base models.")
-    ] = None,
-    log_level: Annotated[
-        str | None,
-        typer.Option(
-            envvar="TUNINGFORK_LOG_LEVEL", show_default="info", help="Least level to log: debug, info, warning, error."
-        ),
-    ] = None,
+    base_model: BaseModels = None,
+    catalog: CatalogFile = None,
+    no_auth: NoAuth = False,
+    cors_origins: CorsOrigins = None,
+    log_level: LogLevel = None,
 ) -> None:
     """Start a server that stays until it is interrupted."""
     settings = settings_of(
-        host=host, port=port, data_dir=data_dir, base_model=base_model, catalog=catalog, log_level=log_level
+        host=host,
+        port=port,
+        data_dir=data_dir,
+        base_model=base_model,
+        catalog=catalog,
+        # False is what the option has when it was not given; a variable may still say otherwise.
+        no_auth=no_auth or None,
+        cors_origins=cors_origins,
+        log_level=log_level,
     )
     import logging  # noqa: PLC0415
 

@@ -131,7 +131,9 @@ class LoginFile:
             aside = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}")
             try:
                 # Nobody else may read it even for the moment before a chmod.
-                with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+                with os.fdopen(
+                    os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
+                ) as file:
                     json.dump(asdict(content), file, indent=2)
                 aside.rename(self.path)
             except BaseException:

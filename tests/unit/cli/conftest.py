@@ -33,6 +33,7 @@ def tuningfork(service, capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("TUNINGFORK_URL", service.url)
     monkeypatch.setenv("TUNINGFORK_API_KEY", dialect_service.KEY)
     monkeypatch.setenv("TUNINGFORK_DATA_DIR", str(tmp_path / "no-data"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("COLUMNS", "100")
 
     def run(*arguments):
