@@ -206,7 +206,7 @@ class Dispatcher:
             _log(logging.WARNING, "worker_died", job_id, f"lost its trainer: {error.message}")
             follower.lost = error.message
         except ResourceExhausted as error:
-            _log(logging.WARNING, "disk_full", job_id, f"could not be kept up with: {error.message}")
+            _log(logging.WARNING, "disk_full", job_id, f"could not be recorded: {error.message}")
             follower.lost, follower.blameless = error.message, True
         except Exception as error:
             logger.exception("job %s met a fault", job_id, extra={"action": "job_fault", "job": job_id})

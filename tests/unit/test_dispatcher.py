@@ -5,16 +5,20 @@ import itertools
 import logging
 import threading
 import time
+from dataclasses import replace
 from random import getrandbits
 
 import pytest
 
-from fakes import ECHO_CATALOG, InMemoryExecutor
+from fakes import ECHO_BASE, ECHO_CATALOG, InMemoryExecutor
 from tuningfork.dispatcher import Dispatcher
-from tuningfork.domain.errors import NotFound
+from tuningfork.domain.base_model import BaseModelName, Catalog
+from tuningfork.domain.errors import NotFound, ResourceExhausted
 from tuningfork.domain.tuned_model import ModelState
 from tuningfork.domain.tuning_job import JobState
+from tuningfork.service.running import MAX_ATTEMPTS, Running
 from tuningfork.service.tuning import Tuning
+from tuningfork.store.artifacts import Artifacts
 from workshop import ADA, ask, number_request
 
 
@@ -207,6 +211,47 @@ def test_a_disk_that_is_away_for_a_while_stops_nothing_for_good(workshop, tmp_pa
     workshop.wait_until(JobState.SUCCEEDED, tuned)
 
 
+def test_a_full_disk_is_never_held_against_a_job(workshop, caplog):
+    workshop.executor.raise_before(3, ResourceExhausted("The server's disk is full."), times=MAX_ATTEMPTS + 1)
+    tuned = create(workshop)
+    workshop.dispatcher.start()
+    done = workshop.wait_until(JobState.SUCCEEDED, tuned)
+
+    told = [record for record in caplog.records if getattr(record, "action", "") == "disk_full"]
+    assert [record.getMessage() for record in told] == [
+        f"job {tuned.job.id} could not be recorded: The server's disk is full."
+    ] * (MAX_ATTEMPTS + 1)
+    assert all(record.exc_info is None for record in told)
+    assert [taken.step for taken in done.job.snapshots] == list(range(1, 20))
+
+
+def test_a_disk_that_is_full_when_a_job_is_taken_up_is_told_in_a_line(workshop, executor, tmp_path, caplog):
+    class FullArtifacts(Artifacts):
+        """Without room until somebody makes some."""
+
+        room = False
+
+        def prepare_work(self, job_id):
+            if not self.room:
+                raise ResourceExhausted("The server's disk is full.")
+            return super().prepare_work(job_id)
+
+    artifacts = FullArtifacts(tmp_path / "artifacts")
+    running = Running(workshop.database, artifacts, ECHO_CATALOG, workshop.clock, workshop.metrics, checkpoint_every=2)
+    dispatcher = Dispatcher(running, executor, workshop.metrics, concurrency=1, poll_seconds=0.02)
+    tuned = create(workshop)
+    dispatcher.start()
+    wait_until(lambda: any(getattr(record, "action", "") == "disk_full" for record in caplog.records))
+    waiting = workshop.job(tuned)
+    artifacts.room = True
+    workshop.wait_until(JobState.SUCCEEDED, tuned)
+    dispatcher.close()
+
+    assert (waiting.state, waiting.attempts) == (JobState.QUEUED, 0)
+    [line] = {record.getMessage() for record in caplog.records if record.levelno == logging.WARNING}
+    assert line == "the dispatcher waits: The server's disk is full."
+
+
 def test_after_losses_in_a_row_jobs_wait_before_they_are_taken_up_again(workshop, executor):
     patient = Dispatcher(workshop.running, executor, workshop.metrics, concurrency=1, pause_seconds=30)
     tuned = create(workshop)
@@ -228,6 +273,26 @@ class TestStart:
 
         done = workshop.wait_until(JobState.SUCCEEDED, tuned)
         assert [taken.step for taken in done.job.snapshots] == list(range(1, 20))
+
+    def test_jobs_whose_base_is_away_wait_and_are_named(self, workshop, executor, caplog):
+        tuned = create(workshop, tuned_model_id="abc")
+        other = Catalog((replace(ECHO_BASE, name=BaseModelName("models/other"), aliases=()),))
+        parts = (workshop.database, workshop.artifacts, other, workshop.clock, workshop.metrics)
+        dispatcher = Dispatcher(
+            Running(*parts, checkpoint_every=0), executor, workshop.metrics, concurrency=1, poll_seconds=0.01
+        )
+        dispatcher.start()
+        time.sleep(0.1)
+        healthy = dispatcher.healthy()
+        dispatcher.close()
+
+        [line] = [record for record in caplog.records if getattr(record, "action", "") == "base_missing"]
+        assert line.getMessage() == (
+            f"job {tuned.job.id} waits for models/gemini-1.0-pro-001, which this server does not have: start it with "
+            "that base model again, or cancel or delete tunedModels/abc"
+        )
+        assert (line.levelno, healthy) == (logging.WARNING, None)
+        assert workshop.tuning.get(ADA, tuned.model.id) == tuned
 
     def test_files_that_no_job_knows_are_swept(self, workshop, artifacts):
         tuned = create(workshop)
@@ -260,6 +325,14 @@ class TestHealth:
 
         assert said == "running jobs were lost 3 times in a row; the log says why"
         assert workshop.job(tuned).state is JobState.FAILED
+
+    def test_a_disk_without_room_is_told_until_there_is_some(self, workshop, tmp_path):
+        workshop.dispatcher.start()
+        (tmp_path / "artifacts" / ".probe").symlink_to("/dev/full")
+        said = [workshop.dispatcher.healthy() for _ in range(2)]
+
+        assert said[0].startswith("The server's disk is full")
+        assert said[1] is None
 
     def test_jobs_that_are_lost_together_are_one_loss(self, workshop, executor):
         dispatcher = Dispatcher(workshop.running, executor, workshop.metrics, concurrency=4, pause_seconds=30)
