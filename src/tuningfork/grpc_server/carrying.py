@@ -39,8 +39,13 @@ class Served:
     addresses: tuple[Address, ...]
     version: str
 
-    def call(self, principal: Principal, request: bytes) -> tuple[Binding, MethodCall]:
+    def call(self, principal: Principal, request: bytes, client: str) -> tuple[Binding, MethodCall]:
         """The call that a request makes, and the binding that answers it.
+
+        Args:
+            principal: who calls.
+            request: the request message in its wire form.
+            client: what the program calls itself in `x-goog-api-client`.
 
         Raises:
             InvalidArgument: the request cannot be read, or names no resource.
@@ -54,6 +59,7 @@ class Served:
             query=query_of(self.rpc, message),
             body=body_of(self.rpc, message),
             version=self.version,
+            client=client,
         )
         return binding, call
 
@@ -118,7 +124,7 @@ class Carrier(grpc.GenericRpcHandler):
         shown = {name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)}
         credential = Credential.among(key=shown.get("x-goog-api-key"), authorization=shown.get("authorization"))
         principal = await asyncio.to_thread(self._gate.admit, credential, served.rpc.method)
-        return await asyncio.to_thread(served.call, principal, request)
+        return await asyncio.to_thread(served.call, principal, request, shown.get("x-goog-api-client", ""))
 
     @asynccontextmanager
     async def _telling(self, served: Served, context: Context) -> AsyncIterator[None]:

@@ -362,3 +362,19 @@ def test_a_missing_base_model_is_told_with_the_callers_version(caller, version):
     answer = caller.post(f"/{version}/models/abc:generateContent", {"contents": [turn("x")]})
 
     assert answer.json()["error"]["message"].startswith(f"models/abc is not found for API version {version}, or is not")
+
+
+def test_operations_of_all_models_are_listed_by_the_callers_models(caller):
+    done, waiting = caller.create_active(), caller.create()
+
+    def listed(query, **options):
+        answer = caller.get(f"/v1/operations{query}", **options).json()
+        return [each["name"] for each in answer.get("operations", [])], answer.get("nextPageToken", "")
+
+    assert listed("") == ([caller.operation_of(done), caller.operation_of(waiting)], "")
+    assert listed("?filter=done%3Dtrue") == ([caller.operation_of(done)], "")
+    first, token = listed("?pageSize=1")
+    assert (first, listed(f"?pageToken={token}")[0]) == ([caller.operation_of(done)], [caller.operation_of(waiting)])
+    assert listed("", key=caller.bobs_key) == ([], "")
+    refused = caller.get("/v1/operations?pageSize=-1").json()["error"]["message"]
+    assert refused.startswith("* ListOperationsRequest.page_size: ")

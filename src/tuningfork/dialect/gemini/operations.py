@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tuningfork.dialect.call import Binding, Direct, MethodCall
+from tuningfork.dialect.call import Binding, Direct, MethodCall, relocating
 from tuningfork.domain.method import Method
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.service.tuning import Tuning
@@ -13,19 +13,34 @@ from tuningfork.wire.proto_json.encode import Typed
 
 @dataclass(frozen=True, slots=True)
 class OperationMethods:
-    """google.longrunning.Operations, below a tuned model."""
+    """google.longrunning.Operations, below a tuned model, and of all models together."""
 
     tuning: Tuning
 
     def bindings(self) -> tuple[Binding, ...]:
-        """Rows 23 to 26 of the route table."""
+        """Rows 23 to 26 of the route table, and the list of all, which is published without a row (section 2)."""
         all_of_them = "/tunedModels/{tuned_model:id}/operations"
         one = f"{all_of_them}/{{operation:id}}"
         return (
+            Binding("GET", "/operations", Method.LIST_OPERATIONS, Direct(self.list_all)),
             Binding("GET", all_of_them, Method.LIST_OPERATIONS, Direct(self.list)),
             Binding("GET", one, Method.GET_OPERATION, Direct(self.get)),
             Binding("POST", f"{one}:cancel", Method.CANCEL_OPERATION, Direct(self.cancel)),
             Binding("DELETE", one, Method.DELETE_OPERATION, Direct(self.delete)),
+        )
+
+    def list_all(self, call: MethodCall) -> Typed:
+        """operations.list without a model: a page of the caller's models, by their operations.
+
+        With a filter it may be shorter than was asked for.
+        """
+        wanted = wire.parse_list(call.query)
+        with relocating(wire.LIST):
+            page = self.tuning.list(call.principal, page_size=wanted.page_size, page_token=wanted.page_token)
+        return wire.render_operations(
+            ((each.model, each.job) for each in page.items if wanted.done in (None, each.job.state.is_final)),
+            page.next_page_token,
+            multiplier=reads_multiplier(call.client),
         )
 
     def list(self, call: MethodCall) -> Typed:

@@ -11,13 +11,16 @@ from typing import Any
 from tuningfork.domain.errors import FieldViolation, InvalidArgument, RpcCode
 from tuningfork.domain.tuned_model import TunedModel
 from tuningfork.domain.tuning_job import JobState, TuningJob
-from tuningfork.wire.errors import render_status
+from tuningfork.wire.errors import Relocation, render_status
 from tuningfork.wire.gemini import tuning_messages as messages
 from tuningfork.wire.gemini.tuning import render_snapshots, render_tuned_model
 from tuningfork.wire.proto_json.decode import decode, decode_query
 from tuningfork.wire.proto_json.encode import Typed
 from tuningfork.wire.proto_json.scalars import shown
 from tuningfork.wire.proto_json.text import read
+
+LIST = Relocation("ListOperationsRequest", {}, {})
+"""Where the fields of a page sit in a list request: in their own places."""
 
 _FILTER = re.compile(r"\s*done\s*=\s*(?P<done>true|false)\s*", re.IGNORECASE)
 
