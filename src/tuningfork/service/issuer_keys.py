@@ -27,6 +27,12 @@ REFETCH_SECONDS = 60.0
 RETRY_SECONDS = 5.0
 """How soon an issuer is asked again that could not be reached."""
 
+_NO_SENSE = (
+    *(httpx.HTTPError, httpx.InvalidURL, jwt.PyJWTError),
+    *(ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError),
+)
+"""What can be raised by what a server far away may say."""
+
 _TIMEOUT_SECONDS = 5.0
 _FETCH_SECONDS = 15.0
 _MAX_BYTES = 1024 * 1024
@@ -101,7 +107,7 @@ class IssuerKeys:
     def _fetch(self) -> None:
         try:
             keys = self._download()
-        except (httpx.HTTPError, httpx.InvalidURL, jwt.PyJWTError, ValueError, KeyError, TypeError, OSError) as error:
+        except _NO_SENSE as error:
             logger.warning("the keys of %s cannot be had: %s: %s", self._issuer, type(error).__name__, error)
             self._failed = True
         else:
