@@ -117,8 +117,7 @@ def model_for(connection: Transaction, principal: Principal, model_id: TunedMode
         PermissionDenied: no role of theirs allows the action.
 
     """
-    # A database could not even look for what is not printable.
-    model = tuned_models.find(connection, model_id) if model_id.isprintable() else None
+    model = tuned_models.find(connection, model_id)
     if model is None:
         raise NotFound(f"Tuned model tunedModels/{model_id} does not exist.")
     role = role_of(principal, access.permissions_for(connection, model_id, principal), model.reader_project_numbers)

@@ -178,14 +178,12 @@ class Sharing:
 
 def _hold(connection: Transaction, principal: Principal, model_id: TunedModelId, action: Action) -> None:
     """Let the caller in, and nobody else decide about this model until the transaction ends."""
-    if model_id.isprintable():
-        tuned_models.hold(connection, model_id)
+    tuned_models.hold(connection, model_id)
     model_for(connection, principal, model_id, action)
 
 
 def _find(connection: Transaction, model_id: TunedModelId, permission_id: PermissionId) -> Permission:
-    # A database could not even look for what is not printable.
-    found = access.find_permission(connection, model_id, permission_id) if permission_id.isprintable() else None
+    found = access.find_permission(connection, model_id, permission_id)
     if found is None:
         raise NotFound(f"Permission tunedModels/{model_id}/permissions/{permission_id} does not exist.")
     return found

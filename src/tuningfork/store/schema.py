@@ -66,6 +66,19 @@ class UtcDateTime(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+class Id(TypeDecorator[str]):
+    """A name that callers send to be looked up. PostgreSQL refuses even to look for some texts (U+0000 in them); here
+    they mean "", which names nothing, so that what cannot exist is simply not found.
+    """
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """Pass what can be an id; all of them are printable."""
+        return value if value is None or value.isprintable() else ""
+
+
 def _one_of(column: str, kind: type[StrEnum]) -> CheckConstraint:
     members = ", ".join(f"'{member.value}'" for member in kind)
     return CheckConstraint(f"{column} IN ({members})", name=column)
@@ -82,7 +95,7 @@ _ALLOWED_TRANSITIONS = ", ".join(
 tuned_models = Table(
     "tuned_models",
     metadata,
-    Column("id", String(63), primary_key=True),
+    Column("id", Id(63), primary_key=True),
     Column("base_model", Text, nullable=False),
     Column("display_name", Text, nullable=False),
     Column("description", Text, nullable=False),
@@ -105,7 +118,7 @@ tuned_models = Table(
 tuning_jobs = Table(
     "tuning_jobs",
     metadata,
-    Column("id", String(32), primary_key=True),
+    Column("id", Id(32), primary_key=True),
     Column(
         "model_id",
         ForeignKey("tuned_models.id", ondelete="CASCADE"),
@@ -185,7 +198,7 @@ permissions = Table(
     "permissions",
     metadata,
     Column("model_id", ForeignKey("tuned_models.id", ondelete="CASCADE"), primary_key=True),
-    Column("id", String(32), primary_key=True),
+    Column("id", Id(32), primary_key=True),
     Column("grantee_type", String(16), nullable=False),
     Column("email", Text),
     Column("role", String(16), nullable=False),
@@ -241,7 +254,7 @@ signing_keys = Table(
 api_keys = Table(
     "api_keys",
     metadata,
-    Column("id", String(32), primary_key=True),
+    Column("id", Id(32), primary_key=True),
     Column("name", Text, nullable=False),
     Column("email", Text, nullable=False),
     Column("project", Text, nullable=False),
