@@ -13,6 +13,7 @@ from tuningfork.api.app import Services, create_app
 from tuningfork.dialect.gate import Gate
 from tuningfork.dialect.gemini.table import UseCases
 from tuningfork.service.identity import Identity
+from tuningfork.service.previewing import Previewing
 from tuningfork.service.tokens import AccessTokens
 from workshop import ADA, BOB, NUMBER_PAIRS, Workshop
 
@@ -171,6 +172,7 @@ def caller_of(
         Services(
             gate=gate,
             use_cases=UseCases(tuning=workshop.tuning, sharing=workshop.sharing, generation=workshop.generation),
+            previewing=Previewing(workshop.tuning, workshop.executor, workshop.metrics),
             metrics=workshop.metrics,
             healthy=healthy,
             origins=origins,

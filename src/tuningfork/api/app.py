@@ -17,6 +17,7 @@ from tuningfork.dialect.gate import Gate
 from tuningfork.dialect.gemini.table import VERSIONS, UseCases, bindings
 from tuningfork.domain.errors import TuningforkError
 from tuningfork.service.metrics import Metrics
+from tuningfork.service.previewing import Previewing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,7 @@ class Services:
 
     gate: Gate
     use_cases: UseCases
+    previewing: Previewing
     metrics: Metrics
     healthy: Callable[[], str | None]
     origins: tuple[str, ...] = ()
@@ -56,7 +58,11 @@ def create_app(services: Services) -> FastAPI:
             endpoint = endpoint_of(binding, gate, version)
             app.add_route(f"/{version}{binding.path}", endpoint, methods=[binding.verb])
     server = ServerRoutes(
-        gate=gate, tuning=services.use_cases.tuning, registry=services.metrics.registry, healthy=services.healthy
+        gate=gate,
+        tuning=services.use_cases.tuning,
+        previewing=services.previewing,
+        registry=services.metrics.registry,
+        healthy=services.healthy,
     )
     for method, path, endpoint in server.routes():
         app.add_route(path, endpoint, methods=[method])

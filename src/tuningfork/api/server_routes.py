@@ -1,4 +1,4 @@
-"""Routes of the server itself: whether it is well, what it counts, and adapters to take home."""
+"""Routes of the server itself: whether it is well, what it counts, previews, and adapters to take home."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,13 +10,15 @@ from starlette.responses import Response
 
 from tuningfork.api.archive import AdapterArchive
 from tuningfork.api.calls import Call
-from tuningfork.api.carrying import Endpoint
+from tuningfork.api.carrying import Endpoint, endpoint_of
 from tuningfork.api.disconnects import StreamedResponse
 from tuningfork.api.options import json_response
 from tuningfork.dialect.gate import Gate
+from tuningfork.dialect.previews import PreviewMethods
 from tuningfork.domain.errors import Unavailable
 from tuningfork.domain.method import Method
 from tuningfork.domain.tuned_model import TunedModelId
+from tuningfork.service.previewing import Previewing
 from tuningfork.service.tuning import Tuning
 from tuningfork.wire.access_tokens import parse_wanted_token, render_access_token
 from tuningfork.wire.gemini.tuning import refuse_query
@@ -31,16 +33,20 @@ class ServerRoutes:
 
     gate: Gate
     tuning: Tuning
+    previewing: Previewing
     registry: CollectorRegistry
     healthy: Callable[[], str | None]
 
     def routes(self) -> tuple[Route, ...]:
         """Every route, from the root."""
+        methods = PreviewMethods(self.previewing).bindings()
         return (
             ("GET", "/healthz", self.health),
             ("GET", "/metrics", self.metrics),
             ("POST", "/tuningfork/v1/accessTokens", self.create_access_token),
             ("GET", "/tuningfork/v1/tunedModels/{tuned_model:id}/adapter", self.adapter),
+            # Errors that tell a version tell the one that creating is usually asked under.
+            *((each.verb, f"/tuningfork/v1{each.path}", endpoint_of(each, self.gate, "v1beta")) for each in methods),
         )
 
     async def health(self, _request: Request) -> Response:

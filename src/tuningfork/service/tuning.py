@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from tuningfork.domain.base_model import Catalog, PublicModel
+from tuningfork.domain.base_model import BaseModel, Catalog, PublicModel
 from tuningfork.domain.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -92,6 +92,21 @@ class Tuning:
             self._wake()
             return made
         raise InternalError(f"No free id was found in {_ID_TRIES} tries; nothing was created. Please try again.")
+
+    def check(self, principal: Principal, request: TuningRequest) -> tuple[Tuned, BaseModel]:
+        """What `create` would begin, and on which base; nothing is begun.
+
+        What only shows when something is made, such as an id that is taken or a full queue, is not looked at.
+
+        Raises:
+            InvalidArgument: everything that is wrong with the request.
+            NotFound: there is no such base model or tuned model.
+            PermissionDenied: the caller may not tune on that tuned model.
+            FailedPrecondition: that tuned model is not ACTIVE.
+
+        """
+        origin = self._origin(principal, request)
+        return draft(principal, request, origin, now=self._clock(), entropy=self._entropy), origin.base.base
 
     def get(self, principal: Principal, model_id: TunedModelId) -> Tuned:
         """A model and its job, with the snapshots so far.
