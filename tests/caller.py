@@ -73,6 +73,12 @@ class Caller:
         """A POST."""
         return self.call("POST", path, body, **options)
 
+    def token(self, *scopes: str, **options: Any) -> str:
+        """An access token for the caller's key."""
+        answer = self.post("/tuningfork/v1/accessTokens", {"scopes": scopes, **options})
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["accessToken"])
+
     def create(self, **changes: Any) -> str:
         """The name of a new tuned model, made by the tutorial's request; nobody trains it yet."""
         answer = self.post("/v1beta/tunedModels", {**TUTORIAL_BODY, **changes})

@@ -7,6 +7,7 @@ code, status and paths; their sentences may say more, so they are compared by th
 import json
 from pathlib import Path
 
+import jwt
 import pytest
 
 from caller import TUTORIAL_BODY, turn
@@ -15,6 +16,7 @@ DOCUMENTED = json.loads((Path(__file__).parents[1] / "data" / "gemini" / "errors
 ERRORS = {error["id"]: error for error in DOCUMENTED["errors"]}
 
 BASE = "models/echo-001"
+FOREIGN_TOKEN = jwt.encode({"iss": "https://accounts.google.com"}, "x" * 32, "HS256")
 TASK = TUTORIAL_BODY["tuningTask"]
 
 
@@ -56,6 +58,14 @@ PROVOKED = {
     "invalid_api_key": lambda caller: caller.get("/v1beta/tunedModels", key="nonsense"),
     "invalid_bearer_token": lambda caller: caller.get(
         "/v1beta/tunedModels", key="", headers={"authorization": "Bearer nonsense"}
+    ),
+    "invalid_bearer_token_typed": lambda caller: caller.get(
+        "/v1beta/tunedModels", key="", headers={"authorization": f"Bearer {FOREIGN_TOKEN}"}
+    ),
+    "insufficient_scope": lambda caller: caller.get(
+        "/v1beta/tunedModels",
+        key="",
+        headers={"authorization": f"Bearer {caller.token('generative-language.retriever')}"},
     ),
     "tuned_model_not_found": lambda caller: caller.get("/v1beta/tunedModels/abc"),
     "tuned_model_forbidden": lambda caller: caller.get(f"/v1beta/{abc(caller)}", key=caller.bobs_key),
