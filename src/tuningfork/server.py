@@ -7,7 +7,7 @@ import secrets
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,7 +33,6 @@ from tuningfork.service.identity import Identity
 from tuningfork.service.issuer_keys import IssuerKeys
 from tuningfork.service.metrics import Metrics
 from tuningfork.service.openid import OpenIdTokens, TrustedIssuer
-from tuningfork.service.previewing import Previewing
 from tuningfork.service.quotas import Budget, Quotas
 from tuningfork.service.running import Running
 from tuningfork.service.sharing import Sharing
@@ -134,6 +133,17 @@ class _Uvicorn(uvicorn.Server):
         await asyncio.gather(*stopping)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrpcAddress:
+    """Where a server takes calls over gRPC: host and port, and the file of the root that callers have to trust.
+
+    There is no such file where the operator brought the certificate.
+    """
+
+    target: str
+    root_file: Path | None
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """A composed service, bound to its ports but not yet serving."""
@@ -141,7 +151,8 @@ class Server:
     settings: Settings
     url: str
     new_key: str | None
-    grpc: "GrpcServer | None"
+    grpc: GrpcAddress | None
+    _grpc: "GrpcServer | None"
     _loop: asyncio.Runner
     _listener: socket.socket
     _services: Services
@@ -160,10 +171,15 @@ class Server:
         )
         self._dispatcher.start()
         try:
-            self._loop.run(_Uvicorn(config, self.grpc).serve(sockets=[self._listener]))
+            self._loop.run(_Uvicorn(config, self._grpc).serve(sockets=[self._listener]))
         finally:
             self._dispatcher.close()
             self._executor.close()
+
+    def close(self) -> None:
+        """Let go of the gRPC port, if nothing did before."""
+        if self._grpc is not None:
+            self._loop.run(self._grpc.stop())
 
 
 @contextmanager
@@ -181,13 +197,8 @@ def compose(settings: Settings) -> Iterator[Server]:
     with _only_server_of(settings.data_dir), _listen(settings.host, settings.port) as listener:
         database = open_database(settings)
         try:
-            with asyncio.Runner() as loop:
-                server = _build(settings, catalog, database, listener, loop)
-                try:
-                    yield server
-                finally:
-                    if server.grpc is not None:
-                        loop.run(server.grpc.stop())
+            with asyncio.Runner() as loop, closing(_build(settings, catalog, database, listener, loop)) as server:
+                yield server
         finally:
             database.close()
 
@@ -223,17 +234,16 @@ def _build(
             sharing=Sharing(database, secrets.randbits),
             generation=Generation(database, artifacts, catalog, executor, metrics, quotas),
         ),
-        previewing=Previewing(tuning, executor, metrics),
         metrics=metrics,
         healthy=dispatcher.healthy,
         origins=tuple(settings.cors_origins),
     )
-    host, port = listener.getsockname()[:2]
-    shown_host = f"[{host}]" if ":" in host else host
+    grpc = _start_grpc(settings, services, loop)
     return Server(
         settings=settings,
-        url=f"http://{shown_host}:{port}",
-        grpc=_start_grpc(settings, services, loop),
+        url=f"http://{_at(*listener.getsockname()[:2])}",
+        grpc=_address(settings.host, grpc) if grpc is not None else None,
+        _grpc=grpc,
         new_key=_first_key(settings, access),
         _loop=loop,
         _listener=listener,
@@ -241,6 +251,16 @@ def _build(
         _dispatcher=dispatcher,
         _executor=executor,
     )
+
+
+def _at(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _address(host: str, grpc: "GrpcServer") -> GrpcAddress:
+    # A certificate is good for names of this machine, not for all of its addresses together.
+    known = "localhost" if host in ("0.0.0.0", "::", "") else host  # noqa: S104 - compared, not listened on
+    return GrpcAddress(target=_at(known, grpc.port), root_file=grpc.root_file)
 
 
 def _start_grpc(settings: Settings, services: Services, loop: asyncio.Runner) -> "GrpcServer | None":

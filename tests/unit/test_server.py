@@ -51,3 +51,16 @@ def test_a_directory_where_the_database_should_be_is_told(tmp_path):
 
 def _settings(directory):
     return Settings(data_dir=directory / "data", port=0)
+
+
+def test_a_certificate_for_grpc_that_cannot_be_read_is_told(tmp_path):
+    settings = Settings(
+        data_dir=tmp_path / "data",
+        port=0,
+        grpc_port=0,
+        grpc_certificate=tmp_path / "none.pem",
+        grpc_private_key=tmp_path / "none.pem",
+    )
+
+    with pytest.raises(StartError, match=r"none\.pem cannot be read"), compose(settings):
+        pass

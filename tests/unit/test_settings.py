@@ -43,3 +43,9 @@ def test_a_value_out_of_range_is_refused(monkeypatch, name, value):
 
     with pytest.raises(ValidationError, match=name):
         Settings()
+
+
+@pytest.mark.parametrize("given", ["grpc_certificate", "grpc_private_key"])
+def test_a_certificate_and_its_key_come_together(given):
+    with pytest.raises(ValidationError, match="must be given together with grpc_certificate"):
+        Settings(**{given: Path("any.pem")})

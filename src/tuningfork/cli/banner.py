@@ -2,10 +2,15 @@
 
 import json
 import shlex
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from tuningfork import __version__
 from tuningfork.settings import Settings
 from tuningfork.tutorial import EXAMPLES
+
+if TYPE_CHECKING:
+    from tuningfork.server import GrpcAddress
 
 NO_AUTH_WARNING = """\
 !! NO AUTHENTICATION (--no-auth): every program and every person on this machine may use, change and delete
@@ -14,19 +19,21 @@ NO_AUTH_WARNING = """\
 _MODEL = "number-generator"
 
 
-def welcome(url: str, settings: Settings, new_key: str | None) -> str:
-    """The text to print once the port is bound.
+def welcome(url: str, settings: Settings, new_key: str | None, grpc: "GrpcAddress | None" = None) -> str:
+    """The text to print once the ports are bound.
 
     Args:
         url: where the server listens.
         settings: its settings.
         new_key: the key of a first start, which is shown this once; None on later starts.
+        grpc: where the server listens for gRPC; None if it does not.
 
     """
     return "\n".join(
         [
             f"Tuningfork {__version__}",
             f"  URL             {url}",
+            *_grpc(grpc),
             f"  data directory  {settings.data_dir}",
             f"  API key         {_key(settings, new_key)}",
             "",
@@ -34,6 +41,15 @@ def welcome(url: str, settings: Settings, new_key: str | None) -> str:
             *(line for title, command in curl_commands(url, settings) for line in (f"# {title}", command, "")),
         ]
     )
+
+
+def _grpc(address: "GrpcAddress | None") -> Iterator[str]:
+    if address is None:
+        return
+    yield f"  gRPC            {address.target}"
+    if address.root_file is not None:
+        yield "                  Google's clients trust it with this variable:"
+        yield f"                  export GRPC_DEFAULT_SSL_ROOTS_FILE_PATH={shlex.quote(str(address.root_file))}"
 
 
 def _key(settings: Settings, new_key: str | None) -> str:

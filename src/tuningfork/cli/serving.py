@@ -39,6 +39,28 @@ BaseModels = Annotated[
 CatalogFile = Annotated[
     Path | None, typer.Option(envvar="TUNINGFORK_CATALOG", help="TOML file that describes further base models.")
 ]
+GrpcPort = Annotated[
+    int | None,
+    typer.Option(
+        envvar="TUNINGFORK_GRPC_PORT",
+        show_default="no gRPC",
+        help="Port for gRPC over TLS, which needs the extra: pip install 'tuningfork[grpc]'. 0 takes a free one.",
+        min=0,
+        max=65535,
+    ),
+]
+GrpcCertificate = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="TUNINGFORK_GRPC_CERTIFICATE",
+        show_default="one that is made, with a root to trust",
+        help="PEM file of the certificate that gRPC shows, and of those that signed it.",
+    ),
+]
+GrpcPrivateKey = Annotated[
+    Path | None,
+    typer.Option(envvar="TUNINGFORK_GRPC_PRIVATE_KEY", help="PEM file of the private key of this certificate."),
+]
 NoAuth = Annotated[
     bool,
     typer.Option(
@@ -67,6 +89,9 @@ LogLevel = Annotated[
 def serve(
     host: Host = None,
     port: Port = None,
+    grpc_port: GrpcPort = None,
+    grpc_certificate: GrpcCertificate = None,
+    grpc_private_key: GrpcPrivateKey = None,
     data_dir: DataDirectory = None,
     base_model: BaseModels = None,
     catalog: CatalogFile = None,
@@ -78,6 +103,9 @@ def serve(
     settings = settings_of(
         host=host,
         port=port,
+        grpc_port=grpc_port,
+        grpc_certificate=grpc_certificate,
+        grpc_private_key=grpc_private_key,
         data_dir=data_dir,
         base_model=base_model,
         catalog=catalog,
@@ -99,7 +127,7 @@ def serve(
             logging.getLogger(talkative).setLevel(logging.WARNING)
     try:
         with compose(settings) as server:
-            typer.echo(welcome(server.url, settings, server.new_key))
+            typer.echo(welcome(server.url, settings, server.new_key, server.grpc))
             server.run()
     except (CatalogError, StartError) as error:
         refuse(str(error))

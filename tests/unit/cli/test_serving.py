@@ -4,12 +4,14 @@ import fcntl
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from tuningfork.cli import app
 from tuningfork.cli.banner import curl_commands, welcome
+from tuningfork.server import GrpcAddress
 from tuningfork.settings import Settings
 
 
@@ -104,3 +106,28 @@ def test_the_commands_to_paste_are_words_that_a_shell_understands(tmp_path):
             check=True,
         )
         assert int(words.stdout) in (4, 6)
+
+
+@pytest.mark.parametrize(
+    ("root", "said"),
+    [
+        (None, ["gRPC            localhost:9443", "data directory"]),
+        (
+            Path("/a place/root.pem"),
+            [
+                "gRPC            localhost:9443",
+                "Google's clients trust it with this variable:",
+                "export GRPC_DEFAULT_SSL_ROOTS_FILE_PATH='/a place/root.pem'",
+                "data directory",
+            ],
+        ),
+    ],
+)
+def test_where_grpc_is_and_how_to_trust_it_is_shown(tmp_path, root, said):
+    address = GrpcAddress(target="localhost:9443", root_file=root)
+
+    lines = welcome("http://127.0.0.1:8000", Settings(data_dir=tmp_path), None, address).splitlines()
+
+    shown = [line.strip() for line in lines[2:]]
+    assert [line.startswith(part) for line, part in zip(shown, said, strict=False)] == [True] * len(said)
+    assert "gRPC" not in welcome("http://127.0.0.1:8000", Settings(data_dir=tmp_path), None)
