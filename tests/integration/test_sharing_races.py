@@ -4,9 +4,10 @@ import threading
 
 import pytest
 
-from tuningfork.domain.errors import AlreadyExists, NotFound, PermissionDenied, TuningforkError
+from tuningfork.domain.errors import AlreadyExists, InvalidArgument, NotFound, PermissionDenied, TuningforkError
 from tuningfork.domain.permission import Email, GranteeType, PermissionRequest, Principal, Role
 from tuningfork.domain.tuned_model import TunedModelId
+from tuningfork.service.groups import Groups
 from workshop import ADA, number_request
 
 M = TunedModelId("m")
@@ -83,6 +84,24 @@ def test_who_becomes_the_owner_while_their_permission_is_deleted_owns_it(sharing
     assert owners(sharing) == [PEOPLE[0].email]
     roles = {each.email: each.role for each in sharing.list(ADA, M).items}
     assert roles == {ADA.email: Role.WRITER, PEOPLE[0].email: Role.OWNER}
+
+
+@pytest.mark.parametrize("round_", range(3))
+def test_groups_that_change_at_once_do_not_nest_and_take_everybody_in(database, clock, round_):
+    groups = Groups(database, clock)
+    team, whole = "team@example.com", "all@example.com"
+    addresses = [who.email for who in PEOPLE]
+
+    ends = at_once(
+        *(lambda: groups.add(team, addresses) for _ in range(3)),
+        lambda: groups.add(whole, [team]),
+        lambda: groups.add(whole, [PEOPLE[0].email]),
+    )
+
+    found = {name: groups.members(name) for name, _ in groups.list()}
+    # Whichever came first of the team's members and its own membership, the other was refused.
+    assert (found.get(team) == addresses) != (team in found.get(whole, []))
+    assert all(isinstance(end, InvalidArgument) for end in ends if end is not None)
 
 
 @pytest.mark.parametrize("round_", range(3))

@@ -10,7 +10,9 @@ from datetime import datetime
 from tuningfork.domain.errors import FieldViolation, InvalidArgument, NotFound
 from tuningfork.domain.permission import Email, parse_email
 from tuningfork.store import access
-from tuningfork.store.database import Database, Transaction
+from tuningfork.store.database import Database, Transaction, hold_word
+
+_DIRECTORY = "the directory of groups"
 
 
 class Groups:
@@ -29,6 +31,7 @@ class Groups:
         """
         name, newcomers = _addresses(group, members)
         with self._database.write() as connection:
+            hold_word(connection, _DIRECTORY)
             _refuse_nesting(connection, name, newcomers)
             known = access.members_of(connection, name)
             access.add_members(connection, name, sorted(set(newcomers) - set(known)), self._clock())
@@ -43,6 +46,7 @@ class Groups:
         """
         name, leavers = _addresses(group, members)
         with self._database.write() as connection:
+            hold_word(connection, _DIRECTORY)
             if strangers := sorted(set(leavers) - set(access.members_of(connection, name))):
                 are = "is" if len(strangers) == 1 else "are"
                 raise NotFound(f"{', '.join(strangers)} {are} not in {name}; `groups list {name}` shows who is.")
