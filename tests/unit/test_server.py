@@ -2,7 +2,12 @@
 
 import pytest
 
+from tuningfork.domain.authorization import Scope
+from tuningfork.domain.errors import QuotaExceeded
+from tuningfork.domain.method import Method
+from tuningfork.domain.permission import LOCAL_PRINCIPAL
 from tuningfork.server import StartError, compose, open_access
+from tuningfork.service.openid import TrustedIssuer
 from tuningfork.settings import Settings
 
 
@@ -49,8 +54,58 @@ def test_a_directory_where_the_database_should_be_is_told(tmp_path):
         pass
 
 
-def _settings(directory):
-    return Settings(data_dir=directory / "data", port=0)
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "gpu.example", ""])
+def test_a_server_without_credentials_listens_on_this_machine_only(tmp_path, host):
+    settings = _settings(tmp_path, host=host, no_auth=True)
+
+    with pytest.raises(StartError, match=r"leave out --host, or leave out --no-auth and make keys"), compose(settings):
+        pass
+
+
+def test_a_server_without_credentials_lets_no_page_in_that_is_not_named(tmp_path):
+    settings = _settings(tmp_path, no_auth=True, cors_origins=["*"])
+
+    with pytest.raises(StartError, match="every web page"), compose(settings):
+        pass
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "localhost"])
+def test_a_server_without_credentials_makes_no_key(tmp_path, host):
+    settings = _settings(tmp_path, host=host, no_auth=True)
+
+    with compose(settings) as server:
+        assert server.new_key is None
+    assert not settings.key_file.exists()
+
+
+def test_the_settings_of_identity_and_budgets_reach_the_gate(tmp_path):
+    settings = _settings(
+        tmp_path,
+        oidc_issuer="https://issuer.example",
+        oidc_audience="tuningfork",
+        oidc_email_claim="upn",
+        oidc_default_scopes=["cloud-platform"],
+        requests_per_minute=1,
+        cors_origins=["https://app.example"],
+    )
+
+    with compose(settings) as server:
+        gate = server._services.gate
+        assert gate.identity.outside.trusted == TrustedIssuer(
+            url="https://issuer.example",
+            audience="tuningfork",
+            email_claim="upn",
+            default_scopes=frozenset({Scope.CLOUD_PLATFORM.value}),
+        )
+        assert gate.require_credential
+        assert server._services.origins == ("https://app.example",)
+        gate.quotas.admit(LOCAL_PRINCIPAL, Method.LIST_MODELS)
+        with pytest.raises(QuotaExceeded):
+            gate.quotas.admit(LOCAL_PRINCIPAL, Method.LIST_MODELS)
+
+
+def _settings(directory, **others):
+    return Settings(data_dir=directory / "data", port=0, **others)
 
 
 def test_a_certificate_for_grpc_that_cannot_be_read_is_told(tmp_path):

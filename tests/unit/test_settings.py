@@ -49,3 +49,65 @@ def test_a_value_out_of_range_is_refused(monkeypatch, name, value):
 def test_a_certificate_and_its_key_come_together(given):
     with pytest.raises(ValidationError, match="must be given together with grpc_certificate"):
         Settings(**{given: Path("any.pem")})
+
+
+def test_origins_are_written_as_browsers_write_them(monkeypatch):
+    monkeypatch.setenv("TUNINGFORK_CORS_ORIGINS", "https://App.example/ http://localhost:3000")
+
+    assert Settings().cors_origins == ["https://app.example", "http://localhost:3000"]
+    assert Settings(cors_origins=["*"]).cors_origins == ["*"]
+
+
+@pytest.mark.parametrize("origin", ["app.example", "https://app.example/page", "https://", "localhost:3000"])
+def test_an_origin_that_no_browser_sends_is_refused(origin):
+    with pytest.raises(ValidationError, match="an origin is scheme://host"):
+        Settings(cors_origins=[origin])
+
+
+def test_an_issuer_needs_an_audience():
+    with pytest.raises(ValidationError, match="oidc_audience"):
+        Settings(oidc_issuer="https://issuer.example")
+
+    settings = Settings(oidc_issuer="https://issuer.example/", oidc_audience="tuningfork")
+    assert (
+        settings.oidc_issuer,
+        settings.oidc_email_claim,
+        settings.oidc_scope_claim,
+        settings.oidc_default_scopes,
+    ) == (
+        "https://issuer.example/",
+        "email",
+        "scope",
+        [],
+    )
+
+
+@pytest.mark.parametrize(
+    "issuer", ["http://issuer.example", "issuer.example", "ftp://issuer.example", "https://", "https://x/?a=b"]
+)
+def test_an_issuer_must_be_a_safe_place(issuer):
+    with pytest.raises(ValidationError, match="must be an https URL"):
+        Settings(oidc_issuer=issuer, oidc_audience="tuningfork")
+
+
+def test_an_issuer_on_this_machine_needs_no_certificate():
+    assert Settings(oidc_issuer="http://127.0.0.1:8080/realms/x", oidc_audience="tuningfork").oidc_issuer
+
+
+def test_default_scopes_may_be_named_in_short(monkeypatch):
+    monkeypatch.setenv("TUNINGFORK_OIDC_DEFAULT_SCOPES", "generative-language.tuning.readonly cloud-platform")
+
+    assert Settings().oidc_default_scopes == [
+        "https://www.googleapis.com/auth/generative-language.tuning.readonly",
+        "https://www.googleapis.com/auth/cloud-platform",
+    ]
+    with pytest.raises(ValidationError, match="no scope of this service"):
+        Settings(oidc_default_scopes=["everything"])
+
+
+@pytest.mark.parametrize("name", ["requests_per_minute", "tokens_per_minute", "concurrent_tuning_jobs_per_key"])
+def test_a_budget_is_a_number_from_one_up_or_left_out(name):
+    assert getattr(Settings(), name) is None
+    assert getattr(Settings(**{name: 1}), name) == 1
+    with pytest.raises(ValidationError, match=name):
+        Settings(**{name: 0})

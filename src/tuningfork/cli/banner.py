@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 NO_AUTH_WARNING = """\
 !! NO AUTHENTICATION (--no-auth): every program and every person on this machine may use, change and delete
-!! every model here. Keys and tokens are not looked at. Web pages are kept out; see docs/identity.md."""
+!! every model here. Keys and tokens are not looked at. Web pages are kept out."""
 
 _MODEL = "number-generator"
 

@@ -51,6 +51,9 @@ def test_a_revoked_key_is_listed_as_revoked(run):
         (("serve", "--base-model", "x"), "NAME=HUB_ID_OR_DIRECTORY"),
         (("serve", "--log-level", "loud"), "log_level"),
         (("serve", "--catalog", "/nowhere.toml"), "/nowhere.toml cannot be read"),
+        (("serve", "--no-auth", "--host", "0.0.0.0"), "'0.0.0.0' is no loopback address"),
+        (("serve", "--no-auth", "--cors-origin", "*"), "every web page"),
+        (("serve", "--cors-origin", "app.example"), "an origin is scheme://host"),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_a_sentence(run, arguments, said):
@@ -131,3 +134,15 @@ def test_where_grpc_is_and_how_to_trust_it_is_shown(tmp_path, root, said):
     shown = [line.strip() for line in lines[2:]]
     assert [line.startswith(part) for line, part in zip(shown, said, strict=False)] == [True] * len(said)
     assert "gRPC" not in welcome("http://127.0.0.1:8000", Settings(data_dir=tmp_path), None)
+
+
+def test_a_server_without_credentials_says_so_loudly(tmp_path):
+    settings = Settings(data_dir=tmp_path, no_auth=True)
+    settings.key_file.write_text("tf_secret")
+
+    text = welcome("http://127.0.0.1:8000", settings, None)
+
+    assert "NO AUTHENTICATION (--no-auth)" in text
+    assert "API key         none is asked for" in text
+    assert "x-goog-api-key" not in text
+    assert "NO AUTHENTICATION" not in welcome("http://127.0.0.1:8000", Settings(data_dir=tmp_path), None)
