@@ -47,13 +47,18 @@ class DialectService:
         self.tuned[name] = {
             "examples": {example["textInput"]: example["output"] for example in examples},
             "displayName": body.get("displayName", ""),
-            "baseModel": body["baseModel"],
+            "baseModel": body.get("baseModel") or self.tuned[body["tunedModelSource"]["tunedModel"]]["baseModel"],
             "total": math.ceil(len(examples) * chosen["epochCount"] / chosen["batchSize"]),
             "batch": chosen["batchSize"],
             "step": 0,
             "error": None,
         }
         return self.operation(name)
+
+    def entry(self, name):
+        run = self.tuned[name]
+        entry = {"name": name, "displayName": run["displayName"], "baseModel": run["baseModel"], "state": "ACTIVE"}
+        return entry | {"createTime": "2024-03-14T15:09:04.511322Z"}
 
     def operation(self, name):
         run = self.tuned[name]
@@ -112,11 +117,7 @@ class Routes:
         return JSONResponse({"models": [{"name": name, "displayName": name.upper()} | limits for name in BASES]})
 
     async def tuned_models(self, _request):
-        entries = [
-            {"name": name, "displayName": run["displayName"], "baseModel": run["baseModel"], "state": "ACTIVE"}
-            | {"createTime": "2024-03-14T15:09:04.511322Z"}
-            for name, run in self.service.tuned.items()
-        ]
+        entries = [self.service.entry(name) for name in self.service.tuned]
         return JSONResponse({"tunedModels": entries} if entries else {})
 
     async def create(self, request):
@@ -133,6 +134,39 @@ class Routes:
             return error(400, "INVALID_ARGUMENT", lines, fieldViolations=violations)
         return JSONResponse(self.service.create(body, request.query_params.get("tunedModelId")))
 
+    async def preview(self, request):
+        """The input in five tokens, the output in as many as it has characters, and its end."""
+        body = await request.json()
+        self.service.bodies.append(body)
+        examples = body["tuningTask"]["trainingData"]["examples"]["examples"]
+        trained = [len(example["output"]) + 1 for example in examples]
+        chosen = {"epochCount": 5, "batchSize": 4, "learningRate": 0.001} | body["tuningTask"]["hyperparameters"]
+        shown = [
+            {
+                "segments": [
+                    {"text": f"User:\n{example['textInput']}\nAssistant:\n", "trained": False, "tokenCount": 5},
+                    {"text": f"{example['output']}</s>", "trained": True, "tokenCount": count},
+                ],
+                "tokenCount": count + 5,
+                "trainedTokenCount": count,
+            }
+            for example, count in zip(examples, trained, strict=True)
+        ]
+        return JSONResponse(
+            {
+                "baseModel": body.get("baseModel", BASES[0]),
+                "totalSteps": math.ceil(len(examples) * chosen["epochCount"] / chosen["batchSize"]),
+                "hyperparameters": chosen,
+                "exampleCount": len(examples),
+                "totalTokenCount": 5 * len(examples) + sum(trained),
+                "trainedTokenCount": sum(trained),
+                "longestExampleTokenCount": 5 + max(trained),
+                "longestExample": trained.index(max(trained)),
+                "contextTokenCount": 64,
+                "examples": shown[: int(request.query_params.get("examples", 3))],
+            }
+        )
+
     async def one(self, request):
         name, _, verb = request.path_params["name"].partition(":")
         tuned_model = name.partition("/operations/")[0]
@@ -143,6 +177,8 @@ class Routes:
             return JSONResponse({})
         if "/operations/" in name:
             return JSONResponse(self.service.look(tuned_model))
+        if request.method == "GET":
+            return JSONResponse(self.service.entry(name))
         return self.generate(name, verb, await request.json())
 
     def generate(self, name, verb, body):
@@ -195,6 +231,7 @@ def application(service):
             Route("/v1beta/tunedModels", keyed(routes.tuned_models)),
             Route("/v1beta/tunedModels", keyed(routes.create), methods=["POST"]),
             Route("/tuningfork/v1/accessTokens", keyed(routes.access_token), methods=["POST"]),
+            Route("/tuningfork/v1/tunedModels:preview", keyed(routes.preview), methods=["POST"]),
             Route("/tuningfork/v1/tunedModels/{id}/adapter", keyed(routes.adapter)),
             Route("/v1beta/{name:path}", keyed(routes.one), methods=["GET", "POST", "DELETE"]),
         ]

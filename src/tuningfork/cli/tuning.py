@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from tuningfork.cli.connection import DEFAULT_URL, INTERRUPTED, ApiKey, Url, connect
-from tuningfork.client import Client, ClientError, ServerUnreachable, ServiceRefusal, progress, training_files
+from tuningfork.client import Client, ClientError, ServerUnreachable, ServiceRefusal, preview, progress, training_files
 from tuningfork.client.dialect import Operation
 from tuningfork.client.training_files import Columns, TrainingData
 from tuningfork.client.training_files.table import listed
@@ -17,6 +17,7 @@ from tuningfork.domain.tuned_model import MAX_DISPLAY_NAME_CHARACTERS
 from tuningfork.domain.tuning_job import TuningRequest
 
 DEFAULT_BASE_MODEL = "models/tuningfork-mini-001"
+TUNED_MODELS = "tunedModels/"
 
 _EXAMPLE_FIELD = re.compile(r".*examples\[(?P<index>\d+)\]\.(?P<field>text_input|output)")
 
@@ -29,7 +30,9 @@ File = Annotated[
         "Sheet.",
     ),
 ]
-BaseModel = Annotated[str, typer.Option(help="The model to tune; `tuningfork models` lists them.")]
+BaseModel = Annotated[
+    str, typer.Option(help="The model to tune, a base or a tuned one; `tuningfork models` lists them.")
+]
 DisplayName = Annotated[
     str | None, typer.Option(help="A name for people, at most 40 characters.", show_default="the file's name")
 ]
@@ -64,6 +67,10 @@ MaxFileMb = Annotated[
         min=0, help="The largest file that is read.", show_default="4 for models under Gemini's names, else 64"
     ),
 ]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Only show what would be trained: the first examples, and which part is learned."),
+]
 
 
 def tune(
@@ -78,33 +85,58 @@ def tune(
     output_key: OutputKey = None,
     prefixes: Prefixes = None,
     max_file_mb: MaxFileMb = None,
+    dry_run: DryRun = False,
     url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
 ) -> None:
     """Tune a model on the examples in FILE and watch its loss.
 
-    Prints the tuned model's name. The run goes on at the server if this command is interrupted.
+    Prints the tuned model's name. The run goes on at the server if this command is interrupted. With --dry-run it
+    prints what would be trained, and begins nothing.
     """
     columns = Columns(inputs=tuple(input_key or ()), outputs=tuple(output_key or ()), prefixes=prefixes)
     max_bytes = None if max_file_mb is None else int(max_file_mb * 2**20)
-    data = training_files.read(file, columns, base_model=base_model, max_bytes=max_bytes)
-    request = TuningRequest(
-        base_model=base_model,
-        examples=data.examples,
-        hyperparameters=RequestedHyperparameters(
-            epoch_count=epochs, batch_size=batch_size, learning_rate=learning_rate
-        ),
-        display_name=data.title[:MAX_DISPLAY_NAME_CHARACTERS] if display_name is None else display_name,
-    )
     console = Console(stderr=True, highlight=False, markup=False)
-    console.print(_told(data), soft_wrap=True)
     with connect(url, api_key) as client:
+        data = training_files.read(file, columns, base_model=_root(client, base_model), max_bytes=max_bytes)
+        console.print(_told(data), soft_wrap=True)
+        goes_on = base_model.startswith(TUNED_MODELS)
+        request = TuningRequest(
+            base_model="" if goes_on else base_model,
+            tuned_model_source=base_model if goes_on else "",
+            examples=data.examples,
+            hyperparameters=RequestedHyperparameters(
+                epoch_count=epochs, batch_size=batch_size, learning_rate=learning_rate
+            ),
+            display_name=data.title[:MAX_DISPLAY_NAME_CHARACTERS] if display_name is None else display_name,
+        )
         try:
+            if dry_run:
+                _show(client, request, data)
+                return
             begun = client.create_tuned_model(request)
         except ServiceRefusal as refusal:
             raise _located(refusal, data) from refusal
         _watch(console, client, begun)
     typer.echo(begun.tuned_model)
+
+
+def _root(client: Client, base_model: str) -> str:
+    """The base at the root of what is tuned."""
+    return client.tuned_model(base_model).base_model if base_model.startswith(TUNED_MODELS) else base_model
+
+
+def _show(client: Client, request: TuningRequest, data: TrainingData) -> None:
+    seen = client.preview(request)
+    preview.tell(Console(highlight=False, markup=False), seen, data.places.__getitem__)
+    dataset = seen.dataset
+    if dataset.longest_tokens > dataset.context_tokens:
+        place = f"{data.name}, {data.places[dataset.longest_example]}"
+        raise ClientError(
+            f"{place}: {dataset.longest_tokens:,} tokens, and {seen.base_model} takes {dataset.context_tokens:,}: "
+            "the tuning would fail.",
+            advice="Shorten or split the example.",
+        )
 
 
 def _told(data: TrainingData) -> str:

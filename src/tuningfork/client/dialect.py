@@ -88,8 +88,9 @@ def render_creation(request: TuningRequest) -> dict[str, Any]:
         learningRateMultiplier=request.hyperparameters.learning_rate_multiplier,
     )
     examples = [{"textInput": example.text_input, "output": example.output} for example in request.examples]
+    source = request.tuned_model_source
     return {
-        "baseModel": request.base_model,
+        **({"tunedModelSource": {"tunedModel": source}} if source else {"baseModel": request.base_model}),
         **_present(
             displayName=request.display_name or None,
             description=request.description or None,

@@ -16,10 +16,11 @@ from urllib.parse import quote
 import httpx
 
 from tuningfork import __version__
-from tuningfork.client import archive, dialect
+from tuningfork.client import archive, dialect, preview
 from tuningfork.client.dialect import AccessToken, BaseModelEntry, Json, Operation, TunedModelEntry
 from tuningfork.client.errors import ClientError, ServerUnreachable, ServiceRefusal, UnexpectedAnswer
 from tuningfork.domain.generation import RequestedSampling
+from tuningfork.domain.preview import USUALLY_SHOWN_EXAMPLES, TuningPreview
 from tuningfork.domain.tuning_job import TuningRequest
 
 Parsed = TypeVar("Parsed")
@@ -100,6 +101,10 @@ class Client:
         """Every tuned model that the key may read, oldest first."""
         return list(self._pages("/v1beta/tunedModels", "tunedModels", dialect.parse_tuned_model))
 
+    def tuned_model(self, name: str) -> TunedModelEntry:
+        """One tuned model, by its name with `tunedModels/`."""
+        return self._read(dialect.parse_tuned_model, "GET", _path(name))
+
     def create_tuned_model(self, request: TuningRequest) -> Operation:
         """Begin a tuning run; it goes on at the server whatever happens to the caller.
 
@@ -113,6 +118,26 @@ class Client:
             "POST",
             "/v1beta/tunedModels",
             params=query,
+            json=dialect.render_creation(request),
+        )
+
+    def preview(self, request: TuningRequest, examples: int = USUALLY_SHOWN_EXAMPLES) -> TuningPreview:
+        """What would be trained, token by token; nothing begins and nothing is stored.
+
+        Args:
+            request: what `create_tuned_model` would be given.
+            examples: how many are shown, at most 20; all are measured.
+
+        Raises:
+            ServiceRefusal: whatever creating would refuse.
+
+        """
+        query = {} if request.tuned_model_id is None else {"tunedModelId": request.tuned_model_id}
+        return self._read(
+            preview.parse,
+            "POST",
+            "/tuningfork/v1/tunedModels:preview",
+            params={**query, "examples": str(examples)},
             json=dialect.render_creation(request),
         )
 

@@ -177,3 +177,58 @@ def test_all_faults_of_a_file_are_told_at_once_and_nothing_is_sent(tuningfork, s
         "line 4",
     ]
     assert service.bodies == []
+
+
+def test_a_dry_run_shows_what_is_trained_and_begins_nothing(tuningfork, service, pairs):
+    ended = tuningfork("tune", pairs, "--dry-run", "--epochs", "2")
+
+    assert ended.code == 0
+    assert ended.output == (
+        "models/tuningfork-mini-001 would be tuned in 2 steps: epochs 2, batch size 4, learning rate 0.001\n"
+        "3 examples, 21 tokens, 6 of them trained\n"
+        "the longest example, line 2, has 7 tokens; the model takes 64\n"
+        "\n"
+        "Example 1, line 2: 7 tokens, 2 trained\n"
+        "  given   │ User:⏎\n"
+        "  given   │ 1⏎\n"
+        "  given   │ Assistant:⏎\n"
+        "  TRAINED │ 2</s>\n"
+        "\n"
+        "Example 2, line 3: 7 tokens, 2 trained\n"
+        "  given   │ User:⏎\n"
+        "  given   │ 3⏎\n"
+        "  given   │ Assistant:⏎\n"
+        "  TRAINED │ 4</s>\n"
+        "\n"
+        "Example 3, line 4: 7 tokens, 2 trained\n"
+        "  given   │ User:⏎\n"
+        "  given   │ 7⏎\n"
+        "  given   │ Assistant:⏎\n"
+        "  TRAINED │ 8</s>\n"
+    )
+    assert service.tuned == {}
+
+
+def test_a_dry_run_ends_with_an_error_where_the_tuning_would_fail(tuningfork, service, tmp_path):
+    path = tmp_path / "long.csv"
+    path.write_text(f"text_input,output\n1,2\n\n3,{'x' * 60}\n")
+
+    ended = tuningfork("tune", path, "--dry-run")
+
+    assert ended.code == 1
+    assert "2 examples, 73 tokens" in ended.output
+    assert f"{path}, line 4: 66 tokens, and models/tuningfork-mini-001 takes 64: the tuning would fail" in ended.errors
+
+
+def test_a_tuned_model_is_tuned_further_within_the_bound_of_its_base(tuningfork, service, pairs, tmp_path):
+    tuningfork("tune", pairs, "--base-model", "models/gemini-1.0-pro-001")
+    large = tmp_path / "large.csv"
+    large.write_text("text_input,output,note\n1,2," + "x" * 4 * 2**20)
+
+    ended = tuningfork("tune", pairs, "--base-model", "tunedModels/m-1")
+    refused = tuningfork("tune", large, "--base-model", "tunedModels/m-1")
+
+    assert ended.output == "tunedModels/m-2\n"
+    assert service.bodies[-1]["tunedModelSource"] == {"tunedModel": "tunedModels/m-1"}
+    assert "baseModel" not in service.bodies[-1]
+    assert (refused.code, "at most 4,194,304" in refused.errors) == (1, True)

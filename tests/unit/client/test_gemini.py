@@ -311,3 +311,62 @@ def test_only_this_machine_is_loopback(url, expected):
 )
 def test_health_is_a_plain_yes_or_no(answer, expected):
     assert Server(answer).client().is_healthy() is expected
+
+
+def previewed(**changes):
+    segments = [{"text": "1", "trained": False, "tokenCount": 4}, {"text": "2", "trained": True, "tokenCount": 2}]
+    answer = {
+        "baseModel": "models/a",
+        "totalSteps": 2,
+        "hyperparameters": {"epochCount": 5, "batchSize": 4, "learningRate": 0.001},
+        "exampleCount": 1,
+        "totalTokenCount": 6,
+        "trainedTokenCount": 2,
+        "longestExampleTokenCount": 6,
+        "longestExample": 0,
+        "contextTokenCount": 512,
+        "examples": [{"segments": segments, "tokenCount": 6, "trainedTokenCount": 2}],
+    }
+    return {**answer, **changes}
+
+
+def test_a_preview_posts_what_creating_would_post():
+    server = Server(previewed(), operation())
+    request = TuningRequest(base_model="models/a", examples=(Example("1", "2"),), tuned_model_id="mine")
+
+    seen = server.client().preview(request, examples=1)
+    server.client().create_tuned_model(request)
+
+    assert server.asked[0] == "POST /tuningfork/v1/tunedModels:preview?tunedModelId=mine&examples=1"
+    assert server.requests[0].content == server.requests[1].content
+    assert (seen.total_steps, seen.hyperparameters.batch_size, seen.dataset.context_tokens) == (2, 4, 512)
+    assert [(each.text, each.trained) for each in seen.dataset.shown[0].segments] == [("1", False), ("2", True)]
+
+
+def test_a_preview_without_examples_is_one():
+    server = Server({name: value for name, value in previewed().items() if name != "examples"})
+
+    assert server.client().preview(TuningRequest(examples=(Example("1", "2"),)), examples=0).dataset.shown == ()
+
+
+def test_a_preview_that_is_none_is_not_understood():
+    with pytest.raises(UnexpectedAnswer):
+        Server({"totalSteps": 2}).client().preview(TuningRequest(examples=()))
+
+
+def test_going_on_from_a_tuned_model_names_it_instead_of_a_base():
+    server = Server(operation())
+
+    server.client().create_tuned_model(TuningRequest(tuned_model_source="tunedModels/a", examples=(Example("1", "2"),)))
+
+    body = json.loads(server.requests[0].content)
+    assert body["tunedModelSource"] == {"tunedModel": "tunedModels/a"}
+    assert "baseModel" not in body
+
+
+def test_a_tuned_model_is_looked_up_by_its_name():
+    model = {"name": NAME, "createTime": "2024-03-14T15:09:04Z", "tunedModelSource": {"baseModel": "models/root"}}
+    server = Server(model)
+
+    assert server.client().tuned_model(NAME).base_model == "models/root"
+    assert server.asked == [f"GET /v1beta/{NAME}"]

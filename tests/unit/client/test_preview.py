@@ -1,0 +1,105 @@
+"""A preview can be read by a person, whatever the texts hold."""
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from tuningfork.client import preview
+from tuningfork.domain.base_model import BaseModelName
+from tuningfork.domain.hyperparameters import Hyperparameters
+from tuningfork.domain.preview import DatasetPreview, PreviewedExample, PreviewSegment, TuningPreview
+
+
+def of(*segments):
+    """A preview of one example with these texts, given and trained in turn."""
+    example = PreviewedExample(
+        segments=tuple(
+            PreviewSegment(text=text, tokens=1, trained=bool(index % 2)) for index, text in enumerate(segments)
+        )
+    )
+    return TuningPreview(
+        base_model=BaseModelName("models/a"),
+        hyperparameters=Hyperparameters(epoch_count=5, batch_size=4, learning_rate=0.0002),
+        total_steps=1_250,
+        example_count=1_000,
+        dataset=DatasetPreview(
+            total_tokens=12_345,
+            trained_tokens=2_345,
+            longest_tokens=99,
+            longest_example=0,
+            context_tokens=16_384,
+            shown=(example,),
+        ),
+    )
+
+
+def told(seen, **console):
+    written = io.StringIO()
+    preview.tell(Console(file=written, width=40, highlight=False, **console), seen, lambda index: f"line {index + 2}")
+    return written.getvalue()
+
+
+def lines(*segments):
+    return told(of(*segments)).splitlines()[5:]
+
+
+def test_the_summary_tells_steps_settings_and_tokens():
+    assert told(of("a", "b")).splitlines()[:5] == [
+        "models/a would be tuned in 1,250 steps: epochs 5, batch size 4, learning rate 0.0002",
+        "1,000 examples, 12,345 tokens, 2,345 of them trained",
+        "the longest example, line 2, has 99 tokens; the model takes 16,384",
+        "",
+        "Example 1, line 2: 2 tokens, 1 trained",
+    ]
+
+
+def test_every_line_says_whether_it_is_trained():
+    assert lines("User:\n1\n", "2\n3</s>") == [
+        "  given   │ User:⏎",
+        "  given   │ 1⏎",
+        "  TRAINED │ 2⏎",
+        "  TRAINED │ 3</s>",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("", [""]),
+        ("\n", ["⏎"]),
+        ("a\n\nb", ["a⏎", "⏎", "b"]),
+        ("input: ", ["input:·"]),
+        ("a  \nb", ["a··⏎", "b"]),
+        ("a\rb", ["a<U+000D>b"]),
+        ("\x1b[31mred", ["<U+001B>[31mred"]),
+        ("\x9b31m", ["<U+009B>31m"]),
+        ("abc\u202edef", ["abc<U+202E>def"]),
+        ("a\u2028b", ["a\u2028b"]),
+        ("[bold]x[/bold] :smile:", ["[bold]x[/bold] :smile:"]),
+        ("七 👩‍🚀", ["七 👩‍🚀"]),
+        ("x" * 100, ["x" * 100]),
+    ],
+)
+def test_a_text_is_shown_as_it_is_except_for_what_would_disturb(text, shown):
+    assert told(of(text)).split("\n")[5:-1] == [f"  given   │ {line}" for line in shown]
+
+
+def test_of_a_very_long_text_the_beginning_and_the_end_are_shown():
+    (line,) = lines("a" * 1_000 + "b" * 38_000 + "c" * 1_000)
+
+    assert line == f"  given   │ {'a' * 1_000} … 38,000 characters … {'c' * 1_000}"
+
+
+def test_colours_are_for_terminals_only():
+    assert "\x1b" not in told(of("a", "b"))
+    assert "\x1b[1;32mb" in told(of("a", "b"), force_terminal=True, color_system="standard")
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_no_text_moves_the_cursor(text):
+    written = told(of(text))
+
+    assert not {character for character in written if character < " " or "\x7f" <= character < "\xa0"} - {"\n", "\t"}
