@@ -30,9 +30,14 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory):
+def grpc_port():
+    return live_server.free_port()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory, grpc_port):
     """One server for all stories of a test process; they tell their models apart by name."""
-    with live_server.running(tmp_path_factory.mktemp("server")) as running:
+    with live_server.running(tmp_path_factory.mktemp("server"), "--grpc-port", str(grpc_port)) as running:
         yield running
 
 
@@ -75,13 +80,19 @@ def told(run):
 
 
 @pytest.fixture(scope="session")
-def operate(server):
-    """Runs one of the operator's commands on the server's data; what it printed."""
+def operator_environment(server, tmp_path_factory):
+    """The variables of a shell on the server's machine, whose logins are remembered nowhere else."""
+    return {**server.environment, "XDG_CONFIG_HOME": str(tmp_path_factory.mktemp("config"))}
+
+
+@pytest.fixture(scope="session")
+def operate(operator_environment):
+    """Runs one of Tuningfork's commands there; what it printed."""
 
     def operate(*command):
         ended = subprocess.run(
             [sys.executable, "-m", "tuningfork", *command],
-            env=server.environment,
+            env=operator_environment,
             capture_output=True,
             text=True,
             check=True,
@@ -107,9 +118,9 @@ def person(server, operate):
 
 
 @pytest.fixture(scope="session")
-def access_token(server):
+def access_token(operate):
     """What the tutorial takes from gcloud."""
-    return server.key
+    return operate("auth", "print-access-token")
 
 
 @pytest.fixture(scope="session")

@@ -38,7 +38,7 @@ def test_it_tunes_with_examples_lists_and_cancels(told):
 
 def test_it_lists_reads_cancels_changes_and_deletes(told, client, short_and_long_run):
     name, running = short_and_long_run
-    managed = told(client, "google_genai/manage.py", MODEL=name, RUNNING=running, FILTER=f"owner:me {name[-8:]}")
+    managed = told(client, "google_genai/manage.py", MODEL=name, RUNNING=running, FILTER=f"owner:me short {name[-8:]}")
 
     assert managed["job"] == [name, "JOB_STATE_SUCCEEDED", name, BASE]
     assert managed["in_order"]

@@ -11,10 +11,17 @@ CLIENT = PythonEnvironment("google-generativeai-0.8.6")
 BASE = "models/gemini-1.5-flash-001-tuning"
 
 
-@pytest.fixture(params=["rest"])
-def transport(request, server):
+@pytest.fixture
+def over_grpc(server, grpc_port):
+    """The variables that point a program at the server over TLS, with the root certificate that the server made."""
+    root = server.data_directory / "tls" / "root.pem"
+    return {"API_ENDPOINT": f"localhost:{grpc_port}", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(root)}
+
+
+@pytest.fixture(params=["rest", "grpc"])
+def transport(request, server, over_grpc):
     """The variables that point a program at the server over one of the SDK's transports."""
-    return {"TRANSPORT": request.param, "API_ENDPOINT": server.url}
+    return {"TRANSPORT": request.param, **({"API_ENDPOINT": server.url} if request.param == "rest" else over_grpc)}
 
 
 @pytest.fixture
@@ -190,9 +197,9 @@ def test_what_cannot_be_done_raises_the_exception_of_its_kind(told, transport, c
     refused = told(CLIENT, "google_generativeai/refusals.py", **transport, MODEL=counting)
 
     expected = {
-        "read a model that is not there": ("NotFound", "Tuned model tunedModels/nowhere does not exist."),
-        "ask a model that is not there": ("NotFound", "Tuned model tunedModels/nowhere does not exist."),
-        "tune a base that is not there": ("NotFound", "models/nothing is not found for API version v1beta"),
+        "read a model that is not there": (("NotFound",), "Tuned model tunedModels/nowhere does not exist."),
+        "ask a model that is not there": (("NotFound",), "Tuned model tunedModels/nowhere does not exist."),
+        "tune a base that is not there": (("NotFound",), "models/nothing is not found for API version v1beta"),
         "tune on nothing": (("BadRequest", "InvalidArgument"), "training_data"),
         "take a name twice": (("Conflict", "AlreadyExists"), f"Tuned model {counting} already exists."),
         "tune for no epoch": (("BadRequest", "InvalidArgument"), "epoch_count"),
@@ -204,6 +211,19 @@ def test_what_cannot_be_done_raises_the_exception_of_its_kind(told, transport, c
         "use a bad key": (("BadRequest", "InvalidArgument"), "API key not valid. Please pass a valid API key."),
     }
     assert set(refused) == set(expected)
-    for attempt, (kind, words) in expected.items():
-        assert refused[attempt][0] in kind, attempt
+    for attempt, (kinds, words) in expected.items():
+        assert refused[attempt][0] in kinds, attempt
         assert words in refused[attempt][1], attempt
+
+
+def test_the_default_transport_counts_waits_for_nobody_and_lists_operations(told, over_grpc, counting, answer_of):
+    answered = told(
+        CLIENT, "google_generativeai/default_transport.py", **over_grpc, MODEL=counting, PROMPT="ninety nine"
+    )
+
+    expected = answer_of(counting, "ninety nine")
+    assert 0 < answered["counted"] <= answered["prompt_tokens"]
+    assert answered["without_blocking"] == [expected, expected]
+    assert answered["listed"]
+    # A finished operation lives as long as its model.
+    assert answered["done_after_its_deletion"]

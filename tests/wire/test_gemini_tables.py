@@ -81,6 +81,8 @@ def assert_type(field, source):
         assert source["type"] not in KIND_OF, field.name
     elif isinstance(field.type, Kind):
         assert field.type is KIND_OF[source["type"]], field.name
+    elif field.keyed:
+        assert is_map(source["type"]), field.name
     else:
         assert field.type.full_name == source["type"], field.name
 

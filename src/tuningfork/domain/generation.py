@@ -8,6 +8,7 @@ from tuningfork.domain.safety import SafetyRating, SafetySetting
 MAX_STOP_SEQUENCES = 5
 MAX_CANDIDATES = 8
 MAX_LOGPROBS = 20
+MAX_PENALTY = 2.0
 
 
 class Speaker(StrEnum):

@@ -2,13 +2,14 @@
 
 import asyncio
 import itertools
+import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tuningfork.domain.base_model import Catalog, Limits, PublicModel
-from tuningfork.domain.errors import FailedPrecondition, FieldViolation, InvalidArgument
+from tuningfork.domain.errors import BaseModelNotFound, FailedPrecondition, FieldViolation, InvalidArgument
 from tuningfork.domain.generation import Chunk, GenerationRequest, Prompt, RequestedSampling, Sampling, Speaker
 from tuningfork.domain.permission import Action, Principal
 from tuningfork.domain.tuned_model import ModelState, TunedModel, TunedModelId
@@ -24,6 +25,7 @@ from tuningfork.store.database import Database
 
 BASE_PREFIX = "models/"
 TUNED_PREFIX = "tunedModels/"
+GENERATE_CONTENT, GENERATE_TEXT = "generateContent", "generateText"
 
 
 class ChunkStream(AsyncIterator[Chunk]):
@@ -50,8 +52,9 @@ class ChunkStream(AsyncIterator[Chunk]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """Text that has begun to come. `model_version` names the base, without `models/`."""
+    """Text that has begun to come. `model_version` names the base, without `models/`; `id` is the answer's own."""
 
+    id: str
     model_version: str
     chunks: ChunkStream
 
@@ -77,6 +80,7 @@ class Generation:
         executor: Executor,
         metrics: Metrics,
         quotas: Quotas | None = None,
+        new_id: Callable[[], str] = lambda: secrets.token_urlsafe(16),
     ) -> None:
         self._database = database
         self._artifacts = artifacts
@@ -84,6 +88,7 @@ class Generation:
         self._executor = executor
         self._metrics = metrics
         self._quotas = quotas or Quotas()
+        self._new_id = new_id
 
     def models(self) -> Sequence[PublicModel]:
         """Every public name of every base model, in catalog order."""
@@ -98,16 +103,19 @@ class Generation:
         """
         return find_base(self._catalog, name, "getModel")
 
-    async def generate(self, principal: Principal, name: str, request: GenerationRequest) -> Answer:
+    async def generate(
+        self, principal: Principal, name: str, request: GenerationRequest, *, method: str = GENERATE_CONTENT
+    ) -> Answer:
         """Begin to answer; whatever can be refused is refused here, before any text is handed on.
 
         Args:
             principal: who asks.
             name: `models/x` or `tunedModels/x`.
             request: what is asked, and how the answer is drawn.
+            method: `generateContent` or `generateText`, in the dialect's words.
 
         Raises:
-            NotFound: there is no such model, or its base is no longer served.
+            NotFound: there is no such model, it does not have this method, or its base is no longer served.
             PermissionDenied: the caller may not use it.
             FailedPrecondition: it is still being made, or has failed.
             InvalidArgument: everything that is wrong with the request.
@@ -115,7 +123,9 @@ class Generation:
 
         """
         began = time.monotonic()
-        callee = await asyncio.to_thread(self._find, principal, name, "generateContent")
+        callee = await asyncio.to_thread(self._find, principal, name, method)
+        if method == GENERATE_TEXT and not callee.base.limits.generate_text:
+            raise BaseModelNotFound(callee.name, method)
         _check_ready(callee)
         _check(callee, request)
         assignment = GenerationAssignment(
@@ -129,7 +139,7 @@ class Generation:
         except WorkerDied:
             # Nothing has been said yet, so nobody notices when a fresh generator says it instead.
             chunks = await self._begin(principal, assignment, began)
-        return Answer(model_version=callee.base.name.removeprefix(BASE_PREFIX), chunks=chunks)
+        return Answer(id=self._new_id(), model_version=callee.base.name.removeprefix(BASE_PREFIX), chunks=chunks)
 
     async def count_tokens(self, principal: Principal, name: str, prompt: Prompt) -> int:
         """How many tokens the prompt is for this model; for a tuned model in any state, since its base counts.
@@ -212,6 +222,8 @@ def _check(callee: _Callee, request: GenerationRequest) -> None:
         violations.of_prompt(request.prompt, limits),
         violations.of_sampling(request.sampling, callee.base.base.sampling.max_temperature),
     )
+    if request.sampling.answer_format is not None and not limits.json_mode:
+        raise InvalidArgument(f"JSON mode is not enabled for {callee.name}")
     if request.prompt.system_instruction is not None and not limits.system_instruction:
         raise InvalidArgument(f"Developer instruction is not enabled for {callee.name}")
     if request.prompt.turns[-1].speaker is not Speaker.USER:
@@ -237,4 +249,8 @@ def _sampling(callee: _Callee, asked: RequestedSampling) -> Sampling:
         candidate_count=1 if asked.candidate_count is None else asked.candidate_count,
         stop_sequences=asked.stop_sequences,
         seed=asked.seed,
+        presence_penalty=asked.presence_penalty or 0.0,
+        frequency_penalty=asked.frequency_penalty or 0.0,
+        logprobs=(asked.logprobs or 0) if asked.response_logprobs else None,
+        answer_format=asked.answer_format,
     )

@@ -5,7 +5,14 @@ from collections.abc import Iterator
 from tuningfork.domain import dataset, hyperparameters
 from tuningfork.domain.base_model import BaseModel, Limits, PublicModel
 from tuningfork.domain.errors import FieldViolation
-from tuningfork.domain.generation import MAX_CANDIDATES, MAX_STOP_SEQUENCES, Prompt, RequestedSampling
+from tuningfork.domain.generation import (
+    MAX_CANDIDATES,
+    MAX_LOGPROBS,
+    MAX_PENALTY,
+    MAX_STOP_SEQUENCES,
+    Prompt,
+    RequestedSampling,
+)
 from tuningfork.domain.hyperparameters import MAX_LEARNING_RATE, MAX_STEPS
 from tuningfork.domain.text import refusal_of
 from tuningfork.domain.tuned_model import (
@@ -73,6 +80,24 @@ def of_sampling(sampling: RequestedSampling, max_temperature: float) -> Iterator
         if not sequence:
             described = "a stop sequence must not be empty"
             yield FieldViolation(field=f"sampling.stop_sequences[{index}]", description=described)
+    yield from _of_scores(sampling)
+
+
+def _of_scores(sampling: RequestedSampling) -> Iterator[FieldViolation]:
+    """What is wrong with the penalties and log probabilities that a request asks for."""
+    for name, penalty in (
+        ("presence_penalty", sampling.presence_penalty),
+        ("frequency_penalty", sampling.frequency_penalty),
+    ):
+        if penalty is not None and not -MAX_PENALTY <= penalty <= MAX_PENALTY:
+            yield _violation(f"sampling.{name}", f"a number from {-MAX_PENALTY:g} to {MAX_PENALTY:g}", penalty)
+    if sampling.logprobs is None:
+        return
+    if not 0 <= sampling.logprobs <= MAX_LOGPROBS:
+        yield _violation("sampling.logprobs", f"a whole number from 0 to {MAX_LOGPROBS}", sampling.logprobs)
+    elif sampling.logprobs and not sampling.response_logprobs:
+        described = "logprobs can only be set when response_logprobs is true"
+        yield FieldViolation(field="sampling.logprobs", description=described)
 
 
 def _of_names(request: TuningRequest) -> Iterator[FieldViolation]:

@@ -5,9 +5,12 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from tuningfork.dialect.call import Awaited, Binding, MessageStream, MethodCall, Streamed, relocating
+from tuningfork.domain.generation import Chunk
 from tuningfork.domain.method import Method
 from tuningfork.service.generation import Answer, Generation
 from tuningfork.wire.gemini import generation as wire
+from tuningfork.wire.gemini.answers import AnswerHead, ChunkRenderer, render_answer, render_token_count
+from tuningfork.wire.gemini.text import GENERATE_TEXT, parse_generate_text, render_text_answer
 from tuningfork.wire.gemini.tuning import refuse_query
 from tuningfork.wire.proto_json.encode import Typed
 
@@ -19,7 +22,7 @@ class GenerationMethods:
     generation: Generation
 
     def bindings(self) -> tuple[Binding, ...]:
-        """Rows 3 to 5 and 12 to 14 of the route table, the latter also as LiteLLM writes a tuned model's name."""
+        """Rows 3 to 5 and 12 to 15 of the route table, the latter also as LiteLLM writes a tuned model's name."""
         return tuple(
             binding
             for one in ("/models/{model:id}", "/tunedModels/{tuned_model:id}", "/models/tunedModels/{tuned_model:id}")
@@ -27,18 +30,24 @@ class GenerationMethods:
                 Binding("POST", f"{one}:generateContent", Method.GENERATE_CONTENT, Awaited(self.generate)),
                 Binding("POST", f"{one}:streamGenerateContent", Method.STREAM_GENERATE_CONTENT, Streamed(self.stream)),
                 Binding("POST", f"{one}:countTokens", Method.COUNT_TOKENS, Awaited(self.count)),
+                Binding("POST", f"{one}:generateText", Method.GENERATE_TEXT, Awaited(self.generate_text)),
             )
         )
 
     async def generate(self, call: MethodCall) -> Typed:
         """models.generateContent and tunedModels.generateContent."""
         answer = await self._begin(call)
-        try:
-            with relocating(wire.GENERATE):
-                chunks = [chunk async for chunk in answer.chunks]
-        finally:
-            await answer.chunks.aclose()
-        return wire.render_answer(chunks, answer.model_version)
+        with relocating(wire.GENERATE):
+            chunks = await _all_of(answer)
+        return render_answer(chunks, _head(answer))
+
+    async def generate_text(self, call: MethodCall) -> Typed:
+        """models.generateText and tunedModels.generateText, of the PaLM generation."""
+        refuse_query(call.query)
+        wanted = await asyncio.to_thread(parse_generate_text, call.body)
+        with relocating(GENERATE_TEXT):
+            answer = await self.generation.generate(call.principal, call.resource, wanted, method="generateText")
+            return render_text_answer(await _all_of(answer))
 
     async def stream(self, call: MethodCall) -> MessageStream:
         """models.streamGenerateContent and tunedModels.streamGenerateContent."""
@@ -47,14 +56,14 @@ class GenerationMethods:
     async def count(self, call: MethodCall) -> Typed:
         """models.countTokens, and tunedModels.countTokens, which three SDKs send."""
         refuse_query(call.query)
-        prompt = await asyncio.to_thread(wire.parse_count_tokens, call.body)
+        prompt = await asyncio.to_thread(wire.parse_count_tokens, call.body, call.resource)
         with relocating(wire.COUNT):
-            return wire.render_token_count(await self.generation.count_tokens(call.principal, call.resource, prompt))
+            return render_token_count(await self.generation.count_tokens(call.principal, call.resource, prompt))
 
     async def _begin(self, call: MethodCall) -> Answer:
         refuse_query(call.query)
         # Megabytes take their time to read, and the loop has others to serve.
-        wanted = await asyncio.to_thread(wire.parse_generate, call.body, call.resource)
+        wanted = await asyncio.to_thread(wire.parse_generate, call.body)
         with relocating(wire.GENERATE):
             return await self.generation.generate(call.principal, call.resource, wanted)
 
@@ -64,12 +73,24 @@ class Messages(AsyncIterator[Typed]):
 
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
+        self._renderer = ChunkRenderer(_head(answer))
 
     async def __anext__(self) -> Typed:
         with relocating(wire.GENERATE):
             chunk = await anext(self._answer.chunks)
-        return wire.render_chunk(chunk, self._answer.model_version)
+        return self._renderer.render(chunk)
 
     async def aclose(self) -> None:
         """Let the generator go."""
         await self._answer.chunks.aclose()
+
+
+async def _all_of(answer: Answer) -> list[Chunk]:
+    try:
+        return [chunk async for chunk in answer.chunks]
+    finally:
+        await answer.chunks.aclose()
+
+
+def _head(answer: Answer) -> AnswerHead:
+    return AnswerHead(model_version=answer.model_version, response_id=answer.id)

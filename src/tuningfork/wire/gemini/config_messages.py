@@ -1,10 +1,11 @@
 """How an answer is to be generated, field by field.
 
-Source: google/ai/generativelanguage/v1beta/generative_service.proto (GenerationConfig and what it holds).
+Source: google/ai/generativelanguage/v1beta/generative_service.proto (GenerationConfig and what it holds), content.proto
+(Schema).
 """
 
 from tuningfork.wire.gemini.tuning_messages import PACKAGE
-from tuningfork.wire.proto_json.descriptors import Enum, Field, Kind, Message
+from tuningfork.wire.proto_json.descriptors import SELF, Enum, Field, Kind, Message
 
 RESPONSE_MODALITY = Enum(
     f"{PACKAGE}.GenerationConfig.Modality", {"MODALITY_UNSPECIFIED": 0, "TEXT": 1, "IMAGE": 2, "AUDIO": 3}
@@ -57,6 +58,48 @@ THINKING_CONFIG = Message(
 
 IMAGE_CONFIG = Message(f"{PACKAGE}.ImageConfig", (Field(1, "aspect_ratio", Kind.STRING, presence=True),))
 
+TYPE = Enum(
+    f"{PACKAGE}.Type",
+    {
+        "TYPE_UNSPECIFIED": 0,
+        "STRING": 1,
+        "NUMBER": 2,
+        "INTEGER": 3,
+        "BOOLEAN": 4,
+        "ARRAY": 5,
+        "OBJECT": 6,
+        "NULL": 7,
+    },
+)
+
+SCHEMA = Message(
+    f"{PACKAGE}.Schema",
+    (
+        Field(1, "type", TYPE),
+        Field(2, "format", Kind.STRING),
+        Field(24, "title", Kind.STRING),
+        Field(3, "description", Kind.STRING),
+        Field(4, "nullable", Kind.BOOL),
+        Field(5, "enum", Kind.STRING, repeated=True),
+        Field(6, "items", SELF),
+        Field(21, "max_items", Kind.INT64),
+        Field(22, "min_items", Kind.INT64),
+        Field(7, "properties", SELF, keyed=True),
+        Field(8, "required", Kind.STRING, repeated=True),
+        Field(9, "min_properties", Kind.INT64),
+        Field(10, "max_properties", Kind.INT64),
+        Field(11, "minimum", Kind.DOUBLE, presence=True),
+        Field(12, "maximum", Kind.DOUBLE, presence=True),
+        Field(13, "min_length", Kind.INT64),
+        Field(14, "max_length", Kind.INT64),
+        Field(15, "pattern", Kind.STRING),
+        Field(16, "example", Kind.JSON),
+        Field(18, "any_of", SELF, repeated=True),
+        Field(23, "property_ordering", Kind.STRING, repeated=True),
+        Field(25, "default", Kind.JSON),
+    ),
+)
+
 GENERATION_CONFIG = Message(
     f"{PACKAGE}.GenerationConfig",
     (
@@ -68,7 +111,7 @@ GENERATION_CONFIG = Message(
         Field(7, "top_k", Kind.INT32, presence=True),
         Field(8, "seed", Kind.INT32, presence=True),
         Field(13, "response_mime_type", Kind.STRING),
-        Field(14, "response_schema", Kind.JSON),
+        Field(14, "response_schema", SCHEMA),
         Field(24, "response_json_schema", Kind.JSON, json_name="_responseJsonSchema"),
         Field(28, "response_json_schema_ordered", Kind.JSON, json_name="responseJsonSchema"),
         Field(15, "presence_penalty", Kind.FLOAT, presence=True),

@@ -61,6 +61,28 @@ FINISH_REASON = Enum(
     },
 )
 
+LOGPROBS_CANDIDATE = Message(
+    f"{PACKAGE}.LogprobsResult.Candidate",
+    (
+        Field(1, "token", Kind.STRING, presence=True),
+        Field(3, "token_id", Kind.INT32, presence=True),
+        Field(2, "log_probability", Kind.FLOAT, presence=True),
+    ),
+)
+
+TOP_CANDIDATES = Message(
+    f"{PACKAGE}.LogprobsResult.TopCandidates", (Field(1, "candidates", LOGPROBS_CANDIDATE, repeated=True),)
+)
+
+LOGPROBS_RESULT = Message(
+    f"{PACKAGE}.LogprobsResult",
+    (
+        Field(3, "log_probability_sum", Kind.FLOAT, presence=True),
+        Field(1, "top_candidates", TOP_CANDIDATES, repeated=True),
+        Field(2, "chosen_candidates", LOGPROBS_CANDIDATE, repeated=True),
+    ),
+)
+
 # Fields that this server never sets are here so that a field mask may name them.
 
 CANDIDATE = Message(
@@ -76,7 +98,7 @@ CANDIDATE = Message(
         Field(8, "grounding_attributions", Kind.JSON, repeated=True, rule=OUTPUT_ONLY),
         Field(9, "grounding_metadata", Kind.JSON, rule=OUTPUT_ONLY),
         Field(10, "avg_logprobs", Kind.DOUBLE, rule=OUTPUT_ONLY),
-        Field(11, "logprobs_result", Kind.JSON, rule=OUTPUT_ONLY),
+        Field(11, "logprobs_result", LOGPROBS_RESULT, rule=OUTPUT_ONLY),
         Field(13, "url_context_metadata", Kind.JSON, rule=OUTPUT_ONLY),
     ),
 )

@@ -112,11 +112,12 @@ def _message(message: Message, value: dict[str, Any], path: str, faults: _Faults
             taken = f"oneof field '{field.oneof}' is already set. Cannot set '{key}'"
             faults.value(path, "oneof", taken)
         where = f"{path}.{field.name}" if path else field.name
-        decoded = (
-            _list(field, key, raw, path, where, faults)
-            if field.repeated
-            else _one(field, key, raw, path, where, faults)
-        )
+        if field.keyed:
+            decoded = _map(field, key, raw, where, faults)
+        elif field.repeated:
+            decoded = _list(field, key, raw, path, where, faults)
+        else:
+            decoded = _one(field, key, raw, path, where, faults)
         _put(fields, field, decoded)
     return fields
 
@@ -142,6 +143,22 @@ def _list(field: Field, key: str, raw: Any, path: str, where: str, faults: _Faul
         _one(field, key, item, path, f"{where}[{index}]", faults) for index, item in enumerate(raw) if item is not None
     ]
     return [item for item in items if item is not _UNSET]
+
+
+def _map(field: Field, key: str, raw: Any, where: str, faults: _Faults) -> Any:
+    if isinstance(raw, list):
+        faults.value(where, "Map", f"Cannot bind a list to map for field '{key}'.")
+        return _UNSET
+    if not isinstance(raw, dict):
+        faults.value(where, "Map", shown(raw))
+        return _UNSET
+    if isinstance(raw, RepeatedKeys):
+        for repeated in sorted(raw.repeated):
+            faults.value(where, "Map", f"Repeated map key: {shown(repeated)} is already set.")
+    entries = {
+        name: _single(field, item, f"{where}[{index}].value", faults) for index, (name, item) in enumerate(raw.items())
+    }
+    return {name: item for name, item in entries.items() if item is not _UNSET}
 
 
 def _single(field: Field, raw: Any, where: str, faults: _Faults) -> Any:

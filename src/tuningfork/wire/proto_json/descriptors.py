@@ -4,7 +4,7 @@ The tables of an API are built from these three types, one `Field` a line, in th
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -49,7 +49,7 @@ class Enum:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field: number, snake_case name and type, as a .proto file gives them.
+    """One field: number, snake_case name and type, as a .proto file gives them; `SELF` is the message that holds it.
 
     `presence` is explicit presence: printed whenever it is set, also when it holds its default. Messages and members
     of a oneof have it anyway. `json_name` is needed only where it is not the name in lowerCamelCase.
@@ -59,6 +59,8 @@ class Field:
     name: str
     type: "Kind | Enum | Message"
     repeated: bool = field(default=False, kw_only=True)
+    keyed: bool = field(default=False, kw_only=True)
+    """A map from strings to values of the type."""
     presence: bool = field(default=False, kw_only=True)
     oneof: str | None = field(default=None, kw_only=True)
     rule: Rule = field(default=Rule.BOTH_WAYS, kw_only=True)
@@ -71,7 +73,7 @@ class Field:
     @property
     def has_presence(self) -> bool:
         """Whether a default value that was set is told apart from one that was not."""
-        return self.presence or self.oneof is not None or isinstance(self.type, Message)
+        return self.presence or self.oneof is not None or (isinstance(self.type, Message) and not self.keyed)
 
     @property
     def type_name(self) -> str:
@@ -89,11 +91,13 @@ class Message:
     """
 
     full_name: str
-    fields: tuple[Field, ...]
+    fields: tuple[Field, ...] = field(repr=False)
     by_key: Mapping[str, Field] = field(init=False, repr=False)
     in_order: tuple[Field, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        resolved = tuple(replace(each, type=self) if each.type is SELF else each for each in self.fields)
+        object.__setattr__(self, "fields", resolved)
         spellings = {key: each for each in self.fields for key in (each.name, each.json_name)}
         object.__setattr__(self, "by_key", MappingProxyType(spellings))
         object.__setattr__(self, "in_order", tuple(sorted(self.fields, key=lambda each: each.number)))
@@ -102,6 +106,10 @@ class Message:
     def type_url(self) -> str:
         """The name by which an Any says that it holds this message."""
         return f"type.googleapis.com/{self.full_name}"
+
+
+SELF = Message("", ())
+"""Stands for the message that is being described, where one of its fields holds another of its kind."""
 
 
 def lower_camel(name: str) -> str:

@@ -38,7 +38,10 @@ def encode(message: Message, fields: Mapping[str, Any], *, enums_as_numbers: boo
         value = fields.get(field.name)
         if value is None or field.rule is Rule.INPUT_ONLY:
             continue
-        if field.repeated:
+        if field.keyed:
+            if value:
+                printed[field.json_name] = {key: _single(field, item, enums_as_numbers) for key, item in value.items()}
+        elif field.repeated:
             if value:
                 printed[field.json_name] = [_single(field, item, enums_as_numbers) for item in value]
         elif field.has_presence or not _is_default(field, value):

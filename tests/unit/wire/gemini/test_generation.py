@@ -1,4 +1,4 @@
-"""Requests for text, and chunks back."""
+"""Requests for text and for token counts."""
 
 import json
 
@@ -6,37 +6,26 @@ import pytest
 
 from tuningfork.domain.errors import InvalidArgument
 from tuningfork.domain.generation import (
-    Chunk,
-    FinishReason,
+    ChoiceAnswer,
     GenerationRequest,
+    JsonAnswer,
     Prompt,
     RequestedSampling,
     Speaker,
     Turn,
 )
-from tuningfork.wire.gemini.generation import (
-    parse_count_tokens,
-    parse_generate,
-    render_answer,
-    render_chunk,
-    render_token_count,
-)
-from tuningfork.wire.proto_json.encode import encode
+from tuningfork.wire.gemini.generation import parse_count_tokens, parse_generate
 
 CONTENTS = [{"role": "user", "parts": [{"text": "hello"}]}]
 HELLO = Prompt(turns=(Turn(Speaker.USER, "hello"),))
 
 
 def parse(**members):
-    return parse_generate(json.dumps(members).encode(), "models/x")
+    return parse_generate(json.dumps(members).encode())
 
 
-def chunk(text, *, candidate=0, reason=None, output=1):
-    return Chunk(candidate=candidate, text=text, finish_reason=reason, prompt_tokens=3, output_tokens=output)
-
-
-def printed(typed):
-    return encode(typed.message, typed.fields)
+def count(name="tunedModels/x", **members):
+    return parse_count_tokens(json.dumps(members).encode(), name)
 
 
 def test_what_is_left_out_is_left_to_the_model():
@@ -52,6 +41,10 @@ def test_a_config_says_how_to_sample():
         "candidateCount": 2,
         "stopSequences": "x",
         "seed": -1,
+        "presencePenalty": 0.5,
+        "frequency_penalty": "-1.5",
+        "responseLogprobs": True,
+        "logprobs": 3,
     }
 
     assert parse(contents=CONTENTS, generationConfig=config).sampling == RequestedSampling(
@@ -62,6 +55,10 @@ def test_a_config_says_how_to_sample():
         candidate_count=2,
         stop_sequences=("x",),
         seed=-1,
+        presence_penalty=0.5,
+        frequency_penalty=-1.5,
+        response_logprobs=True,
+        logprobs=3,
     )
 
 
@@ -69,7 +66,7 @@ def test_the_form_of_the_documentations_samples_is_understood():
     """Its curl commands give lone objects where the definition has lists."""
     body = b'{"system_instruction": {"parts": {"text": "be a cat"}}, "contents": {"parts": {"text": "hello"}}}'
 
-    assert parse_generate(body, "models/x").prompt == Prompt(turns=HELLO.turns, system_instruction="be a cat")
+    assert parse_generate(body).prompt == Prompt(turns=HELLO.turns, system_instruction="be a cat")
 
 
 def test_a_bad_setting_is_named_by_its_path():
@@ -83,40 +80,68 @@ def test_a_bad_setting_is_named_by_its_path():
     "body", [{"contents": CONTENTS}, {"generateContentRequest": {"model": "tunedModels/x", "contents": CONTENTS}}]
 )
 def test_tokens_are_counted_of_contents_or_of_a_request(body):
-    assert parse_count_tokens(json.dumps(body).encode()) == HELLO
+    assert count(**body) == HELLO
 
 
-def test_a_chunk_is_a_whole_answer_with_a_piece_of_text():
-    assert printed(render_chunk(chunk("he"), "echo-001")) == {
-        "candidates": [{"content": {"parts": [{"text": "he"}], "role": "model"}, "index": 0}],
-        "usageMetadata": {"promptTokenCount": 3, "candidatesTokenCount": 1, "totalTokenCount": 4},
-        "modelVersion": "echo-001",
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("tunedModels/x", "tunedModels/x"), ("models/x", "models/x"), ("models/x", "x")],
+)
+def test_a_request_to_count_names_the_model_that_is_asked(name, said):
+    assert count(name, generateContentRequest={"model": said, "contents": CONTENTS}) == HELLO
+
+
+@pytest.mark.parametrize(
+    ("inner", "field"),
+    [
+        ({"model": "tunedModels/y"}, "model"),
+        ({"model": "x"}, "model"),
+        ({}, "model"),
+        ({"model": "tunedModels/x", "tools": [{"googleSearch": {}}]}, "tools"),
+        ({"model": "tunedModels/x", "cachedContent": "cachedContents/1"}, "cached_content"),
+    ],
+)
+def test_a_request_to_count_what_would_be_counted_otherwise_is_refused(inner, field):
+    with pytest.raises(InvalidArgument) as caught:
+        count(generateContentRequest={"contents": CONTENTS, **inner})
+
+    assert [each.field for each in caught.value.violations] == [f"generate_content_request.{field}"]
+
+
+def test_settings_do_not_matter_for_a_count_but_the_system_instruction_does():
+    inner = {
+        "model": "tunedModels/x",
+        "contents": CONTENTS,
+        "systemInstruction": {"role": "user", "parts": [{"text": "be a cat"}]},
+        "generationConfig": {"responseModalities": ["IMAGE"], "temperature": 99},
     }
 
-
-def test_the_last_chunk_says_why_it_is_and_may_be_empty():
-    candidate = printed(render_chunk(chunk("", reason=FinishReason.MAX_TOKENS), "echo-001"))["candidates"][0]
-
-    assert list(candidate) == ["content", "finishReason", "index"]
-    assert candidate["finishReason"] == "MAX_TOKENS"
-    assert candidate["content"]["parts"] == [{"text": ""}]
+    assert count(generateContentRequest=inner) == Prompt(turns=HELLO.turns, system_instruction="be a cat")
 
 
-def test_an_answer_is_its_chunks_put_together_by_candidate():
-    chunks = [
-        chunk("b", candidate=1),
-        chunk("a", candidate=0, output=2),
-        chunk("", candidate=1, reason=FinishReason.STOP, output=3),
-        chunk("aa", candidate=0, reason=FinishReason.MAX_TOKENS, output=4),
+def test_json_is_asked_for_by_its_mime_type():
+    assert parse(contents=CONTENTS, generationConfig={"responseMimeType": "application/json"}).sampling == (
+        RequestedSampling(answer_format=JsonAnswer())
+    )
+
+
+def test_a_choice_is_asked_for_by_a_schema_with_an_enum():
+    schema = {"type": "STRING", "enum": ["yes", "no"]}
+    config = {"responseMimeType": "text/x.enum", "responseSchema": schema}
+
+    assert parse(contents=CONTENTS, generationConfig=config).sampling == (
+        RequestedSampling(answer_format=ChoiceAnswer(("yes", "no")))
+    )
+
+
+def test_everything_that_cannot_be_served_is_told_at_once():
+    config = {"responseModalities": ["AUDIO"], "responseMimeType": "application/xml"}
+
+    with pytest.raises(InvalidArgument) as caught:
+        parse(contents=CONTENTS, generationConfig=config, tools=[{}])
+
+    assert [each.field for each in caught.value.violations] == [
+        "tools",
+        "generation_config.response_modalities",
+        "generation_config.response_mime_type",
     ]
-
-    answer = printed(render_answer(chunks, "echo-001"))
-
-    assert [
-        (each["index"], each["content"]["parts"][0]["text"], each["finishReason"]) for each in answer["candidates"]
-    ] == [(0, "aaa", "MAX_TOKENS"), (1, "b", "STOP")]
-    assert answer["usageMetadata"] == {"promptTokenCount": 3, "candidatesTokenCount": 4, "totalTokenCount": 7}
-
-
-def test_no_tokens_are_an_empty_message():
-    assert printed(render_token_count(0)) == {}

@@ -1,0 +1,113 @@
+"""Answers to requests for text and for token counts: chunks outward.
+
+Source: gemini-api sections 11.2 to 11.4; google/ai/generativelanguage/v1beta/generative_service.proto.
+"""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tuningfork.domain.generation import ChosenToken, Chunk, TokenLogprob
+from tuningfork.wire.gemini import generation_messages as messages
+from tuningfork.wire.proto_json.encode import Typed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerHead:
+    """What every piece of one answer says. `model_version` is the base model's id without its prefix."""
+
+    model_version: str
+    response_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkRenderer:
+    """Renders the pieces of one stream. The mean log probability of a candidate comes with its last piece."""
+
+    head: AnswerHead
+    _log_probabilities: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    def render(self, chunk: Chunk) -> Typed:
+        """The next piece."""
+        known = self._log_probabilities[chunk.candidate]
+        known += [token.chosen.log_probability for token in chunk.tokens]
+        average = _mean(known) if chunk.finish_reason else None
+        return _response([_candidate(chunk, chunk.text, chunk.tokens, average)], chunk, self.head)
+
+
+def render_answer(chunks: Sequence[Chunk], head: AnswerHead) -> Typed:
+    """All pieces put together: each candidate's whole text, in the order of their numbers.
+
+    Args:
+        chunks: at least one.
+        head: what belongs to the answer as a whole.
+
+    """
+    of_candidate: dict[int, list[Chunk]] = {}
+    for chunk in chunks:
+        of_candidate.setdefault(chunk.candidate, []).append(chunk)
+    return _response([_whole(of_candidate[number]) for number in sorted(of_candidate)], chunks[-1], head)
+
+
+def render_token_count(tokens: int) -> Typed:
+    """The answer of countTokens."""
+    return Typed(
+        messages.COUNT_TOKENS_RESPONSE, {"total_tokens": tokens, "prompt_tokens_details": _token_details(tokens)}
+    )
+
+
+def _whole(pieces: Sequence[Chunk]) -> dict[str, Any]:
+    tokens = tuple(token for piece in pieces for token in piece.tokens)
+    average = _mean([token.chosen.log_probability for token in tokens])
+    return _candidate(pieces[-1], "".join(piece.text for piece in pieces), tokens, average)
+
+
+def _candidate(chunk: Chunk, text: str, tokens: Sequence[ChosenToken], average: float | None) -> dict[str, Any]:
+    return {
+        # A part even for an empty text: google-generativeai's `.text` wants one.
+        "content": {"parts": [{"text": text}], "role": "model"},
+        "finish_reason": chunk.finish_reason and chunk.finish_reason.value,
+        "index": chunk.candidate,
+        "avg_logprobs": average,
+        "logprobs_result": _logprobs(tokens) if tokens else None,
+    }
+
+
+def _logprobs(tokens: Sequence[ChosenToken]) -> dict[str, Any]:
+    return {
+        "top_candidates": [
+            {"candidates": [_token(each) for each in token.likeliest]} for token in tokens if token.likeliest
+        ],
+        "chosen_candidates": [_token(token.chosen) for token in tokens],
+        "log_probability_sum": sum(token.chosen.log_probability for token in tokens),
+    }
+
+
+def _token(token: TokenLogprob) -> dict[str, Any]:
+    return {"token": token.text, "token_id": token.token_id, "log_probability": token.log_probability}
+
+
+def _mean(numbers: Sequence[float]) -> float | None:
+    return statistics.fmean(numbers) if numbers else None
+
+
+def _response(candidates: list[dict[str, Any]], chunk: Chunk, head: AnswerHead) -> Typed:
+    fields = {
+        "candidates": candidates,
+        "usage_metadata": {
+            "prompt_token_count": chunk.prompt_tokens,
+            "candidates_token_count": chunk.output_tokens,
+            "total_token_count": chunk.prompt_tokens + chunk.output_tokens,
+            "prompt_tokens_details": _token_details(chunk.prompt_tokens),
+            "candidates_tokens_details": _token_details(chunk.output_tokens),
+        },
+        "model_version": head.model_version,
+        "response_id": head.response_id,
+    }
+    return Typed(messages.GENERATE_CONTENT_RESPONSE, fields)
+
+
+def _token_details(tokens: int) -> list[dict[str, Any]]:
+    return [{"modality": "TEXT", "token_count": tokens}] if tokens else []

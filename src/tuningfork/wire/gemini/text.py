@@ -1,0 +1,69 @@
+"""generateText: a prompt of one text, and the whole answer at once.
+
+Source: gemini-api section 11.5; google/ai/generativelanguage/v1beta/text_service.proto.
+"""
+
+from collections.abc import Sequence
+
+from tuningfork.domain.errors import FieldViolation, InvalidArgument
+from tuningfork.domain.generation import (
+    Chunk,
+    FinishReason,
+    GenerationRequest,
+    Prompt,
+    RequestedSampling,
+    Speaker,
+    Turn,
+)
+from tuningfork.wire.errors import Relocation
+from tuningfork.wire.gemini import text_messages as messages
+from tuningfork.wire.proto_json.decode import Fields, decode
+from tuningfork.wire.proto_json.encode import Typed
+from tuningfork.wire.proto_json.text import read
+
+GENERATE_TEXT = Relocation("GenerateTextRequest", {"prompt": "prompt.text", "sampling": ""}, {})
+"""Where the fields of a `GenerationRequest` sit in a request for text of the PaLM generation."""
+
+
+def parse_generate_text(body: bytes) -> GenerationRequest:
+    """The request for text that a body holds; the prompt is one turn of the user's.
+
+    Raises:
+        InvalidArgument: no JSON, no GenerateTextRequest, or one without a prompt.
+
+    """
+    fields = decode(messages.GENERATE_TEXT_REQUEST, read(body))
+    text = fields.get("prompt", {}).get("text", "")
+    if not text:
+        missing = FieldViolation(field="prompt.text", description="text is not specified")
+        raise InvalidArgument.of(GENERATE_TEXT.request, (missing,))
+    return GenerationRequest(prompt=Prompt(turns=(Turn(Speaker.USER, text),)), sampling=_sampling(fields))
+
+
+def render_text_answer(chunks: Sequence[Chunk]) -> Typed:
+    """The candidates in the order of their numbers; those that were withheld are only told of.
+
+    Args:
+        chunks: at least one.
+
+    """
+    outputs: dict[int, str] = {}
+    for chunk in chunks:
+        outputs[chunk.candidate] = outputs.get(chunk.candidate, "") + chunk.text
+    withheld = {chunk.candidate for chunk in chunks if chunk.finish_reason is FinishReason.SAFETY}
+    fields = {
+        "candidates": [{"output": outputs[number]} for number in sorted(outputs.keys() - withheld)],
+        "filters": [{"reason": "SAFETY"}] if withheld else [],
+    }
+    return Typed(messages.GENERATE_TEXT_RESPONSE, fields)
+
+
+def _sampling(fields: Fields) -> RequestedSampling:
+    return RequestedSampling(
+        temperature=fields.get("temperature"),
+        top_p=fields.get("top_p"),
+        top_k=fields.get("top_k"),
+        max_output_tokens=fields.get("max_output_tokens"),
+        candidate_count=fields.get("candidate_count"),
+        stop_sequences=tuple(fields.get("stop_sequences", ())),
+    )
