@@ -12,6 +12,7 @@ import pytest
 
 from caller import TUTORIAL_BODY, turn
 from tuningfork.domain.errors import RpcCode
+from tuningfork.domain.tuned_model import new_operation_id
 from tuningfork.wire.errors import HTTP_STATUS
 from tuningfork.wire.proto_json.text import MAX_PAYLOAD_BYTES
 
@@ -58,6 +59,13 @@ def bug(caller):
 
 def full_queue(caller):
     caller.workshop.tuning._max_queued_jobs = 0
+    return caller.post(TUNED, TUTORIAL_BODY)
+
+
+def full_disk(caller):
+    caller.workshop.tuning._entropy = lambda _bits: 7
+    aside = caller.workshop.artifacts.dataset_path(new_operation_id(7)).with_suffix(".aside")
+    aside.symlink_to("/dev/full")
     return caller.post(TUNED, TUTORIAL_BODY)
 
 
@@ -147,6 +155,7 @@ FAILURES = {
     "long display name": (400, creation({"displayName": "x" * 41})),
     "bad id": (400, creation(query="?tunedModelId=Bad")),
     "full queue": (429, full_queue),
+    "full disk": (429, full_disk),
     # models and operations
     "missing model": (404, get(f"{TUNED}/abc")),
     "missing model to delete": (404, lambda caller: caller.call("DELETE", f"{TUNED}/abc")),
@@ -171,11 +180,27 @@ FAILURES = {
     "the model has the last word": (400, fault_of(contents=[turn("x"), turn("y", "model")])),
     "tools": (400, fault_of(tools=[{"codeExecution": {}}])),
     "cached content": (400, fault_of(cachedContent="cachedContents/x")),
-    "JSON mode": (400, fault_of({"responseMimeType": "application/json"})),
-    "another type of answer": (400, fault_of({"responseMimeType": "text/x.enum"})),
-    "a schema": (400, fault_of({"responseSchema": {"type": "STRING"}})),
-    "penalties": (400, fault_of({"presencePenalty": 0.5})),
-    "log probabilities": (400, fault_of({"responseLogprobs": True})),
+    "JSON mode where there is none": (
+        400,
+        lambda caller: caller.post(
+            "/v1beta/models/gemini-1.0-pro-001:generateContent",
+            {**ASK, "generationConfig": {"responseMimeType": "application/json"}},
+        ),
+    ),
+    "an unknown type of answer": (400, fault_of({"responseMimeType": "application/xml"})),
+    "a choice of nothing": (400, fault_of({"responseMimeType": "text/x.enum"})),
+    "a schema without its type of answer": (400, fault_of({"responseSchema": {"type": "STRING"}})),
+    "a schema that is none": (
+        400,
+        fault_of({"responseMimeType": "application/json", "responseSchema": {"type": "ARRAY"}}),
+    ),
+    "a heavy penalty": (400, fault_of({"presencePenalty": 2.5})),
+    "log probabilities that are not wanted": (400, fault_of({"logprobs": 3})),
+    "too many log probabilities": (400, fault_of({"responseLogprobs": True, "logprobs": 21})),
+    "text of the PaLM generation from a Gemini model": (
+        404,
+        lambda caller: caller.post("/v1beta/models/gemini-1.0-pro-001:generateText", {"prompt": {"text": "x"}}),
+    ),
     "pictures wanted": (400, fault_of({"responseModalities": ["IMAGE"]})),
     "hot": (400, fault_of({"temperature": 9})),
     "no number": (400, fault_of({"temperature": "NaN"})),
