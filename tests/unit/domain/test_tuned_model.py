@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuningfork.domain.tuned_model import new_id, new_operation_id, violations_of_chosen_id
+from tuningfork.domain.tuned_model import id_in_name, new_id, new_operation_id, violations_of_chosen_id
 
 ENTROPY = 0x2A5B_3C1D_9E8F_7A6B
 
@@ -61,3 +61,15 @@ def test_a_chosen_id_outside_the_pattern_is_refused_with_the_pattern(chosen):
     assert violation.field == "tuned_model_id"
     assert "[a-z]([a-z0-9-]{0,38}[a-z0-9])?" in violation.description
     assert repr(chosen) in violation.description
+
+
+@pytest.mark.parametrize("chosen", ["a", "number-generator-model-dzlmi0gswwqb", "7" * 63])
+def test_a_name_holds_its_id(chosen):
+    assert id_in_name(f"tunedModels/{chosen}") == chosen
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a", "models/a", "tunedModels/", "tunedModels/A", "tunedModels/a/b", "tunedModels/a\n", "x" * 100]
+)
+def test_any_other_text_is_no_name(name):
+    assert id_in_name(name) is None

@@ -1,13 +1,15 @@
 """The states of a job and the ways between them."""
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from tuningfork.domain.base_model import AdapterShape, BaseModelName
+from tuningfork.domain.dataset import Example
 from tuningfork.domain.hyperparameters import Hyperparameters
 from tuningfork.domain.tuned_model import TunedModelId
-from tuningfork.domain.tuning_job import TRANSITIONS, JobId, JobState, Snapshot, TuningJob
+from tuningfork.domain.tuning_job import TRANSITIONS, JobId, JobState, Snapshot, TuningJob, seed_of
 
 NOW = datetime(2024, 3, 14, tzinfo=UTC)
 
@@ -25,6 +27,10 @@ def job(*snapshots):
         create_time=NOW,
         snapshots=snapshots,
     )
+
+
+def snapshot(step):
+    return Snapshot(step=step, epoch=0, mean_loss=1.0, compute_time=NOW)
 
 
 def test_every_state_has_its_ways_on():
@@ -59,3 +65,34 @@ def test_a_job_without_snapshots_has_completed_nothing():
 def test_the_last_snapshot_says_how_far_a_job_is():
     taken = [Snapshot(step=step, epoch=0, mean_loss=1.0, compute_time=NOW) for step in (1, 2, 3)]
     assert job(*taken).completed_steps == 3
+
+
+class TestSeed:
+    EXAMPLES = (Example("1", "2"),)
+    USED = Hyperparameters(epoch_count=5, batch_size=4, learning_rate=0.001)
+    ECHO = BaseModelName("models/echo-001")
+
+    def seed(self, source=None):
+        return seed_of(self.EXAMPLES, self.USED, self.ECHO, source)
+
+    def test_the_seed_of_a_job_over_a_base_is_the_one_that_it_always_was(self):
+        # As version 0.1 made it: a job that waits across the upgrade is none the wiser.
+        assert self.seed() == 448_075_195
+
+    def test_a_source_makes_another_job_of_it_and_each_source_a_different_one(self):
+        source = replace(job(snapshot(4)), seed=7)
+        sources = [
+            None,
+            source,
+            replace(source, seed=8),
+            replace(source, adapter=AdapterShape(rank=2)),
+            replace(source, snapshots=(snapshot(5),)),
+        ]
+        assert len({self.seed(each) for each in sources}) == len(sources)
+
+    def test_the_same_source_makes_the_same_job_whatever_it_is_called(self):
+        one, other = (
+            replace(job(snapshot(4)), id=JobId(name), model_id=TunedModelId(name), create_time=when)
+            for name, when in (("a", NOW), ("b", NOW + timedelta(days=1)))
+        )
+        assert self.seed(one) == self.seed(other)

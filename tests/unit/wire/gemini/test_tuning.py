@@ -6,9 +6,17 @@ import pytest
 
 from tuningfork.domain.dataset import MAX_REPORTED_VIOLATIONS, Example
 from tuningfork.domain.errors import InvalidArgument
+from tuningfork.domain.tuned_model import Changeable, ModelChange
 from tuningfork.domain.tuning_job import TuningRequest
-from tuningfork.wire.gemini.operations import parse_cancel
-from tuningfork.wire.gemini.tuning import ListQuery, parse_create, parse_list, refuse_query
+from tuningfork.wire.gemini.tuning import (
+    ListQuery,
+    parse_create,
+    parse_list,
+    parse_update,
+    reads_multiplier,
+    refuse_query,
+)
+from tuningfork.wire.gemini.tuning_messages import TUNED_MODEL
 
 EXAMPLES = "tuned_model.tuning_task.training_data.examples.examples"
 
@@ -120,8 +128,59 @@ def test_methods_without_parameters_have_none():
         refuse_query({"pageSize": "5"})
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", b'{"name": "tunedModels/x/operations/y"}'])
-def test_a_cancel_has_nothing_to_say(body):
-    parse_cancel(body)
-    with pytest.raises(InvalidArgument, match="Cannot find field"):
-        parse_cancel(b'{"reason": 1}')
+class TestChanges:
+    def change(self, body, mask=None):
+        return parse_update(json.dumps(body).encode(), {} if mask is None else {"updateMask": mask})
+
+    def test_every_field_finds_its_place(self):
+        body = {
+            "display_name": "n",
+            "description": "d",
+            "temperature": "0.5",
+            "topP": 1,
+            "topK": 3.0,
+            "readerProjectNumbers": ["12", 13],
+        }
+        assert self.change(body) == ModelChange(
+            fields=frozenset(Changeable),
+            display_name="n",
+            description="d",
+            temperature=0.5,
+            top_p=1,
+            top_k=3,
+            reader_project_numbers=(12, 13),
+        )
+
+    def test_what_a_mask_leaves_out_is_left_out_with_its_value(self):
+        assert self.change({"description": "d", "temperature": 0.5}, "temperature") == ModelChange(
+            fields=frozenset({Changeable.TEMPERATURE}), temperature=0.5
+        )
+
+    def test_what_a_mask_names_and_the_body_lacks_is_cleared(self):
+        assert self.change({}, "description,topK") == ModelChange(
+            fields=frozenset({Changeable.DESCRIPTION, Changeable.TOP_K})
+        )
+
+    def test_without_a_mask_defaults_of_fields_without_presence_are_no_values(self):
+        assert self.change({"displayName": "", "readerProjectNumbers": [], "topK": 0}) == ModelChange(
+            fields=frozenset({Changeable.TOP_K}), top_k=0
+        )
+
+    def test_everything_that_may_be_changed_is_a_field_of_the_message(self):
+        assert {field.value for field in Changeable} <= {field.name for field in TUNED_MODEL.fields}
+
+
+@pytest.mark.parametrize(
+    ("client", "reads"),
+    [
+        ("", True),
+        ("google-genai-sdk/1.46.0 gl-python/3.11", True),
+        ("google-genai-sdk/2.34.0+afc+chat gl-python/3.11", True),
+        ("genai-py/0.8.6 gl-python/3.11 grpc/1.85.1 gax/2.33.0", False),
+        ("gl-python/3.11 rest/requests@2.34.2 gax/2.33.0 gapic/2.33.0", False),
+        ("other/1.0 google-genai-sdk/1.46.0", False),
+        (None, False),
+    ],
+)
+def test_the_multiplier_is_for_those_who_are_known_to_read_it(client, reads):
+    assert reads_multiplier(client) is reads
