@@ -28,7 +28,7 @@ def test_nothing_heavy_is_loaded_where_there_are_no_tensors(module):
 
 
 def test_the_commands_of_clients_load_nothing_of_the_server():
-    assert not loaded_by("tuningfork.cli") & {"fastapi", "uvicorn", "sqlalchemy", "pydantic_settings"}
+    assert not loaded_by("tuningfork.cli") & {"fastapi", "uvicorn", "sqlalchemy", "pydantic_settings", "jwt"}
 
 
 def test_the_words_of_the_business_need_the_standard_library_only():

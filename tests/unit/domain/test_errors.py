@@ -7,11 +7,16 @@ import pytest
 from tuningfork.domain import errors
 from tuningfork.domain.errors import (
     ApiKeyNotValid,
+    ApiKeyRequired,
     CallerUnknown,
     ErrorInfo,
     FieldViolation,
     InvalidArgument,
+    QuotaExceeded,
+    QuotaViolation,
     RpcCode,
+    ScopeInsufficient,
+    TokenNotValid,
     TuningforkError,
 )
 from tuningfork.execution.base import WorkerDied
@@ -61,6 +66,11 @@ def test_many_violations_make_one_error_with_a_line_each():
         WorkerDied("The trainer ended."),
         ApiKeyNotValid(),
         CallerUnknown(),
+        ApiKeyRequired(),
+        ScopeInsufficient("a.b.C", ("x", "y")),
+        TokenNotValid(),
+        TokenNotValid("a.b.C"),
+        QuotaExceeded(QuotaViolation(metric="m", id="i", value=3, dimensions=(("key", "k"),)), 11.2),
     ],
     ids=lambda error: type(error).__name__,
 )
@@ -73,6 +83,15 @@ def test_an_error_crosses_a_process_border_whole(error):
         error.info,
         error.code,
     )
+    assert vars(copy) == vars(error)
+
+
+@pytest.mark.parametrize(("wait_seconds", "told"), [(0.0, 1), (0.2, 1), (1.0, 1), (11.2, 12), (60.0, 60)])
+def test_who_comes_back_when_told_does_not_come_too_early(wait_seconds, told):
+    error = QuotaExceeded(QuotaViolation(metric="m", id="i", value=3), wait_seconds)
+
+    assert error.retry_seconds == told
+    assert error.message.endswith(f"limit: 3\nPlease retry in {told}s.")
 
 
 def test_a_bad_key_is_told_in_the_services_words():
