@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 
 import google.generativeai as genai
 import pandas as pd
@@ -25,7 +26,10 @@ operation = genai.create_tuned_model(
     learning_rate=0.001,
 )
 begun = operation.metadata
-seen = [status for status in operation.wait_bar()]
+seen = []
+for status in operation.wait_bar():
+    seen.append(status)
+    time.sleep(0.1)
 ended = operation.metadata
 model = operation.result()
 again = genai.get_operation(operation.name)
