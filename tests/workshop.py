@@ -129,7 +129,9 @@ def build_workshop(
         tuning=Tuning(database, artifacts, ECHO_CATALOG, clock, entropy, metrics, wake=dispatcher.wake, quotas=quotas),
         sharing=Sharing(database, entropy),
         running=running,
-        generation=Generation(database, artifacts, ECHO_CATALOG, executor, metrics, quotas),
+        generation=Generation(
+            database, artifacts, ECHO_CATALOG, executor, metrics, quotas, new_id=lambda: "one-answer"
+        ),
         dispatcher=dispatcher,
     )
 

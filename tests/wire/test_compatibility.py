@@ -15,6 +15,12 @@ JSON_MODE = {"responseMimeType": "application/json"}
 
 VALUES = {
     ("GenerationConfig", "logprobs"): 1,
+    ("Schema", "format"): "date-time",
+    ("Schema", "items"): {"type": "STRING"},
+    ("Schema", "properties"): {"a": {"type": "STRING"}},
+    ("Schema", "required"): ["a"],
+    ("Schema", "property_ordering"): ["a"],
+    ("Schema", "any_of"): [{"type": "STRING"}, {"type": "INTEGER"}],
     ("GenerationConfig", "response_mime_type"): "text/plain",
     ("GenerationConfig", "response_schema"): {"type": "STRING"},
     ("GenerationConfig", "response_json_schema"): {"type": "string"},
@@ -47,10 +53,26 @@ VALUES = {
 """Right values of fields for which none can be guessed from their type."""
 
 BESIDE = {
+    ("CountTokensRequest", "model"): ASK,
     ("GenerationConfig", "logprobs"): {"responseLogprobs": True},
     ("GenerationConfig", "response_schema"): JSON_MODE,
     ("GenerationConfig", "response_json_schema"): JSON_MODE,
     ("GenerationConfig", "response_json_schema_ordered"): JSON_MODE,
+    **{
+        ("Schema", name): {"type": "STRING"}
+        for name in (
+            *("format", "title", "description", "nullable", "enum", "min_length", "max_length", "pattern"),
+            *("example", "default"),
+        )
+    },
+    **{("Schema", name): {"type": "INTEGER"} for name in ("minimum", "maximum")},
+    **{("Schema", name): {"type": "ARRAY", "items": {"type": "NULL"}} for name in ("min_items", "max_items")},
+    ("Schema", "items"): {"type": "ARRAY"},
+    ("Schema", "properties"): {"type": "OBJECT"},
+    **{
+        ("Schema", name): {"type": "OBJECT", "properties": {"a": {"type": "STRING"}}}
+        for name in ("required", "property_ordering", "min_properties", "max_properties")
+    },
     ("Part", "video_metadata"): {"text": "x"},
     ("Part", "thought"): {"text": "x"},
     ("Part", "thought_signature"): {"text": "x"},
@@ -93,6 +115,7 @@ REQUESTS = {
     "GenerateContentRequest": generate,
     "CountTokensRequest": lambda body: lambda caller: caller.post("/v1beta/models/echo-001:countTokens", body or ASK),
     "GenerationConfig": lambda body: generate({"generationConfig": body}),
+    "Schema": lambda body: generate({"generationConfig": {**JSON_MODE, "responseSchema": body}}),
     "SafetySetting": lambda body: generate({"safetySettings": [body]}),
     "Content": lambda body: generate({"contents": [body]}),
     "Part": lambda body: generate({"contents": [{"role": "user", "parts": [body]}]}),
@@ -172,6 +195,8 @@ def test_every_message_of_a_request_is_looked_at():
     waiting, inside = list(requests), set()
     while waiting:
         message = waiting.pop()
+        if docs.short_name(message) in inside:
+            continue
         inside.add(docs.short_name(message))
         waiting += [
             field.type

@@ -234,8 +234,15 @@ def test_an_answer_is_put_together_from_its_pieces(caller):
         "candidates": [
             {"content": {"parts": [{"text": "a b  c"}], "role": "model"}, "finishReason": "STOP", "index": 0}
         ],
-        "usageMetadata": {"promptTokenCount": 3, "candidatesTokenCount": 3, "totalTokenCount": 6},
+        "usageMetadata": {
+            "promptTokenCount": 3,
+            "candidatesTokenCount": 3,
+            "totalTokenCount": 6,
+            "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 3}],
+            "candidatesTokensDetails": [{"modality": "TEXT", "tokenCount": 3}],
+        },
         "modelVersion": "echo-001",
+        "responseId": "one-answer",
     }
 
 

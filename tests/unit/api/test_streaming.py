@@ -24,11 +24,15 @@ def test_events_are_bare_data_lines_with_one_line_of_json_each(caller):
     assert answer.headers["content-type"] == "text/event-stream"
     assert answer.content == (
         b'data: {"candidates":[{"content":{"parts":[{"text":"a "}],"role":"model"},"index":0}],'
-        b'"usageMetadata":{"promptTokenCount":2,"candidatesTokenCount":1,"totalTokenCount":3},'
-        b'"modelVersion":"echo-001"}\r\n\r\n'
+        b'"usageMetadata":{"promptTokenCount":2,"candidatesTokenCount":1,"totalTokenCount":3,'
+        b'"promptTokensDetails":[{"modality":"TEXT","tokenCount":2}],'
+        b'"candidatesTokensDetails":[{"modality":"TEXT","tokenCount":1}]},'
+        b'"modelVersion":"echo-001","responseId":"one-answer"}\r\n\r\n'
         b'data: {"candidates":[{"content":{"parts":[{"text":"b"}],"role":"model"},"finishReason":"STOP","index":0}],'
-        b'"usageMetadata":{"promptTokenCount":2,"candidatesTokenCount":2,"totalTokenCount":4},'
-        b'"modelVersion":"echo-001"}\r\n\r\n'
+        b'"usageMetadata":{"promptTokenCount":2,"candidatesTokenCount":2,"totalTokenCount":4,'
+        b'"promptTokensDetails":[{"modality":"TEXT","tokenCount":2}],'
+        b'"candidatesTokensDetails":[{"modality":"TEXT","tokenCount":2}]},'
+        b'"modelVersion":"echo-001","responseId":"one-answer"}\r\n\r\n'
     )
 
 
@@ -128,7 +132,7 @@ async def chunk_then_death():
 
 
 def body_of(chunks, **options):
-    answer = Answer(model_version="echo-001", chunks=ChunkStream(None, chunks))
+    answer = Answer(id="x", model_version="echo-001", chunks=ChunkStream(None, chunks))
     response = stream(Messages(answer), AnswerOptions(**options))
     sent = []
 
