@@ -27,6 +27,10 @@ def test_nothing_heavy_is_loaded_where_there_are_no_tensors(module):
     assert not loaded_by(module) & HEAVY
 
 
+def test_what_an_extra_brings_is_loaded_where_it_is_wanted():
+    assert not loaded_by("tuningfork.server") & {"grpc", "google", "proto"}
+
+
 def test_the_commands_of_clients_load_nothing_of_the_server():
     assert not loaded_by("tuningfork.cli") & {"fastapi", "uvicorn", "sqlalchemy", "pydantic_settings", "jwt"}
 
