@@ -3,6 +3,7 @@
 Source: google/ai/generativelanguage/v1beta/safety.proto.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -16,6 +17,14 @@ class HarmCategory(StrEnum):
     DANGEROUS_CONTENT = "HARM_CATEGORY_DANGEROUS_CONTENT"
 
 
+class UnratedCategory(StrEnum):
+    """Kinds of harm that a caller may name and that no rater here looks for."""
+
+    VIOLENCE = "HARM_CATEGORY_VIOLENCE"
+    MEDICAL = "HARM_CATEGORY_MEDICAL"
+    CIVIC_INTEGRITY = "HARM_CATEGORY_CIVIC_INTEGRITY"
+
+
 class HarmProbability(StrEnum):
     """How likely the text is harmful in one way."""
 
@@ -27,7 +36,10 @@ class HarmProbability(StrEnum):
     @property
     def rank(self) -> int:
         """NEGLIGIBLE 1 to HIGH 4."""
-        return list(HarmProbability).index(self) + 1
+        return _RANKS[self]
+
+
+_RANKS = {probability: rank for rank, probability in enumerate(HarmProbability, start=1)}
 
 
 class BlockThreshold(StrEnum):
@@ -38,13 +50,34 @@ class BlockThreshold(StrEnum):
     BLOCK_ONLY_HIGH = "BLOCK_ONLY_HIGH"
     BLOCK_NONE = "BLOCK_NONE"
     OFF = "OFF"
+    """Nothing is withheld and nothing is said either: the category is left out of the ratings."""
+
+    @property
+    def is_active(self) -> bool:
+        """Whether any text is withheld at this threshold."""
+        return self in _LEAST_BLOCKED
+
+    def blocks(self, probability: HarmProbability) -> bool:
+        """Whether a text of this probability is withheld."""
+        return self.is_active and probability.rank >= _LEAST_BLOCKED[self].rank
+
+
+_LEAST_BLOCKED = {
+    BlockThreshold.BLOCK_LOW_AND_ABOVE: HarmProbability.LOW,
+    BlockThreshold.BLOCK_MEDIUM_AND_ABOVE: HarmProbability.MEDIUM,
+    BlockThreshold.BLOCK_ONLY_HIGH: HarmProbability.HIGH,
+}
+
+DEFAULT_THRESHOLD = BlockThreshold.BLOCK_MEDIUM_AND_ABOVE
+"""What the Gemini API documents for models up to gemini-1.5-flash-001, which are the ones it could tune ("Safety
+settings", table of thresholds: "Block some" is the default of all models before gemini-1.5-flash-002)."""
 
 
 @dataclass(frozen=True, slots=True)
 class SafetySetting:
     """What a caller wants for one category."""
 
-    category: HarmCategory
+    category: HarmCategory | UnratedCategory
     threshold: BlockThreshold
 
 
@@ -55,3 +88,28 @@ class SafetyRating:
     category: HarmCategory
     probability: HarmProbability
     blocked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """How likely one text is harmful in each way: a probability for each category, in their order."""
+
+    probabilities: tuple[HarmProbability, ...] = (HarmProbability.NEGLIGIBLE,) * len(HarmCategory)
+
+    @classmethod
+    def of(cls, found: Mapping[HarmCategory, HarmProbability]) -> "Assessment":
+        """The assessment with these findings; a category that is not named is NEGLIGIBLE."""
+        return cls(tuple(found.get(category, HarmProbability.NEGLIGIBLE) for category in HarmCategory))
+
+    def __getitem__(self, category: HarmCategory) -> HarmProbability:
+        return self.probabilities[_PLACES[category]]
+
+    def or_worse(self, other: "Assessment") -> "Assessment":
+        """For each category the higher one of the two: what a text is that has both texts in it."""
+        pairs = zip(self.probabilities, other.probabilities, strict=True)
+        return Assessment(tuple(max(pair, key=lambda each: each.rank) for pair in pairs))
+
+
+_PLACES = {category: place for place, category in enumerate(HarmCategory)}
+
+HARMLESS = Assessment()
