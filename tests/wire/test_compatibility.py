@@ -45,6 +45,8 @@ VALUES = {
     ("TunedModel", "reader_project_numbers"): ["123"],
     ("Dataset", "examples"): {"examples": PAIRS},
     ("TuningExamples", "examples"): PAIRS,
+    ("Permission", "grantee_type"): "USER",
+    ("Permission", "email_address"): "x@example.com",
     ("TextPrompt", "text"): "hello",
     ("GenerateTextRequest", "prompt"): {"text": "hello"},
     ("GenerateTextRequest", "model"): "models/echo-001",
