@@ -79,7 +79,7 @@ def _unwrapped(text):
 def _option(path, option):
     metavar = f" {option.metavar}" if option.metavar else ""
     # A switch that can be turned off as well as on has two names.
-    name = f"`{'/'.join([option.opts[0], *option.secondary_opts])}{metavar}`"
+    name = f"`{'/'.join([', '.join(option.opts), *option.secondary_opts])}{metavar}`"
     return f"| {name} | `{variable(path, option)}` | {_default(option)} | {option.help} |"
 
 

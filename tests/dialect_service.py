@@ -179,7 +179,16 @@ class Routes:
             return JSONResponse(self.service.look(tuned_model))
         if request.method == "GET":
             return JSONResponse(self.service.entry(name))
+        if request.method == "PATCH":
+            return self.patch(name, request.query_params["updateMask"].split(","), await request.json())
         return self.generate(name, verb, await request.json())
+
+    def patch(self, name, mask, body):
+        if len(body.get("displayName", "")) > 40:
+            line = "* UpdateTunedModelRequest.tuned_model.display_name: display_name must be at most 40 characters\n"
+            return error(400, "INVALID_ARGUMENT", line)
+        self.service.tuned[name] |= {field: body.get(field, "") for field in mask}
+        return JSONResponse(self.service.entry(name))
 
     def generate(self, name, verb, body):
         self.service.bodies.append(body)
@@ -233,7 +242,7 @@ def application(service):
             Route("/tuningfork/v1/accessTokens", keyed(routes.access_token), methods=["POST"]),
             Route("/tuningfork/v1/tunedModels:preview", keyed(routes.preview), methods=["POST"]),
             Route("/tuningfork/v1/tunedModels/{id}/adapter", keyed(routes.adapter)),
-            Route("/v1beta/{name:path}", keyed(routes.one), methods=["GET", "POST", "DELETE"]),
+            Route("/v1beta/{name:path}", keyed(routes.one), methods=["GET", "POST", "PATCH", "DELETE"]),
         ]
     )
 

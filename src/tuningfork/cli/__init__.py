@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import typer
 from rich.console import Console
 
-from tuningfork.cli import asking, auth, groups, listing, serving, tuning, tutorial
+from tuningfork.cli import asking, auth, changing, groups, listing, serving, tuning, tutorial
 from tuningfork.client.errors import ClientError
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ app.command("tune")(tuning.tune)
 app.command("models")(listing.models)
 # A prompt may be a negative number, which looks like an option.
 app.command("generate", context_settings={"ignore_unknown_options": True})(asking.generate)
+app.command("update")(changing.update)
 app.command("delete")(listing.delete)
 app.command("export")(listing.export)
 

@@ -31,7 +31,10 @@ File = Annotated[
     ),
 ]
 BaseModel = Annotated[
-    str, typer.Option(help="The model to tune, a base or a tuned one; `tuningfork models` lists them.")
+    str,
+    typer.Option(
+        "--base-model", "--from", help="The model to tune, a base or a tuned one; `tuningfork models` lists them."
+    ),
 ]
 DisplayName = Annotated[
     str | None, typer.Option(help="A name for people, at most 40 characters.", show_default="the file's name")

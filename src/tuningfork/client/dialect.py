@@ -12,9 +12,19 @@ from typing import Any
 
 from tuningfork.domain.errors import FieldViolation
 from tuningfork.domain.generation import RequestedSampling
+from tuningfork.domain.tuned_model import Changeable, ModelChange
 from tuningfork.domain.tuning_job import Snapshot, TuningRequest
 
 Json = Mapping[str, Any]
+
+_CHANGEABLE = {
+    Changeable.DISPLAY_NAME: "displayName",
+    Changeable.DESCRIPTION: "description",
+    Changeable.TEMPERATURE: "temperature",
+    Changeable.TOP_P: "topP",
+    Changeable.TOP_K: "topK",
+    Changeable.READER_PROJECT_NUMBERS: "readerProjectNumbers",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +110,20 @@ def render_creation(request: TuningRequest) -> dict[str, Any]:
         ),
         "tuningTask": {"hyperparameters": hyperparameters, "trainingData": {"examples": {"examples": examples}}},
     }
+
+
+def render_change(change: ModelChange) -> tuple[dict[str, Any], str]:
+    """The body and the mask of `tunedModels.patch`. What is to be cleared is in the mask only."""
+    values = {
+        "displayName": change.display_name or None,
+        "description": change.description or None,
+        "temperature": change.temperature,
+        "topP": change.top_p,
+        "topK": change.top_k,
+        "readerProjectNumbers": [str(number) for number in change.reader_project_numbers] or None,
+    }
+    names = [_CHANGEABLE[field] for field in Changeable if field in change.fields]
+    return _present(**{name: values[name] for name in names}), ",".join(names)
 
 
 def render_question(prompt: str, sampling: RequestedSampling) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from tuningfork.client.dialect import AccessToken, BaseModelEntry, Json, Operati
 from tuningfork.client.errors import ClientError, ServerUnreachable, ServiceRefusal, UnexpectedAnswer
 from tuningfork.domain.generation import RequestedSampling
 from tuningfork.domain.preview import USUALLY_SHOWN_EXAMPLES, TuningPreview
+from tuningfork.domain.tuned_model import ModelChange
 from tuningfork.domain.tuning_job import TuningRequest
 
 Parsed = TypeVar("Parsed")
@@ -145,6 +146,10 @@ class Client:
         """The present state of a tuning run."""
         return self._read(dialect.parse_operation, "GET", _path(name))
 
+    def operations(self, tuned_model: str) -> list[Operation]:
+        """The tuning runs of a tuned model, of which there is one."""
+        return list(self._pages(f"{_path(tuned_model)}/operations", "operations", dialect.parse_operation))
+
     def watch(self, operation: Operation) -> Iterator[Operation]:
         """Yield the run's state again and again until it is done; the last one yielded is the final one.
 
@@ -162,6 +167,16 @@ class Client:
     def cancel(self, operation_name: str) -> None:
         """Ask for a run to stop between two steps; one that is over stays as it is."""
         self._call("POST", _path(operation_name) + ":cancel")
+
+    def update_tuned_model(self, name: str, change: ModelChange) -> TunedModelEntry:
+        """Change a tuned model's names, its defaults or its readers; in whatever state it is.
+
+        Raises:
+            ServiceRefusal: with one violation for each value that is wrong.
+
+        """
+        body, mask = dialect.render_change(change)
+        return self._read(dialect.parse_tuned_model, "PATCH", _path(name), params={"updateMask": mask}, json=body)
 
     def delete_tuned_model(self, name: str) -> None:
         """Delete a tuned model and its adapter for good; a run that is still making it is stopped."""

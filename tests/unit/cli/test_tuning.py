@@ -220,13 +220,14 @@ def test_a_dry_run_ends_with_an_error_where_the_tuning_would_fail(tuningfork, se
     assert f"{path}, line 4: 66 tokens, and models/tuningfork-mini-001 takes 64: the tuning would fail" in ended.errors
 
 
-def test_a_tuned_model_is_tuned_further_within_the_bound_of_its_base(tuningfork, service, pairs, tmp_path):
+@pytest.mark.parametrize("option", ["--base-model", "--from"])
+def test_a_tuned_model_is_tuned_further_within_the_bound_of_its_base(tuningfork, service, pairs, tmp_path, option):
     tuningfork("tune", pairs, "--base-model", "models/gemini-1.0-pro-001")
     large = tmp_path / "large.csv"
     large.write_text("text_input,output,note\n1,2," + "x" * 4 * 2**20)
 
-    ended = tuningfork("tune", pairs, "--base-model", "tunedModels/m-1")
-    refused = tuningfork("tune", large, "--base-model", "tunedModels/m-1")
+    ended = tuningfork("tune", pairs, option, "tunedModels/m-1")
+    refused = tuningfork("tune", large, option, "tunedModels/m-1")
 
     assert ended.output == "tunedModels/m-2\n"
     assert service.bodies[-1]["tunedModelSource"] == {"tunedModel": "tunedModels/m-1"}

@@ -11,6 +11,7 @@ from tuningfork.client import Client, ClientError, ServerUnreachable, ServiceRef
 from tuningfork.client.gemini import is_loopback
 from tuningfork.domain.dataset import Example
 from tuningfork.domain.generation import RequestedSampling
+from tuningfork.domain.tuned_model import Changeable, ModelChange
 from tuningfork.domain.tuning_job import TuningRequest
 
 NAME = "tunedModels/m-1"
@@ -370,3 +371,47 @@ def test_a_tuned_model_is_looked_up_by_its_name():
 
     assert server.client().tuned_model(NAME).base_model == "models/root"
     assert server.asked == [f"GET /v1beta/{NAME}"]
+
+
+def test_a_change_names_its_fields_in_the_mask_and_what_is_cleared_nowhere_else():
+    entry = {"name": NAME, "createTime": "2024-03-14T15:09:04Z", "displayName": "counter", "state": "ACTIVE"}
+    server = Server(entry)
+    change = ModelChange(
+        fields=frozenset(
+            {
+                Changeable.DISPLAY_NAME,
+                Changeable.DESCRIPTION,
+                Changeable.TEMPERATURE,
+                Changeable.TOP_K,
+                Changeable.READER_PROJECT_NUMBERS,
+            }
+        ),
+        display_name="counter",
+        temperature=0.0,
+        # Not among the fields, so not sent.
+        top_p=0.5,
+        reader_project_numbers=(123, 2**62),
+    )
+
+    changed = server.client().update_tuned_model(NAME, change)
+
+    [sent] = server.requests
+    assert (sent.method, sent.url.path) == ("PATCH", f"/v1beta/{NAME}")
+    assert dict(sent.url.params) == {
+        "updateMask": "displayName,description,temperature,topK,readerProjectNumbers",
+    }
+    assert json.loads(sent.content) == {
+        "displayName": "counter",
+        "temperature": 0.0,
+        "readerProjectNumbers": ["123", str(2**62)],
+    }
+    assert changed.display_name == "counter"
+
+
+def test_the_runs_of_a_model_are_listed():
+    server = Server({"operations": [operation(1)]})
+
+    [listed] = server.client().operations(NAME)
+
+    assert server.requests[0].url.path == f"/v1beta/{NAME}/operations"
+    assert (listed.name, listed.completed_steps, listed.done) == (OPERATION, 1, False)
