@@ -45,6 +45,13 @@ class Rpc:
         found = _FIELD.search(self.path)
         return tuple(found[1].split(".")) if found else ()
 
+    def path_of(self, name: str) -> str:
+        """The path with a resource's name in it.
+
+        A name that is left out stands for the collection above: ListOperations of all there are.
+        """
+        return "/" + _FIELD.sub(lambda _: name, self.path).lstrip("/")
+
 
 _FIELD = re.compile(r"{([\w.]+)}")
 
@@ -115,8 +122,7 @@ def find_address(rpc: Rpc, among: Iterable[Address], name: str) -> tuple[Binding
         InvalidArgument: there is no such resource; the message shows the form of those that are.
 
     """
-    # A name that is left out stands for the collection above: ListOperations of all there are.
-    path = "/" + _FIELD.sub(lambda _: name, rpc.path).lstrip("/")
+    path = rpc.path_of(name)
     for address in among:
         if found := address.form.fullmatch(path):
             return address.binding, found.groupdict()

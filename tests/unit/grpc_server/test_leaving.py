@@ -75,7 +75,8 @@ def test_a_deadline_ends_the_work(ada, executor, method):
 def test_a_connection_that_breaks_ends_the_work(service, executor):
     gate = executor.hold_generation(before_chunk=1)
     with service.calling() as caller:
-        next(stream(caller))
+        chunks = stream(caller)
+        next(chunks)
         gate.wait_until_reached()
 
     wait_until_abandoned(executor)
