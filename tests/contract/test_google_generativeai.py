@@ -181,6 +181,16 @@ def test_a_tuned_model_answers_streams_and_chats(told, transport, counting, answ
     assert answered["second"]
 
 
+def test_a_model_under_its_own_name_answers_in_json_and_in_one_word(told, transport, own_counting):
+    answered = told(CLIENT, "google_generativeai/json_mode.py", **transport, MODEL=own_counting)
+
+    assert set(answered["shaped"]) == {"parity", "about"}
+    assert answered["shaped"]["parity"] in {"even", "odd"}
+    assert len(answered["shaped"]["about"]) in {1, 2}
+    assert all(isinstance(truth, bool) for truth in answered["shaped"]["about"])
+    assert answered["chosen"] in {"even", "odd"}
+
+
 def test_a_tuned_model_is_tuned_further(told, transport, counting):
     tuned = told(CLIENT, "google_generativeai/tune_again.py", **transport, MODEL=counting)
 

@@ -71,6 +71,17 @@ def test_a_tuned_model_answers_streams_counts_and_chats(told, client, counting, 
     assert answered["second"]
 
 
+def test_a_model_under_its_own_name_answers_in_json_in_one_word_and_as_instructed(told, client, own_counting):
+    answered = told(client, "google_genai_js/json_mode.mjs", MODEL=own_counting)
+
+    assert answered["order"] == ["about", "number"]
+    assert answered["shaped"]["number"] in range(100)
+    assert len(answered["shaped"]["about"]) <= 2
+    assert set(answered["shaped"]["about"]) <= {"even", "odd", "prime"}
+    assert answered["chosen"] in {"even", "odd"}
+    assert answered["instructed"]
+
+
 def test_what_cannot_be_done_throws_an_error_that_says_why(told, client, counting):
     refused = told(client, "google_genai_js/refusals.mjs", MODEL=counting)
 

@@ -3,18 +3,20 @@
 import enum
 import json
 import os
+from typing import Literal
 
 from google import genai
 from google.genai import types
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 client = genai.Client()
 model = os.environ["MODEL"]
 
 
 class Successor(BaseModel):
-    number: int
-    words: list[str]
+    number: int = Field(ge=0, le=99)
+    about: list[Literal["even", "odd", "prime"]] = Field(min_length=1, max_length=2)
+    nearest_square: int | None = Field(default=None, ge=0, le=99)
 
 
 class Parity(enum.Enum):
