@@ -4,9 +4,10 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 from grpc.aio import ServicerContext
@@ -23,6 +24,7 @@ from tuningfork.grpc_server.refusals import refusal_of
 from tuningfork.grpc_server.rpcs import RPCS, Address, Rpc, addresses, find_address
 
 Context = ServicerContext[bytes, bytes]
+Result = TypeVar("Result")
 
 # The messages of all versions are the same on the wire, as far as they are served.
 _VERSIONED = re.compile(rf"(google\.ai\.generativelanguage)\.({'|'.join(VERSIONS)})\.")
@@ -65,10 +67,19 @@ class Served:
 
 
 class Carrier(grpc.GenericRpcHandler):
-    """Finds what answers an rpc: a method that is bound, or a refusal that names what was called."""
+    """Finds what answers an rpc: a method that is bound, or a refusal that names what was called.
 
-    def __init__(self, bindings: Iterable[Binding], gate: Gate, registry: CollectorRegistry) -> None:
+    Args:
+        bindings: the methods.
+        gate: decides who comes in.
+        threads: where synchronous work is done.
+        registry: counts how long calls take.
+
+    """
+
+    def __init__(self, bindings: Iterable[Binding], gate: Gate, threads: Executor, registry: CollectorRegistry) -> None:
         self._gate = gate
+        self._threads = threads
         self._rpcs: Mapping[str, Rpc] = {rpc.method: rpc for rpc in RPCS}
         self._addresses: Mapping[Method, tuple[Address, ...]] = addresses(bindings)
         self._seconds = Histogram(
@@ -92,17 +103,18 @@ class Carrier(grpc.GenericRpcHandler):
         return grpc.unary_unary_rpc_method_handler(self._answering(served))
 
     def _answering(self, served: Served) -> Callable[[bytes, Context], Any]:
-        async def answer(request: bytes, context: Context) -> bytes:
+        async def respond(request: bytes, context: Context) -> bytes:
             async with self._telling(served, context):
                 binding, call = await self._admitted(served, request, context)
                 match binding.answered:
                     case Direct(work):
-                        return await asyncio.to_thread(lambda: answer_bytes(work(call)))
+                        return await self._in_thread(lambda: answer_bytes(work(call)))
                     case Awaited(awaited_work):
-                        return await asyncio.to_thread(answer_bytes, await awaited_work(call))
+                        answer = await awaited_work(call)
+                        return await self._in_thread(lambda: answer_bytes(answer))
             raise AssertionError("a method is bound both as a stream and as a single answer")
 
-        return answer
+        return respond
 
     def _streaming(self, served: Served) -> Callable[[bytes, Context], Any]:
         async def stream(request: bytes, context: Context) -> None:
@@ -123,8 +135,12 @@ class Carrier(grpc.GenericRpcHandler):
         # Values that are bytes belong to names that end in `-bin`.
         shown = {name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)}
         credential = Credential.among(key=shown.get("x-goog-api-key"), authorization=shown.get("authorization"))
-        principal = await asyncio.to_thread(self._gate.admit, credential, served.rpc.method)
-        return await asyncio.to_thread(served.call, principal, request, shown.get("x-goog-api-client", ""))
+        principal = await self._in_thread(lambda: self._gate.admit(credential, served.rpc.method))
+        client = shown.get("x-goog-api-client", "")
+        return await self._in_thread(lambda: served.call(principal, request, client))
+
+    async def _in_thread(self, work: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     @asynccontextmanager
     async def _telling(self, served: Served, context: Context) -> AsyncIterator[None]:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,9 @@ _OPTIONS = (
     # Two servers on one port would each get some of the calls.
     ("grpc.so_reuseport", 0),
 )
+_THREADS = 40
+"""As many as HTTP has. Its own, so that calls over one wait for no calls over the other."""
+
 _MOST_CALLS = 1_000
 """Of all connections together; further ones are answered RESOURCE_EXHAUSTED."""
 
@@ -44,6 +48,7 @@ class GrpcServer:
     port: int
     root_file: Path | None
     _server: grpc.aio.Server
+    _threads: ThreadPoolExecutor
 
     @classmethod
     async def start(
@@ -70,9 +75,9 @@ class GrpcServer:
             CannotListen: nothing can be bound to this address.
 
         """
-        server = grpc.aio.server(
-            handlers=(Carrier(bindings, gate, registry),), options=_OPTIONS, maximum_concurrent_rpcs=_MOST_CALLS
-        )
+        threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="grpc")
+        carrier = Carrier(bindings, gate, threads, registry)
+        server = grpc.aio.server(handlers=(carrier,), options=_OPTIONS, maximum_concurrent_rpcs=_MOST_CALLS)
         credentials = grpc.ssl_server_credentials([(certificate.private_key, certificate.chain)])
         shown_host = f"[{host}]" if ":" in host else host
         try:
@@ -83,8 +88,9 @@ class GrpcServer:
                 "--host or --grpc-port (0: any free one)"
             ) from error
         await server.start()
-        return cls(bound, certificate.root_file, server)
+        return cls(bound, certificate.root_file, server, threads)
 
     async def stop(self, grace_seconds: float = 0.0) -> None:
         """Take no more calls, and wait so long for those that are open; then they are cancelled."""
         await self._server.stop(grace_seconds)
+        self._threads.shutdown(wait=False)
