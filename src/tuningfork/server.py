@@ -33,6 +33,7 @@ from tuningfork.service.identity import Identity
 from tuningfork.service.issuer_keys import IssuerKeys
 from tuningfork.service.metrics import Metrics
 from tuningfork.service.openid import OpenIdTokens, TrustedIssuer
+from tuningfork.service.previewing import Previewing
 from tuningfork.service.quotas import Budget, Quotas
 from tuningfork.service.running import Running
 from tuningfork.service.sharing import Sharing
@@ -234,6 +235,7 @@ def _build(
             sharing=Sharing(database, secrets.randbits),
             generation=Generation(database, artifacts, catalog, executor, metrics, quotas),
         ),
+        previewing=Previewing(tuning, executor, metrics),
         metrics=metrics,
         healthy=dispatcher.healthy,
         origins=tuple(settings.cors_origins),
