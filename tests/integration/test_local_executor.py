@@ -120,6 +120,38 @@ def test_a_job_whose_trainer_is_killed_resumes_to_the_same_adapter(executor, ass
     assert weights(last.adapter_directory) == weights(finished.adapter_directory)
 
 
+def test_a_job_that_goes_on_from_an_adapter_resumes_to_the_same_adapter_too(executor, assign):
+    *_, source = executor.train(assign("source"))
+    fresh, *_ = losses(executor.train(assign("fresh", seed=8)))
+    _, *undisturbed, finished = executor.train(assign("undisturbed", seed=8, initial_adapter=source.adapter_directory))
+    assignment = assign("disturbed", seed=8, initial_adapter=source.adapter_directory)
+
+    def kill_after(last_step: int) -> None:
+        for event in executor.train(assignment):
+            if isinstance(event, Stepped) and event.snapshot.step == last_step:
+                os.kill(executor.worker_pids["trainer"], signal.SIGKILL)
+
+    # Before the first checkpoint, and after it.
+    for last_step in (2, 5):
+        with pytest.raises(WorkerDied):
+            kill_after(last_step)
+    resumed, *steps, last = executor.train(assignment)
+
+    assert resumed.step == 3
+    assert [snapshot.mean_loss for snapshot in resumed.snapshots] + losses(steps) == losses(undisturbed)
+    assert weights(last.adapter_directory) == weights(finished.adapter_directory)
+    # It began with what the source knew of these very examples.
+    assert losses(undisturbed)[0] < fresh
+
+
+def test_a_source_that_cannot_be_read_fails_the_job_and_says_so(executor, assign, tmp_path):
+    [failed] = executor.train(assign(initial_adapter=tmp_path / "nowhere"))
+
+    assert isinstance(failed, Failed)
+    assert failed.code is RpcCode.INVALID_ARGUMENT
+    assert "holds no adapter that can be read" in failed.message
+
+
 def test_a_job_beside_others_gets_the_adapter_it_gets_alone(executor, assign):
     *_, alone = executor.train(assign("alone"))
     ends = {}
