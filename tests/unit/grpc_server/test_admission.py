@@ -5,7 +5,9 @@ import pytest
 from google.ai import generativelanguage_v1beta as api
 
 from grpc_caller import calling, details_of
+from tuningfork.domain.authorization import Scope
 from tuningfork.grpc_server.certificates import own_certificate
+from tuningfork.service.tokens import AccessTokens
 from tuningfork.wire.proto_json.text import MAX_PAYLOAD_BYTES
 
 GET_MODEL = "/google.ai.generativelanguage.v1beta.ModelService/GetModel"
@@ -55,6 +57,23 @@ def test_a_bad_key_is_told_with_its_reason(service):
     info, localized = details_of(caught.value)
     assert (info.reason, dict(info.metadata)) == ("API_KEY_INVALID", {"service": "generativelanguage.googleapis.com"})
     assert localized.message == caught.value.details()
+
+
+def test_an_access_token_opens_what_its_scopes_are_for(service, workshop):
+    tokens = AccessTokens(workshop.database, workshop.clock)
+    token = tokens.create(workshop.access.authenticate(service.key), (Scope.TUNING_READONLY,)).value
+    delete = "/google.ai.generativelanguage.v1beta.ModelService/DeleteTunedModel"
+
+    with service.calling(("authorization", f"Bearer {token}")) as caller:
+        assert list(caller.models.list_tuned_models()) == []
+        with pytest.raises(grpc.RpcError) as caught:
+            caller.raw(delete, api.DeleteTunedModelRequest.serialize(api.DeleteTunedModelRequest(name="tunedModels/x")))
+
+    [info] = details_of(caught.value)
+    assert caught.value.code() is CODE.PERMISSION_DENIED
+    assert caught.value.details() == "Request had insufficient authentication scopes."
+    assert info.reason == "ACCESS_TOKEN_SCOPE_INSUFFICIENT"
+    assert info.metadata["method"] == "google.ai.generativelanguage.v1beta.ModelService.DeleteTunedModel"
 
 
 def test_a_stranger_is_refused_before_the_request_is_looked_at(service):
