@@ -165,6 +165,30 @@ class TestUpdate:
         assert without_time(tuning.get(ADA, "abc").model) == replace(tuned.model, **EVERYTHING)
         assert [each.model.id for each in tuning.list(ADA, filter="counter next").items] == ["abc"]
 
+    def test_changes_while_the_job_takes_steps_and_ends_lose_nothing(self, workshop, tuning, tuned):
+        ended, faults, last = threading.Event(), [], []
+
+        def write():
+            number = 0
+            try:
+                while not ended.is_set():
+                    number += 1
+                    tuning.update(ADA, "abc", change(description=f"number {number}"))
+            except Exception as error:  # noqa: BLE001 - told below
+                faults.append(error)
+            last.append(f"number {number}")
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        workshop.advance()
+        ended.set()
+        thread.join()
+
+        done = tuning.get(ADA, "abc")
+        assert faults == []
+        assert (done.model.state, done.job.completed_steps) == (ModelState.ACTIVE, 19)
+        assert [done.model.description] == last
+
     def test_writers_may_change_a_model_and_readers_and_strangers_may_not(self, workshop, tuning, tuned):
         carol = Principal(email=Email("carol@example.com"))
         grant(workshop, BOB, Role.WRITER)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from store_rows import keep, model, new_job
 from tuningfork.domain.dataset import Example
@@ -78,7 +78,7 @@ def test_a_quota_that_is_used_up_is_the_same_error():
 def test_every_other_fault_stays_what_it_is(database, tmp_path):
     with pytest.raises(FileNotFoundError), told_of_full_disk():
         (tmp_path / "nowhere" / "file").write_bytes(b"x")
-    with pytest.raises(OperationalError), database.read() as connection, told_of_full_disk():
+    with pytest.raises(DBAPIError), database.read() as connection, told_of_full_disk():
         connection.exec_driver_sql("SELECT 1 FROM nowhere")
 
 
