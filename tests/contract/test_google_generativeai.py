@@ -203,6 +203,27 @@ def test_a_tuned_model_is_tuned_further(told, transport, counting):
     assert tuned["answer"]
 
 
+def test_a_rate_that_was_given_as_a_multiplier_is_read_as_a_rate(told, transport, server, fresh):
+    pair = {"examples": {"examples": [{"textInput": "1", "output": "2"}]}}
+    task = {"hyperparameters": {"learningRateMultiplier": 2}, "trainingData": pair}
+    with server.client() as client:
+        # As plain `requests` or curl do it, which are shown the multiplier.
+        body = {"baseModel": BASE, "tuningTask": task}
+        created = client.post("/v1beta/tunedModels", params={"tunedModelId": fresh}, json=body).json()
+        shown = client.get(f"/v1beta/tunedModels/{fresh}").json()["tuningTask"]["hyperparameters"]
+    rates = told(
+        CLIENT,
+        "google_generativeai/multiplier.py",
+        **transport,
+        MODEL=f"tunedModels/{fresh}",
+        OPERATION=created["name"],
+    )
+
+    assert shown["learningRateMultiplier"] == 2
+    assert set(rates) == {"result", "listed", "read", "updated"}
+    assert {round(rate, 9) for rate in rates.values()} == {0.002}
+
+
 def test_what_cannot_be_done_raises_the_exception_of_its_kind(told, transport, counting):
     refused = told(CLIENT, "google_generativeai/refusals.py", **transport, MODEL=counting)
 
