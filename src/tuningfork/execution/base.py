@@ -4,7 +4,7 @@ Everything here crosses process borders, so it is frozen, picklable and small: p
 """
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +15,8 @@ from tuningfork.domain.errors import RpcCode, TuningforkError
 from tuningfork.domain.generation import Chunk, Prompt, Sampling
 from tuningfork.domain.hyperparameters import Hyperparameters
 from tuningfork.domain.preview import DatasetPreview
+from tuningfork.domain.rater import Passage, RatingModel
+from tuningfork.domain.safety import Assessment
 from tuningfork.domain.tuning_job import JobId, Snapshot
 
 
@@ -109,6 +111,14 @@ class GenerationAssignment:
     sampling: Sampling
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RatingAssignment:
+    """Some texts for a rating model."""
+
+    model: RatingModel
+    passages: tuple[Passage, ...]
+
+
 class Executor(Protocol):
     """Runs training and generation somewhere. Thread-safe; the async methods belong to one event loop."""
 
@@ -129,8 +139,11 @@ class Executor(Protocol):
         """Begin to load the base for generation, so that the first request need not wait. Returns at once."""
         ...
 
-    def generate(self, assignment: GenerationAssignment) -> AsyncIterator[Chunk]:
+    def generate(self, assignment: GenerationAssignment) -> AsyncGenerator[Chunk, int | None]:
         """Generate and yield chunks as tokens come; closing the iterator cancels the request.
+
+        A number sent into it (`asend`) ends that candidate: nobody wants more of it, and the others go on. Chunks of it
+        that were on their way may still come.
 
         Raises:
             InvalidArgument: the prompt is longer than the model's context.
@@ -151,6 +164,16 @@ class Executor(Protocol):
         Raises:
             InvalidArgument: an example is no text, or the model's template refuses it.
             WorkerDied: the generator ended in the middle.
+
+        """
+        ...
+
+    async def rate(self, assignment: RatingAssignment) -> tuple[Assessment, ...]:
+        """What each passage is in the eyes of a model, in their order.
+
+        Raises:
+            InternalError: the model cannot be used, or gave no usable answer.
+            WorkerDied: the rater ended in the middle.
 
         """
         ...

@@ -48,11 +48,11 @@ class _Station:
 
 @dataclass(slots=True)
 class _Request:
-    """A request in flight: where it runs, which adapter it pins, and how many candidates are still open."""
+    """A request in flight: where it runs, which adapter it pins, and which candidates are still open."""
 
     station: _Station
     adapter: Path | None
-    open_candidates: int
+    open_candidates: set[int]
 
 
 @dataclass(slots=True)
@@ -99,10 +99,14 @@ class Generator:
                 yield Previewed(request_id, preview(loaded.chat, examples, shown, loaded.context_tokens))
             case Generate():
                 self._begin(command)
-            case Abandon(request_id):
+            case Abandon(request_id, None):
                 if request := self._requests.get(request_id):
                     request.station.engine.cancel(request_id)
                     self._end(request_id)
+            case Abandon(request_id, int(candidate)):
+                if (request := self._requests.get(request_id)) and candidate in request.open_candidates:
+                    request.station.engine.cancel(request_id, candidate)
+                    yield from self._close(request_id, candidate)
 
     def _begin(self, command: Generate) -> None:
         assignment = command.assignment
@@ -118,7 +122,8 @@ class Generator:
             if adapter is not None:
                 station.adapters.unpin(adapter)
             raise
-        self._requests[command.request_id] = _Request(station, adapter, assignment.sampling.candidate_count)
+        candidates = set(range(assignment.sampling.candidate_count))
+        self._requests[command.request_id] = _Request(station, adapter, candidates)
 
     def _report(self, output: EngineOutput) -> Iterator[GeneratorReport]:
         if output.request_id not in self._requests:
@@ -130,13 +135,15 @@ class Generator:
             yield Refused.of(output.request_id, output.error)
             return
         yield Generated(output.request_id, output.chunk)
-        if output.chunk.finish_reason is None:
-            return
-        request = self._requests[output.request_id]
-        request.open_candidates -= 1
+        if output.chunk.finish_reason is not None:
+            yield from self._close(output.request_id, output.chunk.candidate)
+
+    def _close(self, request_id: str, candidate: int) -> Iterator[GeneratorReport]:
+        request = self._requests[request_id]
+        request.open_candidates.discard(candidate)
         if not request.open_candidates:
-            self._end(output.request_id)
-            yield Ended(output.request_id)
+            self._end(request_id)
+            yield Ended(request_id)
 
     def _end(self, request_id: str) -> None:
         request = self._requests.pop(request_id)

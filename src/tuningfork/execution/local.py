@@ -1,11 +1,11 @@
-"""The executor of one machine: a trainer process and a generator process, started on demand and kept warm."""
+"""The executor of one machine: trainer, generator and rater processes, started on demand and kept warm."""
 
 import asyncio
 import itertools
 import logging
 import queue
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -13,11 +13,13 @@ from tuningfork.domain.base_model import BaseModel
 from tuningfork.domain.dataset import Dataset
 from tuningfork.domain.generation import Chunk, Prompt
 from tuningfork.domain.preview import DatasetPreview
+from tuningfork.domain.safety import Assessment
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.execution.base import (
     Failed,
     Finished,
     GenerationAssignment,
+    RatingAssignment,
     Stopped,
     TrainingAssignment,
     TrainingEvent,
@@ -36,6 +38,9 @@ from tuningfork.execution.messages import (
     JobEvent,
     Preview,
     Previewed,
+    Rate,
+    Rated,
+    RaterReport,
     Refused,
     Stop,
     Warm,
@@ -44,6 +49,8 @@ from tuningfork.execution.messages import (
 logger = logging.getLogger(__name__)
 
 Wanted = TypeVar("Wanted")
+
+_Report = GeneratorReport | RaterReport | WorkerDied
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,17 +61,19 @@ class WorkerThreads:
 
     trainer: int
     generator: int
+    rater: int = 1
 
 
 class LocalExecutor:
-    """Implements `execution.base.Executor` with two child processes.
+    """Implements `execution.base.Executor` with child processes.
 
     A worker that dies fails what it was doing with `WorkerDied`; the next call starts a new one.
     """
 
     def __init__(self, *, threads: WorkerThreads, log_level: str = "warning") -> None:
         self._trainer = _TrainerLink(_environment(threads.trainer, log_level))
-        self._generator = _GeneratorLink(_environment(threads.generator, log_level))
+        self._generator = _RequestLink("generator", _environment(threads.generator, log_level))
+        self._rater = _RequestLink("rater", _environment(threads.rater, log_level))
 
     def train(self, assignment: TrainingAssignment) -> Iterator[TrainingEvent]:
         """See `Executor.train`."""
@@ -85,13 +94,15 @@ class LocalExecutor:
         """See `Executor.warm`."""
         self._generator.send(Warm(base))
 
-    async def generate(self, assignment: GenerationAssignment) -> AsyncIterator[Chunk]:
+    async def generate(self, assignment: GenerationAssignment) -> AsyncGenerator[Chunk, int | None]:
         """See `Executor.generate`."""
         request_id, reports = self._generator.open()
         try:
             self._generator.send(Generate(request_id, assignment))
             while not isinstance(report := await reports.get(), Ended):
-                yield _expect(report, Generated).chunk
+                unwanted = yield _expect(report, Generated).chunk
+                if unwanted is not None:
+                    self._generator.drop(request_id, unwanted)
         finally:
             self._generator.forget(request_id)
 
@@ -113,15 +124,24 @@ class LocalExecutor:
         finally:
             self._generator.forget(request_id)
 
+    async def rate(self, assignment: RatingAssignment) -> tuple[Assessment, ...]:
+        """See `Executor.rate`."""
+        request_id, reports = self._rater.open()
+        try:
+            self._rater.send(Rate(request_id, assignment))
+            return _expect(await reports.get(), Rated).assessments
+        finally:
+            self._rater.forget(request_id)
+
     def close(self) -> None:
         """See `Executor.close`."""
-        self._trainer.close()
-        self._generator.close()
+        for link in (self._trainer, self._generator, self._rater):
+            link.close()
 
     @property
     def worker_pids(self) -> dict[str, int]:
         """The process ids of the workers that run now, by role."""
-        links: dict[str, _Link] = {"trainer": self._trainer, "generator": self._generator}
+        links: dict[str, _Link] = {"trainer": self._trainer, "generator": self._generator, "rater": self._rater}
         return {role: pid for role, link in links.items() if (pid := link.pid) is not None}
 
 
@@ -138,7 +158,7 @@ def _environment(threads: int, log_level: str) -> dict[str, str]:
     }
 
 
-def _expect(report: "GeneratorReport | WorkerDied", wanted: type[Wanted]) -> Wanted:
+def _expect(report: "_Report", wanted: type[Wanted]) -> Wanted:
     if isinstance(report, Refused):
         raise report.error
     if isinstance(report, WorkerDied):
@@ -235,20 +255,20 @@ class _TrainerLink(_Link):
         return list(dropped)
 
 
-class _GeneratorLink(_Link):
-    """The generator, and for each request a queue on the event loop that waits for it."""
+class _RequestLink(_Link):
+    """The generator or the rater, and for each request a queue on the event loop that waits for it."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
-        super().__init__("tuningfork.execution.generator_process", environment)
-        self._tell: dict[str, Callable[[GeneratorReport | WorkerDied], None]] = {}
+    def __init__(self, role: str, environment: dict[str, str]) -> None:
+        super().__init__(f"tuningfork.execution.{role}_process", environment)
+        self._tell: dict[str, Callable[[_Report], None]] = {}
         self._numbers = itertools.count(1)
 
-    def open(self) -> "tuple[str, asyncio.Queue[GeneratorReport | WorkerDied]]":
+    def open(self) -> "tuple[str, asyncio.Queue[_Report]]":
         """A new request's id and the queue its reports will come to. Belongs to the running event loop."""
         loop = asyncio.get_running_loop()
-        reports: asyncio.Queue[GeneratorReport | WorkerDied] = asyncio.Queue()
+        reports: asyncio.Queue[_Report] = asyncio.Queue()
 
-        def tell(report: GeneratorReport | WorkerDied) -> None:
+        def tell(report: _Report) -> None:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(reports.put_nowait, report)
 
@@ -257,18 +277,24 @@ class _GeneratorLink(_Link):
             self._tell[request_id] = tell
         return request_id, reports
 
-    def send(self, command: Warm | Generate | Count | Preview) -> None:
+    def send(self, command: Warm | Generate | Count | Preview | Rate) -> None:
         with self._lock:
             self._running().send(command)
 
+    def drop(self, request_id: str, candidate: int) -> None:
+        """Nobody wants more of one candidate of an open request."""
+        with self._lock:
+            if request_id in self._tell and self._child is not None:
+                self._child.send(Abandon(request_id, candidate))
+
     def forget(self, request_id: str) -> None:
-        """Nobody waits any more: if the request is still open, the generator is told to drop it."""
+        """Nobody waits any more: if the request is still open, the worker is told to drop it."""
         with self._lock:
             if self._tell.pop(request_id, None) is not None and self._child is not None:
                 self._child.send(Abandon(request_id))
 
     def _take(self, message: object) -> None:
-        assert isinstance(message, GeneratorReport), message  # noqa: S101 - a bug of ours
+        assert isinstance(message, GeneratorReport | RaterReport), message  # noqa: S101 - a bug of ours
         with self._lock:
             last = not isinstance(message, Generated)
             tell = self._tell.pop(message.request_id, None) if last else self._tell.get(message.request_id)

@@ -7,8 +7,9 @@ from tuningfork.domain.dataset import Dataset
 from tuningfork.domain.errors import TuningforkError
 from tuningfork.domain.generation import Chunk, Prompt
 from tuningfork.domain.preview import DatasetPreview
+from tuningfork.domain.safety import Assessment
 from tuningfork.domain.tuning_job import JobId
-from tuningfork.execution.base import GenerationAssignment, TrainingAssignment, TrainingEvent
+from tuningfork.execution.base import GenerationAssignment, RatingAssignment, TrainingAssignment, TrainingEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +51,10 @@ class Generate:
 
 @dataclass(frozen=True, slots=True)
 class Abandon:
-    """To a generator: nobody waits for this request any more."""
+    """To a generator or a rater: nobody waits for this request any more, or for this candidate of it."""
 
     request_id: str
+    candidate: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +108,24 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
+class Rate:
+    """To a rater: what are these texts?"""
+
+    request_id: str
+    assignment: RatingAssignment
+
+
+@dataclass(frozen=True, slots=True)
+class Rated:
+    """From a rater: the answer to a `Rate`."""
+
+    request_id: str
+    assessments: tuple[Assessment, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
-    """From a generator: a request cannot be served."""
+    """From a generator or a rater: a request cannot be served."""
 
     request_id: str
     error: TuningforkError
@@ -127,3 +145,5 @@ class Refused:
 TrainerCommand = Admit | Stop
 GeneratorCommand = Warm | Generate | Abandon | Count | Preview
 GeneratorReport = Generated | Counted | Previewed | Ended | Refused
+RaterCommand = Rate | Abandon
+RaterReport = Rated | Refused

@@ -3,6 +3,7 @@
 Run by `execution/local.py` as `python -m tuningfork.execution.trainer_process FD`.
 """
 
+import errno
 import logging
 import shutil
 from collections.abc import Iterator
@@ -162,15 +163,22 @@ class Trainer:
         try:
             run.engine.save_adapter(run.assignment.job_id, run.adapter_directory)
         except OSError as error:
-            message = f"the adapter could not be written at the end of the training ({error}); tune again"
             logger.exception("job %s lost its adapter", run.assignment.job_id, extra={"action": "adapter_failed"})
-            return Failed(code=RpcCode.INTERNAL, message=message)
+            return unwritten(error)
         return event(adapter_directory=run.adapter_directory)
 
     def _end(self, run: _Run, event: TrainingEvent) -> JobEvent:
         del self._runs[run.assignment.job_id]
         run.engine.release(run.assignment.job_id)
         return JobEvent(run.assignment.job_id, event)
+
+
+def unwritten(error: OSError) -> Failed:
+    """How a job ends whose adapter could not be written; a disk that is full is no reason to end for good."""
+    said = f"the adapter could not be written at the end of the training ({error})"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Failed(code=RpcCode.RESOURCE_EXHAUSTED, message=said)
+    return Failed(code=RpcCode.INTERNAL, message=f"{said}; tune again")
 
 
 if __name__ == "__main__":

@@ -118,10 +118,14 @@ class InferenceEngine:
         outputs = [self._advance(*chosen) for chosen in zip(ready, choices, strict=True)]
         return [output for output in outputs if output is not None]
 
-    def cancel(self, request_id: str) -> None:
-        """Forget a request; its rows are free for the next step. Unknown and finished ones are ignored."""
+    def cancel(self, request_id: str, candidate: int | None = None) -> None:
+        """Forget a request, or one of its candidates that has begun; the rows are free for the next step.
+
+        Unknown and finished ones are ignored.
+        """
         for sequence in self._scheduler.of_request(request_id):
-            self._scheduler.remove(sequence)
+            if candidate in (None, sequence.candidate):
+                self._scheduler.remove(sequence)
 
     def _candidate(self, request: TokenRequest, number: int, usage: Usage) -> Sequence:
         return Sequence(

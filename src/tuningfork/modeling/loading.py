@@ -57,7 +57,7 @@ def load_base(base: BaseModel, *, device: str = "cpu", dtype: torch.dtype | None
 
     """
     place = torch.device(device)
-    dtype = dtype or _native_dtype(place)
+    dtype = dtype or native_dtype(place)
     location = str(embedded.model_directory()) if base.location == EMBEDDED else base.location
     _check_directory(base, Path(location))
     model = _load_model(base, location, dtype)
@@ -78,7 +78,8 @@ def load_base(base: BaseModel, *, device: str = "cpu", dtype: torch.dtype | None
     )
 
 
-def _native_dtype(device: torch.device) -> torch.dtype:
+def native_dtype(device: torch.device) -> torch.dtype:
+    """The narrowest type that the device computes in natively: bfloat16, or else float32."""
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float32
     if device.type == "cpu":
