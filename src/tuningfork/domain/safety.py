@@ -83,11 +83,12 @@ class SafetySetting:
 
 @dataclass(frozen=True, slots=True)
 class SafetyRating:
-    """What a rater found. `blocked`: the text was withheld because of it."""
+    """What a rater found. `blocked`: the text was withheld because of it, at this threshold."""
 
     category: HarmCategory
     probability: HarmProbability
     blocked: bool = False
+    threshold: BlockThreshold = BlockThreshold.BLOCK_NONE
 
 
 @dataclass(frozen=True, slots=True)

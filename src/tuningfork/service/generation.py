@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tuningfork.domain.base_model import Catalog, Limits, PublicModel
 from tuningfork.domain.errors import BaseModelNotFound, FailedPrecondition, FieldViolation, InvalidArgument
@@ -19,6 +20,7 @@ from tuningfork.service.access import model_for
 from tuningfork.service.base_models import find_base
 from tuningfork.service.metrics import Metrics
 from tuningfork.service.quotas import Quotas
+from tuningfork.service.safety import Ratings, Safety, Screening
 from tuningfork.store import tuning_jobs
 from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.database import Database
@@ -52,11 +54,17 @@ class ChunkStream(AsyncIterator[Chunk]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """Text that has begun to come. `model_version` names the base, without `models/`; `id` is the answer's own."""
+    """Text that has begun to come. `model_version` names the base, without `models/`; `id` is the answer's own.
+
+    `blocked` are the ratings of a prompt that was withheld from the model; then there are no chunks, and
+    `prompt_tokens` is the prompt's length if it is known.
+    """
 
     id: str
     model_version: str
     chunks: ChunkStream
+    blocked: Ratings = ()
+    prompt_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +89,7 @@ class Generation:
         metrics: Metrics,
         quotas: Quotas | None = None,
         new_id: Callable[[], str] = lambda: secrets.token_urlsafe(16),
+        safety: Safety | None = None,
     ) -> None:
         self._database = database
         self._artifacts = artifacts
@@ -89,6 +98,7 @@ class Generation:
         self._metrics = metrics
         self._quotas = quotas or Quotas()
         self._new_id = new_id
+        self._safety = safety or Safety()
 
     def models(self) -> Sequence[PublicModel]:
         """Every public name of every base model, in catalog order."""
@@ -119,7 +129,8 @@ class Generation:
             PermissionDenied: the caller may not use it.
             FailedPrecondition: it is still being made, or has failed.
             InvalidArgument: everything that is wrong with the request.
-            Unavailable: the generator ended twice; the same request may go through in a moment.
+            Unavailable: the generator ended twice, or a text could not be rated; the same request may go through in a
+                moment.
 
         """
         began = time.monotonic()
@@ -128,6 +139,9 @@ class Generation:
             raise BaseModelNotFound(callee.name, method)
         _check_ready(callee)
         _check(callee, request)
+        screening = self._safety.screening(request)
+        if screening and (ratings := await screening.blocked_prompt(request.prompt)):
+            return await self._withhold(principal, callee, request.prompt, ratings)
         assignment = GenerationAssignment(
             base=callee.base.base,
             adapter_directory=callee.adapter_directory,
@@ -135,11 +149,27 @@ class Generation:
             sampling=_sampling(callee, request.sampling),
         )
         try:
-            chunks = await self._begin(principal, assignment, began)
+            chunks = await self._begin(principal, assignment, began, screening)
         except WorkerDied:
             # Nothing has been said yet, so nobody notices when a fresh generator says it instead.
-            chunks = await self._begin(principal, assignment, began)
+            chunks = await self._begin(principal, assignment, began, screening)
         return Answer(id=self._new_id(), model_version=callee.base.name.removeprefix(BASE_PREFIX), chunks=chunks)
+
+    async def _withhold(self, principal: Principal, callee: _Callee, prompt: Prompt, ratings: Ratings) -> Answer:
+        """The answer to a prompt that the model never sees."""
+        try:
+            tokens = await self._executor.count_tokens(callee.base.base, prompt)
+        except WorkerDied:
+            # How long it was is not worth an error.
+            tokens = 0
+        self._quotas.spend(principal, tokens)
+        return Answer(
+            id=self._new_id(),
+            model_version=callee.base.name.removeprefix(BASE_PREFIX),
+            chunks=ChunkStream(None, _nothing()),
+            blocked=ratings,
+            prompt_tokens=tokens,
+        )
 
     async def count_tokens(self, principal: Principal, name: str, prompt: Prompt) -> int:
         """How many tokens the prompt is for this model; for a tuned model in any state, since its base counts.
@@ -178,15 +208,17 @@ class Generation:
             adapter_directory=self._artifacts.adapter_directory(job_id),
         )
 
-    async def _begin(self, principal: Principal, assignment: GenerationAssignment, began: float) -> ChunkStream:
+    async def _begin(
+        self, principal: Principal, assignment: GenerationAssignment, began: float, screening: Screening | None
+    ) -> ChunkStream:
         """Wait for the first piece: an engine refuses what it cannot do only when it is asked for text."""
-        chunks = self._measure(principal, assignment, began)
+        generated = self._executor.generate(assignment)
+        chunks = self._measure(principal, screening.watch(generated) if screening else generated, began)
         return ChunkStream(await anext(chunks, None), chunks)
 
     async def _measure(
-        self, principal: Principal, assignment: GenerationAssignment, began: float
+        self, principal: Principal, chunks: AsyncGenerator[Chunk, Any], began: float
     ) -> AsyncGenerator[Chunk, None]:
-        chunks = self._executor.generate(assignment)
         last: Chunk | None = None
         try:
             async for chunk in chunks:
@@ -198,13 +230,18 @@ class Generation:
             self._metrics.worker_deaths.labels("generator").inc()
             raise
         finally:
-            if isinstance(chunks, AsyncGenerator):
-                await chunks.aclose()
+            await chunks.aclose()
             if last is not None:
                 self._quotas.spend(principal, last.prompt_tokens + last.output_tokens)
                 self._metrics.prompt_tokens.inc(last.prompt_tokens)
                 self._metrics.output_tokens.inc(last.output_tokens)
                 self._metrics.answer_seconds.observe(time.monotonic() - began)
+
+
+async def _nothing() -> AsyncGenerator[Chunk, None]:
+    chunks: tuple[Chunk, ...] = ()
+    for chunk in chunks:
+        yield chunk
 
 
 def _check_ready(callee: _Callee) -> None:

@@ -57,6 +57,12 @@ class Metrics:
             buckets=_ANSWER_BUCKETS,
             registry=registry,
         )
+        self.blocked_texts = Counter(
+            "tuningfork_safety_blocked",
+            "Prompts and candidates withheld, by the category that passed its threshold.",
+            labelnames=("text", "category"),
+            registry=registry,
+        )
         self.worker_deaths = Counter(
             "tuningfork_worker_deaths",
             "Calls that failed because their worker ended, by the worker's role.",

@@ -9,8 +9,14 @@ from tuningfork.domain.generation import Chunk
 from tuningfork.domain.method import Method
 from tuningfork.service.generation import Answer, Generation
 from tuningfork.wire.gemini import generation as wire
-from tuningfork.wire.gemini.answers import AnswerHead, ChunkRenderer, render_answer, render_token_count
-from tuningfork.wire.gemini.text import GENERATE_TEXT, parse_generate_text, render_text_answer
+from tuningfork.wire.gemini.answers import (
+    AnswerHead,
+    ChunkRenderer,
+    render_answer,
+    render_blocked_prompt,
+    render_token_count,
+)
+from tuningfork.wire.gemini.text import GENERATE_TEXT, parse_generate_text, render_blocked_text, render_text_answer
 from tuningfork.wire.gemini.tuning import refuse_query
 from tuningfork.wire.proto_json.encode import Typed
 
@@ -37,6 +43,8 @@ class GenerationMethods:
     async def generate(self, call: MethodCall) -> Typed:
         """models.generateContent and tunedModels.generateContent."""
         answer = await self._begin(call)
+        if answer.blocked:
+            return _refusal(answer)
         with relocating(wire.GENERATE):
             chunks = await _all_of(answer)
         return render_answer(chunks, _head(answer))
@@ -47,6 +55,8 @@ class GenerationMethods:
         wanted = await asyncio.to_thread(parse_generate_text, call.body)
         with relocating(GENERATE_TEXT):
             answer = await self.generation.generate(call.principal, call.resource, wanted, method="generateText")
+            if answer.blocked:
+                return render_blocked_text(answer.blocked)
             return render_text_answer(await _all_of(answer))
 
     async def stream(self, call: MethodCall) -> MessageStream:
@@ -74,8 +84,11 @@ class Messages(AsyncIterator[Typed]):
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
         self._renderer = ChunkRenderer(_head(answer))
+        self._refusals = [_refusal(answer)] if answer.blocked else []
 
     async def __anext__(self) -> Typed:
+        if self._refusals:
+            return self._refusals.pop()
         with relocating(wire.GENERATE):
             chunk = await anext(self._answer.chunks)
         return self._renderer.render(chunk)
@@ -90,6 +103,10 @@ async def _all_of(answer: Answer) -> list[Chunk]:
         return [chunk async for chunk in answer.chunks]
     finally:
         await answer.chunks.aclose()
+
+
+def _refusal(answer: Answer) -> Typed:
+    return render_blocked_prompt(answer.blocked, answer.prompt_tokens, _head(answer))
 
 
 def _head(answer: Answer) -> AnswerHead:

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tuningfork.domain.generation import ChosenToken, Chunk, TokenLogprob
+from tuningfork.domain.generation import ChosenToken, Chunk, FinishReason, TokenLogprob
+from tuningfork.domain.safety import SafetyRating
 from tuningfork.wire.gemini import generation_messages as messages
+from tuningfork.wire.gemini.safety import render_prompt_feedback, render_ratings
 from tuningfork.wire.proto_json.encode import Typed
 
 
@@ -51,6 +53,17 @@ def render_answer(chunks: Sequence[Chunk], head: AnswerHead) -> Typed:
     return _response([_whole(of_candidate[number]) for number in sorted(of_candidate)], chunks[-1], head)
 
 
+def render_blocked_prompt(ratings: Sequence[SafetyRating], prompt_tokens: int, head: AnswerHead) -> Typed:
+    """The answer to a prompt that the model never saw: why, and no candidates."""
+    fields = {
+        "prompt_feedback": render_prompt_feedback(ratings),
+        "usage_metadata": _usage(prompt_tokens, 0),
+        "model_version": head.model_version,
+        "response_id": head.response_id,
+    }
+    return Typed(messages.GENERATE_CONTENT_RESPONSE, fields)
+
+
 def render_token_count(tokens: int) -> Typed:
     """The answer of countTokens."""
     return Typed(
@@ -59,17 +72,22 @@ def render_token_count(tokens: int) -> Typed:
 
 
 def _whole(pieces: Sequence[Chunk]) -> dict[str, Any]:
+    if pieces[-1].finish_reason is FinishReason.SAFETY:
+        # Of a text that turned out to be harmful nothing is shown, not even its beginning.
+        return _candidate(pieces[-1], "", (), None)
     tokens = tuple(token for piece in pieces for token in piece.tokens)
     average = _mean([token.chosen.log_probability for token in tokens])
     return _candidate(pieces[-1], "".join(piece.text for piece in pieces), tokens, average)
 
 
 def _candidate(chunk: Chunk, text: str, tokens: Sequence[ChosenToken], average: float | None) -> dict[str, Any]:
+    withheld = chunk.finish_reason is FinishReason.SAFETY
     return {
         # A part even for an empty text: google-generativeai's `.text` wants one.
-        "content": {"parts": [{"text": text}], "role": "model"},
+        "content": None if withheld else {"parts": [{"text": text}], "role": "model"},
         "finish_reason": chunk.finish_reason and chunk.finish_reason.value,
         "index": chunk.candidate,
+        "safety_ratings": render_ratings(chunk.safety_ratings),
         "avg_logprobs": average,
         "logprobs_result": _logprobs(tokens) if tokens else None,
     }
@@ -96,17 +114,21 @@ def _mean(numbers: Sequence[float]) -> float | None:
 def _response(candidates: list[dict[str, Any]], chunk: Chunk, head: AnswerHead) -> Typed:
     fields = {
         "candidates": candidates,
-        "usage_metadata": {
-            "prompt_token_count": chunk.prompt_tokens,
-            "candidates_token_count": chunk.output_tokens,
-            "total_token_count": chunk.prompt_tokens + chunk.output_tokens,
-            "prompt_tokens_details": _token_details(chunk.prompt_tokens),
-            "candidates_tokens_details": _token_details(chunk.output_tokens),
-        },
+        "usage_metadata": _usage(chunk.prompt_tokens, chunk.output_tokens),
         "model_version": head.model_version,
         "response_id": head.response_id,
     }
     return Typed(messages.GENERATE_CONTENT_RESPONSE, fields)
+
+
+def _usage(prompt_tokens: int, output_tokens: int) -> dict[str, Any]:
+    return {
+        "prompt_token_count": prompt_tokens,
+        "candidates_token_count": output_tokens,
+        "total_token_count": prompt_tokens + output_tokens,
+        "prompt_tokens_details": _token_details(prompt_tokens),
+        "candidates_tokens_details": _token_details(output_tokens),
+    }
 
 
 def _token_details(tokens: int) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from tuningfork.wire.errors import Relocation
 from tuningfork.wire.gemini import generation_messages as messages
 from tuningfork.wire.gemini.answer_formats import answer_format_of, violations_of_format
 from tuningfork.wire.gemini.prompts import Site, parse_prompt
+from tuningfork.wire.gemini.safety import parse_safety_settings
 from tuningfork.wire.gemini.served import unserved_members
 from tuningfork.wire.proto_json.decode import Fields, decode
 from tuningfork.wire.proto_json.text import read
@@ -44,8 +45,9 @@ def parse_generate(body: bytes) -> GenerationRequest:
     config: Fields = fields.get("generation_config", {})
     if found := (*unserved_members(fields), *violations_of_format(config)):
         raise InvalidArgument.of(GENERATE.request, found)
+    settings = parse_safety_settings(fields.get("safety_settings", ()))
     prompt = parse_prompt(fields, Site(GENERATE.request), must_end_with_user=True)
-    return GenerationRequest(prompt=prompt, sampling=_sampling(config))
+    return GenerationRequest(prompt=prompt, sampling=_sampling(config), safety_settings=settings)
 
 
 def parse_count_tokens(body: bytes, name: str) -> Prompt:

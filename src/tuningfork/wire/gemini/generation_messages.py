@@ -6,7 +6,7 @@ passed over as a whole are left unread (`Kind.JSON`).
 
 from tuningfork.wire.gemini.config_messages import GENERATION_CONFIG
 from tuningfork.wire.gemini.content_messages import CONTENT, MODALITY_TOKEN_COUNT
-from tuningfork.wire.gemini.safety_messages import SAFETY_SETTING
+from tuningfork.wire.gemini.safety_messages import PROMPT_FEEDBACK, SAFETY_RATING, SAFETY_SETTING
 from tuningfork.wire.gemini.tuning_messages import OUTPUT_ONLY, PACKAGE
 from tuningfork.wire.proto_json.descriptors import Enum, Field, Kind, Message
 
@@ -92,7 +92,7 @@ CANDIDATE = Message(
         Field(1, "content", CONTENT, rule=OUTPUT_ONLY),
         Field(2, "finish_reason", FINISH_REASON, rule=OUTPUT_ONLY),
         Field(4, "finish_message", Kind.STRING, presence=True, rule=OUTPUT_ONLY),
-        Field(5, "safety_ratings", Kind.JSON, repeated=True),
+        Field(5, "safety_ratings", SAFETY_RATING, repeated=True),
         Field(6, "citation_metadata", Kind.JSON, rule=OUTPUT_ONLY),
         Field(7, "token_count", Kind.INT32, rule=OUTPUT_ONLY),
         Field(8, "grounding_attributions", Kind.JSON, repeated=True, rule=OUTPUT_ONLY),
@@ -123,7 +123,7 @@ GENERATE_CONTENT_RESPONSE = Message(
     f"{PACKAGE}.GenerateContentResponse",
     (
         Field(1, "candidates", CANDIDATE, repeated=True),
-        Field(2, "prompt_feedback", Kind.JSON),
+        Field(2, "prompt_feedback", PROMPT_FEEDBACK),
         Field(3, "usage_metadata", USAGE_METADATA, rule=OUTPUT_ONLY),
         Field(4, "model_version", Kind.STRING, rule=OUTPUT_ONLY),
         Field(5, "response_id", Kind.STRING, rule=OUTPUT_ONLY),

@@ -4,7 +4,7 @@ Source: google/ai/generativelanguage/v1beta/safety.proto.
 """
 
 from tuningfork.wire.gemini.tuning_messages import PACKAGE
-from tuningfork.wire.proto_json.descriptors import Enum, Field, Message
+from tuningfork.wire.proto_json.descriptors import Enum, Field, Kind, Message
 
 HARM_CATEGORY = Enum(
     f"{PACKAGE}.HarmCategory",
@@ -36,10 +36,54 @@ HARM_BLOCK_THRESHOLD = Enum(
     },
 )
 
+HARM_PROBABILITY = Enum(
+    f"{PACKAGE}.SafetyRating.HarmProbability",
+    {"HARM_PROBABILITY_UNSPECIFIED": 0, "NEGLIGIBLE": 1, "LOW": 2, "MEDIUM": 3, "HIGH": 4},
+)
+
+SAFETY_RATING = Message(
+    f"{PACKAGE}.SafetyRating",
+    (
+        Field(3, "category", HARM_CATEGORY),
+        Field(4, "probability", HARM_PROBABILITY),
+        Field(5, "blocked", Kind.BOOL),
+    ),
+)
+
 SAFETY_SETTING = Message(
     f"{PACKAGE}.SafetySetting",
     (
         Field(3, "category", HARM_CATEGORY),
         Field(4, "threshold", HARM_BLOCK_THRESHOLD),
+    ),
+)
+
+SAFETY_FEEDBACK = Message(
+    f"{PACKAGE}.SafetyFeedback",
+    (
+        Field(1, "rating", SAFETY_RATING),
+        Field(2, "setting", SAFETY_SETTING),
+    ),
+)
+
+# generative_service.proto
+
+BLOCK_REASON = Enum(
+    f"{PACKAGE}.GenerateContentResponse.PromptFeedback.BlockReason",
+    {
+        "BLOCK_REASON_UNSPECIFIED": 0,
+        "SAFETY": 1,
+        "OTHER": 2,
+        "BLOCKLIST": 3,
+        "PROHIBITED_CONTENT": 4,
+        "IMAGE_SAFETY": 5,
+    },
+)
+
+PROMPT_FEEDBACK = Message(
+    f"{PACKAGE}.GenerateContentResponse.PromptFeedback",
+    (
+        Field(1, "block_reason", BLOCK_REASON),
+        Field(2, "safety_ratings", SAFETY_RATING, repeated=True),
     ),
 )

@@ -15,8 +15,10 @@ from tuningfork.domain.generation import (
     Speaker,
     Turn,
 )
+from tuningfork.domain.safety import SafetyRating
 from tuningfork.wire.errors import Relocation
 from tuningfork.wire.gemini import text_messages as messages
+from tuningfork.wire.gemini.safety import parse_palm_settings, render_palm_ratings, render_safety_feedback
 from tuningfork.wire.proto_json.decode import Fields, decode
 from tuningfork.wire.proto_json.encode import Typed
 from tuningfork.wire.proto_json.text import read
@@ -37,7 +39,11 @@ def parse_generate_text(body: bytes) -> GenerationRequest:
     if not text:
         missing = FieldViolation(field="prompt.text", description="text is not specified")
         raise InvalidArgument.of(GENERATE_TEXT.request, (missing,))
-    return GenerationRequest(prompt=Prompt(turns=(Turn(Speaker.USER, text),)), sampling=_sampling(fields))
+    return GenerationRequest(
+        prompt=Prompt(turns=(Turn(Speaker.USER, text),)),
+        sampling=_sampling(fields),
+        safety_settings=parse_palm_settings(fields.get("safety_settings", ())),
+    )
 
 
 def render_text_answer(chunks: Sequence[Chunk]) -> Typed:
@@ -48,13 +54,26 @@ def render_text_answer(chunks: Sequence[Chunk]) -> Typed:
 
     """
     outputs: dict[int, str] = {}
+    last: dict[int, Chunk] = {}
     for chunk in chunks:
         outputs[chunk.candidate] = outputs.get(chunk.candidate, "") + chunk.text
-    withheld = {chunk.candidate for chunk in chunks if chunk.finish_reason is FinishReason.SAFETY}
+        last[chunk.candidate] = chunk
+    withheld = [chunk for chunk in last.values() if chunk.finish_reason is FinishReason.SAFETY]
+    shown = sorted(outputs.keys() - {chunk.candidate for chunk in withheld})
     fields = {
-        "candidates": [{"output": outputs[number]} for number in sorted(outputs.keys() - withheld)],
-        "filters": [{"reason": "SAFETY"}] if withheld else [],
+        "candidates": [
+            {"output": outputs[number], "safety_ratings": render_palm_ratings(last[number].safety_ratings)}
+            for number in shown
+        ],
+        "filters": [{"reason": "SAFETY"}] * len(withheld),
+        "safety_feedback": [each for chunk in withheld for each in render_safety_feedback(chunk.safety_ratings)],
     }
+    return Typed(messages.GENERATE_TEXT_RESPONSE, fields)
+
+
+def render_blocked_text(ratings: Sequence[SafetyRating]) -> Typed:
+    """The answer to a prompt that the model never saw."""
+    fields = {"filters": [{"reason": "SAFETY"}], "safety_feedback": render_safety_feedback(ratings)}
     return Typed(messages.GENERATE_TEXT_RESPONSE, fields)
 
 

@@ -3,7 +3,7 @@
 Source: google/ai/generativelanguage/v1beta/text_service.proto, safety.proto (filters and feedback).
 """
 
-from tuningfork.wire.gemini.safety_messages import SAFETY_SETTING
+from tuningfork.wire.gemini.safety_messages import SAFETY_FEEDBACK, SAFETY_RATING, SAFETY_SETTING
 from tuningfork.wire.gemini.tuning_messages import OUTPUT_ONLY, PACKAGE
 from tuningfork.wire.proto_json.descriptors import Enum, Field, Kind, Message
 
@@ -40,7 +40,7 @@ TEXT_COMPLETION = Message(
     f"{PACKAGE}.TextCompletion",
     (
         Field(1, "output", Kind.STRING, rule=OUTPUT_ONLY),
-        Field(2, "safety_ratings", Kind.JSON, repeated=True),
+        Field(2, "safety_ratings", SAFETY_RATING, repeated=True),
         Field(3, "citation_metadata", Kind.JSON, rule=OUTPUT_ONLY),
     ),
 )
@@ -50,6 +50,6 @@ GENERATE_TEXT_RESPONSE = Message(
     (
         Field(1, "candidates", TEXT_COMPLETION, repeated=True),
         Field(3, "filters", CONTENT_FILTER, repeated=True),
-        Field(4, "safety_feedback", Kind.JSON, repeated=True),
+        Field(4, "safety_feedback", SAFETY_FEEDBACK, repeated=True),
     ),
 )
