@@ -142,9 +142,16 @@ class InMemoryExecutor:
         """The executor itself has a fault."""
         self._scripts.append(_Script(step, error, None, times))
 
-    def fail_before(self, step: int, message: str = "The loss is not finite.", *, job_id: JobId | None = None) -> None:
+    def fail_before(
+        self,
+        step: int,
+        message: str = "The loss is not finite.",
+        *,
+        code: RpcCode = RpcCode.INTERNAL,
+        job_id: JobId | None = None,
+    ) -> None:
         """The job cannot go on."""
-        self._scripts.append(_Script(step, Failed(code=RpcCode.INTERNAL, message=message), job_id, 1))
+        self._scripts.append(_Script(step, Failed(code=code, message=message), job_id, 1))
 
     def hold_before(self, step: int, *, job_id: JobId | None = None) -> Gate:
         """The trainer waits until the gate is opened."""

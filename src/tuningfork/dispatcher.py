@@ -10,7 +10,7 @@ import threading
 import time
 from dataclasses import dataclass
 
-from tuningfork.domain.errors import ResourceExhausted
+from tuningfork.domain.errors import ResourceExhausted, RpcCode
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.execution.base import (
     Executor,
@@ -239,6 +239,8 @@ class Dispatcher:
                 self._running.finish(job_id, directory)
             case Stopped(adapter_directory=partial):
                 self._running.stopped(job_id, partial)
+            case Failed(code=RpcCode.RESOURCE_EXHAUSTED, message=message):
+                raise ResourceExhausted(message)
             case Failed(code=code, message=message):
                 self._running.fail(job_id, code, message)
         return None

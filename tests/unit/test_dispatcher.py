@@ -13,7 +13,7 @@ import pytest
 from fakes import ECHO_BASE, ECHO_CATALOG, InMemoryExecutor
 from tuningfork.dispatcher import Dispatcher
 from tuningfork.domain.base_model import BaseModelName, Catalog
-from tuningfork.domain.errors import NotFound, ResourceExhausted
+from tuningfork.domain.errors import NotFound, ResourceExhausted, RpcCode
 from tuningfork.domain.tuned_model import ModelState
 from tuningfork.domain.tuning_job import JobState
 from tuningfork.service.running import MAX_ATTEMPTS, Running
@@ -222,6 +222,17 @@ def test_a_full_disk_is_never_held_against_a_job(workshop, caplog):
         f"job {tuned.job.id} could not be recorded: The server's disk is full."
     ] * (MAX_ATTEMPTS + 1)
     assert all(record.exc_info is None for record in told)
+    assert [taken.step for taken in done.job.snapshots] == list(range(1, 20))
+
+
+def test_a_trainer_without_room_for_an_adapter_is_asked_again(workshop):
+    for _ in range(MAX_ATTEMPTS + 1):
+        workshop.executor.fail_before(19, "no room", code=RpcCode.RESOURCE_EXHAUSTED)
+    tuned = create(workshop)
+    workshop.dispatcher.start()
+    done = workshop.wait_until(JobState.SUCCEEDED, tuned)
+
+    assert len(workshop.executor.assignments) == MAX_ATTEMPTS + 2
     assert [taken.step for taken in done.job.snapshots] == list(range(1, 20))
 
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from tuningfork.domain.base_model import AdapterShape
 from tuningfork.domain.errors import InvalidArgument
-from tuningfork.modeling.disk import reach_disk
+from tuningfork.modeling.disk import as_os_error, reach_disk
 from tuningfork.modeling.lora import AdapterWeights
 
 CONFIG = "adapter_config.json"
@@ -53,7 +53,7 @@ def save(directory: Path, weights: AdapterWeights, base_location: str) -> None:
         # Half an adapter would only take the room that the next one needs.
         shutil.rmtree(aside)
         if isinstance(error, SafetensorError):
-            raise OSError(str(error)) from error
+            raise as_os_error(error) from error
         raise
     if directory.exists():
         # A directory that is not empty cannot be renamed over.

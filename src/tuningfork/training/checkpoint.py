@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tuningfork.domain.errors import InternalError
-from tuningfork.modeling.disk import reach_disk
+from tuningfork.modeling.disk import as_os_error, reach_disk
 from tuningfork.training.optimizer import AdamW
 
 FILE = "checkpoint.safetensors"
@@ -51,7 +51,7 @@ def save_state(directory: Path, state: TrainingState) -> None:
         reach_disk(aside)
         aside.replace(directory / FILE)
     except SafetensorError as error:
-        raise OSError(str(error)) from error
+        raise as_os_error(error) from error
     finally:
         # Half a file would only take the room that the next one needs.
         aside.unlink(missing_ok=True)
