@@ -22,10 +22,11 @@ from tuningfork.dialect.gate import Gate
 from tuningfork.dialect.gemini.table import UseCases, bindings
 from tuningfork.dispatcher import Dispatcher
 from tuningfork.domain.base_model import Catalog
-from tuningfork.domain.errors import FailedPrecondition
+from tuningfork.domain.errors import FailedPrecondition, TuningforkError
 from tuningfork.domain.loopback import is_loopback
 from tuningfork.domain.permission import LOCAL_PRINCIPAL
 from tuningfork.execution.local import LocalExecutor, WorkerThreads
+from tuningfork.safety.configuration import RaterError, choose_rater
 from tuningfork.service.access import Access
 from tuningfork.service.generation import Generation
 from tuningfork.service.groups import Groups
@@ -35,7 +36,9 @@ from tuningfork.service.metrics import Metrics
 from tuningfork.service.openid import OpenIdTokens, TrustedIssuer
 from tuningfork.service.previewing import Previewing
 from tuningfork.service.quotas import Budget, Quotas
+from tuningfork.service.raters import safety_of
 from tuningfork.service.running import Running
+from tuningfork.service.safety import Safety
 from tuningfork.service.sharing import Sharing
 from tuningfork.service.tokens import AccessTokens
 from tuningfork.service.tuning import Tuning
@@ -188,7 +191,7 @@ def compose(settings: Settings) -> Iterator[Server]:
     """Build the service of these settings; what it holds is released at the end.
 
     Raises:
-        StartError: a port or the data directory is taken, or what is in the directory cannot be used.
+        StartError: a port or the data directory is taken, what is in the directory cannot be used, or the rater.
         CatalogError: a base model cannot be described.
 
     """
@@ -218,9 +221,12 @@ def _build(
         )
     )
     executor = LocalExecutor(
-        threads=WorkerThreads(trainer=settings.trainer_threads, generator=settings.generator_threads),
+        threads=WorkerThreads(
+            trainer=settings.trainer_threads, generator=settings.generator_threads, rater=settings.generator_threads
+        ),
         log_level=settings.log_level,
     )
+    safety = _safety(settings, executor, metrics, loop)
     running = Running(database, artifacts, catalog, now, metrics, checkpoint_every=settings.checkpoint_every)
     dispatcher = Dispatcher(running, executor, metrics, concurrency=settings.concurrent_jobs)
     tuning = Tuning(database, artifacts, catalog, now, secrets.randbits, metrics, wake=dispatcher.wake, quotas=quotas)
@@ -233,7 +239,7 @@ def _build(
         use_cases=UseCases(
             tuning=tuning,
             sharing=Sharing(database, secrets.randbits),
-            generation=Generation(database, artifacts, catalog, executor, metrics, quotas),
+            generation=Generation(database, artifacts, catalog, executor, metrics, quotas, safety=safety),
         ),
         previewing=Previewing(tuning, executor, metrics),
         metrics=metrics,
@@ -288,6 +294,14 @@ def _start_grpc(settings: Settings, services: Services, loop: asyncio.Runner) ->
         )
         return loop.run(starting)
     except (certificates.CertificateError, serving.CannotListen) as error:
+        raise StartError(str(error)) from error
+
+
+def _safety(settings: Settings, executor: LocalExecutor, metrics: Metrics, loop: asyncio.Runner) -> Safety:
+    try:
+        return loop.run(safety_of(choose_rater(settings.safety), executor, metrics))
+    except (RaterError, TuningforkError) as error:
+        executor.close()
         raise StartError(str(error)) from error
 
 

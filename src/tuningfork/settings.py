@@ -48,6 +48,9 @@ class Settings(BaseSettings):
     base_model: Annotated[list[str], NoDecode] = Field(
         default_factory=list, description="Further base models, each NAME=HUB_ID_OR_DIRECTORY, separated by blanks."
     )
+    safety: str = Field(
+        default="off", description="Who rates texts for harm: off, lexical, or a TOML file that describes a rater."
+    )
     log_level: str = Field(default="info", pattern="(?i)^(debug|info|warning|error)$", description="Least log level.")
     trainer_threads: int = Field(
         default_factory=usable_cores, ge=1, description="Threads that the trainer computes with."

@@ -78,6 +78,15 @@ CorsOrigins = Annotated[
         help="An origin whose web pages may call, such as https://example.com; * for all. May be repeated.",
     ),
 ]
+Safety = Annotated[
+    str | None,
+    typer.Option(
+        envvar="TUNINGFORK_SAFETY",
+        metavar="off|lexical|TOML_FILE",
+        show_default="off",
+        help="Who rates prompts and answers for harm: nobody, word lists, or the model that a file describes.",
+    ),
+]
 LogLevel = Annotated[
     str | None,
     typer.Option(
@@ -97,6 +106,7 @@ def serve(
     catalog: CatalogFile = None,
     no_auth: NoAuth = False,
     cors_origins: CorsOrigins = None,
+    safety: Safety = None,
     log_level: LogLevel = None,
 ) -> None:
     """Start a server that stays until it is interrupted."""
@@ -112,6 +122,7 @@ def serve(
         # False is what the option has when it was not given; a variable may still say otherwise.
         no_auth=no_auth or None,
         cors_origins=cors_origins,
+        safety=safety,
         log_level=log_level,
     )
     import logging  # noqa: PLC0415
