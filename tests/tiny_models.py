@@ -158,7 +158,8 @@ def build_tokenizer(dialect: Dialect) -> PreTrainedTokenizerFast:
     )
 
 
-def _config(architecture: Architecture, vocabulary_size: int, layers: int) -> PreTrainedConfig:
+def configuration(architecture: Architecture, vocabulary_size: int, layers: int) -> PreTrainedConfig:
+    """The shape of a tiny model."""
     shape = {
         "vocab_size": vocabulary_size,
         "hidden_size": 32,
@@ -193,7 +194,7 @@ def save_tiny_model(
     tokenizer = build_tokenizer(dialect)
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(20)
-        model = AutoModelForCausalLM.from_config(_config(architecture, len(tokenizer), layers)).to(dtype)
+        model = AutoModelForCausalLM.from_config(configuration(architecture, len(tokenizer), layers)).to(dtype)
     ends = [tokenizer.convert_tokens_to_ids(token) for token in dialect.ends]
     model.generation_config = GenerationConfig(eos_token_id=ends, bos_token_id=tokenizer.bos_token_id)
     model.save_pretrained(directory)

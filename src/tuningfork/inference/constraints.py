@@ -6,6 +6,7 @@ some hundredths of a millisecond in a vocabulary of 150,000 (docs/adr/0009-const
 Shape suffixes: W words of 32 bits, one bit a token.
 """
 
+import re
 import threading
 from collections import OrderedDict
 
@@ -105,13 +106,15 @@ class Grammars:
         return Constraint(compiled.deep_copy())
 
     def _compile(self, answer_format: AnswerFormat) -> LLMatcher:
-        grammar = grammar_of(answer_format, lead=self._chat.lead)
-        matcher = LLMatcher(self._tokens(), grammar, log_level=0, limits=_LIMITS)
+        tokens, lead = self._tokens(), self._chat.lead
+        matcher = LLMatcher(tokens, grammar_of(answer_format, lead=lead), log_level=0, limits=_LIMITS)
+        # Some faults show only at the first step behind the lead.
+        ahead = matcher.deep_copy()
         if not matcher.is_error():
-            # Some faults show only at the first step.
-            matcher.compute_bitmask()
-        if matcher.is_error():
-            raise _cannot_follow(matcher.get_error())
+            ahead.consume_tokens(tokens.tokenize_str(lead))
+            ahead.compute_bitmask()
+        if ahead.is_error():
+            raise _cannot_follow(ahead.get_error())
         return matcher
 
     def _tokens(self) -> LLTokenizer:
@@ -134,6 +137,9 @@ class Grammars:
 
 
 def _cannot_follow(error: str) -> InvalidArgument:
-    said = " ".join(error.replace("<non-verbose/>", "").split()).replace("NoExtensionBias", "no answer satisfies it")
+    # Of what the compiler says, neither the grammar that it quotes nor where in it the fault lies.
+    [said, *_] = re.split(r"\n\s*\d+ \| ", error.replace("<non-verbose/>", ""))
+    said = re.sub(r"^at \d+\(\d+\): failed to compile JSON schema: ", "", " ".join(said.split()))
+    said = said.replace("NoExtensionBias", "no answer satisfies it")
     shortened = said if len(said) <= _SHOWN_CHARACTERS else f"{said[:_SHOWN_CHARACTERS]}..."
     return refusal(f"the schema cannot be enforced: {shortened}. Change or simplify it")

@@ -50,8 +50,8 @@ _FORMATS = {
 }
 _RANGES = {
     "int32": (-(2**31), 2**31 - 1),
-    # Bounds are compared as doubles, of which this is the last one that an int64 holds.
-    "int64": (-(2**63), 2**63 - 1024),
+    # Bounds are kept as doubles, of which these are the last ones whose digits an int64 holds.
+    "int64": (-(2**63) + 1024, 2**63 - 1024),
 }
 
 _COUNTS = {
