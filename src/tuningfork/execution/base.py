@@ -82,7 +82,10 @@ class Stopped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """The job cannot go on, and trying again would not help (a base that does not load, a loss that is NaN)."""
+    """The job cannot go on, and trying again would not help (a base that does not load, a loss that is NaN).
+
+    With RESOURCE_EXHAUSTED it would: there was no room on the disk, and the job waits until there is some.
+    """
 
     code: RpcCode
     message: str
