@@ -8,6 +8,9 @@ from tuningfork.domain.tuned_model import TunedModel, TunedModelId
 from tuningfork.service.paging import place_of, refusal, size_of, token_of
 from tuningfork.store.tuned_models import Place, Search
 
+MAX_FILTER_CHARACTERS = 1_000
+"""Far below where databases give up: SQLite takes a thousand conditions, and 50,000 bytes of a word that is folded."""
+
 _REQUEST = "ListTunedModelsRequest"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -34,10 +37,14 @@ class Listing:
             filter: words and operators, which must all hold.
 
         Raises:
-            InvalidArgument: a negative size, an operator that is none, a token that is not for this filter.
+            InvalidArgument: a negative size, a filter that is too long, an operator that is none, a token that is not
+                for this filter.
 
         """
         size = size_of(page_size, _REQUEST)
+        if len(filter) > MAX_FILTER_CHARACTERS:
+            described = f"filter must be at most {MAX_FILTER_CHARACTERS} characters; it has {len(filter)}"
+            raise refusal(_REQUEST, "filter", described)
         terms = filter.split()
         words = tuple(term for term in terms if not _is_operator(term))
         search = Search(

@@ -164,3 +164,16 @@ def test_an_unknown_operator_is_refused_with_those_there_are(tuning, filter_):
     assert violation.description == (
         f"unknown operator {filter_!r}; use words, or one of owner:me, writers:me, readers:me, readers:everyone"
     )
+
+
+@pytest.mark.parametrize("filter_", ["q" * 1_000, "q " * 500, "\ufdfa" * 1_000, "% " * 500])
+def test_the_longest_filter_is_looked_for(tuning, filter_):
+    create(tuning, "a")
+    assert names(tuning.list(ADA, filter=filter_)) == []
+
+
+@pytest.mark.parametrize("filter_", ["a" * 1_001, "a " * 40_000, "\ufdfa" * 5_000])
+def test_a_longer_filter_is_refused(tuning, filter_):
+    violation = refusal(tuning, filter=filter_)
+    assert violation.field == "filter"
+    assert violation.description == f"filter must be at most 1000 characters; it has {len(filter_)}"
