@@ -4,8 +4,8 @@ A token is a JSON Web Token (RFC 7519) in the profile of RFC 9068, signed with H
 database. Nothing is kept of a token, so checking one costs no look-up beyond that of the key that it was made for.
 """
 
-import math
 import secrets
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -114,7 +114,7 @@ class AccessTokens:
                 options={"require": ["exp", "iat"], "verify_exp": False, "verify_iat": False, "verify_nbf": False},
             )
             check_times(claims, self._clock())
-            return TokenClaims(key_id=ApiKeyId(claims["key"]), scopes=frozenset(claims["scope"].split()))
+            return TokenClaims(key_id=ApiKeyId(_text(claims, "key")), scopes=frozenset(_text(claims, "scope").split()))
         except (jwt.PyJWTError, KeyError, RecursionError) as error:
             raise TokenNotValid from error
 
@@ -190,12 +190,20 @@ def check_times(claims: Mapping[str, Any], now: datetime) -> None:
     moment = now.astimezone(UTC).timestamp()
     for name in ("exp", "nbf", "iat"):
         given = claims.get(name, 0)
-        if not isinstance(given, int | float) or not math.isfinite(given):
+        # Written so that NaN is none either, and no integer too large for a float is made one.
+        if not (isinstance(given, int | float) and abs(given) <= sys.float_info.max):
             raise jwt.InvalidTokenError(f"{name} is no time")
     if claims["exp"] <= moment - LEEWAY_SECONDS:
         raise jwt.ExpiredSignatureError
     if max(claims.get("nbf", 0), claims.get("iat", 0)) > moment + LEEWAY_SECONDS:
         raise jwt.ImmatureSignatureError
+
+
+def _text(claims: Mapping[str, Any], name: str) -> str:
+    value = claims[name]
+    if not isinstance(value, str):
+        raise jwt.InvalidTokenError(f"{name} is no text")
+    return value
 
 
 def _checked(scopes: tuple[str, ...], lifetime: timedelta) -> tuple[str, ...]:
