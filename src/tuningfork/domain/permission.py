@@ -3,6 +3,7 @@
 People and groups are told apart by e-mail addresses, compared in lower case: `parse_email` is the only way in.
 """
 
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -130,7 +131,7 @@ def parse_email(text: str) -> Email:
     """The address in the one form in which addresses are kept and compared: trimmed and in lower case.
 
     Raises:
-        ValueError: it is none; the message says what one looks like.
+        ValueError: it is none, or has another spelling (Unicode's NFKC) that is; the message shows one.
 
     """
     address = text.strip().lower()
@@ -141,6 +142,9 @@ def parse_email(text: str) -> Email:
             f"must be an address such as ada@example.com, at most {MAX_EMAIL_CHARACTERS} characters; "
             f"{text[:80]!r} was given"
         )
+    # A letter that only looks like another one (the Kelvin sign, whose small letter is k) makes nobody somebody else.
+    if (ordinary := unicodedata.normalize("NFKC", text.strip())) != text.strip():
+        raise ValueError(f"must be spelled with ordinary characters, as {ordinary!r}; {text[:80]!a} was given")
     return Email(address)
 
 

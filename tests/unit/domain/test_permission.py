@@ -112,6 +112,22 @@ def test_what_is_no_address_is_refused_with_one_that_is(text):
         parse_email(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "ordinary"),
+    [
+        # The Kelvin sign's small letter is an ordinary k: whoever can register it elsewhere would be somebody else.
+        ("\u212aevin@example.com", "Kevin@example.com"),
+        ("e\u0301mile@example.com", "émile@example.com"),
+        ("\uff41da@example.com", "ada@example.com"),
+        ("ada@\u2100.example", "ada@a/c.example"),
+    ],
+)
+def test_an_address_has_one_spelling(text, ordinary):
+    with pytest.raises(ValueError, match="must be spelled") as caught:
+        parse_email(text)
+    assert str(caught.value) == f"must be spelled with ordinary characters, as {ordinary!r}; {text!a} was given"
+
+
 USER, GROUP, EVERYONE = GranteeType
 NEEDS_ADDRESS = "email_address is required"
 NEEDS_ROLE = "role is required: READER or WRITER"
