@@ -88,12 +88,18 @@ class LoginFile:
             return True
 
     def token(self, login: Login, scopes: tuple[str, ...], now: datetime) -> str | None:
-        """A token for these scopes that is good for a while yet, if one is kept."""
-        for kept in self._read().tokens:
-            is_good = datetime.fromisoformat(kept.expire_time) - now > MARGIN
-            if is_good and (kept.url, kept.key, kept.scopes) == (login.url, _recognition(login), scopes):
-                return kept.value
-        return None
+        """A token for these scopes that is good for a while yet, if one is kept.
+
+        Raises:
+            ClientError: the file is damaged, or cannot be read.
+
+        """
+        asked = (login.url, _recognition(login), scopes)
+        kept = next((each for each in self._read().tokens if (each.url, each.key, each.scopes) == asked), None)
+        if kept is None:
+            return None
+        with self._told():
+            return kept.value if datetime.fromisoformat(kept.expire_time) - now > MARGIN else None
 
     def keep_token(self, login: Login, scopes: tuple[str, ...], token: AccessToken) -> None:
         """Remember a token beside the login, in the place of another for the same scopes.

@@ -1,5 +1,6 @@
 """What the client remembers, in a file of its user's own."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -98,6 +99,17 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path):
 
     with pytest.raises(ClientError, match="cannot be used"):
         LoginFile(tmp_path / "file" / "credentials.json").remember(LOGIN)
+
+
+@pytest.mark.parametrize("expire_time", ["tomorrow", "2026-03-01T12:00:00", "5"])
+def test_a_token_that_expires_at_no_time_is_damage(file, expire_time):
+    file.keep_token(LOGIN, ("a",), token())
+    content = json.loads(file.path.read_text())
+    content["tokens"][0]["expire_time"] = expire_time
+    file.path.write_text(json.dumps(content))
+
+    with pytest.raises(ClientError, match="is damaged"):
+        file.token(LOGIN, ("a",), NOON)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"login": 1, "tokens": []}', '{"login": null, "tokens": [{}]}'])
