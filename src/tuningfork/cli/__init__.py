@@ -13,6 +13,9 @@ from rich.console import Console
 
 from tuningfork.cli import asking, auth, changing, groups, listing, serving, tuning, tutorial
 from tuningfork.client.errors import ClientError
+from tuningfork.client.terminal import harmless
+
+_LAYOUT = "\n\t"
 
 app = typer.Typer(
     name="tuningfork",
@@ -51,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app(args=None if arguments is None else list(arguments))
     except ClientError as error:
         errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-        errors.print(f"Error: {error.message}", style="red")
+        errors.print(f"Error: {harmless(error.message, keep=_LAYOUT)}", style="red")
         if error.advice:
-            errors.print(error.advice)
+            errors.print(harmless(error.advice, keep=_LAYOUT))
         sys.exit(1)

@@ -4,9 +4,11 @@ import sys
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from tuningfork.cli.connection import DEFAULT_URL, ApiKey, Url, connect
 from tuningfork.client import ClientError
+from tuningfork.client.terminal import harmless
 from tuningfork.domain.generation import RequestedSampling
 
 
@@ -16,6 +18,13 @@ def _typed() -> str:
         return sys.stdin.read().removesuffix("\n")
     except UnicodeDecodeError as error:
         raise ClientError("The standard input is not UTF-8 text.") from error
+
+
+def _write(answer: str, end: str = "") -> None:
+    """The answer as it is, except on a terminal: a model may be somebody else's, and say anything."""
+    shown = harmless(answer, keep="\n\t") if Console().is_terminal else answer
+    # Without colours, what looks like one would be cut out of the text.
+    typer.echo(shown + end, nl=False, color=True)
 
 
 def _full_name(text: str) -> str:
@@ -58,8 +67,8 @@ def generate(
     sampling = RequestedSampling(temperature=temperature, max_output_tokens=max_output_tokens)
     with connect(url, api_key) as client:
         if not stream:
-            typer.echo(client.generate(model, asked, sampling))
+            _write(client.generate(model, asked, sampling), "\n")
             return
         for piece in client.stream(model, asked, sampling):
-            typer.echo(piece, nl=False)
-        typer.echo()
+            _write(piece)
+        _write("\n")

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from tuningfork.cli.connection import DEFAULT_URL, ApiKey, Url, connect
 from tuningfork.client.dialect import BaseModelEntry, TunedModelEntry
+from tuningfork.client.terminal import harmless
 
 TunedModelName = Annotated[
     str, typer.Argument(metavar="MODEL", help="A tuned model's name, with or without tunedModels/.")
@@ -69,7 +70,7 @@ def _write_lines(base_models: Sequence[BaseModelEntry], tuned_models: Sequence[T
     for base in base_models:
         typer.echo(f"{base.name}\t{base.display_name}")
     for tuned in tuned_models:
-        typer.echo(f"{tuned.name}\t{tuned.display_name}\t{tuned.base_model}\t{tuned.state}")
+        typer.echo(f"{tuned.name}\t{harmless(tuned.display_name)}\t{tuned.base_model}\t{tuned.state}")
 
 
 def _base_model_table(entries: Sequence[BaseModelEntry]) -> Table:
@@ -83,7 +84,7 @@ def _tuned_model_table(entries: Sequence[TunedModelEntry]) -> Table:
     table = _table("Tuned models", "name", "display name", "base model", "state", "created")
     for entry in entries:
         created = entry.create_time.astimezone().strftime("%Y-%m-%d %H:%M")
-        table.add_row(entry.name, Text(entry.display_name), entry.base_model, entry.state, created)
+        table.add_row(entry.name, Text(harmless(entry.display_name)), entry.base_model, entry.state, created)
     return table
 
 

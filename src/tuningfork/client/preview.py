@@ -1,13 +1,13 @@
 """What a tuning would train, read from the server's answer and shown to a person, with and without colours."""
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
+from tuningfork.client.terminal import harmless
 from tuningfork.domain.base_model import BaseModelName
 from tuningfork.domain.hyperparameters import Hyperparameters
 from tuningfork.domain.preview import DatasetPreview, PreviewedExample, PreviewSegment, TuningPreview
@@ -17,7 +17,6 @@ _MOST_CHARACTERS = 2_000
 
 _LABELS = {False: "  given   │ ", True: "  TRAINED │ "}
 _BLANKS_AT_END = re.compile(r"[ \t]+$")
-_DIRECTIONS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
 
 def parse(answer: Mapping[str, Any]) -> TuningPreview:
@@ -97,10 +96,4 @@ def _lines(text: str) -> Iterator[str]:
 
 def _visible(line: str) -> str:
     line = _BLANKS_AT_END.sub(lambda blanks: "·" * len(blanks[0]), line)
-    return "".join(f"<U+{ord(each):04X}>" if _disturbs(each) else each for each in line)
-
-
-def _disturbs(character: str) -> bool:
-    """Whether it would move the cursor, change colours or turn the direction of writing."""
-    is_control = unicodedata.category(character) == "Cc" and character != "\t"
-    return is_control or unicodedata.bidirectional(character) in _DIRECTIONS
+    return harmless(line, keep="\t")

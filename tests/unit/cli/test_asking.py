@@ -29,6 +29,16 @@ def test_a_stream_is_written_piece_by_piece_and_ends_its_line(tuningfork):
     assert tuningfork("generate", "models/tuningfork-mini-001", "LXIII", "--stream").output == "LXIII\n"
 
 
+@pytest.mark.parametrize("arguments", [(), ("--stream",)])
+def test_on_a_terminal_an_answer_does_not_disturb(tuningfork, monkeypatch, arguments):
+    prompt = "a\x1b[2J\n\tb"
+    assert tuningfork("generate", "models/tuningfork-mini-001", prompt, *arguments).output == f"{prompt}\n"
+
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    shown = tuningfork("generate", "models/tuningfork-mini-001", prompt, *arguments).output
+    assert shown == "a<U+001B>[2J\n\tb\n"
+
+
 def test_a_dash_reads_the_prompt_from_standard_input(tuningfork, service, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO("two\nlines\n"))
 

@@ -43,6 +43,21 @@ def test_models_are_tables_on_a_terminal(tuningfork, tuned, monkeypatch):
     assert "ACTIVE" in output
 
 
+@pytest.mark.parametrize("colours", ["", "1"])
+def test_a_name_that_somebody_else_chose_does_not_disturb(tuningfork, service, monkeypatch, colours):
+    monkeypatch.setenv("FORCE_COLOR", colours)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "200")
+    examples = {"examples": {"examples": [{"textInput": "1", "output": "2"}]}}
+    model = {"displayName": "a\x1b[2J\nb\tc", "tuningTask": {"hyperparameters": {}, "trainingData": examples}}
+    service.create({"baseModel": "models/gemini-1.0-pro-001", **model}, "theirs")
+
+    output = tuningfork("models").output
+
+    assert "a<U+001B>[2J<U+000A>b<U+0009>c" in output
+    assert "\x1b[2J" not in output
+
+
 @pytest.mark.parametrize("name", ["mine", "tunedModels/mine"])
 def test_a_tuned_model_is_deleted_by_either_form_of_its_name(tuningfork, service, tuned, name):
     assert tuningfork("delete", name).code == 0
@@ -54,6 +69,14 @@ def test_deleting_what_is_not_there_is_an_error(tuningfork):
 
     assert ended.code == 1
     assert ended.errors == "Error: Tuned model tunedModels/nobody does not exist.\n"
+
+
+def test_an_error_does_not_disturb_either(tuningfork):
+    ended = tuningfork("delete", "\x1b[2Jnobody")
+
+    assert ended.code == 1
+    assert "<U+001B>[2Jnobody" in ended.errors
+    assert "\x1b[2J" not in ended.errors
 
 
 def test_an_adapter_is_exported_and_its_place_printed(tuningfork, tuned, tmp_path):
