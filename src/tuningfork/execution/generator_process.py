@@ -4,13 +4,18 @@ Run by `execution/local.py` as `python -m tuningfork.execution.generator_process
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tuningfork.domain.base_model import BaseModel
 from tuningfork.domain.errors import InternalError, InvalidArgument, TuningforkError
+from tuningfork.domain.generation import Prompt
+from tuningfork.domain.preview import DatasetPreview
 from tuningfork.execution import worker
+from tuningfork.execution.base import GenerationAssignment
 from tuningfork.execution.messages import (
     Abandon,
     Count,
@@ -25,6 +30,7 @@ from tuningfork.execution.messages import (
     Refused,
     Warm,
 )
+from tuningfork.execution.preparing import Prepared, Preparing
 from tuningfork.execution.previewing import preview
 from tuningfork.inference.adapter_pool import AdapterPool
 from tuningfork.inference.engine import EngineOutput, InferenceEngine, TokenRequest
@@ -35,6 +41,9 @@ logger = logging.getLogger(__name__)
 
 RESIDENT_ADAPTERS = 64
 """Adapters kept in memory for each base; the least recently used leaves first."""
+
+_QUICK_CHARACTERS = 20_000
+"""Prompts of so many are cut into tokens at once, in some ten milliseconds; longer ones beside the engine."""
 
 
 @dataclass(slots=True)
@@ -55,35 +64,37 @@ class _Request:
     open_candidates: set[int]
 
 
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """A request that is being prepared, and how it goes on with what comes of that."""
+
+    station: _Station
+    go_on: Callable[[Any], Iterator[GeneratorReport]]
+
+
 @dataclass(slots=True)
 class Generator:
     """All requests of this process. Methods yield the reports that they caused."""
 
     _stations: dict[BaseModel, _Station] = field(default_factory=dict)
     _requests: dict[str, _Request] = field(default_factory=dict)
+    _pending: dict[str, _Pending] = field(default_factory=dict)
+    _preparing: Preparing = field(default_factory=Preparing)
 
     @property
     def idle(self) -> bool:
         """Whether no request is in flight."""
-        return not self._requests
+        return not (self._requests or self._pending)
 
     def obey(self, command: GeneratorCommand) -> Iterator[GeneratorReport]:
         """Do what the command says; whatever is wrong with it concerns its own request only."""
-        request_id = getattr(command, "request_id", None)
-        try:
-            yield from self._obey(command)
-        except TuningforkError as error:
-            if request_id:
-                yield Refused.of(request_id, error)
-            else:
-                logger.error("base model could not be loaded: %s", error, extra={"action": "load_failed"})  # noqa: TRY400
-        except Exception as error:
-            logger.exception("command failed", extra={"action": "command_failed"})
-            if request_id:
-                yield Refused(request_id, InternalError(f"the generator failed: {type(error).__name__}: {error}"))
+        yield from _guarded(getattr(command, "request_id", None), self._obey(command))
 
     def advance(self) -> Iterator[GeneratorReport]:
-        """One engine step over every base that has requests."""
+        """Go on with what has been prepared, and one engine step over every base that has requests."""
+        for prepared in self._preparing.finished(patient=not self._requests):
+            go_on = self._pending.pop(prepared.request_id).go_on
+            yield from _guarded(prepared.request_id, _gone_on(prepared, go_on))
         for station in {id(r.station): r.station for r in self._requests.values()}.values():
             for output in station.engine.step():
                 yield from self._report(output)
@@ -92,14 +103,11 @@ class Generator:
         match command:
             case Warm(base):
                 self._station_of(base)
-            case Count(request_id, base, prompt):
-                yield Counted(request_id, len(self._station_of(base).base.chat.render_prompt(prompt)))
-            case Preview(request_id, base, examples, shown):
-                loaded = self._station_of(base).base
-                yield Previewed(request_id, preview(loaded.chat, examples, shown, loaded.context_tokens))
-            case Generate():
-                self._begin(command)
+            case Count() | Preview() | Generate():
+                yield from self._prepare(command)
             case Abandon(request_id, None):
+                self._preparing.forget(request_id)
+                self._pending.pop(request_id, None)
                 if request := self._requests.get(request_id):
                     request.station.engine.cancel(request_id)
                     self._end(request_id)
@@ -108,10 +116,33 @@ class Generator:
                     request.station.engine.cancel(request_id, candidate)
                     yield from self._close(request_id, candidate)
 
-    def _begin(self, command: Generate) -> None:
+    def _prepare(self, command: Count | Preview | Generate) -> Iterator[GeneratorReport]:
+        """Do what comes before the engine: here if it is quick, else beside it."""
+        request_id = command.request_id
+        match command:
+            case Count(_, base, prompt):
+                station = self._station_of(base)
+                is_quick = _characters(prompt) <= _QUICK_CHARACTERS
+                work: Callable[[], Any] = partial(station.base.chat.render_prompt, prompt)
+                go_on: Callable[[Any], Iterator[GeneratorReport]] = partial(_counted, request_id)
+            case Preview(_, base, examples, shown):
+                station = self._station_of(base)
+                is_quick = False
+                work = partial(preview, station.base.chat, examples, shown, station.base.context_tokens)
+                go_on = partial(_previewed, request_id)
+            case Generate(_, assignment):
+                station = self._station_of(assignment.base)
+                is_quick = _is_quick(station, assignment)
+                work = partial(_prompt_of, station, assignment)
+                go_on = partial(self._begin, station, command)
+        if is_quick:
+            yield from go_on(work())
+        else:
+            self._pending[request_id] = _Pending(station, go_on)
+            self._preparing.begin(request_id, work)
+
+    def _begin(self, station: _Station, command: Generate, prompt_ids: tuple[int, ...]) -> Iterator[GeneratorReport]:
         assignment = command.assignment
-        station = self._station_of(assignment.base)
-        prompt_ids = tuple(station.base.chat.render_prompt(assignment.prompt))
         adapter = assignment.adapter_directory
         slot = BASE_ALONE if adapter is None else _slot(station, adapter)
         try:
@@ -124,6 +155,7 @@ class Generator:
             raise
         candidates = set(range(assignment.sampling.candidate_count))
         self._requests[command.request_id] = _Request(station, adapter, candidates)
+        yield from ()
 
     def _report(self, output: EngineOutput) -> Iterator[GeneratorReport]:
         if output.request_id not in self._requests:
@@ -153,12 +185,59 @@ class Generator:
     def _station_of(self, base: BaseModel) -> _Station:
         if base not in self._stations:
             busy = {id(request.station) for request in self._requests.values()}
+            busy |= {id(request.station) for request in self._pending.values()}
             self._stations = {known: station for known, station in self._stations.items() if id(station) in busy}
             loaded = load_base(base, device=worker.best_device())
             self._stations[base] = _Station(
                 loaded, InferenceEngine(loaded), AdapterPool(loaded.slots, capacity=RESIDENT_ADAPTERS)
             )
         return self._stations[base]
+
+
+def _guarded(request_id: str | None, work: Iterator[GeneratorReport]) -> Iterator[GeneratorReport]:
+    """The work's reports; an error in it refuses its request."""
+    try:
+        yield from work
+    except TuningforkError as error:
+        if request_id:
+            yield Refused.of(request_id, error)
+        else:
+            logger.error("base model could not be loaded: %s", error, extra={"action": "load_failed"})  # noqa: TRY400
+    except Exception as error:
+        logger.exception("command failed", extra={"action": "command_failed"})
+        if request_id:
+            yield Refused(request_id, InternalError(f"the generator failed: {type(error).__name__}: {error}"))
+
+
+def _gone_on(prepared: Prepared, go_on: Callable[[Any], Iterator[GeneratorReport]]) -> Iterator[GeneratorReport]:
+    if prepared.error is not None:
+        raise prepared.error
+    yield from go_on(prepared.result)
+
+
+def _counted(request_id: str, prompt_ids: list[int]) -> Iterator[GeneratorReport]:
+    yield Counted(request_id, len(prompt_ids))
+
+
+def _previewed(request_id: str, found: DatasetPreview) -> Iterator[GeneratorReport]:
+    yield Previewed(request_id, found)
+
+
+def _characters(prompt: Prompt) -> int:
+    return len(prompt.system_instruction or "") + sum(len(turn.text) for turn in prompt.turns)
+
+
+def _is_quick(station: _Station, assignment: GenerationAssignment) -> bool:
+    form = assignment.sampling.answer_format
+    known = form is None or station.engine.grammars.has(form)
+    return known and _characters(assignment.prompt) <= _QUICK_CHARACTERS
+
+
+def _prompt_of(station: _Station, assignment: GenerationAssignment) -> tuple[int, ...]:
+    """The prompt as tokens; a grammar that the answer needs is compiled and kept in passing."""
+    if assignment.sampling.answer_format is not None:
+        station.engine.grammars.begin(assignment.sampling.answer_format)
+    return tuple(station.base.chat.render_prompt(assignment.prompt))
 
 
 def _slot(station: _Station, adapter: Path) -> int:

@@ -205,6 +205,7 @@ class _PlainText:
     """Text to token ids, where quoted parts never become control tokens.
 
     A quoted control token travels through the template as a mark of private-use characters around its number.
+    Thread-safe.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -215,6 +216,9 @@ class _PlainText:
         self._numbers = {literal: number for number, literal in enumerate(self._literals)}
         self._found = re.compile("|".join(map(re.escape, self._literals)))
         self._mark = re.compile("\ue000([0-9]+)\ue001")
+        # Spelled in advance: it switches the tokenizer over, which would change what another thread encodes meanwhile.
+        self._spelled = [self._ids(literal, split_special_tokens=True) for literal in self._literals]
+        self._ids("a")
 
     def quote(self, text: str) -> str:
         """Replace every control token (and every stray mark) by a mark.
@@ -236,7 +240,7 @@ class _PlainText:
         pieces = self._mark.split(text)
         ids = self._ids(pieces[0])
         for number, piece in zip(pieces[1::2], pieces[2::2], strict=True):
-            ids += self._ids(self._literals[int(number)], split_special_tokens=True) + self._ids(piece)
+            ids += self._spelled[int(number)] + self._ids(piece)
         return ids
 
     def _ids(self, text: str, **how: bool) -> list[int]:

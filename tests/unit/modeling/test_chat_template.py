@@ -1,5 +1,7 @@
 """The header of an example is the prompt that serving renders, and its output ends the turn."""
 
+import threading
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -265,3 +267,22 @@ def test_a_model_without_any_end_token_is_refused():
     tokenizer.eos_token = None
     with pytest.raises(InternalError, match="no token is known that ends a turn"):
         ChatFormat(tokenizer, template="{% for m in messages %}{{ m.role + ': ' + m.content }}{% endfor %}")
+
+
+@pytest.mark.parametrize("architecture", list(Architecture))
+def test_rendering_on_one_thread_does_not_change_what_another_one_encodes(architecture):
+    chat = FORMATS[architecture]
+    quoting = Prompt(turns=(Turn(Speaker.USER, " ".join(CONTROL) * 9),))
+    plain = Prompt(turns=(Turn(Speaker.USER, "one two"),))
+    wanted = {quoting: chat.render_prompt(quoting), plain: chat.render_prompt(plain)}
+    wrong = []
+
+    def render(prompt):
+        wrong.extend(prompt for _ in range(300) if chat.render_prompt(prompt) != wanted[prompt])
+
+    threads = [threading.Thread(target=render, args=(prompt,)) for prompt in (quoting, plain, quoting, plain)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []

@@ -1,0 +1,104 @@
+"""The generator without its process: what it reports of each command, and that long work holds nobody up."""
+
+import json
+import threading
+
+import pytest
+
+from tuningfork.domain.errors import InvalidArgument
+from tuningfork.domain.generation import ChoiceAnswer, FinishReason, JsonAnswer, Prompt, Sampling, Speaker, Turn
+from tuningfork.execution.base import GenerationAssignment
+from tuningfork.execution.generator_process import Generator
+from tuningfork.execution.messages import Abandon, Count, Counted, Ended, Generate, Generated, Refused
+
+LONG = "one two " * 5_000
+
+
+@pytest.fixture
+def generator():
+    return Generator()
+
+
+def prompt(text="one two"):
+    return Prompt(turns=(Turn(Speaker.USER, text),))
+
+
+def generate(name, base, *, text="one two", tokens=20, form=None):
+    sampling = Sampling(temperature=1.0, top_p=1.0, top_k=None, max_output_tokens=tokens, seed=1, answer_format=form)
+    return Generate(
+        name, GenerationAssignment(base=base, adapter_directory=None, prompt=prompt(text), sampling=sampling)
+    )
+
+
+def run(generator, *commands):
+    """Every report until nothing is in flight."""
+    reports = [report for command in commands for report in generator.obey(command)]
+    while not generator.idle:
+        reports += generator.advance()
+    return reports
+
+
+def text_of(reports, name):
+    return "".join(each.chunk.text for each in reports if isinstance(each, Generated) and each.request_id == name)
+
+
+def test_a_short_prompt_is_counted_at_once(generator, tiny_llama):
+    [counted] = generator.obey(Count("a", tiny_llama, prompt()))
+    assert counted == Counted("a", counted.tokens)
+    assert generator.idle
+
+
+def test_a_long_prompt_is_counted_beside_the_engine(generator, tiny_llama):
+    assert list(generator.obey(Count("a", tiny_llama, prompt(LONG)))) == []
+    assert not generator.idle
+    [counted] = run(generator)
+    assert counted.tokens > 10_000
+
+
+def test_answers_are_written_while_long_work_is_done(generator, tiny_llama):
+    gate = threading.Event()
+    generator._preparing.begin("something long", gate.wait)
+    list(generator.obey(Count("a", tiny_llama, prompt(LONG))))
+    reports = list(generator.obey(generate("b", tiny_llama)))
+    while Ended("b") not in reports:
+        reports += generator.advance()
+    assert {report.request_id for report in reports} == {"b"}
+    gate.set()
+    generator._preparing.forget("something long")
+    assert [type(report) for report in run(generator)] == [Counted]
+
+
+def test_a_form_is_compiled_beside_the_engine_and_known_from_then_on(generator, tiny_llama):
+    form = ChoiceAnswer(("yes", "no"))
+    list(generator.obey(generate("a", tiny_llama, form=form)))
+    assert "a" not in generator._requests
+    assert text_of(run(generator), "a") in form.choices
+    list(generator.obey(generate("b", tiny_llama, form=form)))
+    assert "b" in generator._requests
+    assert text_of(run(generator), "b") in form.choices
+
+
+def test_a_form_that_cannot_be_kept_to_is_refused_and_nobody_else(generator, tiny_llama):
+    bad = JsonAnswer(json.dumps({"type": "array", "uniqueItems": True}))
+    reports = run(generator, generate("good", tiny_llama), generate("bad", tiny_llama, form=bad))
+    [refused] = [report for report in reports if isinstance(report, Refused)]
+    assert (refused.request_id, type(refused.error)) == ("bad", InvalidArgument)
+    assert [each.field for each in refused.error.violations] == ["sampling.answer_format"]
+    assert Ended("good") in reports
+
+
+def test_a_prompt_that_is_too_long_is_refused_after_it_was_cut_into_tokens(generator, tiny_llama):
+    [refused] = run(generator, generate("a", tiny_llama, text=LONG))
+    assert "tokens long" in refused.error.message
+
+
+def test_a_request_that_is_abandoned_while_it_is_prepared_is_not_heard_of_again(generator, tiny_llama):
+    reports = run(generator, Count("a", tiny_llama, prompt(LONG)), Count("b", tiny_llama, prompt(LONG)), Abandon("a"))
+    assert [report.request_id for report in reports] == ["b"]
+
+
+def test_an_answer_is_held_to_its_form_also_where_it_is_cut(generator, tiny_llama):
+    reports = run(generator, generate("a", tiny_llama, form=JsonAnswer(json.dumps({"type": "array", "minItems": 50}))))
+    last = [report.chunk for report in reports if isinstance(report, Generated)][-1]
+    assert last.finish_reason is FinishReason.MAX_TOKENS
+    assert text_of(reports, "a").startswith("[")
