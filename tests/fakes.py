@@ -11,7 +11,7 @@ import asyncio
 import json
 import re
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,11 +32,14 @@ from tuningfork.domain.generation import (
     Prompt,
 )
 from tuningfork.domain.preview import DatasetPreview, PreviewedExample, PreviewSegment
+from tuningfork.domain.rater import ClassifierModel
+from tuningfork.domain.safety import Assessment, HarmProbability
 from tuningfork.domain.tuning_job import JobId, Snapshot
 from tuningfork.execution.base import (
     Failed,
     Finished,
     GenerationAssignment,
+    RatingAssignment,
     Resumed,
     Stepped,
     Stopped,
@@ -113,7 +116,8 @@ class InMemoryExecutor:
     """Trains and generates in the caller's thread and event loop.
 
     Looked at by tests: `warmed` (names of bases), `stop_calls`, `assignments` (training, in order), `generations`
-    (in order), `abandoned_generations` (closed before their end), `previews` (the examples of each), `closed`.
+    (in order), `abandoned_generations` (closed before their end), `unwanted_candidates`, `ratings`, `previews` (the
+    examples of each), `closed`.
     """
 
     def __init__(self, clock: Clock | None = None, *, step_seconds: float = 0.0) -> None:
@@ -129,6 +133,9 @@ class InMemoryExecutor:
         self._lock = threading.Lock()
         self._stopping: dict[JobId, threading.Event] = {}
         self._scripts: list[_Script] = []
+        self.ratings: list[RatingAssignment] = []
+        self.unwanted_candidates: list[int] = []
+        self._rating_faults: list[Exception] = []
         self._generation_faults: dict[int, Exception | Gate] = {}
 
     # Scripts: each says what happens before a 1-based step, or before a 0-based chunk.
@@ -163,6 +170,10 @@ class InMemoryExecutor:
         """The next generation ends with this error (by default: its worker died)."""
         self._generation_faults[before_chunk] = error or WorkerDied("The generator ended unexpectedly (signal 9).")
 
+    def break_rating(self, *, times: int = 1, error: Exception | None = None) -> None:
+        """The next ratings end with this error (by default: their worker died)."""
+        self._rating_faults += [error or WorkerDied("The rater ended unexpectedly (signal 9).")] * times
+
     def hold_generation(self, before_chunk: int) -> Gate:
         """The next generation waits until the gate is opened."""
         gate = Gate()
@@ -191,7 +202,7 @@ class InMemoryExecutor:
     def warm(self, base: BaseModel) -> None:
         self.warmed.append(base.name)
 
-    async def generate(self, assignment: GenerationAssignment) -> AsyncIterator[Chunk]:
+    async def generate(self, assignment: GenerationAssignment) -> AsyncGenerator[Chunk, int | None]:
         self.generations.append(assignment)
         prompt_tokens = await self.count_tokens(assignment.base, assignment.prompt)
         if prompt_tokens + 1 > assignment.base.context_tokens:
@@ -205,16 +216,39 @@ class InMemoryExecutor:
                 for text, reason in self._answer(assignment):
                     await self._meet_generation_fault(output_tokens)
                     output_tokens += 1
-                    yield Chunk(
+                    unwanted = yield Chunk(
                         candidate=candidate,
                         text=text,
                         finish_reason=reason,
                         prompt_tokens=prompt_tokens,
                         output_tokens=output_tokens,
                     )
+                    if unwanted is not None:
+                        self.unwanted_candidates.append(unwanted)
+                        break
         except (GeneratorExit, asyncio.CancelledError):
             self.abandoned_generations += 1
             raise
+
+    async def rate(self, assignment: RatingAssignment) -> tuple[Assessment, ...]:
+        """A model finds what a text says in the words of its labels or codes, in the highest degree."""
+        self.ratings.append(assignment)
+        await asyncio.sleep(0)
+        if self._rating_faults:
+            raise self._rating_faults.pop(0)
+        model = assignment.model
+        meanings = model.labels if isinstance(model, ClassifierModel) else model.codes
+        return tuple(
+            Assessment.of(
+                {
+                    category: HarmProbability.HIGH
+                    for word, categories in meanings
+                    for category in categories
+                    if word in passage.text
+                }
+            )
+            for passage in assignment.passages
+        )
 
     async def count_tokens(self, base: BaseModel, prompt: Prompt) -> int:
         texts = [prompt.system_instruction or "", *(turn.text for turn in prompt.turns)]

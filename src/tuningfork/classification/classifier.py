@@ -33,9 +33,9 @@ class Classifier:
 
     def __init__(self, described: ClassifierModel, *, device: str) -> None:
         self._described = described
-        self._tokenizer = load_tokenizer(described)
         kind = AutoModelForSequenceClassification
         self._model = load_model(described, kind, device=device, dtype=torch.float32)
+        self._tokenizer = load_tokenizer(described)
         self._device = torch.device(device)
         self._labels = self._find_labels()
         # Without a padding token pieces of different lengths cannot share a batch.

@@ -50,8 +50,8 @@ class Guard:
     def __init__(self, described: GuardModel, *, device: str) -> None:
         self._described = described
         place = torch.device(device)
-        self._tokenizer = load_tokenizer(described)
         self._model = load_model(described, AutoModelForCausalLM, device=device, dtype=native_dtype(place))
+        self._tokenizer = load_tokenizer(described)
         self._device = place
         self._chat = ChatFormat(self._tokenizer, template=described.template, end_ids=_end_ids(self._model))
         self._safe, self._unsafe = (_beginnings(self._tokenizer, word).to(place) for word in ("safe", "unsafe"))
