@@ -23,7 +23,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 
 from tuningfork.domain.errors import FailedPrecondition
 from tuningfork.store.full_disk import told_of_full_disk
@@ -58,13 +58,15 @@ class Database:
 
         Raises:
             FailedPrecondition: a newer Tuningfork has already changed the tables, or there is no database that can be
-                used: a damaged file, a directory that is not writable, a server that does not answer.
+                used: a damaged file, a directory that is not writable, a server that does not answer, no URL at all.
 
         """
         try:
             database = cls(_create_engine(url))
         except OSError as error:
             raise _unusable(url, error) from error
+        except (ArgumentError, ImportError, ValueError) as error:
+            raise _no_database(error) from error
         try:
             database._migrate()
         except DBAPIError as error:
@@ -147,15 +149,33 @@ def _unusable(url: str, reason: BaseException | None) -> FailedPrecondition:
     )
 
 
+def _no_database(error: Exception) -> FailedPrecondition:
+    """The error for a URL that names none. The URL itself may hold a password, and is not told."""
+    match error:
+        case ImportError():
+            reason = f"the package {error.name} is not installed"
+        case ArgumentError():
+            reason = str(error)
+        case _:
+            reason = "its port is no number"
+    return FailedPrecondition(
+        f"The setting database_url leads to no database: {reason}. Write sqlite:////path/to/file.db, or "
+        "postgresql+psycopg://user:password@host/database, which needs pip install 'tuningfork[postgresql]'."
+    )
+
+
 def _create_engine(url: str) -> Engine:
-    if make_url(url).get_backend_name() != "sqlite":
-        engine = create_engine(url, pool_pre_ping=True)
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        engine = create_engine(parsed, pool_pre_ping=True, hide_parameters=True)
         event.listen(engine, "begin", _begin_postgresql)
         return engine
-    _create_private(make_url(url).database)
+    _create_private(parsed.database)
     # Connections are cheap here, and a request thread that waits for one is not: more of them than threads.
     engine = create_engine(
-        url,
+        parsed,
+        # Errors end in the log, and some parameters are secrets: those of keys, and people's texts.
+        hide_parameters=True,
         connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "isolation_level": None},
         pool_size=16,
         max_overflow=64,

@@ -191,3 +191,33 @@ def test_naive_times_are_refused_as_our_own_bug(database):
     naive = datetime(2024, 3, 14)  # noqa: DTZ001
     with pytest.raises(Exception, match="is naive"), database.write() as connection:
         connection.execute(tuned_models.update().values(update_time=naive))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "tuningfork.db",
+        "",
+        "nosuch://ada:pa55word@127.0.0.1/tuningfork",
+        "mysql+nosuch://ada:pa55word@127.0.0.1/tuningfork",
+        "postgresql+pg8000://ada:pa55word@127.0.0.1/tuningfork",
+        "postgresql+psycopg://ada:pa55word@127.0.0.1:port/tuningfork",
+    ],
+)
+def test_a_url_that_leads_to_no_database_is_told_without_its_password(url):
+    with pytest.raises(FailedPrecondition, match="database_url") as told:
+        Database.open(url)
+
+    assert "sqlite:///" in told.value.message
+    assert "pa55word" not in told.value.message
+
+
+def test_what_a_failed_statement_held_is_not_told(sqlite_url):
+    database = Database.open(sqlite_url)
+    with database.write() as connection:
+        insert(connection, "s3cret")
+    with pytest.raises(IntegrityError) as told, database.write() as connection:
+        insert(connection, "s3cret")
+
+    assert "s3cret" not in str(told.value)
+    database.close()
