@@ -27,9 +27,11 @@ from tuningfork.domain.base_model import (
 from tuningfork.domain.dataset import Dataset
 from tuningfork.domain.errors import InvalidArgument, RpcCode
 from tuningfork.domain.generation import (
+    ChosenToken,
     Chunk,
     FinishReason,
     Prompt,
+    TokenLogprob,
 )
 from tuningfork.domain.preview import DatasetPreview, PreviewedExample, PreviewSegment
 from tuningfork.domain.rater import ClassifierModel
@@ -222,6 +224,7 @@ class InMemoryExecutor:
                         finish_reason=reason,
                         prompt_tokens=prompt_tokens,
                         output_tokens=output_tokens,
+                        tokens=_scored(text, assignment.sampling.logprobs),
                     )
                     if unwanted is not None:
                         self.unwanted_candidates.append(unwanted)
@@ -359,6 +362,15 @@ class InMemoryExecutor:
                     await asyncio.sleep(0.005)
             case Exception() as error:
                 raise error
+
+
+def _scored(token: str, logprobs: int | None) -> tuple[ChosenToken, ...]:
+    """An echo is certain of what it says: e^-0.25, and next to it comes nothing at all."""
+    if logprobs is None:
+        return ()
+    chosen = TokenLogprob(token, len(token), -0.25)
+    others = (chosen, TokenLogprob("", 0, -1.5))
+    return (ChosenToken(chosen=chosen, likeliest=others[:logprobs]),)
 
 
 def _tokens(text: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -9,9 +10,12 @@ from fakes import ECHO_BASE
 from tuningfork.domain.base_model import Catalog
 from tuningfork.domain.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, RpcCode
 from tuningfork.domain.generation import (
+    ChoiceAnswer,
     FinishReason,
     GenerationRequest,
+    JsonAnswer,
     Prompt,
+    RequestedSampling,
     Sampling,
     Speaker,
     Turn,
@@ -166,6 +170,43 @@ class TestDefaults:
     def test_more_output_than_a_model_gives_is_as_much_as_it_gives(self, workshop):
         assert self.sampling(workshop, OWN, max_output_tokens=1_000_000).max_output_tokens == 2_048
 
+    @pytest.mark.parametrize(
+        ("asked", "wanted"),
+        [
+            ({}, None),
+            ({"logprobs": 0}, None),
+            ({"response_logprobs": True}, 0),
+            ({"response_logprobs": True, "logprobs": 5}, 5),
+        ],
+    )
+    def test_log_probabilities_come_where_they_are_wanted(self, generation, workshop, asked, wanted):
+        answer(generation, OWN, replace(ask("1"), sampling=RequestedSampling(**asked)))
+        assert workshop.executor.generations[0].sampling.logprobs == wanted
+
+    def test_penalties_and_the_form_are_passed_on(self, generation, workshop):
+        asked = RequestedSampling(presence_penalty=-2.0, frequency_penalty=2.0, answer_format=ChoiceAnswer(("a",)))
+        answer(generation, OWN, replace(ask("1"), sampling=asked))
+        sampling = workshop.executor.generations[0].sampling
+        assert (sampling.presence_penalty, sampling.frequency_penalty) == (-2.0, 2.0)
+        assert sampling.answer_format == ChoiceAnswer(("a",))
+
+
+class TestGenerateText:
+    def begin(self, generation, name):
+        return asyncio.run(generation.generate(ADA, name, ask("1"), method="generateText"))
+
+    def test_a_model_under_its_own_name_has_it(self, generation):
+        assert self.begin(generation, OWN).model_version == "echo-001"
+
+    def test_a_gemini_alias_and_what_was_tuned_from_it_have_not(self, generation, active):
+        for name in (GEMINI, active):
+            with pytest.raises(NotFound) as caught:
+                self.begin(generation, name)
+            assert caught.value.message == (
+                f"{name} is not found for API version v1beta, or is not supported for generateText. "
+                "Call ListModels to see the list of available models and their supported methods."
+            )
+
 
 class TestRefusal:
     @pytest.mark.parametrize(
@@ -222,6 +263,29 @@ class TestRefusal:
         request = conversation("1", system_instruction="Count.")
         assert refused(generation, GEMINI, request).message == f"Developer instruction is not enabled for {GEMINI}"
         assert refused(generation, active, request).message == f"Developer instruction is not enabled for {active}"
+
+    @pytest.mark.parametrize("form", [JsonAnswer(), JsonAnswer('{"type": "null"}'), ChoiceAnswer(("a",))])
+    def test_a_gemini_alias_holds_no_answer_to_a_form(self, generation, active, form):
+        request = replace(ask("1"), sampling=RequestedSampling(answer_format=form))
+        assert refused(generation, GEMINI, request).message == f"JSON mode is not enabled for {GEMINI}"
+        assert refused(generation, active, request).message == f"JSON mode is not enabled for {active}"
+
+    @pytest.mark.parametrize(
+        ("members", "field", "said"),
+        [
+            ({"presence_penalty": 2.01}, "presence_penalty", "presence_penalty must be a number from -2 to 2; 2.01"),
+            ({"frequency_penalty": -3.0}, "frequency_penalty", "frequency_penalty must be a number from -2 to 2; -3.0"),
+            ({"frequency_penalty": math.nan}, "frequency_penalty", "frequency_penalty must be"),
+            ({"logprobs": 1}, "logprobs", "logprobs can only be set when response_logprobs is true"),
+            ({"logprobs": 21, "response_logprobs": True}, "logprobs", "logprobs must be a whole number from 0 to 20"),
+            ({"logprobs": -1, "response_logprobs": True}, "logprobs", "logprobs must be a whole number from 0 to 20"),
+        ],
+    )
+    def test_penalties_and_log_probabilities_have_their_ranges(self, generation, members, field, said):
+        request = replace(ask("1"), sampling=RequestedSampling(**members))
+        [violation] = refused(generation, OWN, request).violations
+        assert violation.field == f"sampling.{field}"
+        assert violation.description.startswith(said)
 
     def test_a_model_under_its_own_name_takes_one(self, generation, workshop):
         answer(generation, OWN, conversation("1", system_instruction="Count."))

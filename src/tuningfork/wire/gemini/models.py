@@ -13,7 +13,7 @@ DEFAULT_PAGE_SIZE = 50
 MAX_PAGE_SIZE = 1_000
 
 METHODS = ("generateContent", "countTokens", "createTunedModel")
-"""What every base model here can do; clients find tunable models by the last one."""
+"""What every base model here can do; clients find tunable models by the last one. Not all have `generateText`."""
 
 
 def render_model(model: PublicModel) -> Typed:
@@ -26,7 +26,7 @@ def render_model(model: PublicModel) -> Typed:
         "description": model.description,
         "input_token_limit": model.input_tokens,
         "output_token_limit": model.output_tokens,
-        "supported_generation_methods": METHODS,
+        "supported_generation_methods": (*METHODS, "generateText") if model.limits.generate_text else METHODS,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "top_k": sampling.top_k,

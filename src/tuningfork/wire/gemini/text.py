@@ -23,7 +23,11 @@ from tuningfork.wire.proto_json.decode import Fields, decode
 from tuningfork.wire.proto_json.encode import Typed
 from tuningfork.wire.proto_json.text import read
 
-GENERATE_TEXT = Relocation("GenerateTextRequest", {"prompt": "prompt.text", "sampling": ""}, {})
+_SETTINGS = ("temperature", "candidate_count", "max_output_tokens", "top_p", "top_k", "stop_sequences")
+
+GENERATE_TEXT = Relocation(
+    "GenerateTextRequest", {"prompt": "prompt.text", **{f"sampling.{name}": name for name in _SETTINGS}}, {}
+)
 """Where the fields of a `GenerationRequest` sit in a request for text of the PaLM generation."""
 
 

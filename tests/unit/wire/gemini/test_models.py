@@ -21,7 +21,13 @@ def names(shown):
 
 def test_every_model_can_be_tuned_as_clients_look_for_it():
     assert "createTunedModel" in METHODS
-    assert all(model["supportedGenerationMethods"] == list(METHODS) for model in page()["models"])
+    assert all(set(METHODS) <= set(model["supportedGenerationMethods"]) for model in page()["models"])
+
+
+def test_generate_text_is_named_where_the_limits_of_a_name_allow_it():
+    assert {model["name"]: "generateText" in model["supportedGenerationMethods"] for model in page()["models"]} == {
+        face.name: face.limits.generate_text for face in MODELS
+    }
 
 
 @pytest.mark.parametrize("size", ["0", "50", str(MAX_PAGE_SIZE + 1)])
