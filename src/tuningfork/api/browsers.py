@@ -5,6 +5,7 @@ person's machine only. Keys and tokens are sent on purpose, so a server that ask
 none. A server that asks for nothing (`--no-auth`) has to look where a request comes from.
 """
 
+import re
 from collections.abc import Collection
 from http import HTTPStatus
 
@@ -26,6 +27,7 @@ _VERBS = ("GET", "POST", "PATCH", "PUT", "DELETE")
 _READABLE_HEADERS = ("Retry-After", "WWW-Authenticate")
 _REMEMBERED_SECONDS = 3_600
 _SHOWN_CHARACTERS = 100
+_HOST = re.compile(r"(?:(?P<name>[^][:@/]+)|\[(?P<address>[0-9a-f:.]+)\])(?::[0-9]*)?", re.IGNORECASE)
 
 
 class AllowedOrigins(CORSMiddleware):
@@ -89,7 +91,7 @@ class LocalCallersOnly:
 
     def _refusal(self, scheme: str, headers: Headers) -> str | None:
         host = headers.get("host")
-        if host is not None and not is_loopback(_without_port(host)):
+        if host is not None and not is_loopback(_name_of(host)):
             return (
                 f"This server runs with --no-auth and is called by names of this machine only; "
                 f"{host[:_SHOWN_CHARACTERS]!r} is none. Call it as localhost or 127.0.0.1."
@@ -103,7 +105,7 @@ class LocalCallersOnly:
         )
 
 
-def _without_port(host: str) -> str:
-    if host.startswith("["):
-        return host.partition("]")[0] + "]"
-    return host.partition(":")[0]
+def _name_of(host: str) -> str:
+    """The name or address in a `Host` header, without the port; "" where there is more or less than these."""
+    found = _HOST.fullmatch(host)
+    return (found["name"] or found["address"]) if found else ""

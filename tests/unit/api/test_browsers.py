@@ -153,6 +153,11 @@ def test_without_credentials_this_machine_is_called_by_its_own_names(no_auth, ho
         "[::]:8000",
         "[::ffff:10.0.0.1]:8000",
         "evil.example@localhost",
+        "localhost:evil.example",
+        "127.0.0.1:8000@evil.example",
+        "[::1].evil.example",
+        "[::1",
+        "[localhost]",
         "",
     ],
 )
