@@ -1,6 +1,7 @@
 """What an operator can set, by option or by a `TUNINGFORK_*` variable, with its default and its unit."""
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -10,6 +11,11 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tuningfork.domain.authorization import Scope
 from tuningfork.domain.loopback import is_loopback
+
+_ORIGIN = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?/?"
+)
+_USUAL_PORTS = {"http": "80", "https": "443"}
 
 
 def default_data_directory() -> Path:
@@ -26,7 +32,9 @@ def usable_cores() -> int:
 class Settings(BaseSettings):
     """The server's settings. An option on the command line wins over a variable, a variable over the default."""
 
-    model_config = SettingsConfigDict(env_prefix="TUNINGFORK_", extra="ignore", validate_default=True)
+    model_config = SettingsConfigDict(
+        env_prefix="TUNINGFORK_", env_ignore_empty=True, extra="ignore", validate_default=True
+    )
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
@@ -121,8 +129,11 @@ class Settings(BaseSettings):
     @field_validator("oidc_audience")
     @classmethod
     def _audience(cls, audience: str | None, others: ValidationInfo) -> str | None:
-        if others.data.get("oidc_issuer") and not audience:
+        issuer = others.data.get("oidc_issuer")
+        if issuer and not audience:
             raise ValueError("must be given with oidc_issuer, so that tokens made for other services are refused")
+        if audience and not issuer and "oidc_issuer" in others.data:
+            raise ValueError("must be given together with oidc_issuer, whose tokens it is for")
         return audience
 
     @field_validator("oidc_default_scopes")
@@ -142,9 +153,13 @@ class Settings(BaseSettings):
 
 
 def _origin(given: str) -> str:
-    """An origin as browsers write it: lower case, without a path."""
-    origin = given.lower().removesuffix("/")
-    parts = urlsplit(origin)
-    if origin != "*" and not (parts.scheme and parts.netloc and origin == f"{parts.scheme}://{parts.netloc}"):
-        raise ValueError(f"an origin is scheme://host or scheme://host:port, or * for all; {given!r} is none")
-    return origin
+    """An origin as browsers write it: lower case, without a path or the port that goes without saying."""
+    if given == "*":
+        return given
+    found = _ORIGIN.fullmatch(given.lower())
+    if found is None:
+        raise ValueError(
+            f"an origin is scheme://host or scheme://host:port as browsers write it, or * for all; {given!r} is none"
+        )
+    is_usual = found["port"] == _USUAL_PORTS.get(found["scheme"])
+    return f"{found['scheme']}://{found['host']}{'' if is_usual or found['port'] is None else ':' + found['port']}"

@@ -17,6 +17,16 @@ def test_an_option_wins_over_a_variable_and_a_variable_over_the_default(monkeypa
     assert (settings.port, settings.host, settings.checkpoint_every) == (9000, "127.0.0.2", 10)
 
 
+@pytest.mark.parametrize("name", sorted(Settings.model_fields))
+def test_an_empty_variable_is_as_good_as_none(monkeypatch, name):
+    # As `environment:` in a compose file leaves them. An empty host would listen on every address.
+    monkeypatch.delenv(f"TUNINGFORK_{name.upper()}", raising=False)
+    default = getattr(Settings(), name)
+
+    monkeypatch.setenv(f"TUNINGFORK_{name.upper()}", "")
+    assert getattr(Settings(), name) == default
+
+
 def test_several_base_models_fit_in_one_variable(monkeypatch):
     monkeypatch.setenv("TUNINGFORK_BASE_MODEL", "a=/models/a  b=org/b")
 
@@ -52,13 +62,33 @@ def test_a_certificate_and_its_key_come_together(given):
 
 
 def test_origins_are_written_as_browsers_write_them(monkeypatch):
-    monkeypatch.setenv("TUNINGFORK_CORS_ORIGINS", "https://App.example/ http://localhost:3000")
+    monkeypatch.setenv(
+        "TUNINGFORK_CORS_ORIGINS", "https://App.example/ https://b.example:443 http://[::1]:80 http://c.example:443"
+    )
 
-    assert Settings().cors_origins == ["https://app.example", "http://localhost:3000"]
+    assert Settings().cors_origins == [
+        "https://app.example",
+        "https://b.example",
+        "http://[::1]",
+        "http://c.example:443",
+    ]
     assert Settings(cors_origins=["*"]).cors_origins == ["*"]
 
 
-@pytest.mark.parametrize("origin", ["app.example", "https://app.example/page", "https://", "localhost:3000"])
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "app.example",
+        "https://app.example/page",
+        "https://",
+        "localhost:3000",
+        "https://*.example",
+        "https://ada@app.example",
+        "https://bücher.example",
+        "null",
+        "https://app.example:x",
+    ],
+)
 def test_an_origin_that_no_browser_sends_is_refused(origin):
     with pytest.raises(ValidationError, match="an origin is scheme://host"):
         Settings(cors_origins=[origin])
@@ -67,6 +97,9 @@ def test_an_origin_that_no_browser_sends_is_refused(origin):
 def test_an_issuer_needs_an_audience():
     with pytest.raises(ValidationError, match="oidc_audience"):
         Settings(oidc_issuer="https://issuer.example")
+
+    with pytest.raises(ValidationError, match="must be given together with oidc_issuer"):
+        Settings(oidc_audience="tuningfork")
 
     settings = Settings(oidc_issuer="https://issuer.example/", oidc_audience="tuningfork")
     assert (

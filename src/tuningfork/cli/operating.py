@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
     # A sixth of a second that `--help` and the commands of clients need not spend.
     from tuningfork.settings import Settings
 
@@ -33,7 +35,12 @@ def settings_of(**given: Any) -> "Settings":
     try:
         return Settings(**{name: value for name, value in given.items() if value not in (None, [])})
     except ValidationError as error:
-        refuse("; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()))
+        refuse("; ".join(_told(fault) for fault in error.errors()))
+
+
+def _told(fault: "ErrorDetails") -> str:
+    # What our own validators say needs no introduction.
+    return f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].removeprefix('Value error, ')}"
 
 
 def refuse(reason: str) -> NoReturn:

@@ -53,7 +53,7 @@ def test_a_revoked_key_is_listed_as_revoked(run):
         (("serve", "--catalog", "/nowhere.toml"), "/nowhere.toml cannot be read"),
         (("serve", "--no-auth", "--host", "0.0.0.0"), "'0.0.0.0' is no loopback address"),
         (("serve", "--no-auth", "--cors-origin", "*"), "every web page"),
-        (("serve", "--cors-origin", "app.example"), "an origin is scheme://host"),
+        (("serve", "--cors-origin", "app.example"), "cors_origins: an origin is scheme://host"),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_a_sentence(run, arguments, said):
