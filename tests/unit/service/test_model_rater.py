@@ -30,7 +30,7 @@ def metrics():
 
 @pytest.fixture
 def rater(executor, metrics):
-    return ModelRater(executor, MODEL, metrics)
+    return ModelRater(executor, MODEL, metrics, lambda: 0.0)
 
 
 def follow(rater, *pieces, asked=""):
@@ -74,6 +74,31 @@ def test_each_rating_costs_the_same_however_long_the_text_is(executor, rater):
     assert len(executor.ratings) == 200
     assert max(len(each.text) for each in passages(executor)) == CONTEXT_CHARACTERS + 100
     assert {len(each.asked) for each in passages(executor)} == {ASKED_CHARACTERS}
+
+
+class SlowExecutor(InMemoryExecutor):
+    """Its ratings take a second of a clock that only they and the test move."""
+
+    now = 0.0
+
+    async def rate(self, assignment):
+        self.now += 1.0
+        return await super().rate(assignment)
+
+
+def test_a_slow_rater_is_given_longer_pieces_and_rests_half_of_the_time(metrics):
+    executor = SlowExecutor()
+    follower = ModelRater(executor, MODEL, metrics, lambda: executor.now).follow("")
+
+    async def write_a_line_every_quarter_of_a_second():
+        verdicts = []
+        for _ in range(11):
+            verdicts.append(await follower.add("x" * RATE_EVERY_CHARACTERS, last=False))
+            executor.now += 0.25
+        return [verdict.held // RATE_EVERY_CHARACTERS for verdict in verdicts]
+
+    assert asyncio.run(write_a_line_every_quarter_of_a_second()) == [0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2]
+    assert len(executor.ratings) == 3
 
 
 def test_an_empty_answer_is_not_rated(executor, rater):
