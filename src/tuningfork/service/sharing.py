@@ -56,12 +56,9 @@ class Sharing:
         with self._database.write() as connection:
             _hold(connection, principal, model_id, Action.SHARE)
             if grantee_type is GranteeType.USER and email and access.members_of(connection, email):
-                raise _refusal("grantee_type", f"{email} is a group; name it with grantee_type GROUP")
+                raise _refusal("grantee_type", f"grantee_type must be GROUP: {email} is the address of a group")
             if taken := _of_grantee(connection, model_id, email):
-                raise AlreadyExists(
-                    f"A permission for {email or 'EVERYONE'} on tunedModels/{model_id} already exists: {taken.name} "
-                    f"({taken.grantee_type.value}, {taken.role.value}). Change its role, or delete it first."
-                )
+                raise _already_exists(taken)
             return self._keep(connection, model_id, grantee_type, email, role)
 
     def get(self, principal: Principal, model_id: TunedModelId, permission_id: PermissionId) -> Permission:
@@ -149,7 +146,8 @@ class Sharing:
                 return
             older = _of_grantee(connection, model_id, heir)
             if access.members_of(connection, heir) or (older and older.grantee_type is GranteeType.GROUP):
-                raise _refusal("email_address", f"{heir} is a group; a model is owned by a person")
+                described = f"email_address {heir} is the address of a group; a model is owned by a person"
+                raise _refusal("email_address", described)
             # In this order: not even between two statements does the database let a model have two owners.
             _demote_owner(connection, model_id)
             if older:
@@ -203,6 +201,14 @@ def _of_grantee(connection: Transaction, model_id: TunedModelId, email: Email | 
     """The permission of this address, None for EVERYONE; a person and a group never have one in common."""
     permissions = access.permissions_of(connection, model_id)
     return next((permission for permission in permissions if permission.email == email), None)
+
+
+def _already_exists(taken: Permission) -> AlreadyExists:
+    advice = "It may do everything." if taken.role is Role.OWNER else "Change its role, or delete it first."
+    return AlreadyExists(
+        f"A permission for {taken.email or 'EVERYONE'} on tunedModels/{taken.model_id} already exists: {taken.name} "
+        f"({taken.grantee_type.value}, {taken.role.value}). {advice}"
+    )
 
 
 def _demote_owner(connection: Transaction, model_id: TunedModelId) -> None:
