@@ -7,9 +7,13 @@ from tuningfork.dialect.gate import Credential
 
 def find_credential(request: Request) -> Credential | None:
     """The credential that counts: a key before a token, the header before the query; empty ones are none."""
-    query = request.query_params
     return Credential.among(
-        key=request.headers.get("x-goog-api-key") or query.get("key") or query.get("$key"),
-        token=query.get("access_token") or query.get("oauth_token"),
+        key=request.headers.get("x-goog-api-key") or _parameter(request, "key"),
+        token=_parameter(request, "access_token") or _parameter(request, "oauth_token"),
         authorization=request.headers.get("authorization"),
     )
+
+
+def _parameter(request: Request, name: str) -> str | None:
+    """A system parameter, in either of its spellings."""
+    return request.query_params.get(name) or request.query_params.get(f"${name}")

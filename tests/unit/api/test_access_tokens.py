@@ -38,6 +38,8 @@ def test_the_usual_lifetime_is_an_hour(caller):
     [
         ("?access_token=TOKEN", {}),
         ("?oauth_token=TOKEN", {}),
+        ("?%24access_token=TOKEN", {}),
+        ("?%24oauth_token=TOKEN", {}),
         ("", {"authorization": "Bearer TOKEN"}),
         ("", {"authorization": "bearer TOKEN", "x-goog-user-project": "any-project"}),
     ],
