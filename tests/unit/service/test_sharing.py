@@ -320,5 +320,7 @@ def test_a_group_never_owns(sharing, groups):
     groups.add(TEAM, [BOB.email])
     for address in (TEAM, "empty@example.com"):
         said = violations(lambda address=address: sharing.transfer_ownership(ADA, M, address))
-        assert said == {"email_address": f"email_address {address} is the address of a group; a model is owned by a person"}
+        assert said == {
+            "email_address": f"email_address {address} is the address of a group; a model is owned by a person"
+        }
     assert grants(sharing)[ADA.email] is OWNER
