@@ -185,6 +185,26 @@ def test_a_cancelled_request_frees_its_rows_and_says_no_more(base):
     assert engine.step() == []
 
 
+def test_one_candidate_can_end_before_the_others_and_changes_nothing_for_them(base):
+    asked = request("a", PROMPT, sampling=replace(DRAWN, candidate_count=3, max_output_tokens=24))
+    undisturbed = Run(InferenceEngine(base)).add(asked)
+    undisturbed.to_end()
+    run = Run(InferenceEngine(base)).add(asked)
+    for _ in range(8):
+        run.step()
+    run.engine.cancel("a", 1)
+    run.engine.cancel("a", 1)
+    run.engine.cancel("unknown", 0)
+    run.to_end()
+
+    assert all(run.answers["a", each].text == undisturbed.answers["a", each].text for each in (0, 2))
+    assert run.answers["a", 1].finish_reason is None
+    assert (run.engine.has_work, run.engine._cache.free_pages * PAGE_TOKENS) == (
+        False,
+        run.engine._cache.capacity_tokens,
+    )
+
+
 def test_a_request_cancelled_while_it_waits_or_reads_never_speaks(base):
     run = Run(InferenceEngine(base, prefill_tokens=8)).add(
         request("a", PROMPT, sampling=replace(DRAWN, candidate_count=3))
