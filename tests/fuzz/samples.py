@@ -71,7 +71,7 @@ def samples(permission: str, operations: dict[str, str]) -> list[Sample]:
         replace(sample, path=f"/{version}{sample.path}")
         for sample in (*_models(), *_tuned_models(), *_operations(operations), *_permissions(permission), *_texts())
         for version in VERSIONS
-    ]
+    ] + list(_ours())
 
 
 def _models() -> Iterator[Sample]:
@@ -115,6 +115,15 @@ def _permissions(permission: str) -> Iterator[Sample]:
     mask = (("updateMask", "role"),)
     yield Sample(verb="PATCH", path=f"{all_of_them}/{permission}", query=mask, body={"role": "WRITER"})
     yield Sample(verb="DELETE", path=f"{all_of_them}/{permission}")
+
+
+def _ours() -> Iterator[Sample]:
+    yield Sample(verb="POST", path="/tuningfork/v1/tunedModels:preview", query=(("examples", "2"),), body=TUTORIAL_BODY)
+    token = {"scopes": ["https://www.googleapis.com/auth/generative-language.tuning"], "lifetime": "600s"}
+    yield Sample(verb="POST", path="/tuningfork/v1/accessTokens", body=token)
+    yield Sample(verb="GET", path=f"/tuningfork/v1/tunedModels/{ACTIVE}/adapter")
+    yield Sample(verb="GET", path="/healthz")
+    yield Sample(verb="GET", path="/metrics")
 
 
 def _texts() -> Iterator[Sample]:

@@ -12,7 +12,7 @@ import uvicorn
 
 from caller import caller_of
 from fakes import Clock, InMemoryExecutor
-from fuzz.samples import ACTIVE, CREATING, FAILED
+from fuzz.samples import ACTIVE, BASE, CREATING, FAILED
 from tuningfork.domain.errors import TuningforkError
 from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.database import Database
@@ -27,7 +27,7 @@ def main(directory: Path) -> None:
     database = Database.open(f"sqlite:///{directory / 'tuningfork.db'}")
     workshop = build_workshop(database, Artifacts(directory / "artifacts"), clock, InMemoryExecutor(clock))
     caller = caller_of(workshop)
-    operations = {name: _made(workshop, name) for name in (ACTIVE, CREATING, FAILED)}
+    operations = {name: _made(workshop, name) for name in (ACTIVE, FAILED, CREATING)}
     threading.Thread(target=_tidy, args=(workshop,), daemon=True).start()
     listener = socket.create_server(("127.0.0.1", 0), backlog=128)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -48,7 +48,8 @@ def main(directory: Path) -> None:
 def _made(workshop: Workshop, name: str) -> str:
     if name == FAILED:
         workshop.executor.fail_before(1)
-    tuned = workshop.tuning.create(ADA, number_request(tuned_model_id=name))
+    # Under its own name the base takes what it would refuse under one of Gemini's: more to break.
+    tuned = workshop.tuning.create(ADA, number_request(tuned_model_id=name, base_model=f"models/{BASE}"))
     if name != CREATING:
         workshop.advance()
     return str(tuned.job.id)
