@@ -17,7 +17,11 @@ TOTAL_SECONDS = 60.0
 _SILENCE_SECONDS = 15.0
 _MOST_REDIRECTS = 5
 
-_SHEET_PATH = re.compile(r"/spreadsheets(?:/u/\d+)?/d/(?P<id>[\w-]{2,})(?:/.*)?")
+_SHEETS = r"(?:/a/[\w.-]+)?/spreadsheets(?:/u/\d+)?/d"
+_SHEET_PATH = re.compile(rf"{_SHEETS}/(?P<id>[\w-]{{2,}})(?:/.*)?", re.ASCII)
+# File > Share > Publish to web gives an address of its own, which shows nothing but the published tabs.
+_PUBLISHED_PATH = re.compile(rf"{_SHEETS}/e/(?P<id>[\w-]+)/pub(?:html)?", re.ASCII)
+_SHEETS_URL = "https://docs.google.com/spreadsheets/d"
 _PAGE = re.compile(rb"\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL)
 
 
@@ -42,13 +46,15 @@ def shown(url: str) -> str:
 def sheet_export(url: str) -> str | None:
     """The address of a Google Sheet as CSV, of the tab that the address shows; None if it is no Google Sheet."""
     parsed = _parsed(url)
-    found = _SHEET_PATH.fullmatch(parsed.path)
-    if parsed.host != "docs.google.com" or found is None:
+    if parsed.host != "docs.google.com":
         return None
     tabs = (parse_qs(part).get("gid", [""])[-1] for part in (parsed.fragment, parsed.query.decode("ascii", "replace")))
-    tab = next((tab for tab in tabs if tab.isdecimal()), None)
-    export = f"https://docs.google.com/spreadsheets/d/{found['id']}/export?format=csv"
-    return f"{export}&gid={tab}" if tab else export
+    tab = next((tab for tab in tabs if tab.isascii() and tab.isdecimal()), None)
+    if found := _SHEET_PATH.fullmatch(parsed.path):
+        return f"{_SHEETS_URL}/{found['id']}/export?format=csv{f'&gid={tab}' if tab else ''}"
+    if found := _PUBLISHED_PATH.fullmatch(parsed.path):
+        return f"{_SHEETS_URL}/e/{found['id']}/pub?output=csv{f'&gid={tab}&single=true' if tab else ''}"
+    return None
 
 
 def fetch(

@@ -15,6 +15,7 @@ from tuningfork.domain.dataset import Example
 URL = "https://example.com/data/pairs.csv?token=secret#part"
 CSV = b"text_input,output\n1,2\n"
 SHEET = "https://docs.google.com/spreadsheets/d/1aB-c_D"
+PUBLISHED = "https://docs.google.com/spreadsheets/d/e/2PACX-1v"
 
 
 class Web:
@@ -57,7 +58,12 @@ def redirect(to, status=302):
         (f"{SHEET}/", f"{SHEET}/export?format=csv"),
         (f"{SHEET}/edit#gid=drop-table", f"{SHEET}/export?format=csv"),
         ("http://docs.google.com/spreadsheets/u/1/d/1aB-c_D/edit", f"{SHEET}/export?format=csv"),
-        ("https://docs.google.com/spreadsheets/d/e/2PACX-1v/pub?output=csv", None),
+        ("https://docs.google.com/a/example.com/spreadsheets/d/1aB-c_D/edit#gid=2", f"{SHEET}/export?format=csv&gid=2"),
+        (f"{SHEET}/edit#gid=\u0663", f"{SHEET}/export?format=csv"),
+        (f"{PUBLISHED}/pubhtml", f"{PUBLISHED}/pub?output=csv"),
+        (f"{PUBLISHED}/pubhtml?gid=7&single=true", f"{PUBLISHED}/pub?output=csv&gid=7&single=true"),
+        (f"{PUBLISHED}/pub?gid=7&output=xlsx", f"{PUBLISHED}/pub?output=csv&gid=7&single=true"),
+        (f"{PUBLISHED}/edit", None),
         ("https://docs.google.com/document/d/1aB-c_D/edit", None),
         ("https://docs.google.com.evil.example/spreadsheets/d/1aB-c_D/edit", None),
         ("https://example.com/spreadsheets/d/1aB-c_D/edit", None),
