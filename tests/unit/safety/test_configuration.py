@@ -1,6 +1,9 @@
 """What an operator may write after `--safety`."""
 
 import json
+import re
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +30,10 @@ S8 = []
 """
 
 
+PAGE = Path(__file__).parents[3] / "docs" / "safety.md"
+EXAMPLES = re.findall(r"```toml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+
+
 @pytest.fixture
 def model(tmp_path):
     """A directory with the configuration of a classifier of two labels."""
@@ -45,6 +52,19 @@ def choose(tmp_path, model):
         return choose_rater(str(path))
 
     return choose
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_the_files_that_the_documentation_shows_are_right(choose, model, example):
+    named = tomllib.loads(example)
+    labels = dict(enumerate(named.get("labels", ())))
+    (model / "config.json").write_text(json.dumps({"id2label": labels}))
+
+    chosen = choose(example.replace(named["model"], "rater"))
+
+    meanings = chosen.model.labels if named["kind"] == "classifier" else chosen.model.codes
+    assert [name for name, _ in meanings] == list(named.get("labels", named.get("codes")))
+    assert chosen.default_threshold is BlockThreshold.BLOCK_MEDIUM_AND_ABOVE
 
 
 def test_off_is_nobody_and_lexical_the_lists_of_the_package():
