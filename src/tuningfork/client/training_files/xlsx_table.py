@@ -35,7 +35,8 @@ def read(content: bytes) -> Table:
     """The table of a workbook's first sheet.
 
     Raises:
-        Unreadable: it is no workbook, a damaged one, or one that expands beyond the bounds.
+        Unreadable: it is no workbook, a damaged one, one that expands beyond the bounds, or one whose examples are
+            not in its first sheet.
 
     """
     archive = _opened(content)
@@ -43,7 +44,7 @@ def read(content: bytes) -> Table:
         with warnings.catch_warnings():
             # About parts of the workbook that are of no concern here, such as drop-down lists.
             warnings.simplefilter("ignore")
-            return _table(_rows(content, with_formulas=_has_formulas(archive)))
+            table = _table(_rows(content, with_formulas=_has_formulas(archive)))
     except Unreadable:
         raise
     # A parser of foreign files may stumble in any way over a damaged one.
@@ -52,6 +53,10 @@ def read(content: bytes) -> Table:
         raise Unreadable(
             Fault(problem=problem, advice="Open it in a spreadsheet program and save it again.")
         ) from error
+    if not table.rows and len(_sheets(archive)) > 1:
+        problem = "its first sheet holds no examples, and the other sheets are not read."
+        raise Unreadable(Fault(problem=problem, advice="Move the sheet with the examples to the front."))
+    return table
 
 
 def _table(rows: Iterator[tuple[str, Sequence[Cell]]]) -> Table:
@@ -87,7 +92,11 @@ def _opened(content: bytes) -> zipfile.ZipFile:
 
 
 def _has_formulas(archive: zipfile.ZipFile) -> bool:
-    return any(_FORMULA.search(archive.read(part)) for part in archive.namelist() if _SHEET.fullmatch(part))
+    return any(_FORMULA.search(archive.read(part)) for part in _sheets(archive))
+
+
+def _sheets(archive: zipfile.ZipFile) -> list[str]:
+    return [part for part in archive.namelist() if _SHEET.fullmatch(part)]
 
 
 def _rows(content: bytes, *, with_formulas: bool) -> Iterator[tuple[str, Sequence[Cell]]]:

@@ -289,3 +289,22 @@ def test_damage_within_the_xml_is_an_error_or_nothing_but_never_a_surprise():
         except Unreadable:
             refused += 1
     assert refused > 100
+
+
+@pytest.mark.parametrize("first", [[], [["Read me"]], [["text_input", "output"]]])
+def test_a_first_sheet_without_examples_is_told_to_be_the_only_one_that_is_read(first):
+    workbook = openpyxl.Workbook()
+    for row in first:
+        workbook.active.append(row)
+    examples = workbook.create_sheet("Examples")
+    for row in (["text_input", "output"], ["1", "2"]):
+        examples.append(row)
+    packed = io.BytesIO()
+    workbook.save(packed)
+
+    with pytest.raises(Unreadable) as caught:
+        xlsx_table.read(packed.getvalue())
+
+    (fault,) = caught.value.faults
+    assert fault.problem == "its first sheet holds no examples, and the other sheets are not read."
+    assert fault.advice == "Move the sheet with the examples to the front."
