@@ -8,6 +8,7 @@ from tuningfork.client.errors import (
     PlotUnavailable,
     ServerUnreachable,
     ServiceRefusal,
+    TextWithheld,
     TrainingFileError,
     UnexpectedAnswer,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "PlotUnavailable",
     "ServerUnreachable",
     "ServiceRefusal",
+    "TextWithheld",
     "TrainingData",
     "TrainingFileError",
     "UnexpectedAnswer",

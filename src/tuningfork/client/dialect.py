@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from tuningfork.client.errors import TextWithheld
 from tuningfork.domain.errors import FieldViolation
 from tuningfork.domain.generation import RequestedSampling
 from tuningfork.domain.tuned_model import Changeable, ModelChange
@@ -184,9 +185,31 @@ def parse_access_token(answer: Json) -> AccessToken:
 
 
 def parse_text(answer: Json) -> str:
-    """The text of the first candidate of a GenerateContentResponse, or of one chunk of a stream."""
-    parts = answer["candidates"][0].get("content", {}).get("parts", ())
-    return "".join(part.get("text", "") for part in parts)
+    """The text of the first candidate of a GenerateContentResponse, or of one chunk of a stream.
+
+    Raises:
+        TextWithheld: there is none, because the prompt or the text was rated harmful.
+
+    """
+    feedback = answer.get("promptFeedback", {})
+    if "blockReason" in feedback:
+        raise _withheld("prompt", feedback)
+    candidate = answer["candidates"][0]
+    if candidate.get("finishReason") == "SAFETY":
+        raise _withheld("answer", candidate)
+    return "".join(part.get("text", "") for part in candidate.get("content", {}).get("parts", ()))
+
+
+def _withheld(what: str, rated: Json) -> TextWithheld:
+    reasons = [
+        f"{rating['category'].removeprefix('HARM_CATEGORY_').lower().replace('_', ' ')} ({rating['probability']})"
+        for rating in rated.get("safetyRatings", ())
+        if rating.get("blocked")
+    ]
+    return TextWithheld(
+        f"The server withholds the {what}, which it rates as harmful: {', '.join(reasons) or 'it does not say how'}.",
+        advice="Word the prompt differently, or ask whoever runs the server about its --safety setting.",
+    )
 
 
 def parse_refusal(answer: Json) -> Refusal:

@@ -3,6 +3,7 @@
     ClientError
     ├── ServerUnreachable     nobody answers, or the connection broke; it may pass
     ├── ServiceRefusal        the service answered with an error of the dialect
+    ├── TextWithheld          the service rated the prompt or the answer harmful and keeps it to itself
     ├── UnexpectedAnswer      something answered, but not like the dialect
     ├── TrainingFileError     a file of examples cannot be read; names every line or row, and column
     └── PlotUnavailable       the library that draws image files is not installed
@@ -59,6 +60,10 @@ class ServiceRefusal(ClientError):
     def may_pass(self) -> bool:
         """UNAVAILABLE is how the service says that a worker is being replaced."""
         return self.status == "UNAVAILABLE"
+
+
+class TextWithheld(ClientError):
+    """The prompt was not given to the model, or the answer is not given to the caller, because of a safety rating."""
 
 
 class UnexpectedAnswer(ClientError):

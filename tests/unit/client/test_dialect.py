@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tuningfork.client import dialect
+from tuningfork.client import TextWithheld, dialect
 from tuningfork.domain.dataset import Example
 from tuningfork.domain.errors import FieldViolation
 from tuningfork.domain.generation import RequestedSampling
@@ -131,6 +131,33 @@ def test_a_text_is_all_parts_of_the_first_candidate():
 
 def test_a_last_chunk_without_content_is_an_empty_text():
     assert dialect.parse_text({"candidates": [{"finishReason": "STOP", "index": 0}]}) == ""
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (
+            {
+                "promptFeedback": {
+                    "blockReason": "SAFETY",
+                    "safetyRatings": [
+                        {"category": "HARM_CATEGORY_HATE_SPEECH", "probability": "LOW"},
+                        {"category": "HARM_CATEGORY_DANGEROUS_CONTENT", "probability": "HIGH", "blocked": True},
+                    ],
+                }
+            },
+            "withholds the prompt, which it rates as harmful: dangerous content (HIGH).",
+        ),
+        (
+            {"candidates": [{"finishReason": "SAFETY", "index": 0}]},
+            "withholds the answer, which it rates as harmful: it",
+        ),
+    ],
+)
+def test_a_text_that_is_withheld_is_no_empty_one(answer, said):
+    with pytest.raises(TextWithheld) as caught:
+        dialect.parse_text(answer)
+    assert said in caught.value.message
 
 
 def test_a_refusal_carries_reason_and_violations():
