@@ -18,11 +18,13 @@ from tuningfork.domain.hyperparameters import RequestedHyperparameters
 from tuningfork.domain.permission import Email, Principal
 from tuningfork.domain.tuning_job import JobState, TuningJob, TuningRequest
 from tuningfork.execution.base import Failed, Finished, Resumed, Stepped, Stopped, TrainingAssignment
+from tuningfork.safety.base import SafetyRater
 from tuningfork.service.access import Access
 from tuningfork.service.generation import Generation
 from tuningfork.service.metrics import Metrics
 from tuningfork.service.quotas import Quotas
 from tuningfork.service.running import Running, Verdict
+from tuningfork.service.safety import Safety
 from tuningfork.service.sharing import Sharing
 from tuningfork.service.tuning import Tuned, Tuning
 from tuningfork.store.artifacts import Artifacts
@@ -134,6 +136,22 @@ def build_workshop(
         ),
         dispatcher=dispatcher,
     )
+
+
+def with_rater(workshop: Workshop, rater: SafetyRater, **options: Any) -> Workshop:
+    """The workshop with somebody who looks at texts."""
+    w = workshop
+    generation = Generation(
+        w.database,
+        w.artifacts,
+        ECHO_CATALOG,
+        w.executor,
+        w.metrics,
+        w.quotas,
+        lambda: "answer-1",
+        safety=Safety(rater, metrics=w.metrics, **options),
+    )
+    return replace(workshop, generation=generation)
 
 
 @contextmanager

@@ -9,14 +9,11 @@ import pytest
 from caller import caller_of, turn
 from tuningfork.domain.dataset import Example
 from tuningfork.domain.rater import Activation, ClassifierModel
-from tuningfork.domain.safety import HarmCategory
-from tuningfork.safety.configuration import RaterChoice
+from tuningfork.domain.safety import BlockThreshold, HarmCategory
 from tuningfork.safety.lexical import LexicalRater
-from tuningfork.service.generation import Generation
 from tuningfork.service.model_rater import ModelRater
 from tuningfork.service.quotas import Budget, Quotas
-from tuningfork.service.safety import Safety
-from workshop import ADA, number_request
+from workshop import ADA, number_request, with_rater
 
 BASE = "/v1beta/models/echo-001"
 SAID = {
@@ -44,20 +41,10 @@ GEMINI_ONLY = (
 )
 
 
-def with_rater(workshop, rater, **options):
-    """The workshop with somebody who looks at texts."""
-    w = workshop
-    safety = Safety(rater, metrics=w.metrics, **options)
-    generation = Generation(
-        w.database, w.artifacts, w.tuning._catalog, w.executor, w.metrics, w.quotas, lambda: "answer-1", safety=safety
-    )
-    return caller_of(replace(workshop, generation=generation))
-
-
 @pytest.fixture
 def rated(workshop):
     """A caller of a server with the lexical rater."""
-    return with_rater(workshop, LexicalRater())
+    return caller_of(with_rater(workshop, LexicalRater()))
 
 
 @pytest.fixture
@@ -115,7 +102,7 @@ class TestSettings:
 
     @pytest.fixture(params=[False, True], ids=["off", "lexical"])
     def either(self, request, workshop):
-        return with_rater(workshop, LexicalRater()) if request.param else caller_of(workshop)
+        return caller_of(with_rater(workshop, LexicalRater()) if request.param else workshop)
 
     @pytest.mark.parametrize("category", ["HARM_CATEGORY_TOXICITY", "HARM_CATEGORY_MEDICAL", 0, "4"])
     def test_categories_that_gemini_models_lack_are_refused_in_the_words_of_the_original(self, either, category):
@@ -269,7 +256,7 @@ class TestPrompt:
 
     def test_it_is_counted_and_its_tokens_are_spent(self, workshop):
         quotas = Quotas(Budget(tokens_per_minute=6), lambda: 0.0)
-        rated = with_rater(replace(workshop, quotas=quotas), LexicalRater())
+        rated = caller_of(with_rater(replace(workshop, quotas=quotas), LexicalRater()))
 
         first = rated.post(f"{BASE}:generateContent", body(SAID["MEDIUM"]))
         rated.post(f"{BASE}:generateContent", body(SAID["MEDIUM"]))
@@ -302,9 +289,12 @@ class TestCandidate:
         )
 
     def test_the_operators_default_holds_where_the_caller_says_nothing(self, workshop):
-        strict = with_rater(workshop, LexicalRater(), default_threshold=RaterChoice().default_threshold)
-        assert strict.post(f"{BASE}:generateContent", body(SAID["LOW"])).json()["candidates"]
-        assert "candidates" not in strict.post(f"{BASE}:generateContent", body(SAID["MEDIUM"])).json()
+        strict = caller_of(with_rater(workshop, LexicalRater(), default_threshold=BlockThreshold.BLOCK_LOW_AND_ABOVE))
+        assert "candidates" not in strict.post(f"{BASE}:generateContent", body(SAID["LOW"])).json()
+
+    def test_without_one_it_is_medium_and_above(self, rated):
+        assert rated.post(f"{BASE}:generateContent", body(SAID["LOW"])).json()["candidates"]
+        assert "candidates" not in rated.post(f"{BASE}:generateContent", body(SAID["MEDIUM"])).json()
 
 
 def read_events(answer):
@@ -375,7 +365,7 @@ def caller_with_model(workshop):
     model = ClassifierModel(
         location="anywhere", labels=(("insult", (HarmCategory.HARASSMENT,)),), activation=Activation.SIGMOID
     )
-    return with_rater(workshop, ModelRater(workshop.executor, model, workshop.metrics))
+    return caller_of(with_rater(workshop, ModelRater(workshop.executor, model, workshop.metrics)))
 
 
 class TestModel:
