@@ -58,6 +58,9 @@ def _made(workshop: Workshop, name: str) -> str:
 def _tidy(workshop: Workshop) -> None:
     while True:
         time.sleep(0.2)
+        # The executor in memory remembers all that it was asked, for tests that look.
+        for asked in (workshop.executor.generations, workshop.executor.previews, workshop.executor.assignments):
+            asked.clear()
         listed = workshop.tuning.list(ADA, page_size=1_000).items
         for tuned in [each for each in listed if each.model.id not in (ACTIVE, CREATING, FAILED)][JOBS_KEPT:]:
             with suppress(TuningforkError):
