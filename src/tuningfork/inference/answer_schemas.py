@@ -10,11 +10,13 @@ import math
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
+from urllib.parse import unquote
 
 from llguidance import LLMatcher
 
 from tuningfork.domain.errors import FieldViolation, InvalidArgument
 from tuningfork.domain.generation import AnswerFormat, ChoiceAnswer
+from tuningfork.inference.schema_numbers import FARTHEST, beyond_reach, is_number, tighten_bounds
 
 MAX_CHARACTERS = 100_000
 """Of a schema as JSON text, or of all choices together."""
@@ -96,13 +98,13 @@ def _read(text: str | None) -> dict[str, Any]:
         raise refusal("the schema must be a JSON object")
     _check_depth(schema)
     nodes = list(_schemas_in(schema))
-    references = sum(isinstance(node.get("$ref"), str) for node in nodes)
-    if references > MAX_REFERENCES:
-        raise refusal(f"the schema has {references} references ($ref); at most {MAX_REFERENCES} are taken")
+    _check_references(nodes)
     _check_multiples(nodes)
     for node in nodes:
+        _check_numbers(node)
         _check_counted_keys(node)
         _order_properties(node)
+        tighten_bounds(node)
     # A caller's word on how the compiler should work would come before ours.
     schema.pop("x-guidance", None)
     return schema
@@ -137,8 +139,30 @@ def _schemas_in(schema: Any) -> Iterator[dict[str, Any]]:
             yield from _schemas_in(value)
 
 
+def _check_references(nodes: list[dict[str, Any]]) -> None:
+    references = [node["$ref"] for node in nodes if isinstance(node.get("$ref"), str)]
+    if len(references) > MAX_REFERENCES:
+        raise refusal(f"the schema has {len(references)} references ($ref); at most {MAX_REFERENCES} are taken")
+    for reference in references:
+        # Nobody has looked at what stands there.
+        if _points_at_data(reference):
+            raise refusal(
+                f"$ref {reference[:80]!r} points at a value, not at a schema; put schemas that are shared below $defs"
+            )
+
+
+def _points_at_data(reference: str) -> bool:
+    """Whether a JSON pointer leads into what `_schemas_in` does not look at."""
+    in_map = False
+    for key in unquote(reference.partition("#")[2]).split("/")[1:]:
+        if not in_map and key in _DATA:
+            return True
+        in_map = not in_map and key in _MAPS_OF_SCHEMAS
+    return False
+
+
 def _check_multiples(nodes: list[dict[str, Any]]) -> None:
-    given = [node["multipleOf"] for node in nodes if _is_number(node.get("multipleOf")) and node["multipleOf"] > 0]
+    given = [node["multipleOf"] for node in nodes if is_number(node.get("multipleOf")) and node["multipleOf"] > 0]
     exact = [Fraction(repr(number)) for number in given]
     unit = math.lcm(*(number.denominator for number in exact))
     units = [int(number * unit) for number in exact]
@@ -155,10 +179,18 @@ def _merges(node: dict[str, Any]) -> bool:
     return "allOf" in node or choosing > 1 or (choosing == 1 and bool(node.keys() & _CONSTRAINING))
 
 
+def _check_numbers(node: dict[str, Any]) -> None:
+    for asked in beyond_reach(node):
+        raise refusal(
+            f"{asked[:60]} cannot be enforced: numbers are kept exactly up to {2**53} from zero, those that a 64-bit "
+            f"float holds up to {FARTHEST}. Use numbers of this size, or strings"
+        )
+
+
 def _check_counted_keys(node: dict[str, Any]) -> None:
     least, required = node.get("minProperties", 0), node.get("required")
     is_open = node.get("additionalProperties") is not False or "patternProperties" in node
-    if not (_is_number(least) and is_open):
+    if not (is_number(least) and is_open):
         return
     certain = len(set(map(str, required))) if isinstance(required, list) else 0
     if least > certain + 1:
@@ -174,7 +206,3 @@ def _order_properties(node: dict[str, Any]) -> None:
     if isinstance(order, list) and isinstance(properties, dict):
         first = {name: properties[name] for name in order if isinstance(name, str) and name in properties}
         node["properties"] = first | properties
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

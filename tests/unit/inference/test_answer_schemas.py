@@ -48,6 +48,9 @@ def refusal_of(schema):
         ({"prefixItems": [{"multipleOf": 9973}] * 6}, "multipleOf"),
         ({"type": "object", "minProperties": 2}, "minProperties 2 cannot be enforced"),
         ({"type": "object", "required": ["a"], "minProperties": 3}, "minProperties"),
+        ({"$ref": "#/default", "default": {"multipleOf": 99_999_999}}, "'#/default' points at a value"),
+        ({"items": {"$ref": "#/$defs/a/%65num", "$defs": {"a": {"enum": {"type": "null"}}}}}, "points at a value"),
+        ({"$id": "a:b", "$ref": "a:b#/x/examples/0", "x": {"examples": [{}]}}, "points at a value"),
         ([{"type": "string"}], "must be a JSON object"),
         (False, "must be a JSON object"),
     ],
@@ -69,6 +72,7 @@ def test_what_would_cost_too_much_or_cannot_be_promised_is_refused(schema, said)
         {"type": "object", "properties": {"a": {}, "b": {}}, "additionalProperties": False, "minProperties": 2},
         {"enum": [{"multipleOf": 99_999_999, "$ref": "#"}], "default": {"minProperties": 9}},
         {"properties": {"$ref": {"type": "null"}, "multipleOf": {"type": "null"}, "minProperties": {"type": "null"}}},
+        {"$ref": "#/$defs/enum/properties/default", "$defs": {"enum": {"properties": {"default": {"type": "null"}}}}},
         True,
     ],
 )
