@@ -97,6 +97,7 @@ def _tuned_models() -> Iterator[Sample]:
 
 
 def _operations(operations: dict[str, str]) -> Iterator[Sample]:
+    yield Sample(verb="GET", path="/operations", query=(("filter", "done=true"), ("pageSize", "5")))
     for model, operation in operations.items():
         one = f"/tunedModels/{model}/operations/{operation}"
         yield Sample(verb="GET", path=one)
@@ -127,7 +128,8 @@ def _ours() -> Iterator[Sample]:
 
 
 def _texts() -> Iterator[Sample]:
-    for name in (f"models/{BASE}", f"tunedModels/{ACTIVE}", f"tunedModels/{CREATING}"):
+    # The last one is how LiteLLM writes a tuned model's name.
+    for name in (f"models/{BASE}", f"tunedModels/{ACTIVE}", f"tunedModels/{CREATING}", f"models/tunedModels/{ACTIVE}"):
         for body in (ASK, JSON_ASK, {"contents": [turn("hello")]}):
             yield Sample(verb="POST", path=f"/{name}:generateContent", body=body)
             yield Sample(verb="POST", path=f"/{name}:streamGenerateContent", body=body)
