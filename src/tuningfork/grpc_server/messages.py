@@ -56,7 +56,7 @@ def query_of(rpc: Rpc, request: Message) -> Mapping[str, str]:
 
 
 def body_of(rpc: Rpc, request: Message) -> bytes:
-    """The body that a request would have over HTTP.
+    """The body that a request would have over HTTP, with all names sorted.
 
     Raises:
         InvalidArgument: a value in it has no JSON form, such as NaN among the arguments of a function.
@@ -77,7 +77,8 @@ def body_of(rpc: Rpc, request: Message) -> bytes:
             holder["generationConfig"] = {
                 _MISNAMED.get(name, name): value for name, value in holder["generationConfig"].items()
             }
-    return json.dumps(fields, ensure_ascii=False, allow_nan=False).encode()
+    # Protobuf's maps have another order in each process, and an answer's keys come in that of its schema's properties.
+    return json.dumps(fields, ensure_ascii=False, allow_nan=False, sort_keys=True).encode()
 
 
 def answer_bytes(answer: Typed) -> bytes:

@@ -102,6 +102,14 @@ def test_schemas_keep_the_json_names_of_the_definition():
     assert counted["generateContentRequest"]["generationConfig"] == expected
 
 
+def test_the_properties_of_a_schema_are_in_the_same_order_in_every_process():
+    names = [f"p{number}" for number in range(100, 130)]
+    properties = {name: api.Schema(type_=api.Type.STRING) for name in reversed(names)}
+    config = api.GenerationConfig(response_schema=api.Schema(type_=api.Type.OBJECT, properties=properties))
+    _, _, body = carried(Method.GENERATE_CONTENT, api.GenerateContentRequest(generation_config=config))
+    assert list(body["generationConfig"]["responseSchema"]["properties"]) == names
+
+
 def test_a_value_without_a_json_form_is_refused():
     call = api.FunctionCall(name="f", args={"x": float("nan")})
     request = api.GenerateContentRequest(contents=[api.Content(parts=[api.Part(function_call=call)])])
