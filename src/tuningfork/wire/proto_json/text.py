@@ -69,7 +69,7 @@ def write(value: Any, *, pretty: bool = True) -> str:
 def payload_too_large() -> InvalidArgument:
     """The error of a body over the limit."""
     return InvalidArgument(
-        f"Request payload size exceeds the limit: {MAX_PAYLOAD_BYTES} bytes. Send fewer or shorter examples."
+        f"Request payload size exceeds the limit: {MAX_PAYLOAD_BYTES} bytes. Send shorter texts, or fewer examples."
     )
 
 
