@@ -11,6 +11,7 @@ from typing import cast
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from tuningfork.domain.errors import FieldViolation, InternalError, InvalidArgument, TuningforkError
 from tuningfork.domain.generation import MAX_CANDIDATES, ChosenToken, FinishReason, Sampling, TokenLogprob
@@ -77,7 +78,10 @@ class InferenceEngine:
         )
         self._cache = KvCache(shapes, pages=pages, dtype=base.dtype, device=base.device)
         self._scheduler = Scheduler(
-            self._cache, max_rows=max_rows, prefill_tokens=prefill_tokens or _prefill_tokens(base.device)
+            self._cache,
+            max_rows=max_rows,
+            prefill_tokens=prefill_tokens or _prefill_tokens(base.device),
+            attention_tokens=_attention_tokens(base.model),
         )
 
     @property
@@ -263,6 +267,15 @@ def _cache_bytes(device: torch.device) -> int:
         return _CPU_CACHE_BYTES
     free, _ = torch.cuda.mem_get_info(device)
     return int(free * _GPU_CACHE_SHARE)
+
+
+def _attention_tokens(model: PreTrainedModel) -> int:
+    """How many cached tokens make a token's attention cost what its products with the weights do.
+
+    A token costs two operations a weight, and four a cached token for each number that a layer attends with.
+    """
+    config = model.config.get_text_config()
+    return max(1, int(model.num_parameters()) // int(2 * config.hidden_size * config.num_hidden_layers))
 
 
 def _prefill_tokens(device: torch.device) -> int:

@@ -34,9 +34,11 @@ def sequence(name: str, tokens: int, siblings: int = 0) -> Sequence:
     return first
 
 
-def scheduler(*, pages: int = 50, max_rows: int = 8, prefill_tokens: int = 64) -> Scheduler:
+def scheduler(
+    *, pages: int = 50, max_rows: int = 8, prefill_tokens: int = 64, attention_tokens: int | None = None
+) -> Scheduler:
     cache = KvCache({0: LayerShape(1, 2, 2)}, pages=pages, dtype=torch.float32, device=torch.device("cpu"))
-    return Scheduler(cache, max_rows=max_rows, prefill_tokens=prefill_tokens)
+    return Scheduler(cache, max_rows=max_rows, prefill_tokens=prefill_tokens, attention_tokens=attention_tokens)
 
 
 def feed(plan: Scheduler) -> dict[str, int]:
@@ -79,6 +81,95 @@ def test_where_a_prompt_is_cut_does_not_depend_on_the_others(others):
     while sum(pieces) < 100:
         pieces.append(feed(plan).get("it", 0))
     assert [piece for piece in pieces if piece] == [30, 30, 30, 10]
+
+
+@pytest.mark.parametrize("others", [0, 1, 5])
+def test_where_a_long_prompt_is_cut_does_not_depend_on_the_others_either(others):
+    plan = scheduler(prefill_tokens=64, pages=500, attention_tokens=50)
+    for number in range(others):
+        plan.add(sequence(f"other {number}", 10 + 300 * number))
+    plan.add(sequence("it", 2_000))
+    pieces = []
+    while sum(pieces) < 2_000:
+        pieces.append(feed(plan).get("it", 0))
+    pieces = [piece for piece in pieces if piece]
+    assert pieces[:14] == [32] * 11 + [31, 29, 27]
+    assert set(pieces[-30:-1]) == {8}
+
+
+def test_pieces_shrink_as_deep_as_their_work_grows():
+    plan = scheduler(prefill_tokens=64, pages=500, attention_tokens=50)
+    it = sequence("it", 4_000)
+    plan.add(it)
+    while it.missing > 1:
+        begin, piece = it.cached, feed(plan)["it"]
+        # Four steps' worth, except for the least that is worth fetching all keys for.
+        assert piece * (1 + begin / 50) <= 4 * 64 or piece == 8 or it.missing <= 1
+
+
+def test_a_prompt_that_begins_waits_for_one_piece_of_a_long_one_at_most():
+    plan = scheduler(prefill_tokens=64, pages=500, attention_tokens=50)
+    long = sequence("long", 4_000)
+    plan.add(long)
+    while long.cached < 2_000:
+        feed(plan)
+    plan.add(sequence("short", 40))
+    assert [sorted(feed(plan)) for _ in range(4)].count(["long"]) <= 2
+    assert "short" in feed(plan)
+
+
+def test_those_who_speak_have_steps_of_their_own_after_a_deep_piece():
+    plan = scheduler(prefill_tokens=64, pages=500, attention_tokens=50)
+    long = sequence("long", 8_000)
+    plan.add(long)
+    while long.cached < 4_000:
+        feed(plan)
+    plan.add(sequence("speaks", 4))
+    while "speaks" not in feed(plan):
+        pass
+    fed = [sorted(feed(plan)) for _ in range(60)]
+    assert all("speaks" in each for each in fed)
+    # A piece of 8 tokens behind 4,000 takes 3,900 tokens' work, a quarter of which is some twenty steps.
+    assert 2 <= fed.count(["long", "speaks"]) <= 4
+
+
+def test_a_short_prompt_need_not_wait_while_those_who_speak_have_their_steps():
+    plan = scheduler(prefill_tokens=64, pages=500, attention_tokens=50)
+    long = sequence("long", 8_000)
+    plan.add(long)
+    while long.cached < 4_000:
+        feed(plan)
+    plan.add(sequence("speaks", 4))
+    while "long" in feed(plan) or plan._owed <= 0:
+        pass
+    plan.add(sequence("short", 20))
+    assert feed(plan) == {"speaks": 1, "short": 20}
+
+
+def test_two_long_prompts_take_turns_beside_somebody_who_speaks():
+    plan = scheduler(prefill_tokens=64, pages=900, attention_tokens=50)
+    first, second = sequence("first", 9_000), sequence("second", 8_900)
+    for each in (sequence("speaks", 4), first, second):
+        plan.add(each)
+    while min(first.cached, second.cached) < 4_000:
+        feed(plan)
+    begun = first.cached, second.cached
+    for _ in range(600):
+        feed(plan)
+    assert min(first.cached - begun[0], second.cached - begun[1]) > 50
+
+
+def test_two_long_prompts_take_turns():
+    plan = scheduler(prefill_tokens=64, pages=500, attention_tokens=50)
+    first, second = sequence("first", 5_000), sequence("second", 4_900)
+    plan.add(first)
+    plan.add(second)
+    while min(first.cached, second.cached) < 2_000:
+        feed(plan)
+    assert abs(first.cached - second.cached) < 300
+    fed = [tuple(feed(plan)) for _ in range(6)]
+    assert {len(each) for each in fed} == {1}
+    assert fed[0] != fed[1]
 
 
 def test_those_who_speak_are_fed_in_every_step():
