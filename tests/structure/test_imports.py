@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "tuningfork"
 LIGHT = ["tuningfork.api.app", "tuningfork.client", "tuningfork.cli", "tuningfork.tutorial.story"]
-HEAVY = {"torch", "transformers", "ray", "matplotlib", "numpy"}
+HEAVY = {"torch", "transformers", "ray", "matplotlib", "numpy", "llguidance"}
 
 
 def loaded_by(module):

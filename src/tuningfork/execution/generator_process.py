@@ -12,10 +12,11 @@ from typing import Any
 
 from tuningfork.domain.base_model import BaseModel
 from tuningfork.domain.errors import InternalError, InvalidArgument, TuningforkError
-from tuningfork.domain.generation import Prompt
+from tuningfork.domain.generation import JsonAnswer, Prompt
 from tuningfork.domain.preview import DatasetPreview
 from tuningfork.execution import worker
 from tuningfork.execution.base import GenerationAssignment
+from tuningfork.execution.form_trial import try_out
 from tuningfork.execution.messages import (
     Abandon,
     Count,
@@ -235,8 +236,11 @@ def _is_quick(station: _Station, assignment: GenerationAssignment) -> bool:
 
 def _prompt_of(station: _Station, assignment: GenerationAssignment) -> tuple[int, ...]:
     """The prompt as tokens; a grammar that the answer needs is compiled and kept in passing."""
-    if assignment.sampling.answer_format is not None:
-        station.engine.grammars.begin(assignment.sampling.answer_format)
+    form, grammars = assignment.sampling.answer_format, station.engine.grammars
+    if form is not None and not grammars.has(form):
+        if form != JsonAnswer():
+            try_out(form)
+        grammars.begin(form)
     return tuple(station.base.chat.render_prompt(assignment.prompt))
 
 
