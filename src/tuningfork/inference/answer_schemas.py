@@ -100,7 +100,10 @@ def _read(text: str | None) -> dict[str, Any]:
     nodes = list(_schemas_in(schema))
     _check_references(nodes)
     _check_multiples(nodes)
+    merged = any(map(_merges, nodes))
     for node in nodes:
+        if not merged:
+            _close(node)
         _check_numbers(node)
         _check_counted_keys(node)
         _order_properties(node)
@@ -198,6 +201,19 @@ def _check_counted_keys(node: dict[str, Any]) -> None:
             f"minProperties {least} cannot be enforced, because keys that properties does not list may repeat: list "
             "the keys in properties and forbid others (additionalProperties false), or require them"
         )
+
+
+def _close(node: dict[str, Any]) -> None:
+    """Let an object that lists its properties have no others, where the schema leaves that open.
+
+    What is written is valid all the same, and models that may invent keys do. Not where schemas are merged: there, one
+    would forbid the properties of the other.
+    """
+    listed, required = node.get("properties"), node.get("required", [])
+    if not (isinstance(listed, dict) and listed) or "patternProperties" in node:
+        return
+    if isinstance(required, list) and all(isinstance(name, str) and name in listed for name in required):
+        node.setdefault("additionalProperties", False)
 
 
 def _order_properties(node: dict[str, Any]) -> None:

@@ -107,6 +107,36 @@ def test_properties_come_in_the_order_that_is_said_and_then_as_they_are():
     assert list(grammar["json_schema"]["properties"]) == ["c", "b", "a", "d"]
 
 
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"a": {}}, "required": ["a"]},
+        {"type": "object", "properties": {"a": {}}},
+        {"items": {"properties": {"a": {}}}},
+        {"anyOf": [{"$ref": "#/$defs/x"}, {"type": "null"}], "$defs": {"x": {"properties": {"a": {}}}}},
+    ],
+)
+def test_an_object_that_lists_its_properties_has_no_others(schema):
+    assert '"additionalProperties": false' in grammar_of(JsonAnswer(json.dumps(schema))).replace(":false", ": false")
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "object"},
+        {"properties": {}},
+        {"properties": {"a": {}}, "required": ["b"]},
+        {"properties": {"a": {}}, "additionalProperties": {"type": "null"}},
+        {"properties": {"a": {}}, "patternProperties": {"^x": {}}},
+        {"allOf": [{"properties": {"a": {}}}, {"properties": {"b": {}}}]},
+        {"properties": {"a": {}}, "anyOf": [{"properties": {"b": {}}}]},
+        {"enum": [{"properties": {"a": 1}}]},
+    ],
+)
+def test_what_may_have_others_still_may(schema):
+    assert '"additionalProperties":false' not in grammar_of(JsonAnswer(json.dumps(schema))).replace(": ", ":")
+
+
 def test_a_caller_cannot_tell_the_compiler_to_look_away():
     schema = {"type": "array", "uniqueItems": True, "x-guidance": {"lenient": True}}
     with pytest.raises(InvalidArgument, match="uniqueItems"):
