@@ -26,7 +26,8 @@ class Limits:
     """Whether the PaLM generation's method serves it, which no Gemini model had."""
 
 
-OWN_LIMITS = Limits(max_input_characters=40_000, max_output_characters=5_000)
+OWN_LIMITS = Limits()
+"""Of a model under a name of its own: what its context holds."""
 GEMINI_LIMITS = Limits(
     max_input_characters=40_000,
     max_output_characters=5_000,

@@ -252,7 +252,6 @@ def test_a_gemini_model_has_no_generate_text_nor_what_is_tuned_from_it(caller):
         ({"prompt": {"text": "x"}, "temperature": 9}, "temperature"),
         ({"prompt": {"text": "x"}, "candidateCount": 9}, "candidate_count"),
         ({"prompt": {"text": "x"}, "stopSequences": ["a", ""]}, "stop_sequences[1]"),
-        ({"prompt": {"text": "x" * 40_001}}, "prompt.text"),
     ],
 )
 def test_faults_of_a_text_request_are_told_with_their_places(caller, body, field):
@@ -288,12 +287,22 @@ def test_the_system_instruction_counts(caller):
     assert caller.post(f"{OWN}:countTokens", {"generateContentRequest": inner}).json()["totalTokens"] == 4
 
 
-def test_a_long_input_is_refused_under_every_name_that_bounds_it(caller):
-    for path in (OWN, GEMINI):
-        answer = caller.post(f"{path}:generateContent", {"contents": [turn("x" * 40_001)]})
+def test_a_long_input_is_refused_under_a_gemini_name_only(caller):
+    body = {"contents": [turn("x" * 40_001)]}
 
-        assert violations_of(answer) == ["contents"]
-        assert "40000 characters" in answer.json()["error"]["message"]
+    answer = caller.post(f"{GEMINI}:generateContent", body)
+
+    assert violations_of(answer) == ["contents"]
+    assert "40000 characters" in answer.json()["error"]["message"]
+    assert caller.post(f"{OWN}:generateContent", body).status_code == 200
+
+
+@pytest.mark.parametrize("path", [OWN, GEMINI])
+def test_an_input_beyond_the_context_is_refused_under_every_name(caller, path):
+    answer = caller.post(f"{path}:generateContent", {"contents": [turn("x " * 16_384)]})
+
+    assert answer.status_code == 400
+    assert "16384 tokens" in answer.json()["error"]["message"]
 
 
 def test_a_stream_is_refused_like_a_whole_answer(caller):

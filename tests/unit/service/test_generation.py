@@ -230,16 +230,20 @@ class TestRefusal:
         assert [violation.field for violation in error.violations] == [f"sampling.{field}"]
 
     def test_everything_wrong_is_reported_at_once(self, generation):
-        error = refused(generation, OWN, ask("x" * 40_001, temperature=3.0, top_k=0))
+        error = refused(generation, GEMINI, ask("x" * 40_001, temperature=3.0, top_k=0))
         assert [violation.field for violation in error.violations] == [
             "prompt",
             "sampling.temperature",
             "sampling.top_k",
         ]
 
-    def test_an_input_beyond_the_limit_is_refused_with_both_numbers(self, generation):
-        error = refused(generation, OWN, conversation("x" * 40_000, "y", "z"))
-        assert "at most 40000 characters; it has 40002" in error.message
+    def test_an_input_beyond_the_limit_of_a_gemini_alias_is_refused_with_both_numbers(self, generation, active):
+        for name in (GEMINI, active):
+            error = refused(generation, name, conversation("x" * 40_000, "y", "z"))
+            assert "at most 40000 characters; it has 40002" in error.message
+
+    def test_only_its_context_bounds_the_input_of_a_model_under_its_own_name(self, generation):
+        assert len(text_of(answer(generation, OWN, ask("x" * 50_000)))) == 50_000
 
     def test_an_input_beyond_the_context_is_refused_before_any_answer(self, generation):
         error = refused(generation, OWN, ask("a " * 16_384))
