@@ -1,6 +1,5 @@
 """`docs/compatibility.md` says what becomes of each field of a request; here a server is asked whether that is so."""
 
-
 import pytest
 
 import compatibility_docs as docs
