@@ -93,7 +93,7 @@ def test_a_fault_that_the_service_finds_is_shown_where_it_is_in_the_file(tuningf
     path = tmp_path / "long.csv"
     path.write_text(f"text_input,output\n1,2\n3,{'x' * 5001}\n")
 
-    refused = tuningfork("tune", path)
+    refused = tuningfork("tune", path, "--base-model", "models/gemini-1.0-pro-001")
 
     assert refused.returncode == 1
     assert f"{path}, line 3, column 'output': " in refused.stderr
