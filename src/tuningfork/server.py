@@ -6,12 +6,12 @@ import logging
 import secrets
 import signal
 import socket
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import uvicorn
 from prometheus_client import CollectorRegistry
@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+UseCasesAlone = TypeVar("UseCasesAlone")
+
 _GRACE_SECONDS = 3
 """What open calls are given when the server stops: a stream to a client must not keep it up for ever."""
 
@@ -79,32 +81,33 @@ def open_database(settings: Settings) -> Database:
         raise StartError(error.message) from error
 
 
-@contextmanager
-def open_access(settings: Settings) -> Iterator[Access]:
+def open_access(settings: Settings) -> AbstractContextManager[Access]:
     """The use cases of API keys alone, for the command line; works beside a running server.
 
     Raises:
         StartError: see `open_database`.
 
     """
-    database = open_database(settings)
-    try:
-        yield Access(database, now)
-    finally:
-        database.close()
+    return _opened(settings, Access)
 
 
-@contextmanager
-def open_groups(settings: Settings) -> Iterator[Groups]:
+def open_groups(settings: Settings) -> AbstractContextManager[Groups]:
     """The use cases of groups alone, for the command line; works beside a running server.
 
     Raises:
         StartError: see `open_database`.
 
     """
+    return _opened(settings, Groups)
+
+
+@contextmanager
+def _opened(
+    settings: Settings, use_cases: Callable[[Database, Callable[[], datetime]], UseCasesAlone]
+) -> Iterator[UseCasesAlone]:
     database = open_database(settings)
     try:
-        yield Groups(database, now)
+        yield use_cases(database, now)
     finally:
         database.close()
 
