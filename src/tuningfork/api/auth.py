@@ -2,12 +2,12 @@
 
 from starlette.requests import Request
 
-from tuningfork.dialect.gate import Credential
+from tuningfork.dialect.gate import Shown
 
 
-def find_credential(request: Request) -> Credential | None:
+def find_credential(request: Request) -> Shown | None:
     """The credential that counts: a key before a token, the header before the query; empty ones are none."""
-    return Credential.among(
+    return Shown.among(
         key=request.headers.get("x-goog-api-key") or _parameter(request, "key"),
         token=_parameter(request, "access_token") or _parameter(request, "oauth_token"),
         authorization=request.headers.get("authorization"),

@@ -11,7 +11,7 @@ from tuningfork.service.identity import Identity, Recognised
 from tuningfork.service.quotas import Quotas
 
 
-class CredentialKind(StrEnum):
+class ShownAs(StrEnum):
     """How a credential was sent; bad ones of each kind have an answer of their own."""
 
     KEY = "key"
@@ -19,14 +19,14 @@ class CredentialKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Credential:
+class Shown:
     """What a caller shows."""
 
-    kind: CredentialKind
+    kind: ShownAs
     value: str
 
     @classmethod
-    def among(cls, *, key: str | None, token: str | None = None, authorization: str | None) -> "Credential | None":
+    def among(cls, *, key: str | None, token: str | None = None, authorization: str | None) -> "Shown | None":
         """The credential that counts: a key before a token; empty ones are none.
 
         Args:
@@ -36,14 +36,14 @@ class Credential:
 
         """
         if key:
-            return cls(CredentialKind.KEY, key.strip())
+            return cls(ShownAs.KEY, key.strip())
         if token:
-            return cls(CredentialKind.TOKEN, token.strip())
+            return cls(ShownAs.TOKEN, token.strip())
         scheme, _, token = (authorization or "").strip().partition(" ")
         if not scheme:
             return None
         # Any other scheme (Basic) is a token that is not valid.
-        return cls(CredentialKind.TOKEN, token.strip() if scheme.lower() == "bearer" else "")
+        return cls(ShownAs.TOKEN, token.strip() if scheme.lower() == "bearer" else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ class Gate:
     quotas: Quotas
     require_credential: bool = True
 
-    def admit(self, credential: Credential | None, method: Method) -> Principal:
+    def admit(self, credential: Shown | None, method: Method) -> Principal:
         """The principal behind a call of this method that shows this credential, or none.
 
         Raises:
@@ -80,9 +80,9 @@ class Gate:
         self.quotas.admit(recognised.principal, method)
         return recognised.principal
 
-    def _recognise(self, shown: Credential | None, method: Method) -> Recognised:
+    def _recognise(self, shown: Shown | None, method: Method) -> Recognised:
         if shown is None:
             raise CallerUnknown
-        if shown.kind is CredentialKind.KEY:
+        if shown.kind is ShownAs.KEY:
             return self.identity.of_key(shown.value)
         return self.identity.of_token(shown.value, method)

@@ -14,7 +14,7 @@ from grpc.aio import ServicerContext
 from prometheus_client import CollectorRegistry, Histogram
 
 from tuningfork.dialect.call import Awaited, Binding, Direct, MethodCall, Streamed
-from tuningfork.dialect.gate import Credential, Gate
+from tuningfork.dialect.gate import Gate, Shown
 from tuningfork.dialect.gemini.table import VERSIONS
 from tuningfork.domain.errors import BaseModelNotFound, TuningforkError, Unimplemented
 from tuningfork.domain.method import Method
@@ -134,7 +134,7 @@ class Carrier(grpc.GenericRpcHandler):
         """Credentials come first, so that a stranger cannot make the server parse megabytes."""
         # Values that are bytes belong to names that end in `-bin`.
         shown = {name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)}
-        credential = Credential.among(key=shown.get("x-goog-api-key"), authorization=shown.get("authorization"))
+        credential = Shown.among(key=shown.get("x-goog-api-key"), authorization=shown.get("authorization"))
         principal = await self._in_thread(lambda: self._gate.admit(credential, served.rpc.method))
         client = shown.get("x-goog-api-client", "")
         return await self._in_thread(lambda: served.call(principal, request, client))
