@@ -1,46 +1,21 @@
 """docs/identity.md as it is printed, and what it says of servers that are set up otherwise, with real processes."""
 
-import re
-import subprocess
-import sys
 from datetime import UTC, datetime
-from pathlib import Path
 
 import httpx
 import pytest
 
 import issuer as issuers
 import live_server
+from printed_pages import page, run_printed_commands, run_script
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.slow]
 
-PAGE = (Path(__file__).parents[2] / "docs" / "identity.md").read_text(encoding="utf-8")
-DEFAULT_SERVER = "http://127.0.0.1:8000"
-COMMANDS = Path(sys.executable).parent
 SCOPE = "https://www.googleapis.com/auth/generative-language.tuning"
 
 
-def run(script, tmp_path, server):
-    return subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script],
-        env={
-            "HOME": str(tmp_path),
-            "PATH": f"{COMMANDS}:/usr/bin:/bin",
-            "TUNINGFORK_DATA_DIR": str(server.data_directory),
-        },
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
 def test_the_pages_commands_log_in_call_with_a_token_and_log_out(server, tmp_path):
-    script = "\n".join(re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL))
-    assert script.count(DEFAULT_SERVER) == 1
-
-    ended = run(script.replace(DEFAULT_SERVER, server.url), tmp_path, server)
+    ended = run_printed_commands(page("identity.md"), tmp_path, server)
 
     assert ended.returncode == 0, ended.stderr
     answers, _, status = ended.stdout.partition("server\t")
@@ -53,7 +28,9 @@ def test_the_pages_commands_log_in_call_with_a_token_and_log_out(server, tmp_pat
 
 
 def test_a_token_for_looking_changes_nothing_and_says_what_it_lacks(server, tmp_path):
-    ended = run(f"tuningfork auth print-access-token --url {server.url} --scopes {SCOPE}.readonly", tmp_path, server)
+    ended = run_script(
+        f"tuningfork auth print-access-token --url {server.url} --scopes {SCOPE}.readonly", tmp_path, server
+    )
 
     answer = httpx.delete(
         f"{server.url}/v1beta/tunedModels/x", headers={"authorization": f"Bearer {ended.stdout.strip()}"}
@@ -125,6 +102,6 @@ def test_a_server_that_asks_for_nothing_says_so_and_keeps_pages_out(tmp_path):
         assert httpx.get(url).status_code == 200
         assert httpx.get(url, headers={"origin": "https://evil.example"}).status_code == 403
         assert httpx.get(url, headers={"host": "evil.example"}).status_code == 403
-        assert run(f"tuningfork models --url {server.url}", tmp_path, server).returncode == 0
-        token = run(f"tuningfork auth print-access-token --url {server.url}", tmp_path, server).stdout.strip()
+        assert run_script(f"tuningfork models --url {server.url}", tmp_path, server).returncode == 0
+        token = run_script(f"tuningfork auth print-access-token --url {server.url}", tmp_path, server).stdout.strip()
         assert httpx.get(url, headers={"authorization": f"Bearer {token}"}).status_code == 200

@@ -2,16 +2,13 @@
 
 import json
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
+from printed_pages import page, run_printed_commands
+
 pytestmark = [pytest.mark.acceptance, pytest.mark.slow]
 
-PAGE = (Path(__file__).parents[2] / "docs" / "sharing.md").read_text(encoding="utf-8")
-DEFAULT_SERVER = "http://127.0.0.1:8000"
 ONE_EXAMPLE = {"examples": {"examples": [{"textInput": "1", "output": "2"}]}}
 
 
@@ -20,24 +17,10 @@ def test_the_pages_commands_share_a_model_in_every_way_and_give_it_away(server, 
     keys = tmp_path / ".local/share/tuningfork"
     keys.mkdir(parents=True)
     (keys / "api-key").write_text(server.key)
-    script = "\n".join(re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL))
-    assert script.count(DEFAULT_SERVER) == 1
     with server.client() as client:
         assert client.post("/v1beta/tunedModels?tunedModelId=my-model", json=body).is_success
 
-        ended = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", script.replace(DEFAULT_SERVER, server.url)],
-            env={
-                "HOME": str(tmp_path),
-                "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
-                "TUNINGFORK_DATA_DIR": str(server.data_directory),
-            },
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        ended = run_printed_commands(page("sharing.md"), tmp_path, server)
 
         assert ended.returncode == 0, ended.stderr
         assert "\nbob@example.com\n{" in ended.stdout
