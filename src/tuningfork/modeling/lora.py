@@ -11,6 +11,7 @@ Shape suffixes: T packed tokens, D inputs of a layer, O its outputs, R rank (in 
 in use, side by side), P all numbers of one adapter.
 """
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -82,6 +83,7 @@ class TrainableAdapter:
 class _Resident:
     shape: AdapterShape
     trainable: TrainableAdapter | None
+    generation: int
 
 
 class SlotLinear(nn.Module):
@@ -144,6 +146,7 @@ class AdapterSlots:
     device: torch.device
     _routing: _Routing
     _residents: dict[int, _Resident] = field(default_factory=dict)
+    _generations: Iterator[int] = field(default_factory=itertools.count)
 
     @classmethod
     def attach(cls, model: PreTrainedModel) -> Self:
@@ -203,7 +206,7 @@ class AdapterSlots:
         for index, layer in enumerate(self.layers.values()):
             layer.put(slot, _Pair(parameters[2 * index], parameters[2 * index + 1]))
         handle = TrainableAdapter(flat_P, gradients_P) if gradients_P is not None else None
-        self._residents[slot] = _Resident(weights.shape, handle)
+        self._residents[slot] = _Resident(weights.shape, handle, next(self._generations))
         return slot
 
     def unload(self, slot: int) -> None:
@@ -211,6 +214,13 @@ class AdapterSlots:
         del self._residents[slot]
         for layer in self.layers.values():
             layer.clear(slot)
+
+    def generation(self, slot: int) -> int:
+        """What tells the adapter in this slot from all that were ever loaded, while slots are used again.
+
+        `BASE_ALONE` for the base alone; otherwise 0 or more.
+        """
+        return BASE_ALONE if slot == BASE_ALONE else self._residents[slot].generation
 
     def trainable(self, slot: int) -> TrainableAdapter:
         """The flat storage of a slot that was loaded with `trainable=True`."""

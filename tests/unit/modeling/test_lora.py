@@ -7,7 +7,7 @@ from torch import nn
 from tiny_models import packed_logits, trained_looking
 from tuningfork.domain.base_model import AdapterShape
 from tuningfork.domain.errors import InvalidArgument
-from tuningfork.modeling.lora import AdapterWeights, SlotLinear
+from tuningfork.modeling.lora import BASE_ALONE, AdapterWeights, SlotLinear
 
 SHAPE = AdapterShape(rank=4, alpha=8.0)
 TEXT = [5, 6, 7, 8, 9]
@@ -65,6 +65,19 @@ def test_slots_are_numbered_from_zero_and_a_free_one_is_used_again(loaded_llama)
     assert [slots.load(weights) for _ in range(3)] == [0, 1, 2]
     slots.unload(1)
     assert slots.load(weights) == 1
+
+
+def test_an_adapter_in_a_slot_that_is_used_again_is_of_another_generation(loaded_llama):
+    slots = loaded_llama.slots
+    weights = slots.fresh(AdapterShape(rank=2, alpha=4), seed=1)
+    found = [slots.generation(BASE_ALONE)]
+    for _ in range(3):
+        slot = slots.load(weights)
+        assert slots.generation(slot) == slots.generation(slot)
+        found.append(slots.generation(slot))
+        slots.unload(slot)
+        assert slot == 0
+    assert len(set(found)) == 4
 
 
 def test_a_slot_that_is_used_again_holds_its_new_adapter_in_mixed_rows_too(loaded_llama):
