@@ -1,0 +1,21 @@
+"""Models of every family, for the proofs that run over all of them."""
+
+import pytest
+
+from families import FAMILIES, FamilyModels, save_family
+
+
+@pytest.fixture(scope="session")
+def saved_families(tmp_path_factory) -> dict[str, FamilyModels]:
+    """Each family's model, filled in as tests ask for them."""
+    return {}
+
+
+@pytest.fixture(params=list(FAMILIES))
+def family(request, saved_families, tmp_path_factory) -> FamilyModels:
+    """Each family in turn."""
+    name = request.param
+    if name not in saved_families:
+        directory = save_family(name, tmp_path_factory.mktemp("families") / name)
+        saved_families[name] = FamilyModels(name, directory)
+    return saved_families[name]

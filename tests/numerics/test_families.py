@@ -1,0 +1,111 @@
+"""For every family of models: our logits are those of transformers, and with adapters those of PEFT.
+
+In fp32 both compute the same sums in another order: on logits of a spread of 1 to 2 that comes to 1e-5. In bf16 the
+order decides the last of eight bits at every product, so there the measure is the exact answer for the rounded weights
+(computed in fp32): ours may be no further from it than transformers' own, give or take a quarter, and for a text of a
+few tokens, where chance does not even out, twice as far.
+"""
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from families import FAMILIES, WINDOW, without
+from tiny_models import packed_logits
+
+# PEFT 0.21 still asks transformers by a name that is on its way out.
+pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
+
+TOLERANCE = 5e-5
+TEXTS = [
+    torch.randint(0, 250, (length,), generator=torch.Generator().manual_seed(length)).tolist()
+    for length in (1, 7, WINDOW + 1, 45, 29)
+]
+ALONE = [None] * len(TEXTS)
+MIXED = (["a", "b", None, "c", "a"], ["b", None, "c", "b", "b"], [None, "c", "c", None, "a"])
+"""The adapter of each text; None: the base alone."""
+
+
+@torch.no_grad()
+def logits_of(model) -> list[Tensor]:
+    """`TV` of each text, each alone."""
+    return [model(torch.tensor([text])).logits[0].float() for text in TEXTS]
+
+
+@torch.no_grad()
+def peft_logits(model, names: Sequence[str | None]) -> list[Tensor]:
+    """`TV` of each text with its adapter."""
+    found = []
+    for text, name in zip(TEXTS, names, strict=True):
+        if name is None:
+            with model.disable_adapter():
+                logits_1TV = model(torch.tensor([text])).logits
+        else:
+            model.set_adapter(name)
+            logits_1TV = model(torch.tensor([text])).logits
+        found.append(logits_1TV[0].float())
+    return found
+
+
+@torch.no_grad()
+def ours(family, names: Sequence[str | None], dtype: torch.dtype = torch.float32) -> list[Tensor]:
+    """`TV` of each text, all in one packed row."""
+    found = packed_logits(family.base(dtype), TEXTS, family.slots(names, dtype))
+    return [logits_TV.float() for logits_TV in found]
+
+
+def assert_same(found: list[Tensor], wanted: list[Tensor]) -> None:
+    torch.testing.assert_close(torch.cat(found), torch.cat(wanted), rtol=0, atol=TOLERANCE)
+
+
+def error_of(found: Tensor, exact: Tensor) -> float:
+    """The root of the mean squared distance."""
+    return (found - exact).square().mean().sqrt().item()
+
+
+def assert_as_exact(found: list[Tensor], theirs: list[Tensor], exact: list[Tensor]) -> None:
+    whole, whole_of_theirs, whole_exact = map(torch.cat, (found, theirs, exact))
+    assert error_of(whole, whole_exact) <= 1.25 * error_of(whole_of_theirs, whole_exact)
+    for ours_TV, theirs_TV, exact_TV in zip(found, theirs, exact, strict=True):
+        assert error_of(ours_TV, exact_TV) <= 2 * error_of(theirs_TV, exact_TV)
+
+
+def test_the_logits_of_the_base_are_those_of_transformers(family):
+    assert_same(ours(family, ALONE), logits_of(family.plain()))
+
+
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_an_adapters_logits_are_those_of_peft(family, name):
+    names = [name] * len(TEXTS)
+    found = ours(family, names)
+    assert_same(found, peft_logits(family.with_peft(), names))
+    assert error_of(torch.cat(found), torch.cat(ours(family, ALONE))) > 1000 * TOLERANCE
+
+
+@pytest.mark.parametrize("names", MIXED)
+def test_texts_on_different_adapters_in_one_row_each_get_the_logits_of_peft(family, names):
+    assert_same(ours(family, names), peft_logits(family.with_peft(), names))
+
+
+@pytest.mark.parametrize("names", [ALONE, ["a"] * 5, ["b"] * 5, *MIXED])
+def test_in_bfloat16_the_logits_are_as_exact_as_those_of_peft(family, names):
+    theirs = peft_logits(family.with_peft(torch.bfloat16), names)
+    assert_as_exact(ours(family, names, torch.bfloat16), theirs, peft_logits(family.exact(), names))
+
+
+def test_what_sets_a_family_apart_shows_in_its_small_model(family):
+    # Else a forward pass without it would pass the tests above.
+    plain = family.plain()
+    wanted = torch.cat(logits_of(plain))
+    rounded = error_of(torch.cat(logits_of(family.plain(torch.bfloat16))), wanted)
+    for what, peculiarity in FAMILIES[family.name].peculiarities.items():
+        changed = error_of(torch.cat(logits_of(without(plain, peculiarity))), wanted)
+        assert changed > 1000 * TOLERANCE, what
+        assert changed > 2 * rounded, what
+
+
+def test_a_family_has_the_head_that_its_configuration_says(family):
+    head, embedding = family.plain().get_output_embeddings(), family.plain().get_input_embeddings()
+    assert family.config.tie_word_embeddings == torch.equal(head.weight, embedding.weight)
