@@ -54,4 +54,4 @@ bench: $(VENV)/.installed-dev ## Measure against the peers; writes its results b
 	$(BIN)/python bench/training_step.py
 
 clean: ## Remove what the other targets made.
-	rm -rf $(VENV) .tutorial .contract .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) bench/.peers .tutorial .contract .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

