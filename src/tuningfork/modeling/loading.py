@@ -21,6 +21,7 @@ from tuningfork.domain.errors import InternalError
 from tuningfork.modeling.attention import ATTENTION, PackedPlan
 from tuningfork.modeling.chat_template import ChatFormat
 from tuningfork.modeling.lora import AdapterSlots
+from tuningfork.modeling.memory_plan import Luxuries, foresee
 
 _LOADING_FAULTS = (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError)
 """What transformers raises for files it cannot read or an architecture it does not know."""
@@ -41,6 +42,7 @@ class LoadedBase:
     dtype: torch.dtype
     context_tokens: int
     slots: AdapterSlots = field(repr=False)
+    luxuries: Luxuries = Luxuries()
 
 
 def load_base(base: BaseModel, *, device: str = "cpu", dtype: torch.dtype | None = None) -> LoadedBase:
@@ -53,13 +55,17 @@ def load_base(base: BaseModel, *, device: str = "cpu", dtype: torch.dtype | None
             BF16, AMX, Arm BF16, CUDA from compute capability 8.0), else float32.
 
     Raises:
-        BaseUnusable: files are missing, or the architecture has no pluggable attention or no linear layers.
+        BaseUnusable: files are missing, there is too little memory, or the architecture has no pluggable attention or
+            no linear layers.
 
     """
     place = torch.device(device)
     dtype = dtype or native_dtype(place)
     location = str(embedded.model_directory()) if base.location == EMBEDDED else base.location
     _check_directory(base, Path(location))
+    foreseen = foresee(location, revision=base.revision, rank=base.adapter.rank, dtype=dtype, device=place)
+    if foreseen.shortage:
+        raise BaseUnusable(f"base model {base.name} ({location}) {foreseen.shortage}")
     model = _load_model(base, location, dtype)
     cast("nn.Module", model).to(place).eval()
     chat = ChatFormat(
@@ -75,6 +81,7 @@ def load_base(base: BaseModel, *, device: str = "cpu", dtype: torch.dtype | None
         dtype=dtype,
         context_tokens=_context_tokens(base, model),
         slots=slots,
+        luxuries=foreseen.luxuries,
     )
 
 

@@ -1,0 +1,194 @@
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3Config
+
+from families import FAMILIES, save_family
+from tiny_models import tiny_base_model
+from tuningfork.domain.base_model import AdapterShape
+from tuningfork.inference.kv_cache import probed_shapes
+from tuningfork.modeling.available_memory import Memory, available_memory
+from tuningfork.modeling.loading import BaseUnusable, load_base
+from tuningfork.modeling.memory_plan import (
+    Footprint,
+    Luxuries,
+    cache_bytes,
+    footprint,
+    foresee,
+    luxuries,
+    pass_bytes,
+    plan,
+    shortage,
+)
+from tuningfork.modeling.skeleton import read_config, skeleton
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
+GIB = 2**30
+
+COST = Footprint(
+    parameters=1_000_000,
+    buffers=100,
+    linears=700_000,
+    head=200_000,
+    cache_per_token=10,
+    kept_per_token=40,
+    hidden_per_token=8,
+    adapter_numbers=1_000,
+    layers=4,
+    vocabulary=50,
+    itemsize=2,
+)
+NEEDED = plan(COST, rank=2).needed
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def family(request, tmp_path_factory) -> Path:
+    return save_family(request.param, tmp_path_factory.mktemp("families") / request.param)
+
+
+def own_memory(free_bytes: int) -> Memory:
+    """Of so large a machine that the reserve is 1 GiB."""
+    return Memory(2**60, free_bytes + GIB, "this machine")
+
+
+def held(tensors) -> int:
+    """Bytes of tensors, each storage once."""
+    return sum({tensor.data_ptr(): tensor.numel() * tensor.element_size() for tensor in tensors}.values())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_planned_weights_are_those_of_the_loaded_model_to_the_byte(family, dtype):
+    model = AutoModelForCausalLM.from_pretrained(family, dtype=dtype)
+
+    cost = footprint(skeleton(read_config(str(family)), dtype))
+
+    assert cost.parameters == held(model.parameters())
+    assert cost.buffers == sum(buffer.numel() * buffer.element_size() for buffer in model.buffers())
+
+
+def test_a_tied_head_is_counted_once():
+    shape = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "vocab_size": 1000}
+    tied, untied = (
+        footprint(skeleton(Qwen3Config(**shape, tie_word_embeddings=tie), torch.bfloat16)) for tie in (True, False)
+    )
+
+    assert untied.parameters - tied.parameters == 1000 * 64 * 2
+    assert tied.head == untied.head == 1000 * 64 * 2
+
+
+def test_a_model_of_any_size_is_counted_without_its_weights():
+    # Llama 3.1 70B's shape, whose size is published: 70.6 billion parameters.
+    config = LlamaConfig(
+        hidden_size=8192,
+        intermediate_size=28672,
+        num_hidden_layers=80,
+        num_attention_heads=64,
+        num_key_value_heads=8,
+        vocab_size=128256,
+    )
+
+    cost = footprint(skeleton(config, torch.bfloat16))
+
+    assert cost.parameters == 2 * 70_553_706_496
+    assert cost.cache_per_token == 80 * 2 * 8 * 128 * 2
+
+
+def test_layers_and_cache_are_counted_as_the_engines_find_them(family):
+    base = load_base(
+        dataclasses.replace(tiny_base_model("llama", family), name="models/any"),
+        dtype=torch.float32,
+    )
+
+    cost = footprint(skeleton(read_config(str(family)), torch.float32))
+
+    layers = base.slots.layers.values()
+    assert cost.linears == sum(layer.in_features * layer.out_features * 4 for layer in layers)
+    fresh = base.slots.fresh(AdapterShape(rank=1, alpha=1.0), seed=0)
+    assert cost.adapter_numbers == sum(tensor.numel() for tensor in fresh.tensors.values())
+    shapes = probed_shapes(base.model).values()
+    assert cost.cache_per_token == sum(each.heads * (each.key_size + each.value_size) * 4 for each in shapes)
+
+
+def test_what_serves_or_trains_is_the_larger_of_the_two():
+    needs = plan(COST, rank=2)
+
+    assert needs.cache == 2048 * 10 + 2 * 1_000 * 2
+    assert needs.job == 2 * 1_000 * (5 * 4 + 2 * 2) + 2048 * (8 + 10) + 512 * 50 * (3 * 4 + 2)
+    assert needs.needed == 1_000_100 + needs.job
+
+
+def test_copies_are_of_the_linear_layers_alone():
+    assert plan(COST, rank=2, copies=2).needed == NEEDED + 2 * 700_000
+
+
+def test_what_fits_is_not_refused():
+    assert shortage(plan(COST, rank=2), own_memory(NEEDED), torch.bfloat16) is None
+
+
+def test_a_machine_with_too_little_memory_is_told_both_figures_and_what_to_do():
+    needs = plan(dataclasses.replace(COST, parameters=6 * GIB), rank=2)
+
+    told = shortage(needs, Memory(8 * GIB, 4 * GIB, "this machine"), torch.bfloat16)
+
+    assert "needs 6.0 GiB of memory (6.0 GiB for its weights in bfloat16" in told
+    assert "3.5 GiB can be had" in told
+    assert "of the 8.0 GiB of this machine, 4.0 GiB are free" in told
+    assert "smaller base" in told
+
+
+@pytest.mark.parametrize(
+    ("spare", "copies"),
+    [(-1, 0), (0, 0), (899_999, 0), (900_000, 1), (1_799_999, 1), (1_800_000, 2), (10_000_000, 2)],
+)
+def test_copies_for_speed_are_made_of_what_two_processes_leave(spare, copies):
+    found = luxuries(COST, own_memory(2 * NEEDED + spare), rank=2)
+
+    assert found == Luxuries(copies)
+    assert (found.prepacked, found.transposed) == (copies > 0, copies > 0)
+
+
+def test_where_nothing_is_known_there_are_no_luxuries():
+    assert luxuries(COST, None, rank=2) == Luxuries(0)
+
+
+def test_a_pass_and_a_cache_take_their_share_of_what_is_free():
+    roomy, narrow = Memory(64 * GIB, 60 * GIB, ""), Memory(64 * GIB, 4 * GIB, "")
+
+    assert (pass_bytes(roomy), pass_bytes(narrow)) == (8 * GIB, 3 * GIB // 2)
+    assert (cache_bytes(roomy, CPU), cache_bytes(narrow, CPU)) == (2 * GIB, 3 * GIB // 4)
+    assert (cache_bytes(roomy, GPU), cache_bytes(narrow, GPU)) == (59 * GIB // 2, 3 * GIB // 2)
+
+
+def test_a_base_that_no_machine_holds_is_refused_before_its_weights_are_read(tiny_llama, tmp_path):
+    directory = shutil.copytree(tiny_llama.location, tmp_path / "model")
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps(config | {"hidden_size": 2**20, "intermediate_size": 2**24}))
+    # Reading them would be another error.
+    (directory / "model.safetensors").write_bytes(b"")
+
+    with pytest.raises(BaseUnusable, match=r"models/tiny-llama .* needs [\d.]+ GiB of memory .*[\d.]+ GiB can be had"):
+        load_base(dataclasses.replace(tiny_llama, location=str(directory)))
+
+
+def test_a_base_that_fits_leaves_room_for_luxuries(tiny_llama):
+    expected = luxuries(
+        footprint(skeleton(read_config(tiny_llama.location), torch.float32)),
+        available_memory(CPU),
+        rank=tiny_llama.adapter.rank,
+    )
+
+    assert load_base(tiny_llama, dtype=torch.float32).luxuries == expected == Luxuries(2)
+
+
+@pytest.mark.parametrize("change", [{"model_type": "nobody's"}, {"quantization_config": {"quant_method": "fp8"}}])
+def test_what_cannot_be_planned_is_left_to_loading(tiny_llama, tmp_path, change):
+    config = json.loads((Path(tiny_llama.location) / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | change))
+
+    found = foresee(str(tmp_path), revision=None, rank=8, dtype=torch.bfloat16, device=CPU)
+
+    assert (found.shortage, found.luxuries) == (None, Luxuries(0))
