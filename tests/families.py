@@ -426,6 +426,13 @@ class FamilyModels:
         slots = self.fresh_base().slots
         return {name: trained_looking(slots, shape, seed) for seed, (name, shape) in enumerate(ADAPTERS.items())}
 
+    def adapter_directory(self, name: str) -> Path:
+        """Where one of the adapters is saved."""
+        directory = self.directory / "adapters" / name
+        if not directory.exists():
+            adapter_format.save(directory, self.adapters[name], str(self.directory))
+        return directory
+
     @cached_property
     def config(self) -> PreTrainedConfig:
         return AutoConfig.from_pretrained(self.directory)
@@ -448,11 +455,9 @@ class FamilyModels:
 
     def _with_peft_of(self, key: torch.dtype | None, plain: PreTrainedModel) -> PeftModel:
         if key not in self._with_peft:
-            for name, weights in self.adapters.items():
-                adapter_format.save(self.directory / "adapters" / name, weights, str(self.directory))
             first, *others = ADAPTERS
-            model = PeftModel.from_pretrained(plain, self.directory / "adapters" / first, adapter_name=first)
+            model = PeftModel.from_pretrained(plain, self.adapter_directory(first), adapter_name=first)
             for name in others:
-                model.load_adapter(self.directory / "adapters" / name, name)
+                model.load_adapter(self.adapter_directory(name), name)
             self._with_peft[key] = model.eval()
         return self._with_peft[key]
