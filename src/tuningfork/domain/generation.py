@@ -124,8 +124,9 @@ class ChosenToken:
 class Chunk:
     """A piece of one candidate. `text` is a delta and may be empty; the last chunk of a candidate has a reason.
 
-    Token counts are those of the request so far: the prompt's, and all candidates' together. `tokens` are those of
-    this piece where log probabilities were asked for; text that is held back may come later than its tokens.
+    Token counts are those of the request so far: the prompt's, and all candidates' together. Of the prompt's,
+    `cached_prompt_tokens` had been read for an earlier prompt that begins alike. `tokens` are those of this piece where
+    log probabilities were asked for; text that is held back may come later than its tokens.
     `safety_ratings` are of the candidate's text so far, where a rater looks at it.
     """
 
@@ -134,6 +135,7 @@ class Chunk:
     finish_reason: FinishReason | None
     prompt_tokens: int
     output_tokens: int
+    cached_prompt_tokens: int = 0
     tokens: tuple[ChosenToken, ...] = ()
     safety_ratings: tuple[SafetyRating, ...] = ()
 

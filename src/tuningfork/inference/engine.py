@@ -30,6 +30,8 @@ from tuningfork.modeling.lora import BASE_ALONE
 __all__ = ["EngineOutput", "InferenceEngine", "TokenRequest"]
 
 _CPU_CACHE_BYTES = 2 * 1024**3
+_CPU_KEPT_BYTES = 512 * 1024**2
+"""Of these so many at most keep what only later requests may want. A GPU's memory is taken in any case."""
 _GPU_CACHE_SHARE = 0.5
 """Of the memory that is free once the base is loaded."""
 
@@ -76,7 +78,8 @@ class InferenceEngine:
             context_tokens=base.context_tokens,
             max_rows=max_rows,
         )
-        self._cache = KvCache(shapes, pages=pages, dtype=base.dtype, device=base.device)
+        kept_bytes = _CPU_KEPT_BYTES if base.device.type == "cpu" else None
+        self._cache = KvCache(shapes, pages=pages, dtype=base.dtype, device=base.device, kept_bytes=kept_bytes)
         self._scheduler = Scheduler(
             self._cache,
             max_rows=max_rows,
@@ -134,6 +137,7 @@ class InferenceEngine:
     def _candidate(self, request: TokenRequest, number: int, usage: Usage) -> Sequence:
         return Sequence(
             request=request,
+            adapter=self._base.slots.generation(request.slot),
             candidate=number,
             tokens=list(request.prompt_ids),
             draw=self._draw(request.sampling, number),
@@ -193,7 +197,7 @@ class InferenceEngine:
     def _advance(self, sequence: Sequence, choice: Choice | None) -> EngineOutput | None:
         """Add the token to its sequence and end that if it is time; None: there is nothing to show."""
         if choice is None:
-            self._scheduler.remove(sequence)
+            self._scheduler.remove(sequence, is_sound=False)
             return sequence.output("", FinishReason.STOP, _fault_of(sequence))
         text, reason = self._accept(sequence, choice)
         if reason is not None:

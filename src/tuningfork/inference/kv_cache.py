@@ -2,7 +2,9 @@
 
 A sequence holds a list of pages; page p keeps the keys and values of `PAGE_TOKENS` tokens of every layer. Pages are
 handed out as sequences grow and may be shared by sequences with a common beginning (paged attention: Kwon et al. 2023,
-section 4). Page 0 belongs to nobody and stays zero: it pads what is gathered.
+section 4). A full page can be kept when nobody holds it any more, for others that begin alike, until its memory is
+wanted: the one that was let go longest ago is given up first. Page 0 belongs to nobody and stays zero: it pads what is
+gathered.
 
 Shape suffixes: T packed tokens, B rows (sequences with one new token), S cached keys of a row, padded, P pages, H query
 heads, G key/value heads, N = H / G query heads on one key/value head, K head size.
@@ -10,6 +12,7 @@ heads, G key/value heads, N = H / G query heads on one key/value head, K head si
 
 import math
 import mmap
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +21,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from tuningfork.inference.beginnings import Beginnings, Place
 from tuningfork.modeling.attention import PackedPlan
 
 PAGE_TOKENS = 32
@@ -52,12 +56,22 @@ class KvCache:
         pages: how many pages there are to hand out.
         dtype: of keys and values.
         device: where they lie. On the CPU memory is taken only as pages are first written.
+        kept_bytes: what pages that nobody holds may take at most; None: all there is.
 
     """
 
-    def __init__(self, shapes: dict[int, LayerShape], *, pages: int, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(
+        self,
+        shapes: dict[int, LayerShape],
+        *,
+        pages: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        kept_bytes: int | None = None,
+    ) -> None:
         self.device = device
         self._total = pages
+        self._kept_pages = pages if kept_bytes is None else kept_bytes // _page_bytes(shapes, dtype)
         slots = (pages + 1) * PAGE_TOKENS
         self._stores = {
             layer: LayerStore(
@@ -69,6 +83,9 @@ class KvCache:
         # The lowest first, so that little memory is touched while few pages are in use.
         self._free = list(range(pages, 0, -1))
         self._owners = [0] * (pages + 1)
+        self._beginnings = Beginnings()
+        # Those that nobody holds, but others may find, as they were let go: what lies behind a page comes before it.
+        self._idle: OrderedDict[int, None] = OrderedDict()
 
     @property
     def capacity_tokens(self) -> int:
@@ -77,8 +94,8 @@ class KvCache:
 
     @property
     def free_pages(self) -> int:
-        """Pages that nobody holds."""
-        return len(self._free)
+        """Pages that nobody holds, kept ones included: these are given up when others are wanted."""
+        return len(self._free) + len(self._idle)
 
     def store(self, layer: int) -> LayerStore:
         """The keys and values of one layer."""
@@ -87,7 +104,7 @@ class KvCache:
     def extend(self, pages: list[int], tokens: int) -> bool:
         """Append pages to the list until it covers so many tokens; False, and nothing done, if too few are free."""
         count = pages_for(tokens) - len(pages)
-        if count > len(self._free):
+        if count > self.free_pages:
             return False
         if count > 0:
             pages += [self._take() for _ in range(count)]
@@ -102,7 +119,7 @@ class KvCache:
         whole = tokens // PAGE_TOKENS
         shared = list(pages[:whole])
         if tokens % PAGE_TOKENS:
-            if not self._free:
+            if not self.free_pages:
                 return None
             shared.append(self._take())
             self._copy(pages[whole], shared[-1])
@@ -111,14 +128,88 @@ class KvCache:
         return shared
 
     def release(self, pages: list[int]) -> None:
-        """Give the pages back and empty the list; shared ones stay with their other owners."""
-        for page in pages:
+        """Give the pages back and empty the list; shared ones stay with their other owners, known ones are kept."""
+        # The last first: a page is worth nothing without those before it.
+        for page in reversed(pages):
             self._owners[page] -= 1
             if not self._owners[page]:
-                self._free.append(page)
+                if page in self._beginnings:
+                    self._idle[page] = None
+                else:
+                    self._free.append(page)
         pages.clear()
+        while len(self._idle) > self._kept_pages:
+            self._give_up()
+
+    def keep(self, adapter: int, tokens: Sequence[int], pages: Sequence[int], known: int, full: int) -> int:
+        """Let others find a sequence's full pages.
+
+        Args:
+            adapter: its generation, see `AdapterSlots.generation`.
+            tokens: of the sequence.
+            pages: of the sequence.
+            known: so many of them can be found already.
+            full: so many of them are full.
+
+        Returns:
+            How many can be found now. Fewer than are full where another page with the same tokens, all before them
+            included, came first: this sequence keeps its own, for itself.
+
+        """
+        while known < full:
+            place = self.place(adapter, tokens, pages, known)
+            if place is None:
+                break
+            found = self._beginnings.find(place)
+            if found is None:
+                self._beginnings.add(place, pages[known])
+            elif found != pages[known]:
+                break
+            known += 1
+        return known
+
+    def find(self, adapter: int, tokens: Sequence[int], pages: Sequence[int], known: int, most: int) -> list[int]:
+        """The pages that go on with these tokens behind the first `known` ones, until there are `most` in all."""
+        found = list(pages[:known])
+        for index in range(known, most):
+            place = self.place(adapter, tokens, found, index)
+            page = None if place is None else self._beginnings.find(place)
+            if page is None:
+                break
+            found.append(page)
+        return found[known:]
+
+    def place(self, adapter: int, tokens: Sequence[int], pages: Sequence[int], index: int) -> Place | None:
+        """What the page of this index is known by: see `Beginnings.place`."""
+        before = pages[index - 1] if index else None
+        return self._beginnings.place(adapter, before, tokens[index * PAGE_TOKENS : (index + 1) * PAGE_TOKENS])
+
+    def adopt(self, found: Sequence[int], pages: list[int], index: int) -> None:
+        """Hold pages that were found, in place of those that the list has from this index on."""
+        for page in found:
+            self._owners[page] += 1
+            self._idle.pop(page, None)
+        replaced = pages[index : index + len(found)]
+        pages[index : index + len(found)] = found
+        self.release(replaced)
+
+    def held(self, pages: Sequence[int]) -> int:
+        """How many of these pages somebody holds."""
+        return sum(self._owners[page] > 0 for page in pages)
+
+    def forget(self, pages: Sequence[int]) -> None:
+        """Let nobody find these pages any more; who holds them goes on."""
+        for page in pages:
+            self._beginnings.forget(page)
+
+    def _give_up(self) -> None:
+        page, _ = self._idle.popitem(last=False)
+        self._beginnings.forget(page)
+        self._free.append(page)
 
     def _take(self) -> int:
+        if not self._free:
+            self._give_up()
         page = self._free.pop()
         self._owners[page] = 1
         return page
@@ -163,9 +254,12 @@ def planned_pages(
     shapes: dict[int, LayerShape], *, budget_bytes: int, dtype: torch.dtype, context_tokens: int, max_rows: int
 ) -> int:
     """How many pages a budget allows: no more than all rows at full context can fill, and at least one."""
+    return max(1, min(budget_bytes // _page_bytes(shapes, dtype), max_rows * pages_for(context_tokens)))
+
+
+def _page_bytes(shapes: dict[int, LayerShape], dtype: torch.dtype) -> int:
     numbers_per_token = sum(shape.heads * (shape.key_size + shape.value_size) for shape in shapes.values())
-    affordable = budget_bytes // (numbers_per_token * PAGE_TOKENS * dtype.itemsize)
-    return max(1, min(affordable, max_rows * pages_for(context_tokens)))
+    return numbers_per_token * PAGE_TOKENS * dtype.itemsize
 
 
 def _span(page: int) -> slice:

@@ -1,10 +1,16 @@
-"""Decides what each step feeds: every sequence that speaks gets its token, prompts are read in pieces beside them."""
+"""Decides what each step feeds: every sequence that speaks gets its token, prompts are read in pieces beside them.
+
+What several prompts begin with is read once: by one of them while the others wait for its pages, or, where pages of an
+earlier one are kept, by none.
+"""
 
 from collections import deque
+from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
 
-from tuningfork.inference.kv_cache import KvCache, pages_for
+from tuningfork.inference.beginnings import Place
+from tuningfork.inference.kv_cache import PAGE_TOKENS, KvCache, pages_for
 from tuningfork.inference.sequence import Sequence
 
 _DEEP_STEPS = 4
@@ -69,6 +75,10 @@ class Scheduler:
 
     def schedule(self) -> list[Turn]:
         """Whom the next step feeds how much; pages for it are held. Empty only when there is no work."""
+        for sequence in self._running:
+            self._keep(sequence)
+        for sequence in self._running:
+            self._skip(sequence)
         self._make_room()
         self._admit()
         speaking = [Turn(sequence, 1) for sequence in self._running if sequence.missing == 1]
@@ -95,14 +105,58 @@ class Scheduler:
         self._running += ready
         return ready
 
-    def remove(self, sequence: Sequence) -> None:
-        """End a sequence, running or waiting: its row and its pages are free for the next step."""
+    def remove(self, sequence: Sequence, *, is_sound: bool = True) -> None:
+        """End a sequence, running or waiting: its row and its pages are free for the next step.
+
+        Its full pages are kept for others, except of one that is not sound: what it has computed is not used again.
+        """
+        if is_sound:
+            self._keep(sequence)
+        else:
+            self._cache.forget(sequence.pages)
         self._cache.release(sequence.pages)
         (self._running if sequence in self._running else self._waiting).remove(sequence)
 
     def of_request(self, request_id: str) -> list[Sequence]:
         """The sequences of one request that have not ended; siblings go with the one they wait for."""
         return [each for each in (*self._running, *self._waiting) if each.request.id == request_id]
+
+    def _keep(self, sequence: Sequence) -> None:
+        """Let others find the pages that it has filled."""
+        full = sequence.cached // PAGE_TOKENS
+        sequence.known = self._cache.keep(
+            sequence.adapter, sequence.tokens, sequence.pages, known=sequence.known, full=full
+        )
+
+    def _skip(self, sequence: Sequence) -> None:
+        """Take over what others have filled of what it has still to read."""
+        full = sequence.cached // PAGE_TOKENS
+        if sequence.missing > 1 and sequence.known == full and (found := self._found(sequence)):
+            self._cache.adopt(found, sequence.pages, full)
+            sequence.known = full + len(found)
+            sequence.skip_to(sequence.known * PAGE_TOKENS)
+
+    def _found(self, sequence: Sequence) -> list[int]:
+        """Known pages with the tokens that come next. The last token is always read, or nothing could be chosen."""
+        most = (len(sequence.tokens) - 1) // PAGE_TOKENS
+        return self._cache.find(sequence.adapter, sequence.tokens, sequence.pages, known=sequence.known, most=most)
+
+    def _without_doubles(self, reading: Items[Sequence]) -> Iterator[Sequence]:
+        """Those who read what none before them in the list is about to read as well; the others wait for its pages."""
+        places: set[Place] = set()
+        for sequence in reading:
+            place = self._place(sequence)
+            if place not in places:
+                yield sequence
+            if place is not None:
+                places.add(place)
+
+    def _place(self, sequence: Sequence) -> Place | None:
+        """Of the page that it is about to fill, if it could take that over from another."""
+        full = sequence.cached // PAGE_TOKENS
+        if sequence.known != full or (full + 1) * PAGE_TOKENS >= len(sequence.tokens):
+            return None
+        return self._cache.place(sequence.adapter, sequence.tokens, sequence.pages, full)
 
     def _readers(self, *, only_cheap: bool) -> list[Turn]:
         """Who reads on: the oldest, so that nobody waits for ever, and the nearly done, so that nobody waits long.
@@ -112,11 +166,12 @@ class Scheduler:
         reading = [each for each in self._running if each.missing > 1]
         nearly_done = sorted(reading, key=lambda each: each.missing)
         if only_cheap:
-            return self._prefill.pieces([each for each in nearly_done if self._prefill.is_cheap(each)])
+            cheap = [each for each in nearly_done if self._prefill.is_cheap(each)]
+            return self._prefill.pieces(self._without_doubles(cheap))
         self._oldest_first = not self._oldest_first
         if self._oldest_first:
             nearly_done = [*reading[:1], *(each for each in nearly_done if each is not reading[0])]
-        return self._prefill.pieces(nearly_done)
+        return self._prefill.pieces(self._without_doubles(nearly_done))
 
     def _settle(self, speaking: Items[Turn], reading: Items[Turn]) -> None:
         """Let those who speak have steps of their own after one that a deep piece made long."""
@@ -137,22 +192,25 @@ class Scheduler:
                 self._put_back(self._running[-1])
 
     def _put_back(self, sequence: Sequence) -> None:
-        # Its tokens are kept, its keys and values are not: it will read them again, and then go on where it was.
+        # Of its keys and values it will read again what the others have not left.
         self.remove(sequence)
-        sequence.cached = 0
+        sequence.start_over()
         self._waiting.appendleft(sequence)
 
     def _admit(self) -> None:
         while self._waiting and self._fits(self._waiting[0]):
             sequence = self._waiting.popleft()
+            self._skip(sequence)
             self._cache.extend(sequence.pages, len(sequence.tokens))
             self._running.append(sequence)
 
     def _fits(self, sequence: Sequence) -> bool:
         rows = sum(each.rows for each in self._running) + sequence.rows
+        if rows > self._max_rows:
+            return False
         # One page is left for each that runs already, or it would be put back at once.
         pages = pages_for(len(sequence.tokens)) + len(self._running)
-        return rows <= self._max_rows and pages <= self._cache.free_pages
+        return pages - self._cache.held(self._found(sequence)) <= self._cache.free_pages
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +223,7 @@ class _Prefill:
     tokens: int
     attention_tokens: int | None
 
-    def pieces(self, reading: Items[Sequence]) -> list[Turn]:
+    def pieces(self, reading: Iterable[Sequence]) -> list[Turn]:
         """The pieces of as many prompts as a step has time for, at least one's, in the given order."""
         turns: list[Turn] = []
         for sequence in reading:

@@ -31,21 +31,28 @@ class EngineOutput:
 
 @dataclass(slots=True, kw_only=True)
 class Usage:
-    """The token counts of one request, shared by its candidates."""
+    """The token counts of one request, shared by its candidates.
+
+    Of the prompt's tokens, `cached_prompt_tokens` were not read: another prompt that begins alike had been.
+    """
 
     prompt_tokens: int
     output_tokens: int = 0
+    cached_prompt_tokens: int = 0
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Sequence:
     """One candidate. `tokens` is the prompt and what was generated; the first `cached` of them have keys and values.
 
-    `pages` are the cache's, in order. `siblings` are the request's further candidates for as long as they wait for this
-    one to read the prompt for them all. `unreported` are log probabilities that go out with the next piece.
+    `adapter` tells by which weights: the slot's generation, since slots are used again. `pages` are the cache's, in
+    order; the first `known` of them can be found by others. `siblings` are the request's further candidates for as long
+    as they wait for this one to read the prompt for them all. `unreported` are log probabilities that go out with the
+    next piece.
     """
 
     request: TokenRequest
+    adapter: int
     candidate: int
     tokens: list[int]
     draw: Draw
@@ -56,6 +63,7 @@ class Sequence:
     unreported: list[ChosenToken] = field(default_factory=list)
     pages: list[int] = field(default_factory=list)
     cached: int = 0
+    known: int = 0
 
     @property
     def rows(self) -> int:
@@ -76,6 +84,23 @@ class Sequence:
     def is_whole(self) -> bool:
         """Whether the form that is asked of the answer leaves nothing more to say."""
         return self.draw.constraint is not None and self.draw.constraint.complete
+
+    def skip_to(self, cached: int) -> None:
+        """Say that the tokens up to there need not be read: pages that others have filled hold them."""
+        if self._reads_the_prompt:
+            self.usage.cached_prompt_tokens += cached - self.cached
+        self.cached = cached
+
+    def start_over(self) -> None:
+        """Say that it has no pages any more. The tokens are kept, so that it can go on where it was."""
+        self.cached = self.known = 0
+        if self._reads_the_prompt:
+            self.usage.cached_prompt_tokens = 0
+
+    @property
+    def _reads_the_prompt(self) -> bool:
+        """Whether it reads for its request what nobody has read for that before."""
+        return self.candidate == 0 and not self.generated
 
     def accept(self, token: int) -> str:
         """Append a chosen token; returns the text that may be shown now."""
@@ -102,6 +127,7 @@ class Sequence:
             finish_reason=finish_reason,
             prompt_tokens=self.usage.prompt_tokens,
             output_tokens=self.usage.output_tokens,
+            cached_prompt_tokens=self.usage.cached_prompt_tokens,
             tokens=tuple(self.unreported),
         )
         self.unreported.clear()

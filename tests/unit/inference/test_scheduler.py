@@ -12,15 +12,21 @@ from tuningfork.inference.sampling import Draw
 from tuningfork.inference.scheduler import Scheduler
 from tuningfork.inference.sequence import Sequence, TokenRequest, Usage
 from tuningfork.inference.stop_sequences import StopSequences
+from tuningfork.modeling.lora import BASE_ALONE
 
 HOW = Sampling(temperature=0, top_p=1, top_k=None, max_output_tokens=100)
 
 
-def sequence(name: str, tokens: int, siblings: int = 0) -> Sequence:
-    request = TokenRequest(id=name, prompt_ids=(1,) * tokens, sampling=HOW)
+def sequence(
+    name: str, tokens: int, siblings: int = 0, *, begins: str | None = None, shared: int = 0, adapter: int = BASE_ALONE
+) -> Sequence:
+    """One whose prompt begins as no other does, or with `shared` tokens of a beginning that has a name of its own."""
+    prompt_ids = (*[begins] * shared, *[name] * (tokens - shared))
+    request = TokenRequest(id=name, prompt_ids=prompt_ids, sampling=HOW)
     first, *others = [
         Sequence(
             request=request,
+            adapter=adapter,
             candidate=candidate,
             tokens=list(request.prompt_ids),
             draw=Draw(HOW, Random(0)),
@@ -209,7 +215,8 @@ def test_a_full_cache_keeps_the_next_waiting():
     assert set(feed(plan)) == {"b"}
 
 
-def test_the_youngest_gives_way_to_an_older_one_that_outgrows_the_cache():
+@pytest.mark.parametrize(("steps", "left"), [(0, 2), (1, 1), (33, 0)])
+def test_the_youngest_gives_way_to_an_older_one_that_outgrows_the_cache(steps, left):
     plan = scheduler(pages=4, prefill_tokens=200)
     old, young = sequence("old", PAGE_TOKENS - 1), sequence("young", PAGE_TOKENS)
     plan.add(old)
@@ -218,10 +225,13 @@ def test_the_youngest_gives_way_to_an_older_one_that_outgrows_the_cache():
     while set(fed := feed(plan)) == {"old", "young"}:
         assert set(fed.values()) == {1}
     assert set(fed) == {"old"}
-    assert (young.pages, young.cached) == ([], 0)
+    assert (young.pages, young.cached, young.known) == ([], 0, 0)
     said = len(young.tokens)
+    for _ in range(steps):
+        assert feed(plan) == {"old": 1}
     plan.remove(old)
-    assert feed(plan) == {"young": said}
+    # The pages that the older one did not want are there still.
+    assert feed(plan) == {"young": said - left * PAGE_TOKENS}
 
 
 def test_a_sibling_that_finds_no_page_reads_the_prompt_itself_later():
