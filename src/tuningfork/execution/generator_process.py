@@ -29,6 +29,7 @@ from tuningfork.execution.messages import (
     Preview,
     Previewed,
     Refused,
+    Reports,
     Warm,
 )
 from tuningfork.execution.preparing import Prepared, Preparing
@@ -91,14 +92,16 @@ class Generator:
         """Do what the command says; whatever is wrong with it concerns its own request only."""
         yield from _guarded(getattr(command, "request_id", None), self._obey(command))
 
-    def advance(self) -> Iterator[GeneratorReport]:
-        """Go on with what has been prepared, and one engine step over every base that has requests."""
+    def advance(self) -> Iterator[list[GeneratorReport]]:
+        """Go on with what has been prepared, and one engine step over every base that has requests.
+
+        What comes of each at one time is in one list.
+        """
         for prepared in self._preparing.finished(patient=not self._requests):
             go_on = self._pending.pop(prepared.request_id).go_on
-            yield from _guarded(prepared.request_id, _gone_on(prepared, go_on))
+            yield [*_guarded(prepared.request_id, _gone_on(prepared, go_on))]
         for station in {id(r.station): r.station for r in self._requests.values()}.values():
-            for output in station.engine.step():
-                yield from self._report(output)
+            yield [report for output in station.engine.step() for report in self._report(output)]
 
     def _obey(self, command: GeneratorCommand) -> Iterator[GeneratorReport]:
         match command:
@@ -195,6 +198,29 @@ class Generator:
         return self._stations[base]
 
 
+class GeneratorWorker:
+    """The generator at the end of its pipe: what happens at one time is told in one message."""
+
+    def __init__(self) -> None:
+        self._generator = Generator()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is in flight."""
+        return self._generator.idle
+
+    def obey(self, command: GeneratorCommand) -> Iterator[Reports]:
+        """See `Generator.obey`."""
+        if reports := tuple(self._generator.obey(command)):
+            yield Reports(reports)
+
+    def advance(self) -> Iterator[Reports]:
+        """See `Generator.advance`."""
+        for reports in self._generator.advance():
+            if reports:
+                yield Reports(tuple(reports))
+
+
 def _guarded(request_id: str | None, work: Iterator[GeneratorReport]) -> Iterator[GeneratorReport]:
     """The work's reports; an error in it refuses its request."""
     try:
@@ -253,4 +279,4 @@ def _slot(station: _Station, adapter: Path) -> int:
 
 
 if __name__ == "__main__":
-    worker.run(Generator())
+    worker.run(GeneratorWorker())

@@ -42,6 +42,7 @@ from tuningfork.execution.messages import (
     Rated,
     RaterReport,
     Refused,
+    Reports,
     Stop,
     Warm,
 )
@@ -260,22 +261,16 @@ class _RequestLink(_Link):
 
     def __init__(self, role: str, environment: dict[str, str]) -> None:
         super().__init__(f"tuningfork.execution.{role}_process", environment)
-        self._tell: dict[str, Callable[[_Report], None]] = {}
+        self._waiting: dict[str, _Waiting] = {}
         self._numbers = itertools.count(1)
 
     def open(self) -> "tuple[str, asyncio.Queue[_Report]]":
         """A new request's id and the queue its reports will come to. Belongs to the running event loop."""
-        loop = asyncio.get_running_loop()
-        reports: asyncio.Queue[_Report] = asyncio.Queue()
-
-        def tell(report: _Report) -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(reports.put_nowait, report)
-
+        waiting = _Waiting(asyncio.get_running_loop(), asyncio.Queue())
         with self._lock:
             request_id = str(next(self._numbers))
-            self._tell[request_id] = tell
-        return request_id, reports
+            self._waiting[request_id] = waiting
+        return request_id, waiting.reports
 
     def send(self, command: Warm | Generate | Count | Preview | Rate) -> None:
         with self._lock:
@@ -284,24 +279,51 @@ class _RequestLink(_Link):
     def drop(self, request_id: str, candidate: int) -> None:
         """Nobody wants more of one candidate of an open request."""
         with self._lock:
-            if request_id in self._tell and self._child is not None:
+            if request_id in self._waiting and self._child is not None:
                 self._child.send(Abandon(request_id, candidate))
 
     def forget(self, request_id: str) -> None:
         """Nobody waits any more: if the request is still open, the worker is told to drop it."""
         with self._lock:
-            if self._tell.pop(request_id, None) is not None and self._child is not None:
+            if self._waiting.pop(request_id, None) is not None and self._child is not None:
                 self._child.send(Abandon(request_id))
 
     def _take(self, message: object) -> None:
-        assert isinstance(message, GeneratorReport | RaterReport), message  # noqa: S101 - a bug of ours
+        reports = message.reports if isinstance(message, Reports) else (message,)
+        told: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Queue[_Report], _Report]]] = {}
         with self._lock:
-            last = not isinstance(message, Generated)
-            tell = self._tell.pop(message.request_id, None) if last else self._tell.get(message.request_id)
-        if tell is not None:
-            tell(message)
+            for report in reports:
+                assert isinstance(report, GeneratorReport | RaterReport), report  # noqa: S101 - a bug of ours
+                last = not isinstance(report, Generated)
+                find = self._waiting.pop if last else self._waiting.get
+                if (waiting := find(report.request_id, None)) is not None:
+                    told.setdefault(waiting.loop, []).append((waiting.reports, report))
+        for loop, each in told.items():
+            _tell(loop, each)
 
     def _drop_all(self) -> list[Callable[[WorkerDied], None]]:
-        dropped = list(self._tell.values())
-        self._tell.clear()
+        dropped = [each.tell for each in self._waiting.values()]
+        self._waiting.clear()
         return list(dropped)
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """Who waits for the reports of one request: a queue, to be touched on its event loop only."""
+
+    loop: asyncio.AbstractEventLoop
+    reports: "asyncio.Queue[_Report]"
+
+    def tell(self, report: _Report) -> None:
+        _tell(self.loop, [(self.reports, report)])
+
+
+def _tell(loop: asyncio.AbstractEventLoop, told: "list[tuple[asyncio.Queue[_Report], _Report]]") -> None:
+    """Wake the loop once for all of these reports."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(_put, told)
+
+
+def _put(told: "list[tuple[asyncio.Queue[_Report], _Report]]") -> None:
+    for reports, report in told:
+        reports.put_nowait(report)

@@ -1,6 +1,9 @@
 """What crosses the pipe between the service's process and its workers: frozen values, never ad-hoc dictionaries."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from operator import attrgetter
+from typing import Any
 
 from tuningfork.domain.base_model import BaseModel
 from tuningfork.domain.dataset import Dataset
@@ -145,5 +148,37 @@ class Refused:
 TrainerCommand = Admit | Stop
 GeneratorCommand = Warm | Generate | Abandon | Count | Preview
 GeneratorReport = Generated | Counted | Previewed | Ended | Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Reports:
+    """From a generator: all that a step of its engine gave, in order.
+
+    Reading a message costs less than waking up for it: a step with thirty rows is one message. Its pieces are pickled
+    as plain tuples, which takes an eighth of the time that frozen values take.
+    """
+
+    reports: tuple[GeneratorReport, ...]
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return _unpacked, ([_packed(report) for report in self.reports],)
+
+
+_NAMES = tuple(each.name for each in fields(Chunk))
+_values_of = attrgetter(*_NAMES)
+
+
+def _packed(report: GeneratorReport) -> GeneratorReport | tuple[Any, ...]:
+    return (report.request_id, *_values_of(report.chunk)) if isinstance(report, Generated) else report
+
+
+def _unpacked(packed: Sequence[GeneratorReport | tuple[Any, ...]]) -> Reports:
+    return Reports(tuple(_generated(*each) if isinstance(each, tuple) else each for each in packed))
+
+
+def _generated(request_id: str, *values: Any) -> Generated:
+    return Generated(request_id, Chunk(**dict(zip(_NAMES, values, strict=True))))
+
+
 RaterCommand = Rate | Abandon
 RaterReport = Rated | Refused

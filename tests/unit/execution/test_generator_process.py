@@ -1,5 +1,6 @@
 """The generator without its process: what it reports of each command, and that long work holds nobody up."""
 
+import itertools
 import json
 import threading
 
@@ -34,7 +35,7 @@ def run(generator, *commands):
     """Every report until nothing is in flight."""
     reports = [report for command in commands for report in generator.obey(command)]
     while not generator.idle:
-        reports += generator.advance()
+        reports += itertools.chain.from_iterable(generator.advance())
     return reports
 
 
@@ -61,7 +62,7 @@ def test_answers_are_written_while_long_work_is_done(generator, tiny_llama):
     list(generator.obey(Count("a", tiny_llama, prompt(LONG))))
     reports = list(generator.obey(generate("b", tiny_llama)))
     while Ended("b") not in reports:
-        reports += generator.advance()
+        reports += itertools.chain.from_iterable(generator.advance())
     assert {report.request_id for report in reports} == {"b"}
     gate.set()
     generator._preparing.forget("something long")
