@@ -205,6 +205,10 @@ class InMemoryExecutor:
         self.warmed.append(base.name)
 
     async def generate(self, assignment: GenerationAssignment) -> AsyncGenerator[Chunk, int | None]:
+        known = any(
+            (each.prompt, each.adapter_directory) == (assignment.prompt, assignment.adapter_directory)
+            for each in self.generations
+        )
         self.generations.append(assignment)
         prompt_tokens = await self.count_tokens(assignment.base, assignment.prompt)
         if prompt_tokens + 1 > assignment.base.context_tokens:
@@ -224,6 +228,7 @@ class InMemoryExecutor:
                         finish_reason=reason,
                         prompt_tokens=prompt_tokens,
                         output_tokens=output_tokens,
+                        cached_prompt_tokens=prompt_tokens - 1 if known else 0,
                         tokens=_scored(text, assignment.sampling.logprobs),
                     )
                     if unwanted is not None:

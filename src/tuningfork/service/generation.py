@@ -234,6 +234,7 @@ class Generation:
             if last is not None:
                 self._quotas.spend(principal, last.prompt_tokens + last.output_tokens)
                 self._metrics.prompt_tokens.inc(last.prompt_tokens)
+                self._metrics.cached_prompt_tokens.inc(last.cached_prompt_tokens)
                 self._metrics.output_tokens.inc(last.output_tokens)
                 self._metrics.answer_seconds.observe(time.monotonic() - began)
 

@@ -44,6 +44,11 @@ class Metrics:
         self.prompt_tokens = Counter(
             "tuningfork_generation_prompt_tokens", "Tokens of the prompts answered.", registry=registry
         )
+        self.cached_prompt_tokens = Counter(
+            "tuningfork_generation_cached_prompt_tokens",
+            "Of these, tokens that an earlier prompt on the same model begins with, so that they were not read again.",
+            registry=registry,
+        )
         self.output_tokens = Counter("tuningfork_generation_output_tokens", "Tokens generated.", registry=registry)
         self.first_chunk_seconds = Histogram(
             "tuningfork_generation_first_chunk_seconds",

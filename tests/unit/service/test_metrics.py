@@ -54,6 +54,17 @@ def test_answers_are_counted_in_tokens_and_seconds(workshop, value):
     assert (value("generation_first_chunk_seconds_count"), value("generation_seconds_count")) == (1, 1)
 
 
+def test_prompt_tokens_that_needed_no_reading_are_counted(workshop, value):
+    async def call():
+        for _ in range(2):
+            async for _ in (await workshop.generation.generate(ADA, "models/echo-001", ask("a b c"))).chunks:
+                pass
+
+    asyncio.run(call())
+    assert value("generation_prompt_tokens_total") == 6
+    assert value("generation_cached_prompt_tokens_total") == 2
+
+
 def test_an_answer_that_was_left_counts_as_far_as_it_came(workshop, value):
     async def leave_after_one():
         chunks = (await workshop.generation.generate(ADA, "models/echo-001", ask("a b c"))).chunks
