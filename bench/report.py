@@ -3,10 +3,10 @@
     python bench/report.py          write docs/performance.md and its chart from bench/results
     python bench/report.py --show   print the tables of bench/results
 
-A result file holds `name`, `title`, `machine`, `versions`, `threads`, `command`, `commit`, `date`, `caveats` and `rows`.
-A row compares one piece of work: `work`, `ours` (a median), `unit`, `peers` {label: median}, `ratios` {label: how many
-times better ours is}, `all` {label: every sample}, `wanted` in words, `wanted_ratios` {label: ratio}, `at_most` (a bound
-on `ours`, or null), `facts` {what else was found: text or number} and `notes`.
+A result file holds `name`, `title`, `machine`, `versions`, `threads`, `command`, `commit`, `date`, `caveats` and
+`rows`. A row compares one piece of work: `work`, `ours` (a median), `unit`, `peers` {label: median}, `ratios` {label:
+how many times better ours is}, `all` {label: every sample}, `wanted` in words, `wanted_ratios` {label: ratio},
+`at_most` (a bound on `ours`, or null), `facts` {what else was found: text or number} and `notes`.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """The models, data and adapters that both sides of a comparison are given: random, but the same for everyone.
 
-A model directory made here has a tokenizer of whole words, one a token, and a chat template that adds no token before an
-answer; so a text has exactly as many tokens as words, and both sides see the same ids.
+A model directory made here has a tokenizer of whole words, one a token, and a chat template that adds no token before
+an answer; so a text has exactly as many tokens as words, and both sides see the same ids.
 """
 
 import math

@@ -1,0 +1,186 @@
+"""The side of a benchmark that asks: children that stay alive, pinned to the same cores, measured by turns.
+
+Machines are shared and change their pace from minute to minute, so that only figures taken side by side can be
+compared: each round asks every child once, in turn, and all run on the same cores with the same number of threads.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+PROGRAMS = Path(__file__).parent / "programs"
+
+_LOG_TAIL = 1_500
+
+
+class ChildFailed(Exception):
+    """A child could not start or could not do what it was asked; the message holds its last words."""
+
+
+def pin(threads: int) -> list[int]:
+    """Keep this process and all that it starts on its first so many cores, one thread each; returns them.
+
+    Raises:
+        SystemExit: it may not use as many.
+
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        cores = list(range(threads))
+    else:
+        allowed = sorted(os.sched_getaffinity(0))
+        if threads > len(allowed):
+            raise SystemExit(f"--threads {threads} needs as many cores, and this process may use {allowed}")
+        cores = allowed[:threads]
+        os.sched_setaffinity(0, cores)
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    return cores
+
+
+class Child:
+    """One process of a comparison.
+
+    Args:
+        program: a file below `bench/programs`.
+        setup: what it is to prepare; becomes its only argument.
+        python: the interpreter of its environment; None: this one.
+        environment: variables beside ours.
+
+    Raises:
+        ChildFailed: it ended before it was ready.
+
+    """
+
+    def __init__(
+        self,
+        program: str,
+        setup: Mapping[str, Any],
+        *,
+        python: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._name = program
+        self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115  `close` does
+        self._process = subprocess.Popen(
+            [python or sys.executable, PROGRAMS / program, json.dumps(setup)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            env={**os.environ, **(environment or {})},
+        )
+        try:
+            self.versions: dict[str, str] = self._answer()["versions"]
+        except ChildFailed:
+            self.close()
+            raise
+
+    def ask(self, do: str, **request: Any) -> dict[str, Any]:
+        """What it answers.
+
+        Raises:
+            ChildFailed: it could not.
+
+        """
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps({"do": do, **request}) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise ChildFailed(self._last_words()) from None
+        return self._answer()
+
+    def close(self) -> None:
+        """End it."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            try:
+                pipe.close()
+            except BrokenPipeError:
+                continue
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise ChildFailed(self._last_words())
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise ChildFailed(f"{self._name}: {answer['error']}")
+        return answer
+
+    def _last_words(self) -> str:
+        self._log.seek(0)
+        return f"{self._name} ended; its last words: ...{self._log.read()[-_LOG_TAIL:].strip()}"
+
+
+@dataclass(slots=True)
+class Company:
+    """The children of one comparison by label, and why some are missing."""
+
+    children: dict[str, Child] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    _stack: ExitStack = field(default_factory=ExitStack)
+
+    def invite(self, label: str, start: Callable[[], Child]) -> Child | None:
+        """Start a peer; one that cannot be is noted and the rest goes on."""
+        print(f"  starting {label} ...", flush=True)
+        try:
+            child = self._stack.enter_context(start())
+        except Exception as error:  # noqa: BLE001  whatever keeps a peer away is its own affair
+            self.miss(label, error)
+            return None
+        self.children[label] = child
+        return child
+
+    def miss(self, label: str, error: Exception) -> None:
+        """Note why there are no figures of this one."""
+        self.missing[label] = " ".join(str(error).split())
+        print(f"  {label}: not measured: {self.missing[label]}", flush=True)
+
+    def round(self, index: int, ask: Callable[[str, Child], None]) -> None:
+        """Ask everybody once, every other round in the opposite order. Who fails takes part no longer."""
+        labels = list(self.children)
+        for label in labels if index % 2 == 0 else reversed(labels):
+            try:
+                ask(label, self.children[label])
+            except ChildFailed as error:
+                if label == "ours":
+                    raise
+                self.miss(label, error)
+                del self.children[label]
+
+    def versions(self) -> dict[str, dict[str, str]]:
+        """Of the packages of each child's environment."""
+        return {label: child.versions for label, child in self.children.items() if label != "ours"}
+
+    def notes(self) -> list[str]:
+        """A sentence for each that is missing."""
+        return [f"{label} was not measured: {why}" for label, why in self.missing.items()]
+
+
+@contextmanager
+def company() -> Iterator[Company]:
+    """An empty one, whose children end with the block."""
+    with ExitStack() as stack:
+        yield Company(_stack=stack)
