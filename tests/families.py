@@ -51,6 +51,15 @@ _LLAMA3_ROPE = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 48,
 }
+LONGROPE_TOKENS = 256
+_PHI4_ROPE = {
+    "rope_type": "longrope",
+    "rope_theta": 10_000.0,
+    "partial_rotary_factor": 0.75,
+    "short_factor": [1.0 + 0.3 * index for index in range(9)],
+    "long_factor": [2.0 + 2 * index for index in range(9)],
+    "original_max_position_embeddings": LONGROPE_TOKENS,
+}
 _GEMMA3_ROPE = {
     "full_attention": {"rope_type": "linear", "rope_theta": 1_000_000.0, "factor": 8.0},
     "sliding_attention": {"rope_type": "default", "rope_theta": 10_000.0},
@@ -267,7 +276,8 @@ FAMILIES: dict[str, Family] = {
         },
         peculiarities={"sliding window": _WINDOWED},
     ),
-    # Phi-4 mini has Phi-3's architecture with groups of heads, a tied head, and a rotation of part of each head.
+    # Phi-4 mini has Phi-3's architecture with groups of heads, a tied head, and a rotation of part of each head, of
+    # which there are two: for texts of the pretraining's length, and for longer ones.
     "phi4-mini": Family(
         config=Phi3Config,
         shape={
@@ -276,14 +286,20 @@ FAMILIES: dict[str, Family] = {
             "num_attention_heads": 4,
             "num_key_value_heads": 2,
             "tie_word_embeddings": True,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0, "partial_rotary_factor": 0.75},
+            "original_max_position_embeddings": LONGROPE_TOKENS,
+            "rope_parameters": _PHI4_ROPE,
         },
         peculiarities={
             "partial rotation": Peculiarity(
                 settings={
                     "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0, "partial_rotary_factor": 1.0}
                 }
-            )
+            ),
+            "rope scaling": Peculiarity(
+                settings={
+                    "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0, "partial_rotary_factor": 0.75}
+                }
+            ),
         },
     ),
     # Phi-1, 1.5 and 2: attention and MLP side by side behind one norm, biases everywhere.

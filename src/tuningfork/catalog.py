@@ -24,6 +24,7 @@ from tuningfork.domain.base_model import (
     with_prefix,
 )
 from tuningfork.embedded import model_directory
+from tuningfork.modeling.context_length import context_length_of
 
 EMBEDDED_MODEL = BaseModel(
     name=with_prefix("tuningfork-mini-001"),
@@ -140,8 +141,7 @@ def _describe(entry: _Entry) -> BaseModel:
             f"base model {entry.name}: {entry.location} is neither a directory with a config.json nor a Hub id that "
             "can be read from here (for a Hub id without network, download the model and give its directory)"
         )
-    text_config: dict[str, Any] = config.get("text_config") or config
-    context = entry.context_tokens or text_config.get("max_position_embeddings")
+    context = entry.context_tokens or context_length_of(config)
     if not context:
         raise CatalogError(
             f"base model {entry.name}: its config.json has no max_position_embeddings; "

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from families import FAMILIES, WINDOW, without
-from tiny_models import packed_logits
+from tiny_models import CONTEXT_TOKENS, packed_logits
 
 # PEFT 0.21 still asks transformers by a name that is on its way out.
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
@@ -87,6 +87,20 @@ def test_an_adapters_logits_are_those_of_peft(family, name):
 @pytest.mark.parametrize("names", MIXED)
 def test_texts_on_different_adapters_in_one_row_each_get_the_logits_of_peft(family, names):
     assert_same(ours(family, names), peft_logits(family.with_peft(), names))
+
+
+@torch.no_grad()
+def test_a_text_that_fills_the_context_leaves_those_beside_it_as_they_are(family):
+    base = family.base()
+    longest = [index % 250 for index in range(base.context_tokens)]
+    found = packed_logits(base, [TEXTS[1], longest, TEXTS[-1]], None)
+    plain = family.plain()
+    assert_same(found, [plain(torch.tensor([text])).logits[0] for text in (TEXTS[1], longest, TEXTS[-1])])
+
+
+@pytest.mark.parametrize("family", ["phi4-mini"], indirect=True)
+def test_a_context_ends_where_rotations_would_change(family):
+    assert family.base().context_tokens == family.config.original_max_position_embeddings < CONTEXT_TOKENS
 
 
 @pytest.mark.parametrize("names", [ALONE, ["a"] * 5, ["b"] * 5, *MIXED])

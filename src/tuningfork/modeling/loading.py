@@ -20,6 +20,7 @@ from tuningfork.domain.base_model import EMBEDDED, BaseModel
 from tuningfork.domain.errors import InternalError
 from tuningfork.modeling.attention import ATTENTION, PackedPlan
 from tuningfork.modeling.chat_template import ChatFormat
+from tuningfork.modeling.context_length import context_length_of
 from tuningfork.modeling.lora import AdapterSlots
 from tuningfork.modeling.memory_plan import Luxuries, foresee
 
@@ -165,7 +166,7 @@ def _as_ids(generation_config: Any) -> Iterable[int]:
 
 
 def _context_tokens(base: BaseModel, model: PreTrainedModel) -> int:
-    trained = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    trained = context_length_of(model.config.get_text_config().to_dict())
     return min(base.context_tokens, trained) if trained else base.context_tokens
 
 
