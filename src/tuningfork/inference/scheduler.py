@@ -194,7 +194,7 @@ class Scheduler:
     def _put_back(self, sequence: Sequence) -> None:
         # Of its keys and values it will read again what the others have not left.
         self.remove(sequence)
-        sequence.start_over()
+        sequence.put_back()
         self._waiting.appendleft(sequence)
 
     def _admit(self) -> None:

@@ -64,6 +64,7 @@ class Sequence:
     pages: list[int] = field(default_factory=list)
     cached: int = 0
     known: int = 0
+    was_put_back: bool = False
 
     @property
     def rows(self) -> int:
@@ -87,20 +88,14 @@ class Sequence:
 
     def skip_to(self, cached: int) -> None:
         """Say that the tokens up to there need not be read: pages that others have filled hold them."""
-        if self._reads_the_prompt:
+        if self.candidate == 0 and not (self.generated or self.was_put_back):
             self.usage.cached_prompt_tokens += cached - self.cached
         self.cached = cached
 
-    def start_over(self) -> None:
+    def put_back(self) -> None:
         """Say that it has no pages any more. The tokens are kept, so that it can go on where it was."""
         self.cached = self.known = 0
-        if self._reads_the_prompt:
-            self.usage.cached_prompt_tokens = 0
-
-    @property
-    def _reads_the_prompt(self) -> bool:
-        """Whether it reads for its request what nobody has read for that before."""
-        return self.candidate == 0 and not self.generated
+        self.was_put_back = True
 
     def accept(self, token: int) -> str:
         """Append a chosen token; returns the text that may be shown now."""

@@ -11,8 +11,24 @@ from tuningfork.modeling.loading import load_base
 SHAPES = {0: LayerShape(2, 4, 4), 1: LayerShape(1, 8, 6)}
 
 
-def cache(pages: int = 6) -> KvCache:
-    return KvCache(SHAPES, pages=pages, dtype=torch.float32, device=torch.device("cpu"))
+PAGE_BYTES = (2 * (4 + 4) + 1 * (8 + 6)) * PAGE_TOKENS * 4
+TOKENS = list(range(10 * PAGE_TOKENS))
+
+
+def cache(pages: int = 6, kept_bytes: int | None = None) -> KvCache:
+    return KvCache(SHAPES, pages=pages, dtype=torch.float32, device=torch.device("cpu"), kept_bytes=kept_bytes)
+
+
+def fill(pool: KvCache, tokens: list[int], count: int, adapter: int = 0) -> list[int]:
+    """Take pages as for a sequence with so many full ones, and let them be found."""
+    pages: list[int] = []
+    assert pool.extend(pages, count * PAGE_TOKENS)
+    assert pool.keep(adapter, tokens, pages, known=0, full=count) == count
+    return pages
+
+
+def found(pool: KvCache, tokens: list[int], adapter: int = 0) -> list[int]:
+    return pool.find(adapter, tokens, [], known=0, most=len(tokens) // PAGE_TOKENS)
 
 
 @pytest.mark.parametrize(("tokens", "pages"), [(0, 0), (1, 1), (PAGE_TOKENS, 1), (PAGE_TOKENS + 1, 2)])
@@ -100,6 +116,115 @@ def test_every_page_is_free_or_held_whatever_happens(events):
         held = {page for pages in owners for page in pages}
         assert 0 not in held
         assert len(held) + pool.free_pages == 8
+
+
+def test_full_pages_are_found_while_they_are_held_and_after():
+    pool = cache()
+    pages = fill(pool, TOKENS, 2)
+    held = list(pages)
+    for _ in range(2):
+        assert found(pool, TOKENS) == held
+        assert found(pool, TOKENS[: 2 * PAGE_TOKENS - 1]) == held[:1]
+        assert found(pool, TOKENS[1:]) == []
+        assert found(pool, TOKENS, adapter=1) == []
+        pool.release(pages)
+    assert (pool.free_pages, pool.held(held)) == (6, 0)
+
+
+def test_found_pages_are_held_in_place_of_own_ones():
+    pool = cache()
+    first = fill(pool, TOKENS, 2)
+    second: list[int] = []
+    assert pool.extend(second, 3 * PAGE_TOKENS)
+    last = second[2]
+    pool.adopt(found(pool, TOKENS), second, 0)
+    assert second == [*first, last]
+    assert (pool.free_pages, pool.held(first)) == (3, 2)
+    pool.release(list(first))
+    assert pool.free_pages == 3
+    pool.release(second)
+    assert pool.free_pages == 6
+
+
+def test_who_fills_a_page_that_another_filled_before_keeps_it_for_itself():
+    pool = cache()
+    first, second = fill(pool, TOKENS, 2), []
+    assert pool.extend(second, 3 * PAGE_TOKENS)
+    own = list(second)
+    assert pool.keep(0, TOKENS, second, known=0, full=3) == 0
+    assert (found(pool, TOKENS), second) == (first, own)
+    pool.release(second)
+    assert found(pool, TOKENS) == first
+
+
+def test_kept_pages_are_given_up_when_others_are_wanted_the_longest_unused_first_and_from_the_end():
+    pool = cache()
+    old, new = fill(pool, TOKENS, 3), fill(pool, TOKENS[::-1], 2)
+    for pages in (old, new):
+        pool.release(pages)
+    wanted: list[int] = []
+    left = []
+    for count in range(1, 7):
+        assert pool.extend(wanted, count * PAGE_TOKENS)
+        left.append((len(found(pool, TOKENS)), len(found(pool, TOKENS[::-1]))))
+    # One page was blank, three were the old one's, two the new one's.
+    assert left == [(3, 2), (2, 2), (1, 2), (0, 2), (0, 1), (0, 0)]
+    assert not pool.extend(wanted, 7 * PAGE_TOKENS)
+
+
+def test_a_beginning_that_is_used_again_stays_longer():
+    pool = cache()
+    old, new = fill(pool, TOKENS, 3), fill(pool, TOKENS[::-1], 3)
+    for pages in (old, new):
+        pool.release(pages)
+    again: list[int] = []
+    pool.adopt(found(pool, TOKENS), again, 0)
+    pool.release(again)
+    assert pool.extend([], 3 * PAGE_TOKENS)
+    assert (len(found(pool, TOKENS)), len(found(pool, TOKENS[::-1]))) == (3, 0)
+
+
+def test_a_held_page_is_never_given_up():
+    pool = cache()
+    pages = fill(pool, TOKENS, 6)
+    second: list[int] = []
+    pool.adopt(pages[:4], second, 0)
+    pool.release(pages)
+    wanted: list[int] = []
+    assert pool.extend(wanted, 2 * PAGE_TOKENS)
+    assert not set(wanted) & set(second)
+    assert not pool.extend(wanted, 3 * PAGE_TOKENS)
+    assert found(pool, TOKENS) == second
+
+
+def test_no_more_is_kept_than_allowed():
+    pool = cache(kept_bytes=2 * PAGE_BYTES + 1)
+    pages = fill(pool, TOKENS, 5)
+    assert len(found(pool, TOKENS)) == 5
+    pool.release(pages)
+    assert (len(found(pool, TOKENS)), pool.free_pages) == (2, 6)
+
+
+def test_forgotten_pages_come_back_blank():
+    pool = cache()
+    pages = fill(pool, TOKENS, 3)
+    pool.forget(pages)
+    assert found(pool, TOKENS) == []
+    assert pool.keep(0, TOKENS, pages, known=2, full=3) == 2
+    pool.release(pages)
+    assert (found(pool, TOKENS), pool.free_pages) == ([], 6)
+
+
+def test_what_two_share_is_found_once():
+    pool = cache()
+    pages: list[int] = []
+    pool.extend(pages, 2 * PAGE_TOKENS)
+    second = pool.share(pages, 2 * PAGE_TOKENS)
+    assert [pool.keep(0, TOKENS, each, known=0, full=2) for each in (pages, second)] == [2, 2]
+    pool.release(pages)
+    assert found(pool, TOKENS) == second
+    pool.release(second)
+    assert len(found(pool, TOKENS)) == 2
 
 
 @pytest.mark.parametrize(

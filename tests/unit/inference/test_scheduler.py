@@ -1,62 +1,9 @@
 """Who is fed when: those who speak always, prompts in pieces, the queue in order, the youngest gives way."""
 
-from random import Random
-
 import pytest
-import torch
 
-from tuningfork.domain.generation import Sampling
-from tuningfork.inference.detokenizer import Detokenizer
-from tuningfork.inference.kv_cache import PAGE_TOKENS, KvCache, LayerShape
-from tuningfork.inference.sampling import Draw
-from tuningfork.inference.scheduler import Scheduler
-from tuningfork.inference.sequence import Sequence, TokenRequest, Usage
-from tuningfork.inference.stop_sequences import StopSequences
-from tuningfork.modeling.lora import BASE_ALONE
-
-HOW = Sampling(temperature=0, top_p=1, top_k=None, max_output_tokens=100)
-
-
-def sequence(
-    name: str, tokens: int, siblings: int = 0, *, begins: str | None = None, shared: int = 0, adapter: int = BASE_ALONE
-) -> Sequence:
-    """One whose prompt begins as no other does, or with `shared` tokens of a beginning that has a name of its own."""
-    prompt_ids = (*[begins] * shared, *[name] * (tokens - shared))
-    request = TokenRequest(id=name, prompt_ids=prompt_ids, sampling=HOW)
-    first, *others = [
-        Sequence(
-            request=request,
-            adapter=adapter,
-            candidate=candidate,
-            tokens=list(request.prompt_ids),
-            draw=Draw(HOW, Random(0)),
-            detokenizer=Detokenizer(lambda _: ""),
-            stops=StopSequences(()),
-            usage=Usage(prompt_tokens=tokens),
-        )
-        for candidate in range(1 + siblings)
-    ]
-    first.siblings = others
-    return first
-
-
-def scheduler(
-    *, pages: int = 50, max_rows: int = 8, prefill_tokens: int = 64, attention_tokens: int | None = None
-) -> Scheduler:
-    cache = KvCache({0: LayerShape(1, 2, 2)}, pages=pages, dtype=torch.float32, device=torch.device("cpu"))
-    return Scheduler(cache, max_rows=max_rows, prefill_tokens=prefill_tokens, attention_tokens=attention_tokens)
-
-
-def feed(plan: Scheduler) -> dict[str, int]:
-    """Schedule one step, do what it says, and let those who are complete say a token."""
-    turns = plan.schedule()
-    for turn in turns:
-        completes = turn.completes
-        turn.sequence.cached += turn.tokens
-        if completes:
-            for each in (turn.sequence, *plan.branch(turn.sequence)):
-                each.tokens.append(2)
-    return {turn.sequence.request.id: turn.tokens for turn in turns}
+from scheduling import feed, scheduler, sequence
+from tuningfork.inference.kv_cache import PAGE_TOKENS
 
 
 def test_without_work_nobody_is_fed():
