@@ -36,7 +36,10 @@ class Call:
 
         """
         try:
-            principal = await run_in_threadpool(gate.admit, find_credential(request), method)
+            credential = find_credential(request)
+            principal = gate.admit_at_once(credential, method)
+            if principal is None:
+                principal = await run_in_threadpool(gate.admit, credential, method)
         except TuningforkError:
             await drain(request.stream())
             raise

@@ -135,7 +135,10 @@ class Carrier(grpc.GenericRpcHandler):
         # Values that are bytes belong to names that end in `-bin`.
         shown = {name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)}
         credential = Shown.among(key=shown.get("x-goog-api-key"), authorization=shown.get("authorization"))
-        principal = await self._in_thread(lambda: self._gate.admit(credential, served.rpc.method))
+        method = served.rpc.method
+        principal = self._gate.admit_at_once(credential, method)
+        if principal is None:
+            principal = await self._in_thread(lambda: self._gate.admit(credential, method))
         client = shown.get("x-goog-api-client", "")
         return await self._in_thread(lambda: served.call(principal, request, client))
 

@@ -11,6 +11,7 @@ from tuningfork.domain.authorization import Verdict, decide_role
 from tuningfork.domain.errors import ApiKeyNotValid, FieldViolation, InvalidArgument, NotFound, PermissionDenied
 from tuningfork.domain.permission import Action, Email, Principal, parse_email, role_of
 from tuningfork.domain.tuned_model import TunedModel, TunedModelId, new_operation_id
+from tuningfork.service.remembered import Remembered
 from tuningfork.store import access, tuned_models
 from tuningfork.store.database import Database, Transaction
 
@@ -36,6 +37,8 @@ class Access:
     def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
         self._database = database
         self._clock = clock
+        self._holders: Remembered[str, Principal] = Remembered(database)
+        self._people: Remembered[tuple[str, str, str], Principal] = Remembered(database)
 
     def authenticate(self, key: str) -> Principal:
         """Who speaks with this key.
@@ -44,8 +47,12 @@ class Access:
             ApiKeyNotValid: it is unknown or revoked.
 
         """
-        with self._database.read() as connection:
-            return _holder(connection, access.find_key(connection, _hash(key)))
+        key_hash = _hash(key)
+        return self._holders.of(key_hash, lambda: self._read_holder(key_hash))
+
+    def authenticate_at_once(self, key: str) -> Principal | None:
+        """Who speaks with this key, where that is known without waiting for the database."""
+        return self._holders.find(_hash(key))
 
     def holder(self, key_id: ApiKeyId) -> Principal:
         """Whoever holds the key of this id, as if they had shown it.
@@ -66,8 +73,12 @@ class Access:
             credential: the id of what they showed, by which quotas are counted.
 
         """
-        with self._database.read() as connection:
-            return _with_groups(connection, Principal(email=email, project=project, credential=credential))
+        known = Principal(email=email, project=project, credential=credential)
+        return self._people.of(_named(known), lambda: self._read_groups(known))
+
+    def principal_at_once(self, known: Principal) -> Principal | None:
+        """The same person with their groups, where these are known without waiting for the database."""
+        return self._people.find(_named(known))
 
     def create_key(self, name: str, email: str, project: str) -> NewKey:
         """Make a key for the person with this e-mail address. The key itself is kept nowhere.
@@ -108,6 +119,14 @@ class Access:
         """Whether anybody can call at all."""
         return any(key.revoke_time is None for key in self.list_keys())
 
+    def _read_holder(self, key_hash: str) -> Principal:
+        with self._database.read() as connection:
+            return _holder(connection, access.find_key(connection, key_hash))
+
+    def _read_groups(self, known: Principal) -> Principal:
+        with self._database.read() as connection:
+            return _with_groups(connection, known)
+
 
 def model_for(connection: Transaction, principal: Principal, model_id: TunedModelId, action: Action) -> TunedModel:
     """The model, if this person may do this with it.
@@ -134,6 +153,11 @@ def _holder(connection: Transaction, key: ApiKey | None) -> Principal:
 
 def _with_groups(connection: Transaction, principal: Principal) -> Principal:
     return replace(principal, groups=access.groups_of(connection, principal.email))
+
+
+def _named(principal: Principal) -> tuple[str, str, str]:
+    # Principals are equal whatever they showed; here that counts.
+    return principal.email, principal.project, principal.credential
 
 
 def _hash(key: str) -> str:

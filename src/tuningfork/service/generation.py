@@ -20,6 +20,7 @@ from tuningfork.service.access import model_for
 from tuningfork.service.base_models import find_base
 from tuningfork.service.metrics import Metrics
 from tuningfork.service.quotas import Quotas
+from tuningfork.service.remembered import Remembered
 from tuningfork.service.safety import Ratings, Safety, Screening
 from tuningfork.store import tuning_jobs
 from tuningfork.store.artifacts import Artifacts
@@ -99,6 +100,7 @@ class Generation:
         self._quotas = quotas or Quotas()
         self._new_id = new_id
         self._safety = safety or Safety()
+        self._callees: Remembered[tuple[Principal, str, str], _Callee] = Remembered(database)
 
     def models(self) -> Sequence[PublicModel]:
         """Every public name of every base model, in catalog order."""
@@ -134,7 +136,7 @@ class Generation:
 
         """
         began = time.monotonic()
-        callee = await asyncio.to_thread(self._find, principal, name, method)
+        callee = await self._find(principal, name, method)
         if method == GENERATE_TEXT and not callee.base.limits.generate_text:
             raise BaseModelNotFound(callee.name, method)
         _check_ready(callee)
@@ -181,7 +183,7 @@ class Generation:
             Unavailable: the generator ended twice; the same request may go through in a moment.
 
         """
-        callee = await asyncio.to_thread(self._find, principal, name, "countTokens")
+        callee = await self._find(principal, name, "countTokens")
         # A prompt of any length may be counted; that is how one finds out whether it is too long.
         _refuse(violations.of_prompt(prompt, Limits()))
         try:
@@ -190,13 +192,19 @@ class Generation:
             self._metrics.worker_deaths.labels("generator").inc()
             return await self._executor.count_tokens(callee.base.base, prompt)
 
-    def _find(self, principal: Principal, name: str, method: str) -> _Callee:
+    async def _find(self, principal: Principal, name: str, method: str) -> _Callee:
         if name.startswith(BASE_PREFIX):
             base = find_base(self._catalog, name, method)
             return _Callee(name=base.name, base=base)
         if not name.startswith(TUNED_PREFIX):
             violation = FieldViolation(field="model", description="unexpected model name format")
             raise InvalidArgument.of("GenerationRequest", (violation,))
+        asked = (principal, name, method)
+        if (known := self._callees.find(asked)) is not None:
+            return known
+        return await asyncio.to_thread(self._callees.of, asked, lambda: self._find_tuned(*asked))
+
+    def _find_tuned(self, principal: Principal, name: str, method: str) -> _Callee:
         model_id = TunedModelId(name.removeprefix(TUNED_PREFIX))
         with self._database.read() as connection:
             tuned = model_for(connection, principal, model_id, Action.GENERATE)

@@ -36,6 +36,14 @@ class Identity:
         """
         return Recognised(principal=self.access.authenticate(key), credential=Credential(kind=CredentialKind.API_KEY))
 
+    def of_key_at_once(self, key: str) -> Recognised | None:
+        """As `of_key`, without waiting for anything; None where only that can tell."""
+        return _recognised(self.access.authenticate_at_once(key), CredentialKind.API_KEY)
+
+    def of_machine_at_once(self) -> Recognised | None:
+        """As `of_machine`, without waiting for anything; None where only that can tell."""
+        return _recognised(self.access.principal_at_once(LOCAL_PRINCIPAL), CredentialKind.LOCAL)
+
     def of_token(self, token: str, method: Method) -> Recognised:
         """Whoever this token speaks for; an API key is taken for one too, since some clients send it as such.
 
@@ -77,3 +85,7 @@ class Identity:
         principal = self.access.principal(claims.email, "", f"openid:{claims.email}")
         credential = Credential(kind=CredentialKind.ACCESS_TOKEN, scopes=claims.scopes)
         return Recognised(principal=principal, credential=credential)
+
+
+def _recognised(principal: Principal | None, kind: CredentialKind) -> Recognised | None:
+    return None if principal is None else Recognised(principal=principal, credential=Credential(kind=kind))

@@ -47,6 +47,7 @@ class Database:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._is_sqlite = engine.dialect.name == "sqlite"
+        self._watching = _Watch(engine.url.database) if self._is_sqlite else None
         self._writing: AbstractContextManager[object] = threading.Lock() if self._is_sqlite else nullcontext()
 
     @classmethod
@@ -103,8 +104,17 @@ class Database:
         ):
             yield connection
 
+    def version(self) -> int | None:
+        """A number that is another one after any commit, by whatever process; told in microseconds and without waiting.
+
+        What was read after it was told is true for as long as it is told again. None: nobody can know.
+        """
+        return None if self._watching is None else self._watching.version()
+
     def close(self) -> None:
         """Close all connections."""
+        if self._watching is not None:
+            self._watching.close()
         self._engine.dispose()
 
     def _migrate(self) -> None:
@@ -123,6 +133,35 @@ class Database:
                     f"The database {self._engine.url.render_as_string()} was written by a newer version of Tuningfork "
                     f"({error}). Install that version or newer, or use another data directory."
                 ) from error
+
+
+class _Watch:
+    """A connection to a SQLite file that only looks whether others have changed it."""
+
+    def __init__(self, file: str | None) -> None:
+        self._file = file
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+
+    def version(self) -> int | None:
+        # In memory every connection would be a database of its own.
+        if not self._file or self._file == ":memory:" or self._file.startswith("file:"):
+            return None
+        with self._lock:
+            if self._connection is None:
+                self._connection = sqlite3.connect(self._file, isolation_level=None, check_same_thread=False)
+            try:
+                number: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
+            except sqlite3.Error:
+                # Such as a file that cannot be read at the moment: whoever reads it will be told.
+                return None
+        return number
+
+    def close(self) -> None:
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
 
 
 def hold_word(connection: Transaction, word: str) -> None:

@@ -5,7 +5,8 @@ import subprocess
 import sys
 
 from tuningfork.domain.errors import FieldViolation, InvalidArgument, RpcCode
-from tuningfork.execution.messages import Refused
+from tuningfork.domain.generation import ChosenToken, Chunk, FinishReason, TokenLogprob
+from tuningfork.execution.messages import Ended, Generated, Refused, Reports
 from tuningfork.modeling.loading import BaseUnusable
 
 
@@ -27,3 +28,22 @@ def test_a_refusal_of_the_domain_stays_as_it_is():
     error = InvalidArgument("wrong", violations=(FieldViolation(field="prompt", description="too long"),))
 
     assert Refused.of("7", error).error is error
+
+
+def test_what_a_step_gave_arrives_as_it_was_sent():
+    logprob = TokenLogprob("one", 7, -0.5)
+    whole = Chunk(
+        candidate=1,
+        text="one ",
+        finish_reason=FinishReason.STOP,
+        prompt_tokens=5,
+        output_tokens=3,
+        tokens=(ChosenToken(logprob, (logprob,)),),
+    )
+    plain = Chunk(candidate=0, text="", finish_reason=None, prompt_tokens=5, output_tokens=3)
+    sent = Reports((Generated("7", plain), Generated("8", whole), Ended("8"), Refused("9", InvalidArgument("wrong"))))
+
+    *arrived, refused = pickle.loads(pickle.dumps(sent)).reports
+
+    assert arrived == [*sent.reports[:-1]]
+    assert (refused.request_id, refused.error.message) == ("9", "wrong")

@@ -20,6 +20,8 @@ from tuningfork.domain.generation import (
     Speaker,
     Turn,
 )
+from tuningfork.domain.permission import GranteeType, PermissionRequest, Role
+from tuningfork.domain.tuned_model import Changeable, ModelChange
 from tuningfork.domain.tuning_job import JobState
 from tuningfork.execution.base import WorkerDied
 from tuningfork.service.generation import Generation
@@ -385,3 +387,32 @@ class TestCountTokens:
     def test_refuses_an_empty_prompt(self, workshop):
         with pytest.raises(InvalidArgument, match="contents is not specified"):
             self.count(workshop, OWN, conversation())
+
+
+def test_a_model_that_was_asked_before_is_asked_with_what_it_has_become(generation, workshop, active):
+    for _ in range(2):
+        answer(generation, active, ask("one"))
+    model_id = active.removeprefix("tunedModels/")
+    change = ModelChange(fields=frozenset({Changeable.TEMPERATURE}), temperature=0.9)
+    workshop.tuning.update(ADA, model_id, change)
+    answer(generation, active, ask("one"))
+    assert [each.sampling.temperature for each in workshop.executor.generations] == [0.2, 0.2, 0.9]
+
+
+def test_a_model_that_was_asked_before_is_gone_when_it_is_deleted(generation, workshop, active):
+    for _ in range(2):
+        answer(generation, active, ask("one"))
+    workshop.tuning.delete(ADA, active.removeprefix("tunedModels/"))
+    refused(generation, active, ask("one"), NotFound)
+
+
+def test_whoever_could_ask_before_cannot_once_that_is_taken_back(generation, workshop, active):
+    model_id = active.removeprefix("tunedModels/")
+    shared = workshop.sharing.create(
+        ADA, model_id, PermissionRequest(grantee_type=GranteeType.USER, email_address=BOB.email, role=Role.READER)
+    )
+    for _ in range(2):
+        answer(generation, active, ask("one"), BOB)
+    workshop.sharing.delete(ADA, model_id, shared.id)
+    refused(generation, active, ask("one"), PermissionDenied, BOB)
+    assert answer(generation, active, ask("one"), ADA)

@@ -1,8 +1,9 @@
 """GenerativeService's methods: text, streamed text, token counts."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from tuningfork.dialect.call import Awaited, Binding, MessageStream, MethodCall, Streamed, relocating
 from tuningfork.domain.generation import Chunk
@@ -19,6 +20,11 @@ from tuningfork.wire.gemini.answers import (
 from tuningfork.wire.gemini.text import GENERATE_TEXT, parse_generate_text, render_blocked_text, render_text_answer
 from tuningfork.wire.gemini.tuning import refuse_query
 from tuningfork.wire.proto_json.encode import Typed
+
+Parsed = TypeVar("Parsed")
+
+QUICK_BYTES = 8_192
+"""Bodies of so many are read at once, in some tenths of a millisecond; a thread would take longer to wake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +58,7 @@ class GenerationMethods:
     async def generate_text(self, call: MethodCall) -> Typed:
         """models.generateText and tunedModels.generateText, of the PaLM generation."""
         refuse_query(call.query)
-        wanted = await asyncio.to_thread(parse_generate_text, call.body)
+        wanted = await _parsed(parse_generate_text, call.body)
         with relocating(GENERATE_TEXT):
             answer = await self.generation.generate(call.principal, call.resource, wanted, method="generateText")
             if answer.blocked:
@@ -66,14 +72,13 @@ class GenerationMethods:
     async def count(self, call: MethodCall) -> Typed:
         """models.countTokens, and tunedModels.countTokens, which three SDKs send."""
         refuse_query(call.query)
-        prompt = await asyncio.to_thread(wire.parse_count_tokens, call.body, call.resource)
+        prompt = await _parsed(lambda body: wire.parse_count_tokens(body, call.resource), call.body)
         with relocating(wire.COUNT):
             return render_token_count(await self.generation.count_tokens(call.principal, call.resource, prompt))
 
     async def _begin(self, call: MethodCall) -> Answer:
         refuse_query(call.query)
-        # Megabytes take their time to read, and the loop has others to serve.
-        wanted = await asyncio.to_thread(wire.parse_generate, call.body)
+        wanted = await _parsed(wire.parse_generate, call.body)
         with relocating(wire.GENERATE):
             return await self.generation.generate(call.principal, call.resource, wanted)
 
@@ -96,6 +101,11 @@ class Messages(AsyncIterator[Typed]):
     async def aclose(self) -> None:
         """Let the generator go."""
         await self._answer.chunks.aclose()
+
+
+async def _parsed(parse: Callable[[bytes], Parsed], body: bytes) -> Parsed:
+    """What a body says. Megabytes take their time to read, and the loop has others to serve."""
+    return parse(body) if len(body) <= QUICK_BYTES else await asyncio.to_thread(parse, body)
 
 
 async def _all_of(answer: Answer) -> list[Chunk]:
