@@ -1,44 +1,30 @@
-"""The families of real models, each as a small random model of its real architecture: what the proofs run on.
+"""The families of real models, each as a small configuration of its real architecture: what the proofs run on.
 
 Sizes keep what can go wrong at full size: several groups of key/value heads with several query heads each, head sizes
 that are no power of two or not hidden size / heads, windows shorter than the texts, caps within reach of what they cap,
-rotations that are scaled within the first few dozen positions, and norms and biases away from where training begins.
-`PECULIARITIES` says what each family does that others do not, as the change that would undo it.
+and rotations that are scaled within the first few dozen positions. `peculiarities` are what a family does that others
+do not, each as the change that would undo it; `variants` are what its configuration allows besides.
 """
 
-import copy
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-import torch
-from peft import PeftModel
-from torch import nn
 from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
     Gemma2Config,
+    Gemma3Config,
     Gemma3TextConfig,
-    GenerationConfig,
     LlamaConfig,
     MistralConfig,
     Phi3Config,
     PhiConfig,
     PreTrainedConfig,
-    PreTrainedModel,
     Qwen2Config,
     Qwen3Config,
     SmolLM3Config,
 )
 
-from tiny_models import CONTEXT_TOKENS, DIALECTS, Architecture, build_tokenizer, trained_looking
-from tuningfork.domain.base_model import AdapterShape, BaseModel, BaseModelName
-from tuningfork.modeling import adapter_format
-from tuningfork.modeling.loading import LoadedBase, load_base
-from tuningfork.modeling.lora import BASE_ALONE, AdapterWeights
+from tiny_models import CONTEXT_TOKENS, Architecture
 
 WINDOW = 12
 """Of every family with sliding windows; shorter than most texts of the proofs."""
@@ -83,6 +69,7 @@ class Family:
     shape: Mapping[str, Any]
     dialect: Architecture = Architecture.LLAMA
     peculiarities: Mapping[str, Peculiarity] = field(default_factory=dict)
+    variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 _WINDOWED = Peculiarity(settings={"sliding_window": CONTEXT_TOKENS})
@@ -93,6 +80,32 @@ _WEIGHTED_NORMS = Peculiarity(neutral=r"(layernorm|\.norm)\.weight")
 def _unscaled(theta: float) -> Peculiarity:
     return Peculiarity(settings={"rope_parameters": {"rope_type": "default", "rope_theta": theta}})
 
+
+def _with_vision(vocab_size: int, **text: Any) -> Gemma3Config:
+    """A model that could look at pictures too, which is what Gemma 3 is from 4B on."""
+    return Gemma3Config(
+        text_config={"vocab_size": vocab_size, **text},
+        vision_config={
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "image_size": 28,
+            "patch_size": 14,
+        },
+        mm_tokens_per_image=4,
+        image_token_index=vocab_size - 1,
+        boi_token_index=vocab_size - 2,
+        eoi_token_index=vocab_size - 3,
+    )
+
+
+_YARN = {
+    "rope_type": "yarn",
+    "rope_theta": 10_000.0,
+    "factor": 4.0,
+    "original_max_position_embeddings": CONTEXT_TOKENS // 4,
+}
 
 FAMILIES: dict[str, Family] = {
     # Llama 3.1 and later: rotations stretched by frequency.
@@ -107,6 +120,13 @@ FAMILIES: dict[str, Family] = {
             "rope_parameters": _LLAMA3_ROPE,
         },
         peculiarities={"rope scaling": _unscaled(500_000.0), "norms": _WEIGHTED_NORMS},
+        variants={
+            "biases": {"attention_bias": True, "mlp_bias": True},
+            "one key/value head": {"num_key_value_heads": 1},
+            "a key/value head for each query head": {"num_key_value_heads": 4},
+            "another activation": {"hidden_act": "gelu"},
+            "another epsilon": {"rms_norm_eps": 0.03},
+        },
     ),
     # SmolLM 1 and 2: a Llama with a tied head and an odd number of heads.
     "smollm2": Family(
@@ -138,6 +158,10 @@ FAMILIES: dict[str, Family] = {
             "layers without rotation": Peculiarity(settings={"no_rope_layers": [1, 1, 1]}),
             "rope theta": _unscaled(10_000.0),
         },
+        variants={
+            "windows without rotation": {"use_sliding_window": True, "sliding_window": WINDOW},
+            "an interval of its own": {"no_rope_layer_interval": 3},
+        },
     ),
     "qwen2": Family(
         config=Qwen2Config,
@@ -154,6 +178,7 @@ FAMILIES: dict[str, Family] = {
             "biases of q, k, v": Peculiarity(neutral=r"_proj\.bias"),
             "rope theta": _unscaled(10_000.0),
         },
+        variants={"yarn": {"rope_parameters": _YARN}},
     ),
     # Qwen 2 with its upper layers windowed, as its configuration allows, and a tied head, as its small ones have.
     "qwen2-windowed": Family(
@@ -183,6 +208,11 @@ FAMILIES: dict[str, Family] = {
         },
         dialect=Architecture.QWEN3,
         peculiarities={"norms of q and k": _NORMED_HEADS},
+        variants={
+            "biases": {"attention_bias": True},
+            "yarn": {"rope_parameters": _YARN},
+            "windows": {"use_sliding_window": True, "sliding_window": WINDOW, "max_window_layers": 2},
+        },
     ),
     "qwen3-tied": Family(
         config=Qwen3Config,
@@ -220,6 +250,12 @@ FAMILIES: dict[str, Family] = {
             "norms after attention and MLP": Peculiarity(neutral=r"post_(attention|feedforward)_layernorm"),
             "norms": Peculiarity(neutral=r"norm\.weight"),
         },
+        variants={
+            "scores not capped": {"attn_logit_softcapping": None},
+            "logits not capped": {"final_logit_softcapping": None},
+            "an untied head": {"tie_word_embeddings": False},
+            "the exact activation": {"hidden_activation": "gelu"},
+        },
     ),
     "gemma3": Family(
         config=Gemma3TextConfig,
@@ -249,6 +285,11 @@ FAMILIES: dict[str, Family] = {
             ),
             "scaling of queries": Peculiarity(settings={"query_pre_attn_scalar": 16}),
         },
+        variants={
+            "logits capped": {"final_logit_softcapping": 4.0},
+            "scores capped": {"attn_logit_softcapping": 3.0},
+            "biases": {"attention_bias": True},
+        },
     ),
     "mistral": Family(
         config=MistralConfig,
@@ -262,6 +303,21 @@ FAMILIES: dict[str, Family] = {
             "tie_word_embeddings": False,
         },
         peculiarities={"sliding window": _WINDOWED},
+        variants={"no window": {"sliding_window": None}},
+    ),
+    "gemma3-with-vision": Family(
+        config=_with_vision,
+        shape={
+            "hidden_size": 48,
+            "intermediate_size": 56,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "head_dim": 16,
+            "sliding_window": WINDOW,
+            "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+            "rope_parameters": _GEMMA3_ROPE,
+        },
+        dialect=Architecture.GEMMA3,
     ),
     # Phi-3 mini: fused projections, as many key/value heads as query heads, a window.
     "phi3": Family(
@@ -275,6 +331,7 @@ FAMILIES: dict[str, Family] = {
             "tie_word_embeddings": False,
         },
         peculiarities={"sliding window": _WINDOWED},
+        variants={"no window": {"sliding_window": None}},
     ),
     # Phi-4 mini has Phi-3's architecture with groups of heads, a tied head, and a rotation of part of each head, of
     # which there are two: for texts of the pretraining's length, and for longer ones.
@@ -322,13 +379,14 @@ FAMILIES: dict[str, Family] = {
             "biases": Peculiarity(neutral=r"(dense|fc1|fc2|_proj|lm_head)\.bias"),
             "norms with biases": Peculiarity(neutral=r"layernorm\."),
         },
+        variants={"norms of q and k": {"qk_layernorm": True}},
     ),
 }
 
 LAYERS = 3
 
 
-def family_config(name: str, vocabulary_size: int) -> PreTrainedConfig:
+def family_config(name: str, vocabulary_size: int, variant: str | None = None) -> PreTrainedConfig:
     family = FAMILIES[name]
     return family.config(
         vocab_size=vocabulary_size,
@@ -339,141 +397,5 @@ def family_config(name: str, vocabulary_size: int) -> PreTrainedConfig:
         bos_token_id=None,
         eos_token_id=None,
         pad_token_id=None,
-        **family.shape,
+        **(family.shape | (family.variants[variant] if variant else {})),
     )
-
-
-def _begins_at(model: PreTrainedModel, name: str) -> float:
-    """Where the training of a norm's weight or a bias begins; Gemma's norms multiply with 1 + weight."""
-    return 0.0 if name.endswith("bias") or model.config.model_type.startswith("gemma") else 1.0
-
-
-@torch.no_grad()
-def _move_from_beginning(model: PreTrainedModel) -> None:
-    """Norms and biases have weights that differ, as training leaves them."""
-    generator = torch.Generator().manual_seed(5)
-    for name, parameter in model.named_parameters():
-        if parameter.dim() == 1:
-            spread = 0.3 * torch.randn(parameter.shape, generator=generator)
-            parameter.copy_(_begins_at(model, name) + spread)
-
-
-def save_family(name: str, directory: Path, *, dtype: torch.dtype = torch.float32) -> Path:
-    """Write the family's small random model (fixed seed) with tokenizer and template; returns the directory."""
-    dialect = DIALECTS[FAMILIES[name].dialect]
-    tokenizer = build_tokenizer(dialect)
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(31)
-        model = AutoModelForCausalLM.from_config(family_config(name, len(tokenizer)))
-    _move_from_beginning(model)
-    ends = [tokenizer.convert_tokens_to_ids(token) for token in dialect.ends]
-    model.generation_config = GenerationConfig(eos_token_id=ends, bos_token_id=tokenizer.bos_token_id)
-    model.to(dtype).save_pretrained(directory)
-    tokenizer.save_pretrained(directory)
-    return directory
-
-
-def without(model: PreTrainedModel, peculiarity: Peculiarity) -> PreTrainedModel:
-    """The same weights in a model that lacks one thing that its family does."""
-    config = copy.deepcopy(model.config)
-    for setting, value in peculiarity.settings.items():
-        setattr(config, setting, copy.deepcopy(value))
-    other = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
-    other.load_state_dict(model.state_dict())
-    if peculiarity.neutral is not None:
-        matching = [each for each in other.named_parameters() if re.search(peculiarity.neutral, each[0])]
-        assert matching
-        for name, parameter in matching:
-            nn.init.constant_(parameter, _begins_at(other, name))
-    return other
-
-
-ADAPTERS = {
-    "a": AdapterShape(rank=4, alpha=8.0),
-    "b": AdapterShape(rank=16, alpha=24.0),
-    "c": AdapterShape(rank=3, alpha=3.0),
-}
-
-
-@dataclass
-class FamilyModels:
-    """One family's model on the disk, as this package loads it and as transformers and PEFT do; loaded once each.
-
-    All tests share them: who loads adapters unloads them, who trains takes a base of its own.
-    """
-
-    name: str
-    directory: Path
-    _bases: dict[torch.dtype, LoadedBase] = field(default_factory=dict)
-    _slots: dict[torch.dtype, dict[str | None, int]] = field(default_factory=dict)
-    _with_peft: dict[torch.dtype | None, PeftModel] = field(default_factory=dict)
-
-    @property
-    def base_model(self) -> BaseModel:
-        """Its catalog entry."""
-        return BaseModel(
-            name=BaseModelName(f"models/small-{self.name}"),
-            location=str(self.directory),
-            display_name=self.name,
-            context_tokens=CONTEXT_TOKENS,
-            output_tokens=64,
-            adapter=AdapterShape(rank=4, alpha=8.0),
-        )
-
-    def fresh_base(self, dtype: torch.dtype = torch.float32) -> LoadedBase:
-        """Ours, for one test alone."""
-        return load_base(self.base_model, dtype=dtype)
-
-    def base(self, dtype: torch.dtype = torch.float32) -> LoadedBase:
-        """Ours, shared, with `ADAPTERS` in its slots."""
-        if dtype not in self._bases:
-            base = self._bases[dtype] = self.fresh_base(dtype)
-            self._slots[dtype] = {name: base.slots.load(weights) for name, weights in self.adapters.items()}
-        return self._bases[dtype]
-
-    def slots(self, names: Iterable[str | None], dtype: torch.dtype = torch.float32) -> list[int]:
-        """Where the shared base has these adapters; None: the base alone."""
-        self.base(dtype)
-        return [BASE_ALONE if name is None else self._slots[dtype][name] for name in names]
-
-    @cached_property
-    def adapters(self) -> dict[str, AdapterWeights]:
-        """`ADAPTERS` with weights that change every layer."""
-        slots = self.fresh_base().slots
-        return {name: trained_looking(slots, shape, seed) for seed, (name, shape) in enumerate(ADAPTERS.items())}
-
-    def adapter_directory(self, name: str) -> Path:
-        """Where one of the adapters is saved."""
-        directory = self.directory / "adapters" / name
-        if not directory.exists():
-            adapter_format.save(directory, self.adapters[name], str(self.directory))
-        return directory
-
-    @cached_property
-    def config(self) -> PreTrainedConfig:
-        return AutoConfig.from_pretrained(self.directory)
-
-    @cached_property
-    def _plain(self) -> PreTrainedModel:
-        return AutoModelForCausalLM.from_pretrained(self.directory, attn_implementation="eager").eval()
-
-    def plain(self, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
-        """A copy of transformers' own, free to be changed."""
-        return copy.deepcopy(self._plain).to(dtype)
-
-    def with_peft(self, dtype: torch.dtype = torch.float32) -> PeftModel:
-        """Transformers' own with the adapters in PEFT's layers, shared."""
-        return self._with_peft_of(dtype, self.plain(dtype))
-
-    def exact(self) -> PeftModel:
-        """What bf16 comes near to: the weights rounded to it, and all else in fp32."""
-        return self._with_peft_of(None, self.plain(torch.bfloat16).float())
-
-    def _with_peft_of(self, key: torch.dtype | None, plain: PreTrainedModel) -> PeftModel:
-        if key not in self._with_peft:
-            first, *others = ADAPTERS
-            model = PeftModel.from_pretrained(plain, self.adapter_directory(first), adapter_name=first)
-            for name in others:
-                model.load_adapter(self.adapter_directory(name), name)
-            self._with_peft[key] = model.eval()
-        return self._with_peft[key]

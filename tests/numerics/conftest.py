@@ -2,7 +2,10 @@
 
 import pytest
 
-from families import FAMILIES, FamilyModels, save_family
+from families import FAMILIES
+from family_models import FamilyModels, save_family
+
+VARIANTS = [(name, variant) for name, family in FAMILIES.items() for variant in family.variants]
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +22,10 @@ def family(request, saved_families, tmp_path_factory) -> FamilyModels:
         directory = save_family(name, tmp_path_factory.mktemp("families") / name)
         saved_families[name] = FamilyModels(name, directory)
     return saved_families[name]
+
+
+@pytest.fixture(params=VARIANTS, ids=lambda pair: "-".join(pair).replace(" ", "_").replace("/", "_"))
+def variant(request, tmp_path) -> FamilyModels:
+    """Each family once with each setting that its configurations allow, though its best known models do not use it."""
+    name, which = request.param
+    return FamilyModels(name, save_family(name, tmp_path / "model", variant=which))

@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from families import FAMILIES, WINDOW, without
+from families import FAMILIES, WINDOW
+from family_models import without
 from tiny_models import CONTEXT_TOKENS, packed_logits
 
 # PEFT 0.21 still asks transformers by a name that is on its way out.
@@ -87,6 +88,10 @@ def test_an_adapters_logits_are_those_of_peft(family, name):
 @pytest.mark.parametrize("names", MIXED)
 def test_texts_on_different_adapters_in_one_row_each_get_the_logits_of_peft(family, names):
     assert_same(ours(family, names), peft_logits(family.with_peft(), names))
+
+
+def test_whatever_else_a_configuration_says_is_done_too(variant):
+    assert_same(ours(variant, MIXED[0]), peft_logits(variant.with_peft(), MIXED[0]))
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from families import ADAPTERS
+from family_models import ADAPTERS
 from tiny_models import packed_logits
 from training_runs import curve, engine_over, job, run_to_the_end
 from tuningfork.domain.dataset import Example

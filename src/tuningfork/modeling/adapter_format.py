@@ -4,6 +4,7 @@ A directory holds `adapter_config.json` and `adapter_model.safetensors`; it is c
 """
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,6 @@ def load(directory: Path) -> AdapterWeights:
 
 
 def _config(weights: AdapterWeights, base_location: str) -> dict[str, Any]:
-    layers = {name.removesuffix(".lora_A.weight").rpartition(".")[2] for name in weights.tensors if "lora_A" in name}
     alpha = float(weights.shape.alpha)
     return {
         "peft_type": "LORA",
@@ -105,9 +105,22 @@ def _config(weights: AdapterWeights, base_location: str) -> dict[str, Any]:
         "lora_alpha": int(alpha) if alpha.is_integer() else alpha,
         "lora_dropout": 0.0,
         "init_lora_weights": True,
-        "target_modules": sorted(layers),
+        "target_modules": _targets(weights),
         **_PLAIN,
     }
+
+
+def _targets(weights: AdapterWeights) -> list[str] | str:
+    """The layers' own names; a pattern where the decoder is a part of the model, whose other parts have such names too.
+
+    PEFT takes a name for every layer that ends in it, and would lay adapters over those of an image encoder.
+    """
+    paths = [name.removesuffix(".lora_A.weight") for name in weights.tensors if "lora_A" in name]
+    names = sorted({path.rpartition(".")[2] for path in paths})
+    stems = sorted({path.removeprefix("base_model.model.").partition(".layers.")[0] for path in paths})
+    if stems == ["model"] or not all(".layers." in path for path in paths):
+        return names
+    return rf"({'|'.join(map(re.escape, stems))})\.layers\..*\.({'|'.join(map(re.escape, names))})"
 
 
 def _refuse_what_slots_cannot_compute(config: dict[str, Any], directory: Path) -> None:

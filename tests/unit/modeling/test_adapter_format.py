@@ -7,6 +7,7 @@ from tiny_models import trained_looking
 from tuningfork.domain.base_model import AdapterShape
 from tuningfork.domain.errors import InvalidArgument
 from tuningfork.modeling import adapter_format
+from tuningfork.modeling.lora import AdapterWeights
 
 SHAPE = AdapterShape(rank=4, alpha=6.0)
 
@@ -77,3 +78,22 @@ def test_a_damaged_file_is_no_adapter(weights, tmp_path):
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(InvalidArgument, match="holds no adapter that can be read"):
         adapter_format.load(tmp_path / "adapter")
+
+
+@pytest.mark.parametrize(
+    ("stem", "targets"),
+    [
+        ("model", ["k_proj", "q_proj"]),
+        ("model.language_model", r"(model\.language_model)\.layers\..*\.(k_proj|q_proj)"),
+        ("gpt_neox", r"(gpt_neox)\.layers\..*\.(k_proj|q_proj)"),
+    ],
+)
+def test_only_a_whole_models_layers_are_told_by_their_own_names(tmp_path, stem, targets):
+    paths = [
+        f"base_model.model.{stem}.layers.{layer}.self_attn.{name}" for layer in (0, 1) for name in ("q_proj", "k_proj")
+    ]
+    tensors = {f"{path}.lora_A.weight": torch.zeros(4, 8) for path in paths}
+    tensors |= {f"{path}.lora_B.weight": torch.zeros(8, 4) for path in paths}
+    adapter_format.save(tmp_path / "adapter", AdapterWeights(SHAPE, tensors), "some/base")
+    config = json.loads((tmp_path / "adapter" / adapter_format.CONFIG).read_text())
+    assert config["target_modules"] == targets

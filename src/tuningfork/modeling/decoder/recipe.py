@@ -1,0 +1,155 @@
+"""Reads a transformers model into a `Decoder`: which family it is, and where its weights are.
+
+Families whose forward pass is written out here, and nothing beside: any other architecture runs by transformers' code.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from tuningfork.modeling.decoder.decoder import Decoder
+from tuningfork.modeling.decoder.layer import How, Layer, Product
+from tuningfork.modeling.decoder.pieces import ACTIVATIONS, RmsNorm
+from tuningfork.modeling.decoder.products import FrozenProduct
+from tuningfork.modeling.lora import AdapterSlots, SlotLinear
+
+FAMILIES = frozenset(
+    {
+        "LlamaForCausalLM",
+        "MistralForCausalLM",
+        "Qwen2ForCausalLM",
+        "Qwen3ForCausalLM",
+        "GemmaForCausalLM",
+        "Gemma2ForCausalLM",
+        "Gemma3ForCausalLM",
+        "Phi3ForCausalLM",
+        "SmolLM3ForCausalLM",
+    }
+)
+"""transformers' class names; SmolLM and SmolLM2 are Llamas, Phi-4 is a Phi-3."""
+
+
+def decoder_of(model: PreTrainedModel, slots: AdapterSlots, hows: Sequence[How]) -> Decoder | None:
+    """The model as a `Decoder`, which shares its weights; None: another family.
+
+    Args:
+        model: with adapter slots attached.
+        slots: those.
+        hows: by which numbers each layer attends, as the model's own forward pass says it.
+
+    """
+    config = model.config.get_text_config()
+    if type(model).__name__ not in FAMILIES or _activation_of(config) not in ACTIVATIONS:
+        return None
+    stem: Any = model.get_decoder()  # type: ignore[no-untyped-call]
+    reader = _Reader(slots, is_gemma=type(model).__name__.startswith("Gemma"))
+    layers = [
+        reader.layer(module, how, index) for index, (module, how) in enumerate(zip(stem.layers, hows, strict=True))
+    ]
+    head: Any = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    embedding: Any = model.get_input_embeddings()
+    return Decoder(
+        embed=embedding,
+        rotations={kind: _tables(stem.rotary_emb, kind) for kind in {layer.rotation for layer in layers} if kind},
+        layers=[_last(layer) if layer is layers[-1] else layer for layer in layers],
+        norm=reader.norm(stem.norm),
+        head=FrozenProduct(head.weight, head.bias),
+        logit_softcap=getattr(config, "final_logit_softcapping", None),
+        slots=slots,
+    )
+
+
+class _Reader:
+    """Reads modules. Fused weights replace the ones they are made of, which become views of them."""
+
+    def __init__(self, slots: AdapterSlots, *, is_gemma: bool) -> None:
+        self._is_gemma = is_gemma
+        self._groups = {id(layer): index for index, group in enumerate(slots.groups) for layer in group.layers}
+
+    def layer(self, module: Any, how: How, index: int) -> Layer:
+        """One decoder layer."""
+        attention, mlp = module.self_attn, module.mlp
+        sandwiched = hasattr(module, "pre_feedforward_layernorm")
+        after_attention = module.post_attention_layernorm
+        mlp_norm = module.pre_feedforward_layernorm if sandwiched else after_attention
+        size = attention.head_dim
+        config = attention.config
+        return Layer(
+            index=index,
+            last=False,
+            heads=config.num_attention_heads,
+            key_heads=config.num_key_value_heads,
+            head_size=size,
+            how=how,
+            rotation=_rotation_of(attention),
+            activation=ACTIVATIONS[_activation_of(config)](),
+            attention_norm=self.norm(module.input_layernorm),
+            query_key_value=self._product(attention, ("qkv_proj",), ("q_proj", "k_proj", "v_proj")),
+            query_norm=self._optional_norm(attention, "q_norm"),
+            key_norm=self._optional_norm(attention, "k_norm"),
+            out=self._product(attention, ("o_proj",)),
+            after_attention=self.norm(after_attention) if sandwiched else None,
+            mlp_norm=self.norm(mlp_norm),
+            gate_up=self._product(mlp, ("gate_up_proj",), ("gate_proj", "up_proj")),
+            down=self._product(mlp, ("down_proj",)),
+            after_mlp=self.norm(module.post_feedforward_layernorm) if sandwiched else None,
+        )
+
+    def norm(self, module: Any) -> RmsNorm:
+        """An RMS norm."""
+        weight = module.weight.detach().float()
+        epsilon = module.eps if hasattr(module, "eps") else module.variance_epsilon
+        return RmsNorm(weight + 1 if self._is_gemma else weight, float(epsilon))
+
+    def _optional_norm(self, module: Any, name: str) -> RmsNorm | None:
+        return self.norm(getattr(module, name)) if hasattr(module, name) else None
+
+    def _product(self, parent: Any, *choices: tuple[str, ...]) -> Product:
+        names = next(names for names in choices if hasattr(parent, names[0]))
+        layers: list[SlotLinear] = [getattr(parent, name) for name in names]
+        return Product(_fused(layers), self._groups[id(layers[0])])
+
+
+def _fused(layers: Sequence[SlotLinear]) -> FrozenProduct:
+    if len(layers) == 1:
+        return FrozenProduct(layers[0].weight.detach(), None if layers[0].bias is None else layers[0].bias.detach())
+    weight = torch.cat([layer.weight.detach() for layer in layers])
+    begin = 0
+    for layer in layers:
+        layer.weight = nn.Parameter(weight[begin : begin + layer.out_features], requires_grad=False)
+        begin += layer.out_features
+    biases = [layer.bias for layer in layers]
+    bias = None if biases[0] is None else torch.cat([each.detach() for each in biases if each is not None])
+    return FrozenProduct(weight, bias)
+
+
+def _rotation_of(attention: Any) -> str | None:
+    """Which of the model's rotary tables a layer uses; None: it has no positions (some layers of SmolLM3)."""
+    if not getattr(attention, "use_rope", True):
+        return None
+    return getattr(attention, "layer_type", None) or "all"
+
+
+def _tables(module: Any, kind: str) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    by_kind = "layer_type" in inspect.signature(module.forward).parameters
+    return partial(_looked_up, module, (kind,) if by_kind else ())
+
+
+def _looked_up(module: Any, kind: tuple[str, ...], positions_T: Tensor) -> tuple[Tensor, Tensor]:
+    like = torch.empty(0, dtype=torch.float32, device=positions_T.device)
+    cos_1TK, sin_1TK = module(like, positions_T[None], *kind)
+    return cos_1TK[0], sin_1TK[0]
+
+
+def _activation_of(config: Any) -> str:
+    return str(getattr(config, "hidden_activation", None) or config.hidden_act)
+
+
+def _last(layer: Layer) -> Layer:
+    return replace(layer, last=True)
