@@ -230,11 +230,7 @@ def packed_logits(base: LoadedBase, texts: Sequence[Sequence[int]], slots: Seque
     lengths = tuple(len(text) for text in texts)
     if isinstance(slots, Sequence):
         slots = [slot for slot, length in zip(slots, lengths, strict=True) for _ in range(length)]
-    with base.slots.routed(slots):
-        logits_1TV = base.model(
-            input_ids=torch.tensor([[token for text in texts for token in text]]),
-            position_ids=torch.cat([torch.arange(length) for length in lengths])[None],
-            use_cache=False,
-            attention_plan=PackedPlan(lengths),
-        ).logits
-    return list(torch.split(logits_1TV[0], list(lengths)))
+    ids_T = torch.tensor([token for text in texts for token in text])
+    positions_T = torch.cat([torch.arange(length) for length in lengths])
+    logits_TV = base.logits(ids_T, positions_T, torch.arange(len(ids_T)), PackedPlan(lengths), slots)
+    return list(torch.split(logits_TV, list(lengths)))

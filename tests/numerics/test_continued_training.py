@@ -13,7 +13,7 @@ from tuningfork.modeling import adapter_format
 from tuningfork.modeling.loading import load_base
 from tuningfork.modeling.lora import AdapterWeights
 from tuningfork.training.batches import Placed, pack
-from tuningfork.training.loss import target_losses
+from tuningfork.training.passes import forward_backward
 
 DTYPES = [pytest.param(torch.float32, id="fp32"), pytest.param(torch.bfloat16, id="bf16")]
 
@@ -33,12 +33,12 @@ def continued(source, **different):
     return job("continued", **({"examples": LETTERS, "batch_size": 5, "initial_adapter": source} | different))
 
 
-@torch.no_grad()
-def served_loss(base, source, segments):
-    """The mean loss of a batch under the adapter as it is served."""
+def loss_of(base, source, segments):
+    """The mean loss of a batch under the adapter of a directory."""
     packed = pack([Placed(segment=segment, owner=0) for segment in segments])
-    with base.slots.routed(base.slots.load(adapter_format.load(source))):
-        return float(target_losses(base.model, packed).sum() / len(packed.targets_N))
+    slot = base.slots.load(adapter_format.load(source), trainable=True)
+    weights_N = torch.ones(len(packed.targets_N))
+    return float(forward_backward(base, packed, slot, weights_N, keep=True).sum() / len(packed.targets_N))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -51,7 +51,7 @@ def test_its_first_loss_is_the_loss_of_the_model_that_it_goes_on_from(tiny_base,
     segments = engine._runs["continued"].next_batch()
     [first] = engine.step()
 
-    assert first.snapshot.mean_loss == served_loss(base, source, segments)
+    assert first.snapshot.mean_loss == loss_of(base, source, segments)
     # Not the base's, from which it would begin without the adapter.
     assert first.snapshot.mean_loss != fresh.step()[0].snapshot.mean_loss
 

@@ -18,10 +18,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from tuningfork import embedded
 from tuningfork.domain.base_model import EMBEDDED, BaseModel
 from tuningfork.domain.errors import InternalError
-from tuningfork.modeling.attention import ATTENTION, PackedPlan
+from tuningfork.modeling.attention import ATTENTION, AttentionPlan, PackedPlan
+from tuningfork.modeling.base_files import fingerprint_of
 from tuningfork.modeling.chat_template import ChatFormat
 from tuningfork.modeling.context_length import context_length_of
-from tuningfork.modeling.lora import AdapterSlots
+from tuningfork.modeling.decoder.decoder import Decoder
+from tuningfork.modeling.decoder.layer import How
+from tuningfork.modeling.decoder.recipe import decoder_of
+from tuningfork.modeling.lora import AdapterSlots, Slots
 from tuningfork.modeling.memory_plan import Luxuries, foresee
 
 _LOADING_FAULTS = (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError)
@@ -34,7 +38,7 @@ class BaseUnusable(InternalError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedBase:
-    """A resident base. `location` is what an adapter's loader takes the base from: a directory or a Hub id."""
+    """A resident base. An adapter's loader takes it from `location`, a directory or a Hub id (and then `revision`)."""
 
     location: str
     model: PreTrainedModel = field(repr=False)
@@ -44,6 +48,24 @@ class LoadedBase:
     context_tokens: int
     slots: AdapterSlots = field(repr=False)
     luxuries: Luxuries = Luxuries()
+    revision: str | None = None
+    fingerprint: str | None = None
+    decoder: Decoder | None = field(default=None, repr=False)
+    """The model's own forward pass written out; None: its family runs by transformers' code."""
+
+    def logits(self, ids_T: Tensor, positions_T: Tensor, kept_N: Tensor, plan: AttentionPlan, slots: Slots) -> Tensor:
+        """Logits `NV` after the tokens `kept_N` of a packed row, under these adapters; no gradients."""
+        if self.decoder is not None:
+            return self.decoder.logits(ids_T, positions_T, kept_N, plan, slots)
+        with self.slots.routed(slots), torch.no_grad():
+            logits_1NV: Tensor = self.model(
+                input_ids=ids_T[None],
+                position_ids=positions_T[None],
+                use_cache=False,
+                logits_to_keep=kept_N,
+                attention_plan=plan,
+            ).logits
+        return logits_1NV[0]
 
 
 def load_base(base: BaseModel, *, device: str = "cpu", dtype: torch.dtype | None = None) -> LoadedBase:
@@ -73,7 +95,7 @@ def load_base(base: BaseModel, *, device: str = "cpu", dtype: torch.dtype | None
         _load_tokenizer(base, location), template=base.chat_template, end_ids=_as_ids(model.generation_config)
     )
     slots = AdapterSlots.attach(model)
-    _check_attention(base, model)
+    hows = _check_attention(base, model)
     return LoadedBase(
         location=location,
         model=model,
@@ -83,6 +105,9 @@ def load_base(base: BaseModel, *, device: str = "cpu", dtype: torch.dtype | None
         context_tokens=_context_tokens(base, model),
         slots=slots,
         luxuries=foreseen.luxuries,
+        revision=base.revision,
+        fingerprint=fingerprint_of(location, base.revision),
+        decoder=decoder_of(model, slots, hows),
     )
 
 
@@ -171,20 +196,20 @@ def _context_tokens(base: BaseModel, model: PreTrainedModel) -> int:
 
 
 class _Probe:
-    """A packed plan that notes which layers asked it."""
+    """A packed plan that notes how the layers ask it."""
 
     def __init__(self, lengths: tuple[int, ...]) -> None:
         self._plan = PackedPlan(lengths)
-        self.layers: set[int] = set()
+        self.hows: dict[int, How] = {}
 
     def attend(self, layer: int, *tensors: Tensor, **how: Any) -> Tensor:
-        self.layers.add(layer)
+        self.hows[layer] = How(**how)
         return self._plan.attend(layer, *tensors, **how)
 
 
 @torch.no_grad()
-def _check_attention(base: BaseModel, model: PreTrainedModel) -> None:
-    """Run three tokens in two segments through the model: every layer must attend through the plan."""
+def _check_attention(base: BaseModel, model: PreTrainedModel) -> list[How]:
+    """Run three tokens in two segments through the model: every layer must attend through the plan. Says how."""
     probe = _Probe((2, 1))
     ids = torch.tensor([[0, 1, 2]], device=model.device)
     positions = torch.tensor([[0, 1, 0]], device=model.device)
@@ -198,9 +223,10 @@ def _check_attention(base: BaseModel, model: PreTrainedModel) -> None:
             f"base model {base.name}: {type(model).__name__} cannot run on packed tokens: {error}"
         ) from error
     layers = model.config.get_text_config().num_hidden_layers
-    if len(probe.layers) != layers or logits.shape[1] != 1:
+    if len(probe.hows) != layers or logits.shape[1] != 1:
         raise BaseUnusable(
-            f"base model {base.name}: only {len(probe.layers)} of the {layers} layers of {type(model).__name__} attend "
+            f"base model {base.name}: only {len(probe.hows)} of the {layers} layers of {type(model).__name__} attend "
             "through transformers' attention interface; choose a model with attention in every layer (Llama, Qwen, "
             "Gemma, Mistral, Phi-3 and their kin)"
         )
+    return [probe.hows[layer] for layer in range(layers)]

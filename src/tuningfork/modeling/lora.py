@@ -4,8 +4,10 @@ A layer with weight W and an adapter (A, B) of rank R and scale alpha / R comput
 
     y = W x + (alpha / R) B A x                                             (Hu et al. 2021, equation 3)
 
-W is shared and frozen. An adapter's numbers lie in one flat vector, so that an optimizer step or a transfer is a few
-operations, not a few for each layer; the layers hold views of it.
+W is shared and frozen. Layers that read the same input (queries, keys and values; gate and up) form a group: their A
+lie one below the other, so that one product serves them all. The numbers of an adapter in training lie in one flat
+vector, so that an optimizer step or a transfer is a few operations, not a few for each layer; those of one that serves
+lie in tables beside the others' (`adapter_tables`).
 
 Shape suffixes: T packed tokens, D inputs of a layer, O its outputs, R rank (in a mixed forward: the ranks of all slots
 in use, side by side), P all numbers of one adapter.
@@ -25,11 +27,23 @@ from transformers import PreTrainedModel
 
 from tuningfork.domain.base_model import AdapterShape
 from tuningfork.domain.errors import InternalError, InvalidArgument
+from tuningfork.modeling.adapter_routes import Adapter, Composite, Route, Rows, Uniform
+from tuningfork.modeling.adapter_tables import AdapterTables, GroupWeights
 
 BASE_ALONE = -1
 """In place of a slot: the base without any adapter."""
 
+Slots = Tensor | Sequence[int] | int | None
+"""One slot for all tokens, or one for each packed token (a tensor `T` on the CPU, or a sequence); -1 and None mean the
+base alone."""
+
 _PEFT_PREFIX = "base_model.model."
+
+_TOGETHER = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
+"""Layers of one block that read the same input, in the families that name them so."""
+
+_RUN_TOKENS = 16
+"""Tokens on one adapter from which on they share ordinary products; fewer are taken row by row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,34 +52,6 @@ class AdapterWeights:
 
     shape: AdapterShape
     tensors: dict[str, Tensor]
-
-
-@dataclass(frozen=True, slots=True)
-class _Pair:
-    """One adapter at one layer, in the base's dtype."""
-
-    a_RD: Tensor
-    b_OR: Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class _Route:
-    """Which adapters the next forward uses.
-
-    With one slot every token takes it, at `scale`. With several (or some tokens on the base alone) `gate_TR` holds
-    each slot's scale on its own tokens and columns and 0 elsewhere.
-    """
-
-    slots: tuple[int, ...]
-    scale: float = 1.0
-    gate_TR: Tensor | None = None
-
-
-@dataclass(slots=True)
-class _Routing:
-    """The route in force; one object that all layers of a model look at."""
-
-    route: _Route | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +66,32 @@ class TrainableAdapter:
 
 
 @dataclass(frozen=True, slots=True)
+class _Gate:
+    """The route of a forward pass by transformers' own code.
+
+    With one slot every token takes it, at `scale`. With several (or some tokens on the base alone) `gate_TR` holds
+    each slot's scale on its own tokens and columns and 0 elsewhere.
+    """
+
+    slots: tuple[int, ...]
+    scale: float = 1.0
+    gate_TR: Tensor | None = None
+
+
+@dataclass(slots=True)
+class _Routing:
+    """The gate in force; one object that all layers of a model look at."""
+
+    gate: _Gate | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Resident:
+    """`leaves` are the same numbers as autograd wants them, where the slot is trained."""
+
     shape: AdapterShape
+    adapter: Adapter | None
+    leaves: list[GroupWeights] | None
     trainable: TrainableAdapter | None
     generation: int
 
@@ -96,55 +106,62 @@ class SlotLinear(nn.Module):
         self.weight = base.weight
         self.bias = base.bias
         self._routing = routing
-        self._pairs: dict[int, _Pair] = {}
-        self._stacked: tuple[tuple[int, ...], _Pair] | None = None
+        self._own: tuple[AdapterSlots, int, int] | None = None
+
+    def belong(self, slots: "AdapterSlots", group: int, place: int) -> None:
+        """Say where this layer's pairs are: which group's, and which of the group's layers this one is."""
+        # In a tuple, so that the module does not take part in it.
+        self._own = (slots, group, place)
 
     def forward(self, x: Tensor) -> Tensor:
         """The base's output plus each token's adapter's; `x` is `[..., D]`."""
         base = functional.linear(x, self.weight, self.bias)
-        route = self._routing.route
-        if route is None:
+        gate = self._routing.gate
+        if gate is None or self._own is None:
             return base
-        pair = self._pair(route.slots)
-        low_TR = functional.linear(x.reshape(-1, self.in_features), pair.a_RD)
-        if route.gate_TR is not None:
-            low_TR = low_TR * route.gate_TR
-        y_TO = torch.addmm(base.view(-1, self.out_features), low_TR, pair.b_OR.t(), alpha=route.scale)
+        slots, group, place = self._own
+        pairs = [slots.pair(slot, group, place) for slot in gate.slots]
+        a_RD = pairs[0][0] if len(pairs) == 1 else torch.cat([a_RD for a_RD, _ in pairs])
+        b_OR = pairs[0][1] if len(pairs) == 1 else torch.cat([b_OR for _, b_OR in pairs], dim=1)
+        low_TR = functional.linear(x.reshape(-1, self.in_features), a_RD)
+        if gate.gate_TR is not None:
+            low_TR = low_TR * gate.gate_TR
+        y_TO = torch.addmm(base.view(-1, self.out_features), low_TR, b_OR.t(), alpha=gate.scale)
         return y_TO.view(base.shape)
 
-    def put(self, slot: int, pair: _Pair) -> None:
-        """Give the slot this adapter."""
-        self._pairs[slot] = pair
 
-    def clear(self, slot: int) -> None:
-        """Forget the slot's adapter."""
-        del self._pairs[slot]
-        self._stacked = None
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Adapted layers that read the same input, under PEFT's names."""
 
-    def _pair(self, slots: tuple[int, ...]) -> _Pair:
-        if len(slots) == 1:
-            return self._pairs[slots[0]]
-        if self._stacked is not None and self._stacked[0] == slots:
-            return self._stacked[1]
-        pairs = [self._pairs[slot] for slot in slots]
-        stacked = _Pair(torch.cat([pair.a_RD for pair in pairs]), torch.cat([pair.b_OR for pair in pairs], dim=1))
-        # Decoding asks for the same few slots again and again. Stacks of trained adapters change with every step.
-        if not stacked.a_RD.requires_grad:
-            self._stacked = (slots, stacked)
-        return stacked
+    names: tuple[str, ...]
+    layers: tuple[SlotLinear, ...]
+
+    @property
+    def in_features(self) -> int:
+        """D of them all."""
+        return self.layers[0].in_features
+
+    @property
+    def out_features(self) -> tuple[int, ...]:
+        """O of each."""
+        return tuple(layer.out_features for layer in self.layers)
 
 
 @dataclass(slots=True)
 class AdapterSlots:
     """All adapters resident beside one base. Not thread-safe: one engine owns it.
 
-    Built with `attach`; `layers` are the adapted layers under PEFT's names, in the model's order.
+    Built with `attach`; `layers` are the adapted layers under PEFT's names, in the model's order, and `groups` the same
+    layers by what they read.
     """
 
     layers: dict[str, SlotLinear]
+    groups: tuple[Group, ...]
     dtype: torch.dtype
     device: torch.device
     _routing: _Routing
+    _tables: AdapterTables
     _residents: dict[int, _Resident] = field(default_factory=dict)
     _generations: Iterator[int] = field(default_factory=itertools.count)
 
@@ -172,7 +189,17 @@ class AdapterSlots:
             layer = SlotLinear(linear, routing)
             setattr(model.get_submodule(parent), child, layer)
             layers[_PEFT_PREFIX + name] = layer
-        return cls(layers=layers, dtype=model.dtype, device=model.device, _routing=routing)
+        groups = _grouped(layers)
+        tables = AdapterTables(
+            [(group.in_features, group.out_features) for group in groups], dtype=model.dtype, device=model.device
+        )
+        slots = cls(
+            layers=layers, groups=groups, dtype=model.dtype, device=model.device, _routing=routing, _tables=tables
+        )
+        for index, group in enumerate(groups):
+            for place, layer in enumerate(group.layers):
+                layer.belong(slots, index, place)
+        return slots
 
     def fresh(self, shape: AdapterShape, seed: int) -> AdapterWeights:
         """A new adapter that changes nothing yet: A uniform within 1 / sqrt(D), B zero.
@@ -199,21 +226,24 @@ class AdapterSlots:
         """
         slot = next(index for index in range(len(self._residents) + 1) if index not in self._residents)
         flat_P = self.flatten(weights).to(self.device, self.dtype)
-        gradients_P = torch.zeros_like(flat_P) if trainable else None
-        pieces = self._split(weights.shape.rank, flat_P)
-        slopes = self._split(weights.shape.rank, gradients_P) if gradients_P is not None else [None] * len(pieces)
-        parameters = [_leaf(piece, slope) for piece, slope in zip(pieces, slopes, strict=True)]
-        for index, layer in enumerate(self.layers.values()):
-            layer.put(slot, _Pair(parameters[2 * index], parameters[2 * index + 1]))
-        handle = TrainableAdapter(flat_P, gradients_P) if gradients_P is not None else None
-        self._residents[slot] = _Resident(weights.shape, handle, next(self._generations))
+        generation = next(self._generations)
+        if not trainable:
+            self._tables.put(slot, weights.shape.rank, self._by_group(weights.shape.rank, flat_P))
+            self._residents[slot] = _Resident(weights.shape, None, None, None, generation)
+            return slot
+        gradients_P = torch.zeros_like(flat_P)
+        own = self._by_group(weights.shape.rank, flat_P)
+        slopes = self._by_group(weights.shape.rank, gradients_P)
+        adapter = Adapter(own, self._rounded_scale(weights.shape), slopes)
+        leaves = [_leaves(each, slope) for each, slope in zip(own, slopes, strict=True)]
+        handle = TrainableAdapter(flat_P, gradients_P)
+        self._residents[slot] = _Resident(weights.shape, adapter, leaves, handle, generation)
         return slot
 
     def unload(self, slot: int) -> None:
         """Free the slot and its memory."""
-        del self._residents[slot]
-        for layer in self.layers.values():
-            layer.clear(slot)
+        if self._residents.pop(slot).trainable is None:
+            self._tables.drop(slot)
 
     def generation(self, slot: int) -> int:
         """What tells the adapter in this slot from all that were ever loaded, while slots are used again.
@@ -230,7 +260,7 @@ class AdapterSlots:
         return handle
 
     def flatten(self, weights: AdapterWeights) -> Tensor:
-        """All numbers of an adapter as one fp32 vector `P`, layer by layer, A before B.
+        """All numbers of an adapter as one fp32 vector `P`, group by group, all A of a group before its B.
 
         Raises:
             InvalidArgument: the adapter was made for another base.
@@ -256,64 +286,140 @@ class AdapterSlots:
         return torch.cat(flat)
 
     def unflatten(self, shape: AdapterShape, flat_P: Tensor) -> AdapterWeights:
-        """The inverse of `flatten`; the tensors are views of `flat_P`."""
+        """The inverse of `flatten`; the tensors are views of `flat_P`, in the model's order."""
         names = [name for name, _ in self._shapes(shape.rank)]
-        return AdapterWeights(shape, dict(zip(names, self._split(shape.rank, flat_P), strict=True)))
+        pieces = dict(zip(names, self._split(shape.rank, flat_P), strict=True))
+        ordered = [f"{name}.lora_{letter}.weight" for name in self.layers for letter in "AB"]
+        return AdapterWeights(shape, {name: pieces[name] for name in ordered})
 
-    @contextmanager
-    def routed(self, slots: Tensor | Sequence[int] | int | None) -> Iterator[None]:
-        """Choose the adapters for the forward (and backward) passes inside the block.
-
-        Args:
-            slots: one slot for all tokens, or one for each packed token (a tensor `T` on the CPU, or a sequence); -1
-                and None mean the base alone.
-
-        """
-        before = self._routing.route
-        self._routing.route = self._plan(slots)
-        try:
-            yield
-        finally:
-            self._routing.route = before
-
-    def _plan(self, slots: Tensor | Sequence[int] | int | None) -> _Route | None:
+    def route(self, slots: Slots) -> Route | None:
+        """The adapters of a pass by our own decoder; None: the base alone."""
         if slots is None:
             return None
         if isinstance(slots, int):
-            return None if slots == BASE_ALONE else _Route((slots,), self._scale(slots))
+            return None if slots == BASE_ALONE else Uniform(self._adapter(slots))
+        chosen = slots.tolist() if isinstance(slots, Tensor) else list(slots)
+        parts: list[tuple[slice, Route]] = []
+        singles: list[tuple[int, int]] = []
+        begin = 0
+        for slot, end in _runs(chosen):
+            trained = slot != BASE_ALONE and self._residents[slot].trainable is not None
+            if slot != BASE_ALONE and (trained or end - begin >= _RUN_TOKENS):
+                parts.append((slice(begin, end), Uniform(self._adapter(slot))))
+            elif slot != BASE_ALONE:
+                singles += [(row, slot) for row in range(begin, end)]
+            begin = end
+        if singles:
+            first, last = singles[0][0], singles[-1][0] + 1
+            scales = {slot: self._rounded_scale(self._residents[slot].shape) for _, slot in singles}
+            rows = Rows.of(self._tables, [(row - first, slot) for row, slot in singles], scales)
+            if not parts and last - first == len(chosen):
+                return rows
+            parts.append((slice(first, last), rows))
+        return Composite(parts) if parts else None
+
+    @contextmanager
+    def routed(self, slots: Slots) -> Iterator[None]:
+        """Choose the adapters for the passes by transformers' own code inside the block."""
+        before = self._routing.gate
+        self._routing.gate = self._plan(slots)
+        try:
+            yield
+        finally:
+            self._routing.gate = before
+
+    def pair(self, slot: int, group: int, place: int) -> tuple[Tensor, Tensor]:
+        """A `RD` and B `OR` of one layer; leaves of autograd where the slot is trained."""
+        resident = self._residents[slot]
+        weights = resident.leaves[group] if resident.leaves is not None else self._tables.weights(slot)[group]
+        return weights.a_of(place), weights.bs_OR[place]
+
+    def _adapter(self, slot: int) -> Adapter:
+        resident = self._residents[slot]
+        return resident.adapter or Adapter(self._tables.weights(slot), self._rounded_scale(resident.shape), None)
+
+    def _plan(self, slots: Slots) -> _Gate | None:
+        if slots is None:
+            return None
+        if isinstance(slots, int):
+            return None if slots == BASE_ALONE else _Gate((slots,), self._rounded_scale(self._residents[slots].shape))
         slots_T = torch.as_tensor(slots)
         used = torch.unique(slots_T).tolist()
         if len(used) == 1:
             return self._plan(used[0])
         used = [slot for slot in used if slot != BASE_ALONE]
         owners = [slot for slot in used for _ in range(self._residents[slot].shape.rank)]
-        scales_R = torch.tensor([self._scale(slot) for slot in owners])
+        scales_R = torch.tensor([self._rounded_scale(self._residents[slot].shape) for slot in owners])
         gate_TR = (slots_T[:, None] == torch.tensor(owners)) * scales_R
-        return _Route(tuple(used), gate_TR=gate_TR.to(self.device, self.dtype))
+        return _Gate(tuple(used), gate_TR=gate_TR.to(self.device, self.dtype))
 
-    def _scale(self, slot: int) -> float:
-        shape = self._residents[slot].shape
+    def _rounded_scale(self, shape: AdapterShape) -> float:
         # Rounded as a mixed forward's gate is, so that an adapter has one scale however it is routed.
         return float(torch.tensor(shape.alpha / shape.rank, dtype=self.dtype))
 
     def _shapes(self, rank: int) -> Iterator[tuple[str, tuple[int, int]]]:
-        for name, layer in self.layers.items():
-            yield f"{name}.lora_A.weight", (rank, layer.in_features)
-            yield f"{name}.lora_B.weight", (layer.out_features, rank)
+        for group in self.groups:
+            for name in group.names:
+                yield f"{name}.lora_A.weight", (rank, group.in_features)
+            for name, outputs in zip(group.names, group.out_features, strict=True):
+                yield f"{name}.lora_B.weight", (outputs, rank)
 
     def _split(self, rank: int, flat_P: Tensor) -> list[Tensor]:
         shapes = [shape for _, shape in self._shapes(rank)]
         pieces = torch.split(flat_P, [math.prod(shape) for shape in shapes])
         return [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]
 
+    def _by_group(self, rank: int, flat_P: Tensor) -> list[GroupWeights]:
+        found, begin = [], 0
+        for group in self.groups:
+            end = begin + len(group.names) * rank * group.in_features
+            a_RD = flat_P[begin:end].view(-1, group.in_features)
+            bs_OR = []
+            for outputs in group.out_features:
+                begin, end = end, end + outputs * rank
+                bs_OR.append(flat_P[begin:end].view(outputs, rank))
+            found.append(GroupWeights(a_RD, tuple(bs_OR)))
+            begin = end
+        return found
 
-def _leaf(values: Tensor, gradient: Tensor | None) -> Tensor:
-    if gradient is None:
-        return values
-    # A leaf over a view: autograd adds into a gradient that is already there, and so into the flat vector.
-    leaf = values.detach().requires_grad_()
-    leaf.grad = gradient
-    return leaf
+
+def _leaves(weights: GroupWeights, slopes: GroupWeights) -> GroupWeights:
+    # Leaves over views: autograd adds into a gradient that is already there, and so into the flat vector.
+    a_RD = weights.a_RD.detach().requires_grad_()
+    a_RD.grad = slopes.a_RD
+    bs_OR = []
+    for b_OR, slope_OR in zip(weights.bs_OR, slopes.bs_OR, strict=True):
+        leaf_OR = b_OR.detach().requires_grad_()
+        leaf_OR.grad = slope_OR
+        bs_OR.append(leaf_OR)
+    return GroupWeights(a_RD, tuple(bs_OR))
+
+
+def _runs(slots: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Each run of equal slots, and the index after its last."""
+    for index, slot in enumerate(slots):
+        if index + 1 == len(slots) or slots[index + 1] != slot:
+            yield slot, index + 1
+
+
+def _grouped(layers: dict[str, SlotLinear]) -> tuple[Group, ...]:
+    groups: list[tuple[str, ...]] = []
+    taken: set[str] = set()
+    for name in layers:
+        if name in taken:
+            continue
+        parent, _, child = name.rpartition(".")
+        names = next(
+            (
+                tuple(f"{parent}.{each}" for each in family)
+                for family in _TOGETHER
+                if child in family and all(f"{parent}.{each}" in layers for each in family)
+            ),
+            (name,),
+        )
+        groups.append(names)
+        taken.update(names)
+    return tuple(Group(names, tuple(layers[name] for name in names)) for names in groups)
 
 
 def _linears(model: PreTrainedModel) -> dict[str, nn.Linear]:

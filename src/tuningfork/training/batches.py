@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -92,21 +93,23 @@ class Pack:
 
 
 def pack(placed: Sequence[Placed]) -> Pack:
-    """Lay the segments end to end."""
-    lengths = tuple(each.segment.tokens for each in placed)
-    ids_T = torch.cat([each.segment.ids_T for each in placed]).long()
-    positions_T = torch.cat([torch.arange(length) for length in lengths])
-    owners_T = torch.cat([torch.full((each.segment.tokens,), each.owner) for each in placed])
-    learned_T = torch.cat([torch.arange(each.segment.tokens) >= each.segment.first_target for each in placed])
-    places_N = learned_T.nonzero().squeeze(1)
+    """Lay the segments end to end, each without its last token: that one is learned, and nothing comes after it."""
+    lengths = tuple(each.segment.tokens - 1 for each in placed)
+    begins = [0, *accumulate(lengths)]
+    predicting = [
+        torch.arange(begin + each.segment.first_target - 1, begin + each.segment.tokens - 1)
+        for begin, each in zip(begins, placed, strict=False)
+    ]
+    owners_T = torch.cat([torch.full((each.segment.tokens - 1,), each.owner) for each in placed])
+    predicting_N = torch.cat(predicting)
     return Pack(
         lengths=lengths,
-        ids_T=ids_T,
-        positions_T=positions_T,
+        ids_T=torch.cat([each.segment.ids_T[:-1] for each in placed]).long(),
+        positions_T=torch.cat([torch.arange(length) for length in lengths]),
         owners_T=owners_T,
-        predicting_N=places_N - 1,
-        targets_N=ids_T[places_N],
-        owners_N=owners_T[places_N],
+        predicting_N=predicting_N,
+        targets_N=torch.cat([each.segment.ids_T[each.segment.first_target :] for each in placed]).long(),
+        owners_N=owners_T[predicting_N],
     )
 
 

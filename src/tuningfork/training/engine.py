@@ -14,7 +14,7 @@ import hashlib
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -31,8 +31,8 @@ from tuningfork.modeling.loading import LoadedBase
 from tuningfork.modeling.lora import AdapterWeights
 from tuningfork.training.batches import DataOrder, Pack, Placed, Segment, pack, split
 from tuningfork.training.checkpoint import TrainingState, load_state, save_state
-from tuningfork.training.loss import decoder_layers, recomputed, target_losses
 from tuningfork.training.optimizer import AdamW
+from tuningfork.training.passes import forward_backward
 from tuningfork.training.runs import Batch, Gradient, Run, TrainingJob, tokens_and_targets
 
 __all__ = ["StepReport", "TrainingDiverged", "TrainingEngine", "TrainingJob"]
@@ -87,10 +87,11 @@ class TrainingEngine:
     """
 
     def __init__(self, base: LoadedBase, *, clock: Callable[[], datetime], max_jobs_per_step: int = 1) -> None:
+        if base.decoder is not None and base.luxuries.prepacked:
+            base.decoder.pack(backward=base.luxuries.transposed)
         self._base = base
         self._clock = clock
         self._max_jobs_per_step = max_jobs_per_step
-        self._layers = decoder_layers(base.model)
         self._kept_bytes_per_token = _kept_bytes_per_token(base)
         self._spare_bytes = _spare_bytes(base.device)
         self._targets_per_pass = _LOGITS_PER_PASS // base.model.config.get_text_config().vocab_size
@@ -192,7 +193,10 @@ class TrainingEngine:
         """Write the adapter as it is now, in PEFT's format."""
         run = self._runs[job_id]
         weights = self._base.slots.unflatten(run.job.adapter, run.weights_P)
-        adapter_format.save(directory, weights, self._base.location)
+        base = self._base
+        adapter_format.save(
+            directory, weights, base.location, base_revision=base.revision, base_fingerprint=base.fingerprint
+        )
 
     def release(self, job_id: JobId) -> None:
         """Forget the job and free its memory; nothing is saved."""
@@ -279,21 +283,16 @@ class TrainingEngine:
         for run in runs:
             run.adapter.gradients_P.zero_()
         slots = runs[0].slot if len(runs) == 1 else torch.tensor([run.slot for run in runs])[packed.owners_T]
-        with self._base.slots.routed(slots), self._economy(packed):
-            losses_N = target_losses(self._base.model, packed)
-            owners_N = packed.owners_N.to(losses_N.device)
-            shares = [
-                losses_N[owners_N == owner].sum() / count if len(runs) > 1 else losses_N.sum() / count
-                for owner, count in enumerate(targets)
-            ]
-            shares_J = torch.stack(shares)
-            torch.autograd.backward(shares_J.sum())
-        return shares_J.tolist()
+        counts_N = torch.tensor(targets, dtype=torch.float32)[packed.owners_N]
+        losses_N = forward_backward(self._base, packed, slots, 1 / counts_N, keep=self._keeps(packed))
+        return [
+            float((losses_N[packed.owners_N == owner] if len(runs) > 1 else losses_N).sum() / count)
+            for owner, count in enumerate(targets)
+        ]
 
-    def _economy(self, packed: Pack) -> AbstractContextManager[None]:
-        """Compute the layers twice where what they keep between forward and backward pass would not fit."""
-        kept_bytes = len(packed.ids_T) * self._kept_bytes_per_token
-        return recomputed(self._layers) if kept_bytes > self._spare_bytes else nullcontext()
+    def _keeps(self, packed: Pack) -> bool:
+        """Whether what layers keep between forward and backward pass fits; else they are computed twice."""
+        return len(packed.ids_T) * self._kept_bytes_per_token <= self._spare_bytes
 
     def _apply(self, run: Run, gradient: Gradient) -> StepReport:
         run.completed += 1
@@ -341,8 +340,12 @@ def _initial(job: TrainingJob) -> AdapterWeights:
     return weights
 
 
+_LAYOUT = "groups"
+"""In which order a checkpoint's flat vectors hold an adapter's numbers; those of another order are begun anew."""
+
+
 def _digest(job: TrainingJob, segments: Sequence[Segment], initial_P: Tensor | None) -> str:
-    digest = hashlib.sha256(repr((job.hyperparameters, job.adapter, job.seed)).encode())
+    digest = hashlib.sha256(repr((_LAYOUT, job.hyperparameters, job.adapter, job.seed)).encode())
     if initial_P is not None:
         digest.update(initial_P.numpy().tobytes())
     for segment in segments:

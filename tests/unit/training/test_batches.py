@@ -56,18 +56,18 @@ def test_first_places_are_spread_evenly():
     assert min(firsts.values()) > 140
 
 
-def test_a_pack_lays_segments_end_to_end_with_positions_of_their_own():
+def test_a_pack_lays_segments_end_to_end_without_the_tokens_that_nothing_follows():
     packed = pack([Placed(segment=segment([1, 2], [3, 4]), owner=0), Placed(segment=segment([5], [6, 7]), owner=1)])
-    assert packed.lengths == (4, 3)
-    assert packed.ids_T.tolist() == [1, 2, 3, 4, 5, 6, 7]
-    assert packed.positions_T.tolist() == [0, 1, 2, 3, 0, 1, 2]
-    assert packed.owners_T.tolist() == [0, 0, 0, 0, 1, 1, 1]
+    assert packed.lengths == (3, 2)
+    assert packed.ids_T.tolist() == [1, 2, 3, 5, 6]
+    assert packed.positions_T.tolist() == [0, 1, 2, 0, 1]
+    assert packed.owners_T.tolist() == [0, 0, 0, 1, 1]
 
 
 def test_only_outputs_are_targets_each_predicted_one_token_before():
     packed = pack([Placed(segment=segment([1, 2], [3, 4]), owner=0), Placed(segment=segment([5], [6, 7]), owner=1)])
     assert packed.targets_N.tolist() == [3, 4, 6, 7]
-    assert packed.predicting_N.tolist() == [1, 2, 4, 5]
+    assert packed.predicting_N.tolist() == [1, 2, 3, 4]
     assert packed.owners_N.tolist() == [0, 0, 1, 1]
 
 
