@@ -66,6 +66,8 @@ class InferenceEngine:
     ) -> None:
         if max_rows < MAX_CANDIDATES:
             raise ValueError(f"max_rows must be at least {MAX_CANDIDATES}, the most candidates of one request")
+        if base.decoder is not None and base.luxuries.prepacked:
+            base.decoder.pack(backward=False)
         self._base = base
         self._vocabulary_size = int(base.model.config.get_text_config().vocab_size)
         self.grammars = Grammars(base.chat, vocabulary_size=self._vocabulary_size)
@@ -169,15 +171,13 @@ class InferenceEngine:
             if turn.completes:
                 kept_B.append(last)
         device = self._base.device
-        with self._base.slots.routed(slots_T):
-            logits_1BV: Tensor = self._base.model(
-                input_ids=torch.tensor([ids_T], device=device),
-                position_ids=torch.tensor([positions_T], device=device),
-                use_cache=False,
-                logits_to_keep=torch.tensor(kept_B, dtype=torch.long, device=device),
-                attention_plan=CachedPlan(self._cache, spans),
-            ).logits
-        return logits_1BV[0]
+        return self._base.logits(
+            torch.tensor(ids_T, device=device),
+            torch.tensor(positions_T, device=device),
+            torch.tensor(kept_B, dtype=torch.long, device=device),
+            CachedPlan(self._cache, spans),
+            slots_T,
+        )
 
     def _ready(self, turns: Items[Turn]) -> tuple[list[Sequence], list[int]]:
         """The sequences that choose a token now, and which row of the logits each looks at."""
