@@ -1,5 +1,6 @@
 """The commands of clients as processes, against a live server, from a file to an adapter that PEFT loads."""
 
+import shutil
 import subprocess
 import sys
 import time
@@ -77,16 +78,60 @@ def peft_answers(adapter, prompts):
 
     base = AutoModelForCausalLM.from_pretrained(model_directory(), dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(model_directory())
-    model = PeftModel.from_pretrained(base, adapter).eval()
-    answers = []
+    return answers(PeftModel.from_pretrained(base, adapter).eval(), tokenizer, prompts)
+
+
+def transformers_answers(directory, prompts):
+    """The likeliest answers of a model, by transformers' own code, nothing being known of adapters."""
+    import torch  # noqa: PLC0415
+    from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415
+
+    model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32)
+    return answers(model, AutoTokenizer.from_pretrained(directory), prompts)
+
+
+def answers(model, tokenizer, prompts):
+    """What the model says, each time with the highest probability."""
+    import torch  # noqa: PLC0415
+
+    said = []
     for prompt in prompts:
         asked = tokenizer.apply_chat_template(
             [{"role": "user", "content": prompt}], add_generation_prompt=True, return_tensors="pt", return_dict=True
         )
         with torch.inference_mode():
             tokens = model.generate(**asked, do_sample=False, max_new_tokens=64)
-        answers.append(tokenizer.decode(tokens[0, asked["input_ids"].shape[1] :], skip_special_tokens=True))
-    return answers
+        said.append(tokenizer.decode(tokens[0, asked["input_ids"].shape[1] :], skip_special_tokens=True))
+    return said
+
+
+def test_a_merged_model_gives_the_same_answers_in_transformers(tuningfork, pairs, tmp_path):
+    name = tuningfork("tune", pairs, "--learning-rate", 0.003, "--epochs", 10).stdout.strip()
+    exported = tuningfork("export", name, "--to", tmp_path / "adapter", "--merged", tmp_path / "merged")
+    assert exported.stdout.splitlines() == [str(tmp_path / "adapter"), str(tmp_path / "merged")], exported.stderr
+    prompts = ("7", "LXIII", "七", "twenty two", "-42")
+
+    served = [tuningfork("generate", name, prompt, "--temperature", 0).stdout.rstrip("\n") for prompt in prompts]
+
+    assert served == transformers_answers(tmp_path / "merged", prompts)
+
+
+def test_a_model_is_merged_into_the_base_that_is_named_and_into_no_other(tuningfork, pairs, tmp_path):
+    # Seconds to import, and the other commands need none of it.
+    from safetensors.torch import load_file, save_file  # noqa: PLC0415
+
+    name = tuningfork("tune", pairs).stdout.strip()
+    copy = shutil.copytree(model_directory(), tmp_path / "copy")
+
+    merged = tuningfork("export", name, "--merged", tmp_path / "merged", "--base", copy)
+    assert (merged.returncode, merged.stdout) == (0, f"{tmp_path / 'merged'}\n"), merged.stderr
+
+    weights = load_file(copy / "model.safetensors")
+    save_file({each: 2 * tensor for each, tensor in weights.items()}, copy / "model.safetensors", {"format": "pt"})
+    refused = tuningfork("export", name, "--merged", tmp_path / "refused", "--base", copy)
+    assert refused.returncode == 1
+    assert f"The weights in {copy} are not those that the adapter was trained over" in refused.stderr
+    assert not (tmp_path / "refused").exists()
 
 
 def test_a_fault_that_the_service_finds_is_shown_where_it_is_in_the_file(tuningfork, tmp_path):

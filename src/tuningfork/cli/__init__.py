@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import typer
 from rich.console import Console
 
-from tuningfork.cli import asking, auth, changing, groups, listing, serving, tuning, tutorial
+from tuningfork.cli import asking, auth, changing, exporting, groups, listing, serving, tuning, tutorial
 from tuningfork.client.errors import ClientError
 from tuningfork.client.terminal import harmless
 
@@ -37,7 +37,7 @@ app.command("models")(listing.models)
 app.command("generate", context_settings={"ignore_unknown_options": True})(asking.generate)
 app.command("update")(changing.update)
 app.command("delete")(listing.delete)
-app.command("export")(listing.export)
+app.command("export")(exporting.export)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

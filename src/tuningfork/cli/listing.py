@@ -1,7 +1,6 @@
-"""`tuningfork models`, `delete` and `export`: what there is at a server, and what is done with it as a whole."""
+"""`tuningfork models` and `delete`: what there is at a server, and what is done with it as a whole."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -44,21 +43,6 @@ def delete(model: TunedModelName, *, url: Url = DEFAULT_URL, api_key: ApiKey = N
     """
     with connect(url, api_key) as client:
         client.delete_tuned_model(tuned_model_name(model))
-
-
-def export(
-    model: TunedModelName,
-    *,
-    to: Annotated[Path, typer.Option(metavar="DIR", help="The directory to make; it must be new or empty.")],
-    url: Url = DEFAULT_URL,
-    api_key: ApiKey = None,
-) -> None:
-    """Fetch a tuned model's adapter as a PEFT directory.
-
-    `peft.PeftModel.from_pretrained` loads it on the model's base. Prints the directory's path.
-    """
-    with connect(url, api_key) as client:
-        typer.echo(client.export(tuned_model_name(model), to))
 
 
 def tuned_model_name(text: str) -> str:

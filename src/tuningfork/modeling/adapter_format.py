@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from tuningfork.domain.base_model import AdapterShape
@@ -20,6 +20,8 @@ from tuningfork.modeling.lora import AdapterWeights
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
+
+_FINGERPRINT = "base_fingerprint"
 
 _PLAIN = {
     "use_dora": False,
@@ -36,10 +38,18 @@ _PLAIN = {
 """PEFT's switches that change what an adapter computes, at the only values an adapter slot knows."""
 
 
-def save(directory: Path, weights: AdapterWeights, base_location: str) -> None:
+def save(
+    directory: Path,
+    weights: AdapterWeights,
+    base_location: str,
+    *,
+    base_revision: str | None = None,
+    base_fingerprint: str | None = None,
+) -> None:
     """Write the adapter beside `directory` and rename it into place, replacing one that is there.
 
-    `base_location` (a Hub id or a directory) is what loaders of the adapter will take the base from.
+    `base_location` (a Hub id, with a revision or without, or a directory) is what loaders of the adapter will take the
+    base from; its fingerprint tells whether what they found is what the adapter was trained over.
 
     Raises:
         OSError: it could not be written, as when the disk is full; an earlier one is still there.
@@ -49,7 +59,7 @@ def save(directory: Path, weights: AdapterWeights, base_location: str) -> None:
     aside = directory.with_name(f".{directory.name}.{uuid4().hex}")
     aside.mkdir()
     try:
-        _write(aside, weights, base_location)
+        _write(aside, weights, {"base_model_name_or_path": base_location, "revision": base_revision}, base_fingerprint)
     except BaseException as error:
         # Half an adapter would only take the room that the next one needs.
         shutil.rmtree(aside)
@@ -67,10 +77,11 @@ def save(directory: Path, weights: AdapterWeights, base_location: str) -> None:
     reach_disk(directory.parent)
 
 
-def _write(directory: Path, weights: AdapterWeights, base_location: str) -> None:
-    (directory / CONFIG).write_text(json.dumps(_config(weights, base_location), indent=2, sort_keys=True) + "\n")
+def _write(directory: Path, weights: AdapterWeights, base: dict[str, str | None], base_fingerprint: str | None) -> None:
+    (directory / CONFIG).write_text(json.dumps(_config(weights) | base, indent=2, sort_keys=True) + "\n")
     tensors = {name: tensor.detach().to("cpu").contiguous() for name, tensor in weights.tensors.items()}
-    save_file(tensors, directory / WEIGHTS, metadata={"format": "pt"})
+    known = {_FINGERPRINT: base_fingerprint} if base_fingerprint else {}
+    save_file(tensors, directory / WEIGHTS, metadata={"format": "pt", **known})
     for path in (directory / CONFIG, directory / WEIGHTS, directory):
         reach_disk(path)
 
@@ -94,12 +105,20 @@ def load(directory: Path) -> AdapterWeights:
     return AdapterWeights(AdapterShape(rank=config["r"], alpha=float(config["lora_alpha"])), tensors)
 
 
-def _config(weights: AdapterWeights, base_location: str) -> dict[str, Any]:
+def base_fingerprint(directory: Path) -> str | None:
+    """That of the base that the adapter was trained over; None if it does not say, as PEFT's own do not."""
+    try:
+        with safe_open(directory / WEIGHTS, "pt") as file:
+            return (file.metadata() or {}).get(_FINGERPRINT)
+    except (OSError, SafetensorError):
+        return None
+
+
+def _config(weights: AdapterWeights) -> dict[str, Any]:
     alpha = float(weights.shape.alpha)
     return {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": base_location,
         "inference_mode": True,
         "r": weights.shape.rank,
         "lora_alpha": int(alpha) if alpha.is_integer() else alpha,

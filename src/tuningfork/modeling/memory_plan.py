@@ -5,6 +5,8 @@ A base that cannot fit is refused in words, not by the system's killer of proces
 processes that load in the same second: each takes what both saw.
 """
 
+import gc
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,20 +82,20 @@ class MemoryPlan:
 class Luxuries:
     """How many further copies of the linear layers' weights (at most two) this process may make for speed.
 
-    A prepacked copy in place of the plain weights counts as one: the plain ones may lie in a file that is shared.
+    Of one that is made in place of the plain weights nothing is gained: these may lie in a file that is shared.
     """
 
     copies: int = 0
 
     @property
     def prepacked(self) -> bool:
-        """Whether weights may be held as the processor's library wants them."""
+        """Whether the weights may also be held as the processor's library wants them."""
         return self.copies >= 1
 
     @property
     def transposed(self) -> bool:
-        """Whether weights may be held in the backward pass's layout too; together with `prepacked`: copies >= 2."""
-        return self.copies >= 1
+        """Whether, beside that copy, there may be one in the layout of the backward pass."""
+        return self.copies >= 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +185,7 @@ def cache_bytes(memory: Memory, device: torch.device) -> int:
 
 def shortage(needed: MemoryPlan, memory: Memory, dtype: torch.dtype) -> str | None:
     """Why a base of this plan cannot be held, with what to do, as the rest of a sentence; None if it can."""
-    if needed.needed <= memory.usable_bytes:
+    if not _short(needed, memory):
         return None
     name = str(dtype).removeprefix("torch.")
     return (
@@ -195,7 +197,15 @@ def shortage(needed: MemoryPlan, memory: Memory, dtype: torch.dtype) -> str | No
     )
 
 
-def foresee(location: str, *, revision: str | None, rank: int, dtype: torch.dtype, device: torch.device) -> Foresight:
+def foresee(
+    location: str,
+    *,
+    revision: str | None,
+    rank: int,
+    dtype: torch.dtype,
+    device: torch.device,
+    measure: Callable[[torch.device], Memory | None] = available_memory,
+) -> Foresight:
     """Plan for a base that is about to be loaded, from its small files.
 
     What cannot be planned is let through: loading finds the same fault and has better words for it.
@@ -214,9 +224,17 @@ def foresee(location: str, *, revision: str | None, rank: int, dtype: torch.dtyp
     if device.type != "cpu" and stored != dtype:
         # Converted in the machine's memory on their way; others pass from the file, which is no more than cached.
         asked.append((MemoryPlan(weights=needed.weights, copies=0, cache=0, job=0), torch.device("cpu")))
-    found = [(each, available_memory(place)) for each, place in asked]
+    found = [(each, measure(place)) for each, place in asked]
+    if any(_short(each, memory) for each, memory in found):
+        # A base that was given up for this one may still be in cycles of references.
+        gc.collect()
+        found = [(each, measure(place)) for each, place in asked]
     reasons = [shortage(each, memory, dtype) for each, memory in found if memory is not None]
     return Foresight(next(filter(None, reasons), None), luxuries(cost, found[0][1], rank=rank))
+
+
+def _short(needed: MemoryPlan, memory: Memory | None) -> bool:
+    return memory is not None and needed.needed > memory.usable_bytes
 
 
 def _bytes(tensor: torch.Tensor) -> int:

@@ -1,4 +1,4 @@
-"""`tuningfork models`, `delete` and `export`."""
+"""`tuningfork models` and `delete`."""
 
 import pytest
 
@@ -77,19 +77,3 @@ def test_an_error_does_not_disturb_either(tuningfork):
     assert ended.code == 1
     assert "<U+001B>[2Jnobody" in ended.errors
     assert "\x1b[2J" not in ended.errors
-
-
-def test_an_adapter_is_exported_and_its_place_printed(tuningfork, tuned, tmp_path):
-    ended = tuningfork("export", tuned, "--to", tmp_path / "adapter")
-
-    assert (ended.code, ended.output) == (0, f"{tmp_path / 'adapter'}\n")
-    assert (tmp_path / "adapter" / "adapter_config.json").read_text() == "{}"
-
-
-def test_an_export_does_not_write_over_what_is_there(tuningfork, tuned, tmp_path):
-    (tmp_path / "precious").write_text("")
-
-    ended = tuningfork("export", tuned, "--to", tmp_path)
-
-    assert ended.code == 1
-    assert "is there already" in ended.errors

@@ -1,0 +1,80 @@
+"""`tuningfork export`: an adapter, a whole model, and why not. Merging itself: tests/acceptance and tests/numerics."""
+
+import pytest
+
+
+@pytest.fixture
+def tuned(service):
+    service.create(
+        {
+            "baseModel": "models/gemini-1.0-pro-001",
+            "tuningTask": {
+                "hyperparameters": {},
+                "trainingData": {"examples": {"examples": [{"textInput": "1", "output": "2"}]}},
+            },
+        },
+        "mine",
+    )
+    return "tunedModels/mine"
+
+
+def test_an_adapter_is_exported_and_its_place_printed(tuningfork, tuned, tmp_path):
+    ended = tuningfork("export", tuned, "--to", tmp_path / "adapter")
+
+    assert (ended.code, ended.output) == (0, f"{tmp_path / 'adapter'}\n")
+    assert (tmp_path / "adapter" / "adapter_config.json").read_text() == "{}"
+
+
+@pytest.mark.parametrize("option", ["--to", "--merged"])
+def test_an_export_does_not_write_over_what_is_there(tuningfork, tuned, tmp_path, option):
+    (tmp_path / "precious").write_text("")
+
+    ended = tuningfork("export", tuned, option, tmp_path)
+
+    assert ended.code == 1
+    assert f"{tmp_path} is there already" in ended.errors
+    assert option in ended.errors
+    assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+
+
+def test_nothing_is_fetched_for_a_model_that_could_not_be_written(tuningfork, tuned, tmp_path):
+    (tmp_path / "precious").write_text("")
+
+    ended = tuningfork("export", tuned, "--to", tmp_path / "adapter", "--merged", tmp_path)
+
+    assert ended.code == 1
+    assert not (tmp_path / "adapter").exists()
+
+
+def test_where_to_has_to_be_said(tuningfork, tuned):
+    ended = tuningfork("export", tuned)
+
+    assert ended.code == 2
+    assert "--to DIR" in ended.errors
+    assert "--merged DIR" in ended.errors
+
+
+def test_a_base_that_nothing_is_merged_into_is_a_mistake(tuningfork, tuned, tmp_path):
+    ended = tuningfork("export", tuned, "--to", tmp_path / "adapter", "--base", tmp_path)
+
+    assert ended.code == 2
+    assert "only needed for --merged" in ended.errors
+
+
+def test_a_base_that_is_not_here_is_told_with_what_to_do(tuningfork, tuned, tmp_path):
+    ended = tuningfork("export", tuned, "--merged", tmp_path / "merged", "--base", tmp_path / "nowhere")
+
+    assert (ended.code, ended.output) == (1, "")
+    assert ended.errors.splitlines() == [
+        f"Error: The base model cannot be read: {tmp_path / 'nowhere'} is no directory of this machine.",
+        "Name a directory of this machine that holds a copy of it: --base DIR.",
+    ]
+    assert not (tmp_path / "merged").exists()
+
+
+def test_an_adapter_that_does_not_name_its_base_is_told(tuningfork, tuned, tmp_path):
+    ended = tuningfork("export", tuned, "--merged", tmp_path / "merged")
+
+    assert ended.code == 1
+    assert "does not say what its base model is" in ended.errors
+    assert "Traceback" not in ended.errors
