@@ -10,11 +10,13 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from torch import Tensor
 
 from families import FAMILIES, WINDOW
 from family_models import without
 from tiny_models import CONTEXT_TOKENS, packed_logits
+from tuningfork.modeling import adapter_format
 
 # PEFT 0.21 still asks transformers by a name that is on its way out.
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
@@ -106,6 +108,29 @@ def test_a_text_that_fills_the_context_leaves_those_beside_it_as_they_are(family
 @pytest.mark.parametrize("family", ["phi4-mini"], indirect=True)
 def test_a_context_ends_where_rotations_would_change(family):
     assert family.base().context_tokens == family.config.original_max_position_embeddings < CONTEXT_TOKENS
+
+
+def test_an_adapter_that_peft_made_fits_and_gives_its_logits_here(family, tmp_path):
+    shape = LoraConfig(
+        r=5,
+        lora_alpha=15,
+        target_modules="all-linear",
+        exclude_modules=r".*(vision_tower|multi_modal_projector).*" if "vision" in family.name else None,
+        init_lora_weights=False,
+        task_type="CAUSAL_LM",
+    )
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(3)
+        theirs = get_peft_model(family.plain(), shape).eval()
+    theirs.save_pretrained(tmp_path)
+    weights = adapter_format.load(tmp_path)
+    slots = family.base().slots
+    assert weights.tensors.keys() == slots.fresh(weights.shape, seed=0).tensors.keys()
+    slot = slots.load(weights)
+    found = packed_logits(family.base(), TEXTS, slot)
+    slots.unload(slot)
+    # PEFT's random adapters are as loud as the base itself.
+    torch.testing.assert_close(torch.cat(found), torch.cat(logits_of(theirs)), rtol=0, atol=4 * TOLERANCE)
 
 
 @pytest.mark.parametrize("names", [ALONE, ["a"] * 5, ["b"] * 5, *MIXED])
