@@ -82,6 +82,7 @@ def write_result(
     threads: int | None = None,
     versions: Mapping[str, Mapping[str, str]] | None = None,
     caveats: Sequence[str] = (),
+    accelerator: str = "",
     directory: Path = RESULTS,
 ) -> Path:
     """Write the rows as `NAME.json`, with all that is to be known of how they came about.
@@ -93,6 +94,7 @@ def write_result(
         threads: of each side; None where it says nothing.
         versions: of the packages in the peers' environments, by peer; ours are added.
         caveats: what a reader has to know before believing the figures.
+        accelerator: the GPU's name.
         directory: where results lie.
 
     """
@@ -103,7 +105,7 @@ def write_result(
         "date": datetime.now(UTC).date().isoformat(),
         "commit": commit(),
         "threads": threads,
-        "machine": machine(),
+        "machine": machine() | ({"accelerator": accelerator} if accelerator else {}),
         "versions": {OURS: package_versions(), **{peer: dict(found) for peer, found in (versions or {}).items()}},
         "caveats": list(caveats),
         "rows": [row.as_json() for row in rows],
@@ -180,6 +182,11 @@ def show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
             print(f"    {label:44} {figure(median)} {row['unit']}   ours is {ratio:.2f} x as good{goal}")
         for key, value in row["facts"].items():
             print(f"    {key}: {value}")
+
+
+def median(values: Sequence[float]) -> float:
+    """Their median."""
+    return statistics.median(values)
 
 
 def figure(value: float) -> str:

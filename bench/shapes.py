@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
 
 from tuningfork.domain.base_model import AdapterShape, BaseModel, with_prefix
 from tuningfork.domain.dataset import Dataset, Example
@@ -50,6 +50,11 @@ class ModelShape:
 
 
 SMOLLM2_135M = ModelShape(name="SmolLM2-135M", layers=30, hidden=576, mlp=1_536, heads=9, kv_heads=3, vocabulary=49_152)
+LLAMA_1B = ModelShape(name="Llama-3.2-1B", layers=16, hidden=2_048, mlp=8_192, heads=32, kv_heads=8, vocabulary=128_256)
+LLAMA_3B = ModelShape(name="Llama-3.2-3B", layers=28, hidden=3_072, mlp=8_192, heads=24, kv_heads=8, vocabulary=128_256)
+LLAMA_8B = ModelShape(
+    name="Llama-3.1-8B", layers=32, hidden=4_096, mlp=14_336, heads=32, kv_heads=8, vocabulary=128_256, tied=False
+)
 TINY = ModelShape(name="tiny", layers=2, hidden=64, mlp=128, heads=4, kv_heads=2, vocabulary=512)
 
 
@@ -70,7 +75,7 @@ def make_model(directory: Path, shape: ModelShape, seed: int = 0) -> Path:
         dtype="bfloat16",
     )
     torch.manual_seed(seed)
-    model = LlamaForCausalLM(config).to(torch.bfloat16)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
     with torch.no_grad():
         # A control token's logit is then exactly 0 and never the largest: no answer ends before its time.
         model.get_output_embeddings().weight[: len(_CONTROL)] = 0

@@ -106,6 +106,56 @@ def compare(
         return row, met.versions()
 
 
+def compare_many(
+    work: Work,
+    folder: Path,
+    *,
+    jobs: int,
+    wanted_ratio: float,
+    rounds: int,
+    device: str = "cpu",
+    install: bool = True,
+) -> tuple[Row, dict[str, dict[str, str]]]:
+    """So many jobs at once on our engine, beside TRL with its defaults doing them one after the other.
+
+    TRL's time is that of its steps alone: what lies between two of its jobs is not held against it.
+    """
+    name = f"{work.name}, {jobs} jobs at once"
+    print(f"\n{name}", flush=True)
+    steps = work.steps_a_round
+    epochs = steps * work.batch_size // len(work.examples)
+    label = f"{TRL_DEFAULTS}, one job after the other"
+    with company() as met:
+        setup = ours_setup(work, device) | {"max_jobs_per_step": jobs}
+        ours = _ours(met, setup)
+        shared = _shared(ours, common_setup(work, device), folder, steps=WARM_UP_STEPS + rounds * steps)
+        trl = met.invite(label, _peers(shared, install=install)[TRL_DEFAULTS])
+        ours.ask("whole", jobs=jobs, epochs=epochs)
+        speeds: dict[str, list[float]] = {OURS: []} | ({label: []} if trl else {})
+        if trl:
+            trl.ask("round", steps=WARM_UP_STEPS)
+
+        def measure(which: str, child: Child) -> None:
+            if which == OURS:
+                seconds = child.ask("whole", jobs=jobs, epochs=epochs)["seconds"]
+                speeds[which].append(jobs * steps / seconds)
+            else:
+                speeds[which].append(steps / sum(child.ask("round", steps=steps)["seconds"]))
+
+        for index in range(rounds):
+            met.round(index, measure)
+        row = Row(
+            work=name,
+            unit="steps/s, all jobs together",
+            more_is_better=True,
+            samples={which: values for which, values in speeds.items() if which not in met.missing},
+            wanted=f"at least {wanted_ratio:g} x TRL in sequence",
+            wanted_ratios={label: wanted_ratio},
+            notes=met.notes(),
+        )
+        return row, met.versions()
+
+
 def loss_facts(curves: Mapping[str, list[float]]) -> dict[str, Any]:
     """Everybody's loss at the last step, and how far each peer's is from ours, there and in the mean of all steps."""
     ours = curves[OURS]
@@ -124,16 +174,26 @@ def away(ours: float, theirs: float) -> float:
 
 
 def _invite(met: Company, work: Work, folder: Path, *, steps: int, device: str, install: bool, only: str) -> None:
-    first = met.invite(OURS, lambda: Child("train_ours.py", ours_setup(work, device)))
-    if first is None:
-        raise SystemExit(f"our own engine did not start: {met.missing[OURS]}")
-    adapter, data = folder / "initial-adapter", folder / "data.json"
-    data.write_text(json.dumps(first.ask("describe", steps=steps, directory=str(adapter))), encoding="utf-8")
-    first.ask("begin")
-    setup = common_setup(work, device) | {"adapter": str(adapter), "data": str(data)}
-    for label, start in _peers(setup, install=install).items():
+    ours = _ours(met, ours_setup(work, device))
+    shared = _shared(ours, common_setup(work, device), folder, steps=steps)
+    ours.ask("begin")
+    for label, start in _peers(shared, install=install).items():
         if only in label:
             met.invite(label, start)
+
+
+def _ours(met: Company, setup: dict[str, Any]) -> Child:
+    child = met.invite(OURS, lambda: Child("train_ours.py", setup))
+    if child is None:
+        raise SystemExit(f"our own engine did not start: {met.missing[OURS]}")
+    return child
+
+
+def _shared(ours: Child, setup: dict[str, Any], folder: Path, *, steps: int) -> dict[str, Any]:
+    """The setup with what our engine wrote for everybody: the first adapter, the token ids and their order."""
+    adapter, data = folder / "initial-adapter", folder / "data.json"
+    data.write_text(json.dumps(ours.ask("describe", steps=steps, directory=str(adapter))), encoding="utf-8")
+    return setup | {"adapter": str(adapter), "data": str(data)}
 
 
 def _peers(setup: dict[str, Any], *, install: bool) -> dict[str, Callable[[], Child]]:

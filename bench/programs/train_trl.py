@@ -57,6 +57,8 @@ class Trl:
     """A trainer with the adapter that everybody begins with, and the batches that everybody sees, in their order."""
 
     def __init__(self, setup: dict) -> None:
+        if setup["device"] == "cuda" and not torch.cuda.is_available():
+            raise ValueError(f"torch {torch.__version__} of this environment sees no GPU: install its CUDA build there")
         data = json.loads(Path(setup["data"]).read_text(encoding="utf-8"))
         rows = [
             {

@@ -1,0 +1,82 @@
+import textwrap
+
+import pytest
+
+from children import PROGRAMS, Child, ChildFailed, company
+
+
+@pytest.fixture
+def program(tmp_path):
+    path = tmp_path / "program.py"
+    path.write_text(
+        textwrap.dedent(f"""
+            import sys
+            sys.path.insert(0, {str(PROGRAMS)!r})
+            import child
+            print("what a library prints")
+            given = child.setup()
+            if given.get("broken"):
+                raise SystemExit("no such model")
+            def add(a, b):
+                print("noise")
+                return {{"sum": a + b + given["more"]}}
+            child.serve(add=add)
+        """),
+        encoding="utf-8",
+    )
+    return path
+
+
+def test_a_child_answers_whatever_else_is_printed(program):
+    with Child(program, {"more": 1}) as child:
+        assert child.ask("add", a=2, b=3) == {"sum": 6}
+        assert child.ask("add", a=4, b=5) == {"sum": 10}
+
+
+def test_a_child_that_cannot_do_something_says_why_and_goes_on(program):
+    with Child(program, {"more": 0}) as child:
+        with pytest.raises(ChildFailed, match="TypeError"):
+            child.ask("add", a=2, b="three")
+        assert child.ask("add", a=2, b=3) == {"sum": 5}
+
+
+def test_a_child_that_does_not_start_leaves_its_last_words(program):
+    with pytest.raises(ChildFailed, match="no such model"):
+        Child(program, {"broken": True})
+
+
+def test_who_is_missing_is_noted_and_the_rest_goes_on(program):
+    asked = []
+    with company() as met:
+        met.invite("ours", lambda: Child(program, {"more": 0}))
+        met.invite("theirs", lambda: Child(program, {"broken": True}))
+        met.round(0, lambda label, child: asked.append(child.ask("add", a=1, b=1)))
+
+    assert asked == [{"sum": 2}]
+    (note,) = met.notes()
+    assert note.startswith("theirs was not measured: ")
+    assert "no such model" in note
+
+
+def test_every_other_round_goes_the_other_way(program):
+    order = []
+    with company() as met:
+        met.invite("ours", lambda: Child(program, {"more": 0}))
+        met.invite("theirs", lambda: Child(program, {"more": 0}))
+        for index in range(2):
+            met.round(index, lambda label, child: order.append(label))
+
+    assert order == ["ours", "theirs", "theirs", "ours"]
+
+
+def test_a_peer_that_fails_takes_part_no_longer(program):
+    def ask(label, child):
+        child.ask("add", a=1, b=1 if label == "ours" else "one")
+
+    with company() as met:
+        met.invite("ours", lambda: Child(program, {"more": 0}))
+        met.invite("theirs", lambda: Child(program, {"more": 0}))
+        met.round(0, ask)
+
+        assert list(met.children) == ["ours"]
+    assert "TypeError" in met.missing["theirs"]
