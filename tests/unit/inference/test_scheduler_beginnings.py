@@ -20,7 +20,7 @@ def end(plan: Scheduler, *sequences: Sequence) -> None:
     """Let them come, read and go."""
     for each in sequences:
         plan.add(each)
-    while any(each.missing > 1 or not each.generated for each in sequences):
+    while not all(each.generated for each in sequences):
         feed(plan)
     for each in sequences:
         plan.remove(each)
@@ -61,10 +61,8 @@ def test_prompts_that_come_together_read_what_they_begin_with_once():
     everybody = [alike(name) for name in "abcdef"]
     for each in everybody:
         plan.add(each)
-    fed: dict[str, int] = {}
-    while any(each.missing > 1 for each in everybody):
-        for name, tokens in feed(plan).items():
-            fed[name] = fed.get(name, 0) + tokens * (name not in fed or fed[name] < SYSTEM + 20)
+    while not all(each.generated for each in everybody):
+        feed(plan)
     read = [SYSTEM + 20 - each.usage.cached_prompt_tokens for each in everybody]
     assert sorted(read) == [20, 20, 20, 20, 20, SYSTEM + 20]
     assert {tuple(each.pages[: SYSTEM // PAGE_TOKENS]) for each in everybody} == {tuple(everybody[0].pages[:8])}
@@ -101,8 +99,8 @@ def test_a_prompt_whose_pages_are_filled_meanwhile_gives_its_blank_ones_back():
     for name in "ab":
         plan.add(alike(name, own=PAGE_TOKENS))
     feed(plan)
-    assert plan._cache.free_pages == 50 - 2 * 9 + 0
-    while plan._running[0].missing > 1 or plan._running[1].missing > 1:
+    assert plan._cache.free_pages == 50 - 2 * 9
+    while not all(each.generated for each in plan._running):
         feed(plan)
     feed(plan)
     # Eight shared ones, and two for each: the last page of the prompt is full, and the first token of the answer.
