@@ -82,8 +82,19 @@ def _write(directory: Path, weights: AdapterWeights, base: dict[str, str | None]
     tensors = {name: tensor.detach().to("cpu").contiguous() for name, tensor in weights.tensors.items()}
     known = {_FINGERPRINT: base_fingerprint} if base_fingerprint else {}
     save_file(tensors, directory / WEIGHTS, metadata={"format": "pt", **known})
+    _settle_order(directory / WEIGHTS)
     for path in (directory / CONFIG, directory / WEIGHTS, directory):
         reach_disk(path)
+
+
+def _settle_order(path: Path) -> None:
+    """Sort the metadata in the header, which safetensors writes in an order of chance: same adapter, same file."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        file.seek(8)
+        file.write(json.dumps(header, separators=(",", ":")).encode().ljust(size))
 
 
 def load(directory: Path) -> AdapterWeights:

@@ -46,6 +46,15 @@ def test_saving_again_replaces_and_leaves_nothing_beside(weights, loaded_llama, 
     assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
 
 
+def test_the_same_adapter_is_the_same_file(weights, tmp_path):
+    # Two entries of metadata come in either order, as chance has it.
+    for attempt in range(12):
+        adapter_format.save(tmp_path / str(attempt), weights, "some/base", base_fingerprint="ab" * 32)
+        assert adapter_format.base_fingerprint(tmp_path / str(attempt)) == "ab" * 32
+    files = {(tmp_path / str(attempt) / adapter_format.WEIGHTS).read_bytes() for attempt in range(12)}
+    assert len(files) == 1
+
+
 def test_views_of_one_vector_are_saved_as_tensors_of_their_own(weights, loaded_llama, tmp_path):
     slots = loaded_llama.slots
     adapter_format.save(tmp_path / "adapter", slots.unflatten(SHAPE, slots.flatten(weights)), "some/base")
