@@ -14,6 +14,7 @@ from transformers import (
     Gemma2Config,
     Gemma3Config,
     Gemma3TextConfig,
+    GemmaConfig,
     LlamaConfig,
     MistralConfig,
     Phi3Config,
@@ -226,6 +227,18 @@ FAMILIES: dict[str, Family] = {
         },
         dialect=Architecture.QWEN3,
         peculiarities={"norms of q and k": _NORMED_HEADS},
+    ),
+    "gemma": Family(
+        config=GemmaConfig,
+        shape={
+            "hidden_size": 48,
+            "intermediate_size": 80,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 1,
+            "head_dim": 20,
+        },
+        dialect=Architecture.GEMMA3,
+        peculiarities={"norms": _WEIGHTED_NORMS},
     ),
     "gemma2": Family(
         config=Gemma2Config,

@@ -139,6 +139,12 @@ def test_in_bfloat16_the_logits_are_as_exact_as_those_of_peft(family, names):
     assert_as_exact(ours(family, names, torch.bfloat16), theirs, peft_logits(family.exact(), names))
 
 
+def test_a_family_runs_by_the_decoder_that_is_written_out_or_by_transformers_code(family):
+    # Else these would be proofs of something else than what serves.
+    by_transformers = family.name in {"phi", "gemma3-with-vision"}
+    assert (family.base().decoder is None) == by_transformers
+
+
 def test_what_sets_a_family_apart_shows_in_its_small_model(family):
     # Else a forward pass without it would pass the tests above.
     plain = family.plain()

@@ -122,6 +122,14 @@ def test_every_step_is_that_of_a_plain_loop_over_peft(family, tmp_path):
     assert distance(ours_P, theirs_P) < 5e-3
 
 
+def test_whatever_else_a_configuration_says_is_learned_with_too(variant, tmp_path):
+    found = trained_here(variant, torch.float32, tmp_path)
+    wanted = trained_by_peft(variant, variant.plain(), steps=1)
+    assert found.losses[0] == pytest.approx(wanted.losses[0], rel=1e-5)
+    for name, gradient in wanted.gradients.items():
+        assert distance(found.gradients[name], gradient) < 2e-5, name
+
+
 def test_in_bfloat16_the_gradient_is_as_exact_as_that_of_peft(family, tmp_path):
     found = trained_here(family, torch.bfloat16, tmp_path)
     theirs = trained_by_peft(family, family.plain(torch.bfloat16), steps=1)
