@@ -15,7 +15,7 @@ from tuningfork.dialect.gemini.table import UseCases
 from tuningfork.service.identity import Identity
 from tuningfork.service.previewing import Previewing
 from tuningfork.service.tokens import AccessTokens
-from workshop import ADA, BOB, NUMBER_PAIRS, Workshop
+from workshop import ADA, BOB, NUMBER_PAIRS, Workshop, residency_of
 
 TUTORIAL_BODY = {
     "displayName": "number generator",
@@ -179,6 +179,7 @@ def caller_of(
             gate=gate,
             use_cases=UseCases(tuning=workshop.tuning, sharing=workshop.sharing, generation=workshop.generation),
             previewing=Previewing(workshop.tuning, workshop.executor, workshop.metrics),
+            residency=residency_of(workshop),
             metrics=workshop.metrics,
             healthy=healthy,
             origins=origins,

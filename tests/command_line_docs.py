@@ -19,6 +19,8 @@ DEFAULTS_IN_WORDS = {
     "base_model": "none",
     "trainer_threads": "all usable cores",
     "generator_threads": "all usable cores",
+    "resident_adapter_mebibytes": "an eighth of the memory",
+    "pinned_models": "none",
 }
 """Settings whose default is computed, or nothing."""
 

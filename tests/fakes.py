@@ -11,7 +11,7 @@ import asyncio
 import json
 import re
 import threading
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -117,13 +117,15 @@ class _Script:
 class InMemoryExecutor:
     """Trains and generates in the caller's thread and event loop.
 
-    Looked at by tests: `warmed` (names of bases), `stop_calls`, `assignments` (training, in order), `generations`
-    (in order), `abandoned_generations` (closed before their end), `unwanted_candidates`, `ratings`, `previews` (the
-    examples of each), `closed`.
+    Looked at by tests: `warmed` (names of bases), `kept` (calls, in order), `stop_calls`, `assignments` (training, in
+    order), `generations` (in order), `abandoned_generations` (closed before their end), `unwanted_candidates`,
+    `ratings`, `previews` (the examples of each), `closed`. What is kept, and what was ever asked, lies in memory.
     """
 
     def __init__(self, clock: Clock | None = None, *, step_seconds: float = 0.0) -> None:
         self.warmed: list[BaseModelName] = []
+        self.kept: list[tuple[BaseModelName, frozenset[Path]]] = []
+        self.break_keeping: list[Exception] = []
         self.stop_calls: list[JobId] = []
         self.assignments: list[TrainingAssignment] = []
         self.generations: list[GenerationAssignment] = []
@@ -203,6 +205,16 @@ class InMemoryExecutor:
 
     def warm(self, base: BaseModel) -> None:
         self.warmed.append(base.name)
+
+    def keep(self, base: BaseModel, adapters: Collection[Path]) -> None:
+        if self.break_keeping:
+            raise self.break_keeping.pop()
+        self.kept.append((base.name, frozenset(adapters)))
+
+    def resident_adapters(self) -> dict[Path, int]:
+        kept = self.kept[-1][1] if self.kept else ()
+        asked = (each.adapter_directory for each in self.generations)
+        return {adapter: 1_000 for adapter in (*kept, *asked) if adapter is not None}
 
     async def generate(self, assignment: GenerationAssignment) -> AsyncGenerator[Chunk, int | None]:
         known = any(

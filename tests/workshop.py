@@ -16,6 +16,7 @@ from tuningfork.domain.dataset import Example
 from tuningfork.domain.generation import GenerationRequest, Prompt, RequestedSampling, Speaker, Turn
 from tuningfork.domain.hyperparameters import RequestedHyperparameters
 from tuningfork.domain.permission import Email, Principal
+from tuningfork.domain.tuned_model import TunedModelId
 from tuningfork.domain.tuning_job import JobState, TuningJob, TuningRequest
 from tuningfork.execution.base import Failed, Finished, Resumed, Stepped, Stopped, TrainingAssignment
 from tuningfork.safety.base import SafetyRater
@@ -23,6 +24,7 @@ from tuningfork.service.access import Access
 from tuningfork.service.generation import Generation
 from tuningfork.service.metrics import Metrics
 from tuningfork.service.quotas import Quotas
+from tuningfork.service.residency import Residency
 from tuningfork.service.running import Running, Verdict
 from tuningfork.service.safety import Safety
 from tuningfork.service.sharing import Sharing
@@ -104,6 +106,11 @@ class Workshop:
             assert time.monotonic() < deadline, f"still {found.job.state}: {found.job.error}"
             time.sleep(0.005)
         return found
+
+
+def residency_of(workshop: Workshop, *pinned: TunedModelId) -> Residency:
+    """Of the workshop's executor, with these models pinned."""
+    return Residency(workshop.database, workshop.artifacts, ECHO_CATALOG, workshop.executor, pinned)
 
 
 def build_workshop(

@@ -8,6 +8,7 @@ woken when something changes and looks by itself now and then, for changes made 
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tuningfork.domain.errors import ResourceExhausted, RpcCode
@@ -54,7 +55,10 @@ class _Follower:
 
 
 class Dispatcher:
-    """Keeps up to `concurrency` jobs running. Started once and closed once."""
+    """Keeps up to `concurrency` jobs running. Started once and closed once.
+
+    `also` is called whenever the dispatcher has looked itself: once a poll, and after every change of a job.
+    """
 
     def __init__(
         self,
@@ -66,6 +70,7 @@ class Dispatcher:
         poll_seconds: float = POLL_SECONDS,
         grace_seconds: float = GRACE_SECONDS,
         pause_seconds: float = PAUSE_SECONDS,
+        also: Callable[[], None] = lambda: None,
     ) -> None:
         self._running = running
         self._executor = executor
@@ -74,6 +79,7 @@ class Dispatcher:
         self._poll_seconds = poll_seconds
         self._grace_seconds = grace_seconds
         self._pause_seconds = pause_seconds
+        self._also = also
         self._followers: dict[JobId, _Follower] = {}
         self._woken = threading.Event()
         self._closing = threading.Event()
@@ -136,6 +142,7 @@ class Dispatcher:
                 self._take_back()
                 self._stop_unwanted()
                 self._take_up()
+                self._also()
             except ResourceExhausted as error:
                 # What was not done stays to be done, and is tried again after a pause.
                 logger.warning("the dispatcher waits: %s", error.message, extra={"action": "disk_full"})

@@ -37,6 +37,7 @@ from tuningfork.service.openid import OpenIdTokens, TrustedIssuer
 from tuningfork.service.previewing import Previewing
 from tuningfork.service.quotas import Budget, Quotas
 from tuningfork.service.raters import safety_of
+from tuningfork.service.residency import Residency, ResidentAdapters
 from tuningfork.service.running import Running
 from tuningfork.service.safety import Safety
 from tuningfork.service.sharing import Sharing
@@ -228,10 +229,13 @@ def _build(
             trainer=settings.trainer_threads, generator=settings.generator_threads, rater=settings.generator_threads
         ),
         log_level=settings.log_level,
+        room=settings.adapter_room,
     )
+    residency = Residency(database, artifacts, catalog, executor, settings.pinned_ids)
+    ResidentAdapters(executor, metrics.registry)
     safety = _safety(settings, executor, metrics, loop)
     running = Running(database, artifacts, catalog, now, metrics, checkpoint_every=settings.checkpoint_every)
-    dispatcher = Dispatcher(running, executor, metrics, concurrency=settings.concurrent_jobs)
+    dispatcher = Dispatcher(running, executor, metrics, concurrency=settings.concurrent_jobs, also=residency.refresh)
     tuning = Tuning(database, artifacts, catalog, now, secrets.randbits, metrics, wake=dispatcher.wake, quotas=quotas)
     services = Services(
         gate=Gate(
@@ -245,6 +249,7 @@ def _build(
             generation=Generation(database, artifacts, catalog, executor, metrics, quotas, safety=safety),
         ),
         previewing=Previewing(tuning, executor, metrics),
+        residency=residency,
         metrics=metrics,
         healthy=dispatcher.healthy,
         origins=tuple(settings.cors_origins),

@@ -11,6 +11,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tuningfork.domain.authorization import Scope
 from tuningfork.domain.loopback import is_loopback
+from tuningfork.domain.tuned_model import TunedModelId, id_in_name
+from tuningfork.execution.base import AdapterRoom
 
 _ORIGIN = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?/?"
@@ -68,6 +70,20 @@ class Settings(BaseSettings):
     )
     concurrent_jobs: int = Field(default=8, ge=1, description="Tuning jobs that share the trainer at a time.")
     checkpoint_every: int = Field(default=10, ge=1, description="Steps between two checkpoints of a job.")
+    resident_adapters: int = Field(
+        default=1_000,
+        ge=1,
+        description="Tuned models kept in memory over each base; the least recently used one leaves first.",
+    )
+    resident_adapter_mebibytes: int | None = Field(
+        default=None,
+        ge=1,
+        description="What these may take together; left out, an eighth of the machine's memory, or of the GPU's.",
+    )
+    pinned_models: Annotated[list[str], NoDecode] = Field(
+        default_factory=list,
+        description="Tuned models that stay in memory once they are ACTIVE, each tunedModels/ID, separated by blanks.",
+    )
 
     no_auth: bool = Field(
         default=False, description="Ask nobody for a key; only together with a loopback address to listen on."
@@ -100,10 +116,18 @@ class Settings(BaseSettings):
         default=None, ge=1, description="Tuning jobs of a key that may wait and run at a time."
     )
 
-    @field_validator("base_model", "cors_origins", "oidc_default_scopes", mode="before")
+    @field_validator("base_model", "cors_origins", "oidc_default_scopes", "pinned_models", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return value.split() if isinstance(value, str) else value
+
+    @field_validator("pinned_models")
+    @classmethod
+    def _pinned(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if id_in_name(name) is None:
+                raise ValueError(f"a tuned model is named tunedModels/ID; {name!r} was given")
+        return names
 
     @field_validator("cors_origins")
     @classmethod
@@ -140,6 +164,17 @@ class Settings(BaseSettings):
     @classmethod
     def _scopes(cls, scopes: list[str]) -> list[str]:
         return [Scope.named(scope).value for scope in scopes]
+
+    @property
+    def adapter_room(self) -> AdapterRoom:
+        """How much of adapters is kept in memory."""
+        mebibytes = self.resident_adapter_mebibytes
+        return AdapterRoom(adapters=self.resident_adapters, bytes=None if mebibytes is None else mebibytes * 2**20)
+
+    @property
+    def pinned_ids(self) -> frozenset[TunedModelId]:
+        """The ids of the models that are to stay in memory."""
+        return frozenset(found for name in self.pinned_models if (found := id_in_name(name)) is not None)
 
     @property
     def resolved_database_url(self) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from tuningfork.execution.base import AdapterRoom
 from tuningfork.settings import Settings, default_data_directory
 
 
@@ -144,3 +145,19 @@ def test_a_budget_is_a_number_from_one_up_or_left_out(name):
     assert getattr(Settings(**{name: 1}), name) == 1
     with pytest.raises(ValidationError, match=name):
         Settings(**{name: 0})
+
+
+def test_models_that_stay_in_memory_are_named_in_full(monkeypatch):
+    monkeypatch.setenv("TUNINGFORK_PINNED_MODELS", "tunedModels/one tunedModels/two-2")
+
+    assert Settings().pinned_ids == {"one", "two-2"}
+    for wrong in ("one", "models/one", "tunedModels/", "tunedModels/One"):
+        with pytest.raises(ValidationError, match="a tuned model is named tunedModels/ID"):
+            Settings(pinned_models=[wrong])
+
+
+def test_the_room_for_adapters_is_given_in_mebibytes(monkeypatch):
+    assert Settings().adapter_room == AdapterRoom(adapters=1_000, bytes=None)
+    monkeypatch.setenv("TUNINGFORK_RESIDENT_ADAPTERS", "7")
+    monkeypatch.setenv("TUNINGFORK_RESIDENT_ADAPTER_MEBIBYTES", "3")
+    assert Settings().adapter_room == AdapterRoom(adapters=7, bytes=3 * 2**20)

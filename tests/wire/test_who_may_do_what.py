@@ -70,6 +70,7 @@ DeleteOperation                       x  x  x  .  .  .  .     .  .  .  x
 PreviewTunedModel on a base           x  x  x  .  .  .  .     x  x  x  x
 PreviewTunedModel on a tuned model    x  x  x  .  .  .  .     .  x  x  x
 ExportAdapter                         x  x  x  x  .  .  .     .  x  x  x
+GetTunedModel as its residence        x  x  x  x  .  .  .     .  x  x  x
 CreateAccessToken                     .  .  .  .  .  .  .     x  x  x  x
 """
 
@@ -328,6 +329,7 @@ REQUESTS = {
     "CancelOperation": lambda world, on: ("POST", f"/{on.name}/operations/{on.operation_id}:cancel", {}),
     "DeleteOperation": lambda world, on: ("DELETE", f"/{on.name}/operations/{on.operation_id}", None),
     "ExportAdapter": lambda world, on: ("GET", f"/tuningfork/v1/{on.name}/adapter", None),
+    "GetTunedModel as its residence": lambda world, on: ("GET", f"/tuningfork/v1/{on.name}/residence", None),
     "CreateAccessToken": lambda world, on: ("POST", "/tuningfork/v1/accessTokens", {"scopes": [SCOPES["tr"]]}),
 }
 """The request of each row."""

@@ -18,6 +18,7 @@ from tuningfork.dialect.gemini.table import VERSIONS, UseCases, bindings
 from tuningfork.domain.errors import TuningforkError
 from tuningfork.service.metrics import Metrics
 from tuningfork.service.previewing import Previewing
+from tuningfork.service.residency import Residency
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,7 @@ class Services:
     gate: Gate
     use_cases: UseCases
     previewing: Previewing
+    residency: Residency
     metrics: Metrics
     healthy: Callable[[], str | None]
     origins: tuple[str, ...] = ()
@@ -61,6 +63,7 @@ def create_app(services: Services) -> FastAPI:
         gate=gate,
         tuning=services.use_cases.tuning,
         previewing=services.previewing,
+        residency=services.residency,
         registry=services.metrics.registry,
         healthy=services.healthy,
     )

@@ -19,6 +19,7 @@ from tuningfork.domain.errors import Unavailable
 from tuningfork.domain.method import Method
 from tuningfork.domain.tuned_model import TunedModelId
 from tuningfork.service.previewing import Previewing
+from tuningfork.service.residency import Residency
 from tuningfork.service.tuning import Tuning
 from tuningfork.wire.access_tokens import parse_wanted_token, render_access_token
 from tuningfork.wire.gemini.tuning import refuse_query
@@ -34,6 +35,7 @@ class ServerRoutes:
     gate: Gate
     tuning: Tuning
     previewing: Previewing
+    residency: Residency
     registry: CollectorRegistry
     healthy: Callable[[], str | None]
 
@@ -45,6 +47,7 @@ class ServerRoutes:
             ("GET", "/metrics", self.metrics),
             ("POST", "/tuningfork/v1/accessTokens", self.create_access_token),
             ("GET", "/tuningfork/v1/tunedModels/{tuned_model:id}/adapter", self.adapter),
+            ("GET", "/tuningfork/v1/tunedModels/{tuned_model:id}/residence", self.residence),
             # Errors that tell a version tell the one that creating is usually asked under.
             *((each.verb, f"/tuningfork/v1{each.path}", endpoint_of(each, self.gate, "v1beta")) for each in methods),
         )
@@ -75,6 +78,16 @@ class ServerRoutes:
         # RFC 6749 section 5.1: nobody on the way is to keep it.
         response.headers["cache-control"] = "no-store"
         return response
+
+    async def residence(self, request: Request) -> Response:
+        """Whether a tuned model lies in memory, for those who may read the model."""
+        call = await Call.of(request, self.gate, Method.GET_TUNED_MODEL)
+        refuse_query(call.query)
+        model_id = TunedModelId(request.path_params["tuned_model"])
+        found = await run_in_threadpool(self.residency.of, call.principal, model_id)
+        size = {} if found.size_bytes is None else {"sizeBytes": str(found.size_bytes)}
+        value = {"tunedModel": found.name, "resident": found.size_bytes is not None, **size, "pinned": found.pinned}
+        return json_response(200, value, pretty=call.options.without_sse().pretty)
 
     async def adapter(self, request: Request) -> Response:
         """The adapter of a tuned model in PEFT's format, for those who may read the model."""

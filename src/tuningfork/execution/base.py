@@ -4,7 +4,7 @@ Everything here crosses process borders, so it is frozen, picklable and small: p
 """
 
 import json
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -115,6 +115,14 @@ class GenerationAssignment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterRoom:
+    """How much of adapters a generator keeps in memory over each base. `bytes` None: an eighth of the device's."""
+
+    adapters: int = 1_000
+    bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RatingAssignment:
     """Some texts for a rating model."""
 
@@ -140,6 +148,17 @@ class Executor(Protocol):
 
     def warm(self, base: BaseModel) -> None:
         """Begin to load the base for generation, so that the first request need not wait. Returns at once."""
+        ...
+
+    def keep(self, base: BaseModel, adapters: Collection[Path]) -> None:
+        """Keep these adapters of a base in memory from now on, and no others for this reason. Returns at once.
+
+        Holds for generators that are started later too, after one has died.
+        """
+        ...
+
+    def resident_adapters(self) -> Mapping[Path, int]:
+        """The adapters that lie in memory, as far as is known at this moment, each with its size in bytes."""
         ...
 
     def generate(self, assignment: GenerationAssignment) -> AsyncGenerator[Chunk, int | None]:

@@ -4,18 +4,20 @@ Run by `execution/local.py` as `python -m tuningfork.execution.generator_process
 """
 
 import logging
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tuningfork.domain.base_model import BaseModel
-from tuningfork.domain.errors import InternalError, InvalidArgument, TuningforkError
+from tuningfork.domain.errors import InternalError, InvalidArgument, NotFound, TuningforkError
 from tuningfork.domain.generation import JsonAnswer, Prompt
 from tuningfork.domain.preview import DatasetPreview
 from tuningfork.execution import worker
-from tuningfork.execution.base import GenerationAssignment
+from tuningfork.execution.base import AdapterRoom, GenerationAssignment
+from tuningfork.execution.environment import ADAPTERS_VARIABLE, BYTES_VARIABLE
 from tuningfork.execution.form_trial import try_out
 from tuningfork.execution.messages import (
     Abandon,
@@ -26,6 +28,8 @@ from tuningfork.execution.messages import (
     Generated,
     GeneratorCommand,
     GeneratorReport,
+    Keep,
+    Moved,
     Preview,
     Previewed,
     Refused,
@@ -34,15 +38,17 @@ from tuningfork.execution.messages import (
 )
 from tuningfork.execution.preparing import Prepared, Preparing
 from tuningfork.execution.previewing import preview
-from tuningfork.inference.adapter_pool import AdapterPool
+from tuningfork.inference.adapter_pool import AdapterPool, PoolRoom
 from tuningfork.inference.engine import EngineOutput, InferenceEngine, TokenRequest
+from tuningfork.modeling.available_memory import available_memory
 from tuningfork.modeling.loading import LoadedBase, load_base
 from tuningfork.modeling.lora import BASE_ALONE
 
 logger = logging.getLogger(__name__)
 
-RESIDENT_ADAPTERS = 64
-"""Adapters kept in memory for each base; the least recently used leaves first."""
+_SHARE_OF_MEMORY = 8
+_USUAL_BYTES = 2**30
+"""For adapters, where the system does not tell how much memory there is."""
 
 _QUICK_CHARACTERS = 20_000
 """Prompts of so many are cut into tokens at once, in some ten milliseconds; longer ones beside the engine."""
@@ -76,8 +82,14 @@ class _Pending:
 
 @dataclass(slots=True)
 class Generator:
-    """All requests of this process. Methods yield the reports that they caused."""
+    """All requests of this process. Methods yield the reports that they caused.
 
+    `moved` collects the adapters that came into memory, with their sizes, and those that left it, with None.
+    """
+
+    room: AdapterRoom = AdapterRoom()
+    moved: list[tuple[Path, int | None]] = field(default_factory=list)
+    _kept: dict[BaseModel, frozenset[Path]] = field(default_factory=dict)
     _stations: dict[BaseModel, _Station] = field(default_factory=dict)
     _requests: dict[str, _Request] = field(default_factory=dict)
     _pending: dict[str, _Pending] = field(default_factory=dict)
@@ -107,6 +119,8 @@ class Generator:
         match command:
             case Warm(base):
                 self._station_of(base)
+            case Keep(base, adapters):
+                self._keep(base, adapters)
             case Count() | Preview() | Generate():
                 yield from self._prepare(command)
             case Abandon(request_id, None):
@@ -155,7 +169,7 @@ class Generator:
             )
         except BaseException:
             if adapter is not None:
-                station.adapters.unpin(adapter)
+                station.adapters.release(adapter)
             raise
         candidates = set(range(assignment.sampling.candidate_count))
         self._requests[command.request_id] = _Request(station, adapter, candidates)
@@ -184,41 +198,64 @@ class Generator:
     def _end(self, request_id: str) -> None:
         request = self._requests.pop(request_id)
         if request.adapter is not None:
-            request.station.adapters.unpin(request.adapter)
+            request.station.adapters.release(request.adapter)
 
     def _station_of(self, base: BaseModel) -> _Station:
         if base not in self._stations:
             busy = {id(request.station) for request in self._requests.values()}
             busy |= {id(request.station) for request in self._pending.values()}
-            self._stations = {known: station for known, station in self._stations.items() if id(station) in busy}
+            for idle in [known for known, station in self._stations.items() if id(station) not in busy]:
+                self._stations.pop(idle).adapters.empty()
             loaded = load_base(base, device=worker.best_device())
-            self._stations[base] = _Station(
-                loaded, InferenceEngine(loaded), AdapterPool(loaded.slots, capacity=RESIDENT_ADAPTERS)
-            )
+            pool = AdapterPool(loaded.slots, _pool_room(self.room, loaded), tell=self._note)
+            self._stations[base] = station = _Station(loaded, InferenceEngine(loaded), pool)
+            _load_kept(station, self._kept.get(base, frozenset()))
         return self._stations[base]
+
+    def _note(self, adapter: Path, size: int | None) -> None:
+        self.moved.append((adapter, size))
+
+    def _keep(self, base: BaseModel, adapters: frozenset[Path]) -> None:
+        self._kept[base] = adapters
+        if base in self._stations:
+            _load_kept(self._stations[base], adapters)
+        elif adapters:
+            self._station_of(base)
+
+
+def room_in(environment: Mapping[str, str]) -> AdapterRoom:
+    """The room that the server has written into this process's environment."""
+    adapters, size = environment.get(ADAPTERS_VARIABLE), environment.get(BYTES_VARIABLE)
+    usual = AdapterRoom()
+    return AdapterRoom(adapters=int(adapters) if adapters else usual.adapters, bytes=int(size) if size else usual.bytes)
 
 
 class GeneratorWorker:
     """The generator at the end of its pipe: what happens at one time is told in one message."""
 
-    def __init__(self) -> None:
-        self._generator = Generator()
+    def __init__(self, room: AdapterRoom) -> None:
+        self._generator = Generator(room=room)
 
     @property
     def idle(self) -> bool:
         """Whether no request is in flight."""
         return self._generator.idle
 
-    def obey(self, command: GeneratorCommand) -> Iterator[Reports]:
+    def obey(self, command: GeneratorCommand) -> Iterator[Reports | Moved]:
         """See `Generator.obey`."""
-        if reports := tuple(self._generator.obey(command)):
-            yield Reports(reports)
+        yield from self._together(self._generator.obey(command))
 
-    def advance(self) -> Iterator[Reports]:
+    def advance(self) -> Iterator[Reports | Moved]:
         """See `Generator.advance`."""
         for reports in self._generator.advance():
-            if reports:
-                yield Reports(tuple(reports))
+            yield from self._together(reports)
+
+    def _together(self, reports: Iterable[GeneratorReport]) -> Iterator[Reports | Moved]:
+        if each := tuple(reports):
+            yield Reports(each)
+        if moved := self._generator.moved:
+            yield Moved(tuple(moved))
+            moved.clear()
 
 
 def _guarded(request_id: str | None, work: Iterator[GeneratorReport]) -> Iterator[GeneratorReport]:
@@ -270,13 +307,32 @@ def _prompt_of(station: _Station, assignment: GenerationAssignment) -> tuple[int
     return tuple(station.base.chat.render_prompt(assignment.prompt))
 
 
+def _pool_room(room: AdapterRoom, base: LoadedBase) -> PoolRoom:
+    if room.bytes is not None:
+        return PoolRoom(room.adapters, room.bytes)
+    memory = available_memory(base.device)
+    return PoolRoom(room.adapters, memory.total_bytes // _SHARE_OF_MEMORY if memory else _USUAL_BYTES)
+
+
+def _load_kept(station: _Station, adapters: frozenset[Path]) -> None:
+    station.adapters.keep(adapters)
+    for adapter in sorted(adapters):
+        try:
+            station.adapters.load(adapter)
+        except TuningforkError as error:
+            # Whoever asks for it will be told too.
+            logger.error("an adapter cannot be kept: %s", error, extra={"action": "keep_failed"})  # noqa: TRY400
+
+
 def _slot(station: _Station, adapter: Path) -> int:
     try:
         return station.adapters.slot_for(adapter)
     except InvalidArgument as error:
+        if not adapter.exists():
+            raise NotFound("The tuned model does not exist any more.") from error
         # Nothing that the caller could put right: the file was whole when it was put into place.
         raise InternalError(f"the tuned model's adapter is damaged: {error.message}") from error
 
 
 if __name__ == "__main__":
-    worker.run(GeneratorWorker())
+    worker.run(GeneratorWorker(room_in(os.environ)))

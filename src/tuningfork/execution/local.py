@@ -5,8 +5,9 @@ import itertools
 import logging
 import queue
 import threading
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from tuningfork.domain.base_model import BaseModel
@@ -15,7 +16,9 @@ from tuningfork.domain.generation import Chunk, Prompt
 from tuningfork.domain.preview import DatasetPreview
 from tuningfork.domain.safety import Assessment
 from tuningfork.domain.tuning_job import JobId
+from tuningfork.execution import environment
 from tuningfork.execution.base import (
+    AdapterRoom,
     Failed,
     Finished,
     GenerationAssignment,
@@ -36,6 +39,8 @@ from tuningfork.execution.messages import (
     Generated,
     GeneratorReport,
     JobEvent,
+    Keep,
+    Moved,
     Preview,
     Previewed,
     Rate,
@@ -71,10 +76,11 @@ class LocalExecutor:
     A worker that dies fails what it was doing with `WorkerDied`; the next call starts a new one.
     """
 
-    def __init__(self, *, threads: WorkerThreads, log_level: str = "warning") -> None:
-        self._trainer = _TrainerLink(_environment(threads.trainer, log_level))
-        self._generator = _RequestLink("generator", _environment(threads.generator, log_level))
-        self._rater = _RequestLink("rater", _environment(threads.rater, log_level))
+    def __init__(self, *, threads: WorkerThreads, log_level: str = "warning", room: AdapterRoom | None = None) -> None:
+        self._trainer = _TrainerLink(environment.of_worker(threads.trainer, log_level))
+        generating = environment.of_worker(threads.generator, log_level) | environment.of_room(room or AdapterRoom())
+        self._generator = _GeneratorLink(generating)
+        self._rater = _RequestLink("rater", environment.of_worker(threads.rater, log_level))
 
     def train(self, assignment: TrainingAssignment) -> Iterator[TrainingEvent]:
         """See `Executor.train`."""
@@ -94,6 +100,14 @@ class LocalExecutor:
     def warm(self, base: BaseModel) -> None:
         """See `Executor.warm`."""
         self._generator.send(Warm(base))
+
+    def keep(self, base: BaseModel, adapters: Collection[Path]) -> None:
+        """See `Executor.keep`."""
+        self._generator.keep(base, frozenset(adapters))
+
+    def resident_adapters(self) -> Mapping[Path, int]:
+        """See `Executor.resident_adapters`."""
+        return self._generator.resident_adapters()
 
     async def generate(self, assignment: GenerationAssignment) -> AsyncGenerator[Chunk, int | None]:
         """See `Executor.generate`."""
@@ -144,19 +158,6 @@ class LocalExecutor:
         """The process ids of the workers that run now, by role."""
         links: dict[str, _Link] = {"trainer": self._trainer, "generator": self._generator, "rater": self._rater}
         return {role: pid for role, link in links.items() if (pid := link.pid) is not None}
-
-
-def _environment(threads: int, log_level: str) -> dict[str, str]:
-    return {
-        "TUNINGFORK_WORKER_THREADS": str(threads),
-        "TUNINGFORK_LOG_LEVEL": log_level,
-        "OMP_NUM_THREADS": str(threads),
-        # Two busy workers share the cores: a thread that waits must not spin on a core that the other could use.
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "TOKENIZERS_PARALLELISM": "false",
-        # Matrix products on CUDA are reproducible only with a fixed workspace (cuBLAS documentation, section 2.1.4).
-        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
-    }
 
 
 def _expect(report: "_Report", wanted: type[Wanted]) -> Wanted:
@@ -305,6 +306,50 @@ class _RequestLink(_Link):
         dropped = [each.tell for each in self._waiting.values()]
         self._waiting.clear()
         return list(dropped)
+
+
+class _GeneratorLink(_RequestLink):
+    """The generator, what it is to keep in memory, and what it has there."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        super().__init__("generator", environment)
+        self._kept: dict[BaseModel, frozenset[Path]] = {}
+        self._resident: dict[Path, int] = {}
+
+    def keep(self, base: BaseModel, adapters: frozenset[Path]) -> None:
+        with self._lock:
+            before = self._kept.get(base, frozenset())
+            self._kept[base] = adapters
+            # One that is not running yet need not be started to keep nothing.
+            if adapters != before and (adapters or self._child is not None):
+                self._running().send(Keep(base, adapters))
+
+    def resident_adapters(self) -> dict[Path, int]:
+        with self._lock:
+            return dict(self._resident)
+
+    def _running(self) -> Child:
+        is_new = self._child is None
+        child = super()._running()
+        if is_new:
+            for base, adapters in self._kept.items():
+                child.send(Keep(base, adapters))
+        return child
+
+    def _take(self, message: object) -> None:
+        if not isinstance(message, Moved):
+            super()._take(message)
+            return
+        with self._lock:
+            for directory, size in message.adapters:
+                if size is None:
+                    self._resident.pop(directory, None)
+                else:
+                    self._resident[directory] = size
+
+    def _drop_all(self) -> list[Callable[[WorkerDied], None]]:
+        self._resident.clear()
+        return super()._drop_all()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 from tuningfork.domain.base_model import BaseModel
@@ -42,6 +43,21 @@ class Warm:
     """To a generator: load this base now."""
 
     base: BaseModel
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """To a generator: keep these adapters of the base in memory, and no others for this reason."""
+
+    base: BaseModel
+    adapters: frozenset[Path]
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """From a generator: these adapters have come into memory, each with its size in bytes, or left it (None)."""
+
+    adapters: tuple[tuple[Path, int | None], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +162,7 @@ class Refused:
 
 
 TrainerCommand = Admit | Stop
-GeneratorCommand = Warm | Generate | Abandon | Count | Preview
+GeneratorCommand = Warm | Keep | Generate | Abandon | Count | Preview
 GeneratorReport = Generated | Counted | Previewed | Ended | Refused
 
 

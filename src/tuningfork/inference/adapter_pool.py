@@ -1,6 +1,7 @@
 """Which adapters lie beside a base: loaded when asked for, kept while used, the least recently used leaves first."""
 
 from collections import OrderedDict
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +12,30 @@ from tuningfork.modeling import adapter_format
 from tuningfork.modeling.lora import AdapterSlots, AdapterWeights
 
 
+@dataclass(frozen=True, slots=True)
+class PoolRoom:
+    """How much of adapters is kept in memory: so many, and so many bytes of their numbers."""
+
+    adapters: int
+    bytes: int
+
+    def __post_init__(self) -> None:
+        if self.adapters < 1 or self.bytes < 1:
+            raise ValueError(
+                f"an adapter pool holds at least one adapter of at least one byte; {self.adapters} adapters of "
+                f"{self.bytes} bytes were given"
+            )
+
+
 @dataclass(slots=True)
 class _Resident:
     slot: int
-    pins: int = 0
+    bytes: int
+    uses: int = 0
+
+
+def _tell_nobody(directory: Path, size: int | None) -> None:
+    """What is done where nobody asks."""
 
 
 class AdapterPool:
@@ -24,48 +45,96 @@ class AdapterPool:
 
     Args:
         slots: where adapters are placed; slots that others loaded are left alone.
-        capacity: adapters kept in memory. While more are pinned at once, more are kept: a request is never refused for
-            it. At least 1.
+        room: what is kept. While more is in use or to be kept at once, more is kept: a request is never refused for
+            it.
+        tell: called with each adapter that comes and its size in bytes, and with each that goes and None.
 
     """
 
-    def __init__(self, slots: AdapterSlots, *, capacity: int) -> None:
-        if capacity < 1:
-            raise ValueError(f"an adapter pool holds at least one adapter; a capacity of {capacity} was given")
+    def __init__(
+        self, slots: AdapterSlots, room: PoolRoom, tell: Callable[[Path, int | None], None] = _tell_nobody
+    ) -> None:
         self._slots = slots
-        self._capacity = capacity
+        self._room = room
+        self._tell = tell
         # In order of use, the least recently used first.
         self._residents: OrderedDict[Path, _Resident] = OrderedDict()
+        self._bytes = 0
+        self._kept: frozenset[Path] = frozenset()
 
     def slot_for(self, directory: Path) -> int:
-        """The slot of this adapter, loaded if it is not there, and pinned until `unpin` is called as often.
+        """The slot of this adapter, loaded if it is not there, and in use until `release` is called as often.
 
         Raises:
             InvalidArgument: the directory holds no adapter, or one made for another base.
             FailedPrecondition: its training diverged.
 
         """
+        resident = self._resident(directory)
+        resident.uses += 1
+        return resident.slot
+
+    def release(self, directory: Path) -> None:
+        """Say that one request for this adapter has ended; it stays loaded while there is room."""
+        self._residents[directory].uses -= 1
+        self._evict()
+
+    def keep(self, directories: Collection[Path]) -> None:
+        """From now on these stay in memory, whether they are used or not, and no others do for this reason.
+
+        They are loaded when they are first asked for, or now with `load`.
+        """
+        self._kept = frozenset(directories)
+        self._evict()
+
+    def load(self, directory: Path) -> None:
+        """Load the adapter before it is asked for.
+
+        Raises:
+            InvalidArgument: the directory holds no adapter, or one made for another base.
+            FailedPrecondition: its training diverged.
+
+        """
+        self._resident(directory)
+
+    def empty(self) -> None:
+        """Let all adapters go, before the base itself goes; none may be in use."""
+        for directory in [*self._residents]:
+            self._leave(directory)
+
+    def _resident(self, directory: Path) -> _Resident:
         resident = self._residents.get(directory)
         if resident is None:
             weights = adapter_format.load(directory)
             _check_finite(weights)
+            size = sum(tensor.numel() for tensor in weights.tensors.values()) * self._slots.dtype.itemsize
             # Evicted first, so that the memory is free when the new one comes.
-            self._evict(room_for=1)
-            resident = self._residents[directory] = _Resident(self._slots.load(weights))
+            self._evict(adapters=1, size=size)
+            resident = self._residents[directory] = _Resident(self._slots.load(weights), size)
+            self._bytes += size
+            self._tell(directory, size)
         self._residents.move_to_end(directory)
-        resident.pins += 1
-        return resident.slot
+        return resident
 
-    def unpin(self, directory: Path) -> None:
-        """Say that one request for this adapter has ended; it stays loaded while there is room."""
-        self._residents[directory].pins -= 1
-        self._evict(room_for=0)
+    def _evict(self, *, adapters: int = 0, size: int = 0) -> None:
+        """Make room for so many more adapters of this size, as far as what may leave allows."""
+        if self._holds(adapters, size):
+            return
+        for directory, resident in [*self._residents.items()]:
+            if resident.uses or directory in self._kept:
+                continue
+            self._leave(directory)
+            if self._holds(adapters, size):
+                return
 
-    def _evict(self, *, room_for: int) -> None:
-        idle = [directory for directory, resident in self._residents.items() if not resident.pins]
-        excess = len(self._residents) + room_for - self._capacity
-        for directory in idle[: max(excess, 0)]:
-            self._slots.unload(self._residents.pop(directory).slot)
+    def _holds(self, adapters: int, size: int) -> bool:
+        return len(self._residents) + adapters <= self._room.adapters and self._bytes + size <= self._room.bytes
+
+    def _leave(self, directory: Path) -> None:
+        resident = self._residents.pop(directory)
+        self._bytes -= resident.bytes
+        self._slots.unload(resident.slot)
+        self._tell(directory, None)
 
 
 def _check_finite(weights: AdapterWeights) -> None:

@@ -69,3 +69,15 @@ def test_an_adapter_is_for_those_who_may_read_the_model(caller):
     answer = caller.get(f"/tuningfork/v1/{name}/adapter", key=caller.bobs_key)
 
     assert answer.status_code == 403
+
+
+def test_where_a_model_lies_is_told_to_those_who_may_read_it(caller):
+    name = caller.create_active()
+    path = f"/tuningfork/v1/{name}/residence"
+
+    assert caller.get(path).json() == {"tunedModel": name, "resident": False, "pinned": False}
+    caller.post(f"/v1beta/{name}:generateContent", {"contents": [turn("1")]})
+    assert caller.get(path).json() == {"tunedModel": name, "resident": True, "sizeBytes": "1000", "pinned": False}
+    assert caller.get(path, key=caller.bobs_key).status_code == 403
+    assert caller.get(path, key="").status_code == 403
+    assert caller.get("/tuningfork/v1/tunedModels/nobody/residence").status_code == 404

@@ -3,14 +3,20 @@
 import itertools
 import json
 import threading
+from dataclasses import replace
 
 import pytest
 
-from tuningfork.domain.errors import InvalidArgument
+from tiny_models import Architecture, tiny_base_model
+from tuningfork.domain.base_model import AdapterShape
+from tuningfork.domain.errors import InvalidArgument, NotFound
 from tuningfork.domain.generation import ChoiceAnswer, FinishReason, JsonAnswer, Prompt, Sampling, Speaker, Turn
-from tuningfork.execution.base import GenerationAssignment
-from tuningfork.execution.generator_process import Generator
-from tuningfork.execution.messages import Abandon, Count, Counted, Ended, Generate, Generated, Refused
+from tuningfork.execution.base import AdapterRoom, GenerationAssignment
+from tuningfork.execution.environment import of_room
+from tuningfork.execution.generator_process import Generator, GeneratorWorker, room_in
+from tuningfork.execution.messages import Abandon, Count, Counted, Ended, Generate, Generated, Keep, Refused, Reports
+from tuningfork.modeling import adapter_format
+from tuningfork.modeling.loading import load_base
 
 LONG = "one two " * 5_000
 
@@ -103,3 +109,73 @@ def test_an_answer_is_held_to_its_form_also_where_it_is_cut(generator, tiny_llam
     last = [report.chunk for report in reports if isinstance(report, Generated)][-1]
     assert last.finish_reason is FinishReason.MAX_TOKENS
     assert text_of(reports, "a").startswith("[")
+
+
+def save_adapters(base, folder, count):
+    """Adapters that say something each; their directories."""
+    slots = load_base(base).slots
+    directories = [folder / f"adapter {number}" for number in range(count)]
+    for number, directory in enumerate(directories):
+        adapter_format.save(directory, slots.fresh(AdapterShape(rank=2), seed=number), base.location)
+    return directories
+
+
+def test_adapters_are_kept_from_the_moment_the_base_is_there_and_told_of(generator, tiny_llama, tmp_path):
+    first, second = save_adapters(tiny_llama, tmp_path, 2)
+    generator.room = AdapterRoom(adapters=1, bytes=10**9)
+    assert list(generator.obey(Keep(tiny_llama, frozenset({first})))) == []
+    assert [(path, size > 0) for path, size in generator.moved] == [(first, True)]
+    generator.moved.clear()
+    generate_second = Generate("a", replace(generate("a", tiny_llama).assignment, adapter_directory=second))
+    run(generator, generate_second)
+    assert [(path, size is None) for path, size in generator.moved] == [(second, False), (second, True)]
+    generator.moved.clear()
+    list(generator.obey(Keep(tiny_llama, frozenset())))
+    assert generator.moved == []
+    run(generator, generate_second)
+    assert (first, None) in generator.moved
+
+
+def test_an_adapter_that_cannot_be_kept_is_logged_and_the_others_are_kept(generator, tiny_llama, tmp_path, caplog):
+    (first,) = save_adapters(tiny_llama, tmp_path, 1)
+    list(generator.obey(Keep(tiny_llama, frozenset({first, tmp_path / "a missing one"}))))
+    assert [path for path, _ in generator.moved] == [first]
+    assert "an adapter cannot be kept" in caplog.text
+
+
+def test_nothing_to_keep_loads_no_base(generator, tiny_llama):
+    list(generator.obey(Keep(tiny_llama, frozenset())))
+    assert generator._stations == {}
+
+
+def test_adapters_leave_with_their_base_and_come_back_with_it(generator, tiny_directories, tiny_llama, tmp_path):
+    (kept,) = save_adapters(tiny_llama, tmp_path, 1)
+    list(generator.obey(Keep(tiny_llama, frozenset({kept}))))
+    other = tiny_base_model(Architecture.QWEN3, tiny_directories["qwen3"])
+    for base in (other, tiny_llama):
+        list(generator.obey(Count(base.name, base, prompt())))
+    assert [(path, size is None) for path, size in generator.moved] == [(kept, False), (kept, True), (kept, False)]
+
+
+def test_a_model_that_was_deleted_meanwhile_is_not_found(generator, tiny_llama, tmp_path):
+    assignment = replace(generate("a", tiny_llama).assignment, adapter_directory=tmp_path / "gone")
+    (refused,) = generator.obey(Generate("a", assignment))
+    assert isinstance(refused.error, NotFound)
+
+
+def test_the_room_is_what_the_server_says_it_is():
+    assert room_in(of_room(AdapterRoom(adapters=3, bytes=5))) == AdapterRoom(adapters=3, bytes=5)
+    assert room_in(of_room(AdapterRoom())) == room_in({}) == AdapterRoom()
+
+
+def test_what_happens_at_one_time_is_one_message(tiny_llama, tmp_path):
+    (adapter,) = save_adapters(tiny_llama, tmp_path, 1)
+    worker = GeneratorWorker(AdapterRoom())
+    (moved,) = worker.obey(Generate("a", replace(generate("a", tiny_llama).assignment, adapter_directory=adapter)))
+    assert [path for path, _ in moved.adapters] == [adapter]
+    assert list(worker.obey(generate("b", tiny_llama))) == []
+    messages = []
+    while not worker.idle:
+        messages += worker.advance()
+    assert {type(each) for each in messages} == {Reports}
+    assert {len(each.reports) for each in messages} >= {2}

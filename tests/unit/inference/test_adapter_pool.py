@@ -7,7 +7,7 @@ import torch
 
 from tuningfork.domain.base_model import AdapterShape
 from tuningfork.domain.errors import FailedPrecondition, InvalidArgument
-from tuningfork.inference.adapter_pool import AdapterPool
+from tuningfork.inference.adapter_pool import AdapterPool, PoolRoom
 from tuningfork.modeling import adapter_format
 from tuningfork.modeling.loading import load_base
 
@@ -27,12 +27,18 @@ def _directories(base, tmp_path) -> list[Path]:
     return paths
 
 
+@pytest.fixture(name="told")
+def _told() -> list[tuple[str, int | None]]:
+    return []
+
+
 @pytest.fixture(name="pool")
-def _pool(base):
-    pool = AdapterPool(base.slots, capacity=2)
+def _pool(base, told):
+    pool = AdapterPool(
+        base.slots, PoolRoom(adapters=2, bytes=10**9), tell=lambda path, size: told.append((path.name, size))
+    )
     yield pool
-    for resident in pool._residents.values():
-        base.slots.unload(resident.slot)
+    pool.empty()
 
 
 def test_an_adapter_is_loaded_once(pool, directories):
@@ -43,7 +49,7 @@ def test_an_adapter_is_loaded_once(pool, directories):
 
 def test_an_adapter_that_nobody_uses_stays_while_there_is_room(pool, directories, base):
     slot = pool.slot_for(directories[0])
-    pool.unpin(directories[0])
+    pool.release(directories[0])
     before = base.slots._residents[slot]
     assert pool.slot_for(directories[0]) == slot
     assert base.slots._residents[slot] is before
@@ -52,24 +58,24 @@ def test_an_adapter_that_nobody_uses_stays_while_there_is_room(pool, directories
 def test_the_least_recently_used_leaves_first(pool, directories):
     for directory in (directories[0], directories[1], directories[0]):
         pool.slot_for(directory)
-        pool.unpin(directory)
+        pool.release(directory)
     pool.slot_for(directories[2])
     assert set(pool._residents) == {directories[0], directories[2]}
 
 
-def test_a_pinned_adapter_stays_and_the_pool_grows_rather_than_refuse(pool, directories, base):
+def test_an_adapter_in_use_stays_and_the_pool_grows_rather_than_refuse(pool, directories, base):
     slots = [pool.slot_for(directory) for directory in directories[:3]]
     assert len(set(slots)) == 3
     assert len(base.slots._residents) == 3
-    pool.unpin(directories[1])
+    pool.release(directories[1])
     assert set(pool._residents) == {directories[0], directories[2]}
     assert len(base.slots._residents) == 2
 
 
-def test_an_adapter_stays_until_it_is_unpinned_as_often_as_it_was_asked_for(pool, directories):
+def test_an_adapter_stays_until_it_is_released_as_often_as_it_was_asked_for(pool, directories):
     pool.slot_for(directories[0])
     pool.slot_for(directories[0])
-    pool.unpin(directories[0])
+    pool.release(directories[0])
     for directory in directories[1:]:
         pool.slot_for(directory)
     assert directories[0] in pool._residents
@@ -92,6 +98,60 @@ def test_an_adapter_whose_training_diverged_is_refused(pool, base, tmp_path):
     assert not base.slots._residents
 
 
-def test_a_pool_for_no_adapter_is_refused(base):
-    with pytest.raises(ValueError, match="capacity of 0"):
-        AdapterPool(base.slots, capacity=0)
+@pytest.mark.parametrize("room", [(0, 1), (1, 0)])
+def test_a_pool_for_no_adapter_is_refused(room):
+    with pytest.raises(ValueError, match="at least one adapter"):
+        PoolRoom(*room)
+
+
+def size_of(base, directory) -> int:
+    return base.slots.flatten(adapter_format.load(directory)).numel() * base.slots.dtype.itemsize
+
+
+def test_bytes_bound_what_is_kept_as_numbers_do(base, directories):
+    sizes = [size_of(base, directory) for directory in directories]
+    told = []
+    room = PoolRoom(adapters=10, bytes=sizes[1] + sizes[2])
+    pool = AdapterPool(base.slots, room, tell=lambda path, size: told.append((path.name, size)))
+    for directory in directories[:3]:
+        pool.slot_for(directory)
+        pool.release(directory)
+    assert told == [
+        ("adapter 0", sizes[0]),
+        ("adapter 1", sizes[1]),
+        ("adapter 0", None),
+        ("adapter 2", sizes[2]),
+    ]
+    # The largest needs the room of both.
+    pool.slot_for(directories[3])
+    assert told[4:] == [("adapter 1", None), ("adapter 2", None), ("adapter 3", sizes[3])]
+    pool.release(directories[3])
+    pool.empty()
+    assert told[-1] == ("adapter 3", None)
+    assert not base.slots._residents
+
+
+def test_what_is_to_be_kept_does_not_leave_for_others(pool, directories, told):
+    pool.keep([directories[0]])
+    for directory in (*directories, directories[1]):
+        pool.slot_for(directory)
+        pool.release(directory)
+    assert set(pool._residents) == {directories[0], directories[1]}
+    assert ("adapter 0", None) not in told
+
+
+def test_what_need_not_be_kept_any_more_leaves_like_others(pool, directories):
+    pool.keep(directories[:3])
+    for directory in directories[:3]:
+        pool.load(directory)
+    assert len(pool._residents) == 3
+    pool.keep([directories[2]])
+    assert set(pool._residents) == {directories[1], directories[2]}
+
+
+def test_an_adapter_can_be_loaded_before_anybody_asks(pool, directories, base, told):
+    pool.load(directories[0])
+    before = dict(told)
+    slot = pool._residents[directories[0]].slot
+    assert pool.slot_for(directories[0]) == slot
+    assert dict(told) == before

@@ -1,0 +1,26 @@
+"""What the server tells its workers as they start: variables of their environment, written here and read there."""
+
+from tuningfork.execution.base import AdapterRoom
+
+ADAPTERS_VARIABLE = "TUNINGFORK_WORKER_ADAPTERS"
+BYTES_VARIABLE = "TUNINGFORK_WORKER_ADAPTER_BYTES"
+
+
+def of_worker(threads: int, log_level: str) -> dict[str, str]:
+    """For any worker. `threads` are those that torch uses in it."""
+    return {
+        "TUNINGFORK_WORKER_THREADS": str(threads),
+        "TUNINGFORK_LOG_LEVEL": log_level,
+        "OMP_NUM_THREADS": str(threads),
+        # Two busy workers share the cores: a thread that waits must not spin on a core that the other could use.
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "TOKENIZERS_PARALLELISM": "false",
+        # Matrix products on CUDA are reproducible only with a fixed workspace (cuBLAS documentation, section 2.1.4).
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+    }
+
+
+def of_room(room: AdapterRoom) -> dict[str, str]:
+    """For the generator besides."""
+    size = "" if room.bytes is None else str(room.bytes)
+    return {ADAPTERS_VARIABLE: str(room.adapters), BYTES_VARIABLE: size}
