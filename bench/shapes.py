@@ -4,8 +4,10 @@ A model directory made here has a tokenizer of whole words, one a token, and a c
 an answer; so a text has exactly as many tokens as words, and both sides see the same ids.
 """
 
+import hashlib
 import math
 import random
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +57,7 @@ LLAMA_3B = ModelShape(name="Llama-3.2-3B", layers=28, hidden=3_072, mlp=8_192, h
 LLAMA_8B = ModelShape(
     name="Llama-3.1-8B", layers=32, hidden=4_096, mlp=14_336, heads=32, kv_heads=8, vocabulary=128_256, tied=False
 )
-TINY = ModelShape(name="tiny", layers=2, hidden=64, mlp=128, heads=4, kv_heads=2, vocabulary=512)
+TINY = ModelShape(name="tiny", layers=2, hidden=128, mlp=256, heads=2, kv_heads=1, vocabulary=512)
 
 
 def make_model(directory: Path, shape: ModelShape, seed: int = 0) -> Path:
@@ -82,6 +84,17 @@ def make_model(directory: Path, shape: ModelShape, seed: int = 0) -> Path:
     model.save_pretrained(directory)
     _tokenizer(shape.vocabulary).save_pretrained(directory)
     return directory
+
+
+def kept_model(directory: Path, shape: ModelShape) -> Path:
+    """The model below `directory`, made once: peers that compile for a model do so again for one in another place."""
+    recipe = hashlib.sha256(f"{shape}{Path(__file__).read_text(encoding='utf-8')}".encode()).hexdigest()[:12]
+    model = directory / f"{shape.name}-{recipe}"
+    if not model.exists():
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=directory) as aside:
+            make_model(Path(aside) / "model", shape).rename(model)
+    return model
 
 
 def catalog_entry(directory: Path, shape: ModelShape) -> BaseModel:

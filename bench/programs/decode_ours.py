@@ -1,0 +1,44 @@
+"""Our inference engine: streams side by side, on no adapter, on one, or each on its own."""
+
+import child  # it keeps what libraries print away from the answers
+
+# isort: split
+
+from pathlib import Path
+from time import perf_counter
+
+from tuningfork.domain.base_model import BaseModel, with_prefix
+from tuningfork.domain.generation import Sampling
+from tuningfork.inference.engine import InferenceEngine, TokenRequest
+from tuningfork.modeling import adapter_format
+from tuningfork.modeling.loading import load_base
+from tuningfork.modeling.lora import BASE_ALONE
+
+
+class Ours:
+    """One engine with all adapters resident."""
+
+    def __init__(self, setup: dict) -> None:
+        entry = BaseModel(
+            name=with_prefix("shaped"), location=setup["model"], display_name="", context_tokens=setup["context_tokens"]
+        )
+        base = load_base(entry, device=setup["device"])
+        self._slots = [base.slots.load(adapter_format.load(Path(each))) for each in setup["adapters"]]
+        self._engine = InferenceEngine(base)
+
+    def round(self, prompts: list[list[int]], new_tokens: int, adapters: int) -> dict:
+        """Answer all prompts; `adapters` says over how many different ones they are spread."""
+        sampling = Sampling(temperature=0.0, top_p=1.0, top_k=None, max_output_tokens=new_tokens)
+        written = dict.fromkeys(map(str, range(len(prompts))), 0)
+        begin = perf_counter()
+        for number, prompt in enumerate(prompts):
+            slot = self._slots[number % adapters] if adapters else BASE_ALONE
+            self._engine.add(TokenRequest(id=str(number), prompt_ids=tuple(prompt), slot=slot, sampling=sampling))
+        while self._engine.has_work:
+            for output in self._engine.step():
+                written[output.request_id] = output.chunk.output_tokens
+        return {"seconds": perf_counter() - begin, "tokens": sum(written.values())}
+
+
+if __name__ == "__main__":
+    child.serve(round=Ours(child.setup()).round)
