@@ -247,9 +247,9 @@ class _Prefill:
     def _next(self, sequence: Sequence) -> Turn:
         """What is read at once: half a step's tokens or all that are left, deep in a prompt down to an eighth.
 
-        It depends on nothing else: where a prompt is cut depends on the prompt alone, or its numbers would be rounded
-        differently beside others. Smaller pieces would hardly be faster, since all cached keys are fetched for each;
-        larger ones, up to four steps' worth of work, spare that.
+        It depends on nothing else: where a prompt is cut depends on the prompt, and on what is known of its beginning,
+        not on the others, or its numbers would be rounded differently beside them. Smaller pieces would hardly be
+        faster, since all cached keys are fetched for each; larger ones, up to four steps' worth of work, spare that.
         """
         bounded = int(_DEEP_STEPS * self.tokens / (1 + self._depth(sequence.cached)))
         piece = max(1, self.tokens // 8, min(self.tokens // 2, bounded))
