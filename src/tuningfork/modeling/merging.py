@@ -31,8 +31,8 @@ from tuningfork.modeling.skeleton import read_config, skeleton
 from tuningfork.modeling.stored_weights import Stored, fingerprint, stored_in
 
 _PEFT_PREFIX, _A, _B = "base_model.model.", ".lora_A.weight", ".lora_B.weight"
-_BLOCK_NUMBERS = 2**24
-"""Rows are merged 64 MiB of fp32 at a time."""
+_BLOCK_NUMBERS = 2**22
+"""Rows are merged 16 MiB of fp32 at a time."""
 _PIECE_BYTES = 2**24
 _STORED_TYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 

@@ -38,6 +38,18 @@ def test_the_config_names_the_base_the_rank_and_the_layers(weights, tmp_path):
     assert config["target_modules"] == ["down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"]
 
 
+def test_an_adapter_knows_the_revision_and_the_fingerprint_of_its_base(weights, tmp_path):
+    adapter_format.save(tmp_path / "adapter", weights, "some/base", base_revision="v2", base_fingerprint="abc")
+    config = json.loads((tmp_path / "adapter" / adapter_format.CONFIG).read_text())
+    assert (config["base_model_name_or_path"], config["revision"]) == ("some/base", "v2")
+    assert adapter_format.base_fingerprint(tmp_path / "adapter") == "abc"
+
+
+def test_an_adapter_may_know_nothing_of_its_base(weights, tmp_path):
+    adapter_format.save(tmp_path / "adapter", weights, "some/base")
+    assert adapter_format.base_fingerprint(tmp_path / "adapter") is None
+
+
 def test_saving_again_replaces_and_leaves_nothing_beside(weights, loaded_llama, tmp_path):
     adapter_format.save(tmp_path / "adapter", weights, "some/base")
     newer = trained_looking(loaded_llama.slots, AdapterShape(rank=2, alpha=0.5), seed=2)
