@@ -116,7 +116,7 @@ def test_a_merged_model_gives_the_same_answers_in_transformers(tuningfork, pairs
     assert served == transformers_answers(tmp_path / "merged", prompts)
 
 
-def test_a_model_is_merged_into_the_base_that_is_named_and_into_no_other(tuningfork, pairs, tmp_path):
+def test_a_model_is_merged_into_the_base_that_is_named_and_into_no_other(tuningfork, pairs, tmp_path, monkeypatch):
     # Seconds to import, and the other commands need none of it.
     from safetensors.torch import load_file, save_file  # noqa: PLC0415
 
@@ -125,6 +125,17 @@ def test_a_model_is_merged_into_the_base_that_is_named_and_into_no_other(tuningf
 
     merged = tuningfork("export", name, "--merged", tmp_path / "merged", "--base", copy)
     assert (merged.returncode, merged.stdout) == (0, f"{tmp_path / 'merged'}\n"), merged.stderr
+
+    cached = tmp_path / "cache" / "models--someone--copy"
+    shutil.copytree(copy, cached / "snapshots" / ("0" * 40))
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("0" * 40)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    by_id = tuningfork("export", name, "--merged", tmp_path / "merged by id", "--base", "someone/copy")
+    assert by_id.returncode == 0, by_id.stderr
+    assert (tmp_path / "merged by id" / "model.safetensors").read_bytes() == (
+        tmp_path / "merged" / "model.safetensors"
+    ).read_bytes()
 
     weights = load_file(copy / "model.safetensors")
     save_file({each: 2 * tensor for each, tensor in weights.items()}, copy / "model.safetensors", {"format": "pt"})
