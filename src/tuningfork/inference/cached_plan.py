@@ -123,7 +123,19 @@ class _View:
     """The pages that the rows of a batch look at, S / PAGE_TOKENS for each row, and which of their keys are hidden."""
 
     pages_P: Tensor
-    hidden_B1S: Tensor
+    hidden_BS: Tensor
+    _biases: dict[tuple[int, int, torch.dtype], Tensor] = field(default_factory=dict)
+
+    def bias_for(self, groups: int, members: int, dtype: torch.dtype) -> Tensor:
+        """-infinity for every hidden key, `XNS`: what all layers of a step add to their scores."""
+        found = self._biases.get((groups, members, dtype))
+        if found is None:
+            bias_BS = torch.zeros(self.hidden_BS.shape, dtype=dtype, device=self.hidden_BS.device)
+            bias_BS.masked_fill_(self.hidden_BS, -torch.inf)
+            rows, keys = bias_BS.shape
+            found = bias_BS[None, :, None].expand(groups, rows, members, keys).reshape(groups * rows, members, keys)
+            self._biases[groups, members, dtype] = found
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,16 +152,21 @@ class _Rows:
 
     def attend(self, store: LayerStore, query_HTK: Tensor, key_GTK: Tensor, _value_GTK: Tensor, how: _How) -> Tensor:
         view = self._view(how.sliding_window)
-        rows, heads = self.tokens, key_GTK.shape[0]
+        groups, size = key_GTK.shape[0], query_HTK.shape[2]
+        members = query_HTK.shape[0] // groups
         key_GSK, value_GSK = store.gather(view.pages_P)
-        key_GBSK = key_GSK.view(heads, rows, -1, key_GSK.shape[-1])
-        value_GBSK = value_GSK.view(heads, rows, -1, value_GSK.shape[-1])
-        query_GBNK = query_HTK.reshape(heads, -1, rows, query_HTK.shape[-1]).transpose(1, 2) * how.scaling
-        scores_GBNS = query_GBNK @ key_GBSK.transpose(-1, -2)
-        if how.softcap is not None:
-            scores_GBNS = torch.tanh(scores_GBNS / how.softcap) * how.softcap
-        weights_GBNS = torch.softmax(scores_GBNS.masked_fill_(view.hidden_B1S, -torch.inf), dim=-1)
-        output_GBNK = weights_GBNS @ value_GBSK
+        products = groups * self.tokens
+        key_XSK, value_XSK = (each.view(products, -1, each.shape[-1]) for each in (key_GSK, value_GSK))
+        # G B N K: the query heads of one key/value head lie one below the other.
+        query_XNK = query_HTK.view(groups, members, self.tokens, size).transpose(1, 2).reshape(products, members, size)
+        bias_XNS = view.bias_for(groups, members, query_HTK.dtype)
+        if how.softcap is None:
+            scores_XNS = torch.baddbmm(bias_XNS, query_XNK, key_XSK.transpose(1, 2), alpha=how.scaling)
+        else:
+            scores_XNS = torch.bmm(query_XNK * how.scaling, key_XSK.transpose(1, 2))
+            scores_XNS = (torch.tanh(scores_XNS / how.softcap) * how.softcap).add_(bias_XNS)
+        output_XNK = torch.bmm(torch.softmax(scores_XNS, dim=-1), value_XSK)
+        output_GBNK = output_XNK.view(groups, self.tokens, members, -1)
         return output_GBNK.transpose(0, 1).flatten(1, 2)
 
     def _view(self, sliding_window: int | None) -> _View:
@@ -174,7 +191,7 @@ class _Rows:
         hidden_BS = position_BS >= end_B1
         if window is not None:
             hidden_BS |= position_BS < end_B1 - window
-        return _View(torch.tensor(pages, device=self.device), hidden_BS[:, None].to(self.device))
+        return _View(torch.tensor(pages, device=self.device), hidden_BS.to(self.device))
 
 
 def _first_page(end: int, sliding_window: int | None) -> int:

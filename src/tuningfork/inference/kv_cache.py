@@ -215,8 +215,10 @@ class KvCache:
         return page
 
     def _blank(self, page: int) -> None:
-        # What an earlier owner left beyond the new one's tokens has weight 0, but 0 times NaN would be NaN.
+        # What an earlier owner left beyond the new one's tokens is hidden by adding -infinity to its scores and has
+        # weight 0, but NaN stays NaN.
         for store in self._stores.values():
+            store.keys_GXK[:, _span(page)] = 0
             store.values_GXK[:, _span(page)] = 0
 
     def _copy(self, source: int, target: int) -> None:

@@ -6,13 +6,13 @@ Shape suffixes: T tokens of the pass, B rows among them, D inputs of a group's l
 R ranks of its layers side by side.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding_bag, linear
+from torch.nn.functional import linear
 
 from tuningfork.modeling.adapter_tables import AdapterTables, GroupTable, GroupWeights
 
@@ -101,18 +101,20 @@ class _RankRows:
     rank: int
     rows_B: Tensor | None
     places_B: Tensor
-    scales_B1: Tensor
-    indices: dict[int, Tensor]
-    """For each number of summands, which table rows are summed, `B` times that number."""
+    bags: dict[int, tuple[Tensor, Tensor]]
+    """For each number of summands: which table rows are summed, row by row, and where each row's begin."""
 
     def add(self, group: int, x_BD: Tensor, y_BO: Tensor) -> None:
         table = self.tables[group]
         x = x_BD if self.rows_B is None else x_BD.index_select(0, self.rows_B)
-        low_BR = self._summed(x, table.a_CDR).mul_(self.scales_B1)
+        layers = len(table.bs_CRO)
+        low_LBR = self._summed(x, table.a_CDR).view(len(x), layers, self.rank)
+        if layers > 1:
+            low_LBR = low_LBR.transpose(0, 1).contiguous()
         begin = 0
         for place, b_CRO in enumerate(table.bs_CRO):
             end = begin + b_CRO.shape[2]
-            added = self._summed(low_BR[:, place * self.rank : (place + 1) * self.rank], b_CRO)
+            added = self._summed(low_LBR[place] if layers > 1 else low_LBR[:, 0], b_CRO)
             if self.rows_B is None:
                 y_BO[:, begin:end].add_(added)
             else:
@@ -123,14 +125,25 @@ class _RankRows:
         """For each row b the sum over n of weights[b, n] * table[its place, n]: `BM`."""
         if table_CNM.device.type == "cuda":
             return torch.bmm(weights_BN[:, None], table_CNM.index_select(0, self.places_B))[:, 0]
-        indices_BN, table = self._indices(table_CNM.shape[1]), table_CNM.flatten(0, 1)
-        return embedding_bag(indices_BN, table, mode="sum", per_sample_weights=weights_BN.contiguous())
+        indices, begins_B = self._bag(table_CNM.shape[1])
+        table = table_CNM.view(-1, table_CNM.shape[2])
+        # The operator below `torch.nn.functional.embedding_bag`, which would lay out the bags anew at each call.
+        found = torch._embedding_bag_forward_only(  # noqa: SLF001
+            table, indices, begins_B, False, _SUM, False, weights_BN.reshape(-1)
+        )
+        return found[0]
 
-    def _indices(self, count: int) -> Tensor:
-        found = self.indices.get(count)
+    def _bag(self, count: int) -> tuple[Tensor, Tensor]:
+        found = self.bags.get(count)
         if found is None:
-            found = self.indices[count] = self.places_B[:, None] * count + torch.arange(count)
+            indices = (self.places_B[:, None] * count + torch.arange(count, dtype=torch.int32)).flatten()
+            begins_B = torch.arange(0, len(indices), count, dtype=torch.int32)
+            found = self.bags[count] = indices, begins_B
         return found
+
+
+_SUM = 0
+"""The mode of an embedding bag."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,13 +156,13 @@ class Rows:
     ranks: Sequence[_RankRows]
 
     @classmethod
-    def of(cls, tables: AdapterTables, rows: Sequence[tuple[int, int]], scales: Mapping[int, float]) -> "Rows":
-        """Rows and their slots, in ascending order from row 0; `scales` has every slot's."""
+    def of(cls, tables: AdapterTables, rows: Sequence[tuple[int, int]]) -> "Rows":
+        """Rows and their slots, in ascending order from row 0."""
         by_rank: dict[int, list[tuple[int, int]]] = {}
         for row, slot in rows:
             by_rank.setdefault(tables.rank_of(slot), []).append((row, slot))
         whole = len(by_rank) == 1 and rows[-1][0] + 1 == len(rows)
-        return cls([_rank_rows(tables, rank, own, scales, whole=whole) for rank, own in by_rank.items()])
+        return cls([_rank_rows(tables, rank, own, whole=whole) for rank, own in by_rank.items()])
 
     def add(self, group: int, x_TD: Tensor, y_TO: Tensor) -> None:
         """See `Route.add`; nothing is kept."""
@@ -166,16 +179,13 @@ class Rows:
         raise NotImplementedError("adapters that serve row by row are not trained; load them with trainable=True")
 
 
-def _rank_rows(
-    tables: AdapterTables, rank: int, rows: Sequence[tuple[int, int]], scales: Mapping[int, float], *, whole: bool
-) -> _RankRows:
+def _rank_rows(tables: AdapterTables, rank: int, rows: Sequence[tuple[int, int]], *, whole: bool) -> _RankRows:
     own = tables.of_rank(rank)
-    device, dtype = own.groups[0].a_CDR.device, own.groups[0].a_CDR.dtype
+    device = own.groups[0].a_CDR.device
     return _RankRows(
         tables=own.groups,
         rank=rank,
         rows_B=None if whole else torch.tensor([row for row, _ in rows], device=device),
-        places_B=torch.tensor([own.places[slot] for _, slot in rows], device=device),
-        scales_B1=torch.tensor([[scales[slot]] for _, slot in rows], dtype=dtype, device=device),
-        indices={},
+        places_B=torch.tensor([own.places[slot] for _, slot in rows], dtype=torch.int32, device=device),
+        bags={},
     )

@@ -73,8 +73,8 @@ class AdapterTables:
         self._by_rank: dict[int, RankTables] = {}
         self._ranks: dict[int, int] = {}
 
-    def put(self, slot: int, rank: int, weights: Sequence[GroupWeights]) -> None:
-        """Copy an adapter in."""
+    def put(self, slot: int, rank: int, weights: Sequence[GroupWeights], scale: float) -> None:
+        """Copy an adapter in; its B are multiplied by its scale, in the precision in which they come."""
         tables = self._by_rank.get(rank)
         if tables is None:
             tables = self._by_rank[rank] = RankTables(self._empty(rank, _FIRST_PLACES), {})
@@ -85,7 +85,7 @@ class AdapterTables:
         for table, own in zip(tables.groups, weights, strict=True):
             table.a_CDR[place].copy_(own.a_RD.t())
             for b_CRO, b_OR in zip(table.bs_CRO, own.bs_OR, strict=True):
-                b_CRO[place].copy_(b_OR.t())
+                b_CRO[place].copy_(b_OR.t() * scale)
         tables.places[slot] = place
         self._ranks[slot] = rank
 

@@ -225,12 +225,14 @@ class AdapterSlots:
 
         """
         slot = next(index for index in range(len(self._residents) + 1) if index not in self._residents)
-        flat_P = self.flatten(weights).to(self.device, self.dtype)
+        flat_P = self.flatten(weights)
         generation = next(self._generations)
         if not trainable:
-            self._tables.put(slot, weights.shape.rank, self._by_group(weights.shape.rank, flat_P))
+            scale = weights.shape.alpha / weights.shape.rank
+            self._tables.put(slot, weights.shape.rank, self._by_group(weights.shape.rank, flat_P), scale)
             self._residents[slot] = _Resident(weights.shape, None, None, None, generation)
             return slot
+        flat_P = flat_P.to(self.device, self.dtype)
         gradients_P = torch.zeros_like(flat_P)
         own = self._by_group(weights.shape.rank, flat_P)
         slopes = self._by_group(weights.shape.rank, gradients_P)
@@ -311,8 +313,7 @@ class AdapterSlots:
             begin = end
         if singles:
             first, last = singles[0][0], singles[-1][0] + 1
-            scales = {slot: self._rounded_scale(self._residents[slot].shape) for _, slot in singles}
-            rows = Rows.of(self._tables, [(row - first, slot) for row, slot in singles], scales)
+            rows = Rows.of(self._tables, [(row - first, slot) for row, slot in singles])
             if not parts and last - first == len(chosen):
                 return rows
             parts.append((slice(first, last), rows))
@@ -336,22 +337,27 @@ class AdapterSlots:
 
     def _adapter(self, slot: int) -> Adapter:
         resident = self._residents[slot]
-        return resident.adapter or Adapter(self._tables.weights(slot), self._rounded_scale(resident.shape), None)
+        return resident.adapter or Adapter(self._tables.weights(slot), 1.0, None)
 
     def _plan(self, slots: Slots) -> _Gate | None:
         if slots is None:
             return None
         if isinstance(slots, int):
-            return None if slots == BASE_ALONE else _Gate((slots,), self._rounded_scale(self._residents[slots].shape))
+            return None if slots == BASE_ALONE else _Gate((slots,), self._scale(slots))
         slots_T = torch.as_tensor(slots)
         used = torch.unique(slots_T).tolist()
         if len(used) == 1:
             return self._plan(used[0])
         used = [slot for slot in used if slot != BASE_ALONE]
         owners = [slot for slot in used for _ in range(self._residents[slot].shape.rank)]
-        scales_R = torch.tensor([self._rounded_scale(self._residents[slot].shape) for slot in owners])
+        scales_R = torch.tensor([self._scale(slot) for slot in owners])
         gate_TR = (slots_T[:, None] == torch.tensor(owners)) * scales_R
         return _Gate(tuple(used), gate_TR=gate_TR.to(self.device, self.dtype))
+
+    def _scale(self, slot: int) -> float:
+        """What the slot's B is to be multiplied with: nothing where it serves, see `AdapterTables.put`."""
+        resident = self._residents[slot]
+        return 1.0 if resident.adapter is None else resident.adapter.scale
 
     def _rounded_scale(self, shape: AdapterShape) -> float:
         # Rounded as a mixed forward's gate is, so that an adapter has one scale however it is routed.
