@@ -1,93 +1,130 @@
-"""From the create request to ACTIVE, and from the last step to an answer: the tutorial's job on a warm server.
+"""From the create request to the first tuned answer on a warm server, beside a script that does the same with TRL.
 
-    python bench/tutorial_job.py [--rounds 5]
+    python bench/tutorial_job.py [--rounds 5] [--threads 2]
 
-Starts a server of its own on a free loopback port; the first job warms it up and is not counted.
+The tutorial's fifteen examples, five epochs, batches of four. Ours: a server that has tuned and answered before gets
+the create, is asked whether it is done, and is asked one question. The script's time is that of its process: it imports
+TRL, tunes, saves, loads what it saved and asks the same question.
 """
 
 import argparse
 import json
 import os
-import statistics
 import subprocess
-import sys
-import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 
+import children
+import peers
+import report
+from bench_server import running, tutorial_body
+from tuningfork.embedded import model_directory
 from tuningfork.tutorial import EXAMPLES
 
-RESULTS = Path(__file__).parent / "results"
+QUESTION, ANSWER = "LXIII", "LXIV"
+SCRIPT = "a script with TRL"
+AT_MOST_SECONDS = 3.0
+WANTED_RATIO = 5.0
 
 
-def create_body() -> dict:
-    return {
-        "displayName": "number generator",
-        "baseModel": "models/gemini-1.0-pro-001",
-        "tuningTask": {
-            "hyperparameters": {"batchSize": 4, "learningRate": 0.001, "epochCount": 5},
-            "trainingData": {"examples": {"examples": [{"textInput": i, "output": o} for i, o in EXAMPLES]}},
-        },
-    }
-
-
-def tune_once(client: httpx.Client) -> dict[str, float]:
-    """Seconds from sending the create to seeing ACTIVE."""
+def ours_once(client: httpx.Client) -> dict[str, float]:
+    """Seconds from sending the create to ACTIVE, and to the end of the first answer."""
     begin = time.perf_counter()
-    operation = client.post("/v1beta/tunedModels", json=create_body()).raise_for_status().json()
+    operation = client.post("/v1beta/tunedModels", json=tutorial_body()).raise_for_status().json()
     while not operation.get("done"):
         time.sleep(0.005)
         operation = client.get(f"/v1/{operation['name']}").raise_for_status().json()
-    active = time.perf_counter()
-    client.delete(f"/v1beta/{operation['response']['name']}").raise_for_status()
-    return {"create to ACTIVE": active - begin}
-
-
-def answer_once(client: httpx.Client) -> dict[str, float]:
-    """Seconds from the job's last step to the whole of the first tuned answer, asked for again and again until then."""
-    operation = client.post("/v1beta/tunedModels", json=create_body()).raise_for_status().json()
-    name = operation["metadata"]["tunedModel"]
-    question = {"contents": [{"parts": [{"text": "LXIII"}]}]}
-    while client.post(f"/v1beta/{name}:generateContent", json=question).status_code != 200:
-        time.sleep(0.005)
-    answered = datetime.now(UTC)
-    snapshots = client.get(f"/v1beta/{name}").raise_for_status().json()["tuningTask"]["snapshots"]
+    active = time.perf_counter() - begin
+    name = operation["response"]["name"]
+    body = {"contents": [{"parts": [{"text": QUESTION}]}]}
+    answer = client.post(f"/v1beta/{name}:generateContent", json=body).raise_for_status().json()
+    seconds = time.perf_counter() - begin
+    said = answer["candidates"][0]["content"]["parts"][0]["text"]
+    if said != ANSWER:
+        raise SystemExit(f"the tuned model says {said!r} to {QUESTION}, not {ANSWER}")
     client.delete(f"/v1beta/{name}").raise_for_status()
-    last_step = datetime.fromisoformat(snapshots[-1]["computeTime"])
-    return {"last step to answer": (answered - last_step).total_seconds()}
+    return {"active": active, "answer": seconds}
+
+
+def script_once(python: Path, *, device: str = "cpu") -> tuple[float, str]:
+    """Seconds from the start of the script's process to its answer, and the answer.
+
+    Raises:
+        PeerMissing: the script failed.
+
+    """
+    job = {"model": str(model_directory()), "device": device, "examples": EXAMPLES, "question": QUESTION}
+    begin = time.perf_counter()
+    done = subprocess.run(
+        [python, children.PROGRAMS / "tutorial_trl.py", json.dumps(job)], capture_output=True, text=True, check=False
+    )
+    seconds = time.perf_counter() - begin
+    if done.returncode != 0:
+        raise peers.PeerMissing(f"the script failed: {done.stderr[-800:]}")
+    return seconds, done.stdout.rpartition("answer:")[2].strip()
+
+
+def compare(*, rounds: int, install: bool, device: str = "cpu", at_most: float, ratio: float) -> list[report.Row]:
+    """Rounds of ours and of the script, by turns."""
+    notes: list[str] = []
+    python: Path | None = None
+    try:
+        python = peers.python_of("trl", install=install)
+        # Once uncounted: its files are then in the page cache, as ours are.
+        script_once(python, device=device)
+    except peers.PeerMissing as error:
+        python, notes = None, [f"{SCRIPT} was not measured: {error}"]
+    active: list[float] = []
+    answered: list[float] = []
+    script: list[float] = []
+    said: list[str] = []
+    with running() as server, server.client() as client:
+        ours_once(client)
+        for index in range(rounds):
+            ours = ours_once(client)
+            active.append(ours["active"])
+            answered.append(ours["answer"])
+            if python:
+                seconds, answer = script_once(python, device=device)
+                script.append(seconds)
+                said.append(answer)
+            print(f"  round {index + 1} of {rounds}", flush=True)
+    work = "the tutorial's job"
+    facts = {f"the script's answers to {QUESTION}": ", ".join(sorted(set(said)))} if said else {}
+    return [
+        report.Row(
+            work=f"{work}: from create to the first tuned answer, warm server",
+            unit="s",
+            samples={report.OURS: answered, **({SCRIPT: script} if script else {})},
+            wanted=f"at most {at_most:g} s, and {ratio:g} x faster than the script",
+            wanted_ratios={SCRIPT: ratio},
+            at_most=at_most,
+            facts=facts,
+            notes=notes,
+        ),
+        report.Row(work=f"{work}: from create to ACTIVE, warm server", unit="s", samples={report.OURS: active}),
+    ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=min(2, len(os.sched_getaffinity(0))))
+    parser.add_argument("--quick", action="store_true", help="with the peer if it is there; writes no result")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "tuningfork", "serve", "--port", "0", "--data-dir", folder]
-        server = subprocess.Popen(
-            [*command, "--log-level", "warning"],
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "COLUMNS": "200"},
+    children.pin(arguments.threads)
+    rows = compare(rounds=arguments.rounds, install=not arguments.quick, at_most=AT_MOST_SECONDS, ratio=WANTED_RATIO)
+    report.show("The tutorial's job", [row.as_json() for row in rows])
+    if not arguments.quick:
+        report.write_result(
+            "tutorial_job",
+            rows,
+            title="From create to the first tuned answer",
+            threads=arguments.threads,
+            caveats=("The script's files are in the page cache; nothing is downloaded.",),
         )
-        try:
-            url = next(line.split()[1] for line in server.stdout if line.strip().startswith("URL"))
-            key = (Path(folder) / "api-key").read_text(encoding="utf-8").strip()
-            with httpx.Client(base_url=url, headers={"x-goog-api-key": key}, timeout=120) as client:
-                tune_once(client)
-                rounds = [tune_once(client) | answer_once(client) for _ in range(arguments.rounds)]
-        finally:
-            server.terminate()
-            server.wait(20)
-    medians = {name: statistics.median(r[name] for r in rounds) for name in rounds[0]}
-    print(f"the tutorial's job on a warm server, {arguments.rounds} rounds, {os.cpu_count()} cores")
-    for name, median in medians.items():
-        print(f"  {name:20} {median:6.3f} s (median)")
-    RESULTS.mkdir(exist_ok=True)
-    results = {"median_seconds": medians, "rounds": rounds}
-    (RESULTS / "tutorial_job.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

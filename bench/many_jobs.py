@@ -1,0 +1,140 @@
+"""Eight jobs of the tutorial's size at once beside one alone: on the engine, and through a running, warm server.
+
+    python bench/many_jobs.py [--rounds 5] [--threads 1] [--jobs 8]
+
+Time is taken from the first admission (or create request) to the last job's last step (or to the last model's ACTIVE).
+The jobs have the tutorial's examples in different orders, so that each is another job; each one's losses are compared
+with those that it shows when it is alone.
+"""
+
+import argparse
+import random
+import time
+from collections.abc import Sequence
+
+import httpx
+
+import children
+import report
+import training_step
+from bench_server import running, tutorial_body
+from children import Child
+from training import Work, ours_setup
+from tuningfork.tutorial import EXAMPLES
+
+EPOCHS = 5
+ALONE = "one job"
+AT_MOST = 2.0
+
+Curves = list[list[float]]
+
+
+def engine_rows(work: Work, *, rounds: int, jobs: int, device: str = "cpu", jobs_per_step: int = 1) -> report.Row:
+    """One engine, without the service."""
+    setup = ours_setup(work, device) | {"max_jobs_per_step": jobs_per_step}
+    alone: list[float] = []
+    together: list[float] = []
+    with Child("train_ours.py", setup) as child:
+        child.ask("whole", jobs=1, epochs=EPOCHS)
+        solo = [child.ask("whole", jobs=1, epochs=EPOCHS, first=number)["curves"][0] for number in range(jobs)]
+        beside: Curves = []
+        for _ in range(rounds):
+            alone.append(child.ask("whole", jobs=1, epochs=EPOCHS)["seconds"])
+            answer = child.ask("whole", jobs=jobs, epochs=EPOCHS)
+            together.append(answer["seconds"])
+            beside = answer["curves"]
+    return row(f"{work.name}: {jobs} jobs at once, the engine alone", jobs, together, alone, facts(solo, beside))
+
+
+def service_row(*, rounds: int, jobs: int) -> report.Row:
+    """The same through HTTP, on a server that has tuned before."""
+    bodies = [shuffled_body(number) for number in range(jobs)]
+    alone: list[float] = []
+    together: list[float] = []
+    with running() as server, server.client() as client:
+        tune_all(client, bodies[:1])
+        solo = [tune_all(client, [body])[1][0] for body in bodies]
+        beside: Curves = []
+        for _ in range(rounds):
+            alone.append(tune_all(client, bodies[:1])[0])
+            seconds, beside = tune_all(client, bodies)
+            together.append(seconds)
+    return row(
+        f"the tutorial's job: {jobs} jobs at once, through the service", jobs, together, alone, facts(solo, beside)
+    )
+
+
+def row(work: str, jobs: int, together: list[float], alone: list[float], found: dict[str, str]) -> report.Row:
+    """`together` in jobs alone: the ratio of each round, and what the same jobs would take one after the other."""
+    return report.Row(
+        work=work,
+        unit="x the time of one job",
+        samples={report.OURS: [both / one for both, one in zip(together, alone, strict=True)]},
+        wanted=f"at most {AT_MOST:g} x one job",
+        at_most=AT_MOST * jobs / 8,
+        facts={
+            "seconds, one job": report.figure(report.median(alone)),
+            f"seconds, {jobs} jobs": report.figure(report.median(together)),
+            **found,
+        },
+    )
+
+
+def facts(solo: Curves, beside: Curves) -> dict[str, str]:
+    """Whether each job's losses are those that it has alone."""
+    equal = sum(one == other for one, other in zip(solo, beside, strict=True))
+    worst = max(
+        abs(a - b) / max(abs(a), 1e-12)
+        for one, other in zip(solo, beside, strict=True)
+        for a, b in zip(one, other, strict=True)
+    )
+    return {"curves equal to those alone": f"{equal} of {len(solo)}", "largest difference": f"{worst:.2%}"}
+
+
+def shuffled_body(seed: int) -> dict:
+    """The tutorial's request with its examples in another order: another job, and another model."""
+    pairs = random.Random(seed).sample(EXAMPLES, len(EXAMPLES))
+    return tutorial_body([{"textInput": given, "output": output} for given, output in pairs])
+
+
+def tune_all(client: httpx.Client, bodies: Sequence[dict]) -> tuple[float, Curves]:
+    """Seconds from the first create to the last ACTIVE, and each job's losses; the models are deleted again."""
+    begin = time.perf_counter()
+    operations = [client.post("/v1beta/tunedModels", json=body).raise_for_status().json() for body in bodies]
+    waiting = [operation["name"] for operation in operations]
+    while waiting:
+        time.sleep(0.005)
+        # The queue is first in, first out, but jobs that share the trainer may end in any order.
+        waiting = [name for name in waiting if not client.get(f"/v1/{name}").raise_for_status().json().get("done")]
+    seconds = time.perf_counter() - begin
+    curves = []
+    for operation in operations:
+        name = operation["metadata"]["tunedModel"]
+        model = client.get(f"/v1beta/{name}").raise_for_status().json()
+        if model["state"] != "ACTIVE":
+            raise SystemExit(f"{name} is {model['state']}, not ACTIVE")
+        curves.append([snapshot["meanLoss"] for snapshot in model["tuningTask"]["snapshots"]])
+        client.delete(f"/v1beta/{name}").raise_for_status()
+    return seconds, curves
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=8)
+    parser.add_argument("--quick", action="store_true", help="writes no result")
+    arguments = parser.parse_args()
+    children.pin(arguments.threads)
+    work = training_step.tutorial_work()
+    rows = [
+        engine_rows(work, rounds=arguments.rounds, jobs=arguments.jobs),
+        service_row(rounds=arguments.rounds, jobs=arguments.jobs),
+    ]
+    report.show("Jobs at once", [each.as_json() for each in rows])
+    if not arguments.quick:
+        report.write_result("many_jobs", rows, title="Eight jobs at once", threads=arguments.threads)
+
+
+if __name__ == "__main__":
+    main()
