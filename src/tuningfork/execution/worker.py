@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from typing import Any, Generic, Protocol, TypeVar
 
+SWITCH_SECONDS = 0.0005
+"""How long a thread that computes may keep Python's lock from one that has just been woken, such as by a message."""
+
 Command = TypeVar("Command")
 Command_contra = TypeVar("Command_contra", contravariant=True)
 
@@ -68,6 +71,7 @@ def run(worker: Worker[Any]) -> None:
     level = os.environ.get("TUNINGFORK_LOG_LEVEL", "warning").upper()
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(processName)s %(name)s: %(message)s")
     pipe = Connection(int(sys.argv[1]))
+    sys.setswitchinterval(SWITCH_SECONDS)
     import torch  # noqa: PLC0415 - this module is imported by tests that need no torch
 
     threads = int(os.environ.get("TUNINGFORK_WORKER_THREADS", "0"))
