@@ -218,9 +218,11 @@ def _check_attention(base: BaseModel, model: PreTrainedModel) -> list[How]:
         logits = model(
             input_ids=ids, position_ids=positions, use_cache=False, logits_to_keep=kept, attention_plan=probe
         ).logits
-    except (TypeError, ValueError, NotImplementedError, RuntimeError) as error:
+    except (TypeError, ValueError, NotImplementedError, RuntimeError, AttributeError, LookupError) as error:
         raise BaseUnusable(
-            f"base model {base.name}: {type(model).__name__} cannot run on packed tokens: {error}"
+            f"base model {base.name}: {type(model).__name__} cannot run on packed tokens: {error}. It takes a model "
+            "whose layers hand on what they are told to transformers' attention interface; choose one of Llama, Qwen, "
+            "Gemma, Mistral, Phi-3 and their kin"
         ) from error
     layers = model.config.get_text_config().num_hidden_layers
     if len(probe.hows) != layers or logits.shape[1] != 1:
