@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help tutorial serve test test-quick contract lint format bench clean
+.PHONY: help tutorial serve test test-quick contract lint format bench bench-quick clean
 
 help: ## Show these targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -49,9 +49,23 @@ format: $(VENV)/.installed-dev ## Rewrite the sources in the house style.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.installed-dev ## Measure against the peers; writes its results below bench/results.
-	$(BIN)/python bench/tutorial_job.py
+bench: $(VENV)/.installed-dev ## Measure all, beside peers in their own environments; writes docs/performance.md.
+	-$(BIN)/python bench/peers.py
 	$(BIN)/python bench/training_step.py
+	$(BIN)/python bench/many_jobs.py
+	$(BIN)/python bench/tutorial_job.py
+	$(BIN)/python bench/decode.py
+	$(BIN)/python bench/prefix.py
+	$(BIN)/python bench/service_overhead.py
+	$(BIN)/python bench/many_models.py
+	$(BIN)/python bench/report.py --show
+	$(BIN)/python bench/report.py
+
+bench-quick: $(VENV)/.installed-dev ## Measure the main comparisons in a few minutes, with the peers that are there.
+	$(BIN)/python bench/training_step.py --quick
+	$(BIN)/python bench/many_jobs.py --quick
+	$(BIN)/python bench/tutorial_job.py --quick
+	$(BIN)/python bench/decode.py --quick
 
 clean: ## Remove what the other targets made.
 	rm -rf $(VENV) bench/.peers .tutorial .contract .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-_WIDTH, _LABELS, _ROW, _TOP, _BOTTOM = 980, 520, 30, 62, 34
+_WIDTH, _LEFT, _RIGHT, _ROW, _TOP, _BOTTOM = 900, 12, 80, 46, 56, 34
 _REACHED, _MISSED, _INK, _FAINT, _PAPER = "#2f7d4f", "#b5651d", "#222222", "#c9c9c9", "#ffffff"
 
 
@@ -29,7 +29,7 @@ def svg(bars: Sequence[Bar]) -> str:
     span = math.log(high / low)
 
     def place(value: float) -> float:
-        return _LABELS + (_WIDTH - _LABELS - 70) * math.log(max(value, low) / low) / span
+        return _LEFT + (_WIDTH - _LEFT - _RIGHT) * math.log(max(value, low) / low) / span
 
     height = _TOP + _ROW * len(bars) + _BOTTOM
     box = f'viewBox="0 0 {_WIDTH} {height}"'
@@ -42,7 +42,7 @@ def svg(bars: Sequence[Bar]) -> str:
     for tick in _ticks(low, high):
         x = place(tick)
         lines.append(
-            f'<line x1="{x:.1f}" y1="{_TOP - 6}" x2="{x:.1f}" y2="{height - _BOTTOM + 4}" stroke="{_FAINT}"/>'
+            f'<line x1="{x:.1f}" y1="{_TOP - 2}" x2="{x:.1f}" y2="{height - _BOTTOM + 4}" stroke="{_FAINT}"/>'
             f'<text x="{x:.1f}" y="{height - 12}" text-anchor="middle">{tick:g} x</text>'
         )
     for index, bar in enumerate(bars):
@@ -54,10 +54,10 @@ def _drawn(bar: Bar, y: int, place, low: float) -> list[str]:
     end, mark = place(bar.reached), place(bar.wanted)
     colour = _REACHED if bar.reached >= bar.wanted else _MISSED
     return [
-        f'<text x="{_LABELS - 8}" y="{y + 17}" text-anchor="end">{escape(bar.label)}</text>',
-        f'<rect x="{_LABELS}" y="{y + 5}" width="{max(end - place(low), 1):.1f}" height="17" fill="{colour}"/>',
-        f'<line x1="{mark:.1f}" y1="{y + 1}" x2="{mark:.1f}" y2="{y + 26}" stroke="{_INK}" stroke-width="2"/>',
-        f'<text x="{max(end, mark) + 6:.1f}" y="{y + 18}">{bar.reached:.2f} x</text>',
+        f'<text x="{_LEFT}" y="{y + 15}">{escape(bar.label)}</text>',
+        f'<rect x="{_LEFT}" y="{y + 21}" width="{max(end - place(low), 1):.1f}" height="17" fill="{colour}"/>',
+        f'<line x1="{mark:.1f}" y1="{y + 18}" x2="{mark:.1f}" y2="{y + 41}" stroke="{_INK}" stroke-width="2"/>',
+        f'<text x="{max(end, mark) + 6:.1f}" y="{y + 34}">{bar.reached:.2f} x</text>',
     ]
 
 

@@ -17,6 +17,7 @@ import peers
 import report
 import shapes
 
+QUICK_TOKENS = 16
 CAVEATS = (
     "vLLM is used offline, in one process without its API server, with bfloat16 weights and max_loras 16.",
     "Without adapters vLLM compiles its model at its first start; that time is not counted. With adapters it does not.",
@@ -26,20 +27,22 @@ CAVEATS = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, help="default: 5, or 1 with --quick")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only", default="", help="only peers whose name contains this; writes no result")
-    parser.add_argument("--quick", action="store_true", help="with the peers that are there; writes no result")
+    parser.add_argument("--quick", action="store_true", help="less, with the peers that are there; writes no result")
     arguments = parser.parse_args()
     children.pin(arguments.threads)
+    rounds = arguments.rounds or (1 if arguments.quick else 5)
     with tempfile.TemporaryDirectory() as folder:
         rows, versions = decoding.compare(
             shapes.SMOLLM2_135M,
             shapes.kept_model(peers.KEPT / "models", shapes.SMOLLM2_135M),
             Path(folder),
-            rounds=arguments.rounds,
+            rounds=rounds,
             install=not arguments.quick,
             only=arguments.only,
+            new_tokens=QUICK_TOKENS if arguments.quick else decoding.NEW_TOKENS,
         )
     report.show("Decoding", [row.as_json() for row in rows])
     if not (arguments.only or arguments.quick):

@@ -14,7 +14,6 @@ with a GPU unless they are told otherwise.
 """
 
 import argparse
-import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +28,7 @@ import shapes
 import training
 import training_step
 import tutorial_job
+from tuningfork.settings import usable_cores
 
 SMALL = (shapes.SMOLLM2_135M, shapes.LLAMA_1B)
 LARGE = (shapes.LLAMA_3B, shapes.LLAMA_8B)
@@ -76,7 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=min(8, len(os.sched_getaffinity(0))))
+    parser.add_argument("--threads", type=int, default=min(8, usable_cores()))
     parser.add_argument("--shapes", default=",".join(shape.name for shape in SMALL + LARGE))
     parser.add_argument("--tiny", action="store_true", help="a model of no use; installs and writes nothing")
     parser.add_argument("--without-service", action="store_true", help="engines only")

@@ -120,16 +120,17 @@ def tune_all(client: httpx.Client, bodies: Sequence[dict]) -> tuple[float, Curve
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, help="default: 5, or 1 with --quick")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=8)
-    parser.add_argument("--quick", action="store_true", help="writes no result")
+    parser.add_argument("--quick", action="store_true", help="less, with the peers that are there; writes no result")
     arguments = parser.parse_args()
     children.pin(arguments.threads)
+    rounds = arguments.rounds or (1 if arguments.quick else 5)
     work = training_step.tutorial_work()
     rows = [
-        engine_rows(work, rounds=arguments.rounds, jobs=arguments.jobs),
-        service_row(rounds=arguments.rounds, jobs=arguments.jobs),
+        engine_rows(work, rounds=rounds, jobs=arguments.jobs),
+        service_row(rounds=rounds, jobs=arguments.jobs),
     ]
     report.show("Jobs at once", [each.as_json() for each in rows])
     if not arguments.quick:

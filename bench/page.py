@@ -122,6 +122,7 @@ def _circumstances(result: Result) -> str:
     flags = f" ({', '.join(machine['flags'])})" if machine.get("flags") else ""
     threads = f"; {result['threads']} thread{'s' * (result['threads'] != 1)} each" if result["threads"] else ""
     accelerator = f"; {machine['accelerator']}" if machine.get("accelerator") else ""
+    load = f"; load average {machine['load']:g} at the end" if "load" in machine else ""
     own = result["versions"][OURS]
     differing = {
         label: {name: version for name, version in found.items() if own.get(name) != version}
@@ -130,9 +131,10 @@ def _circumstances(result: Result) -> str:
     }
     sides = [f"ours with {_listed(own)}"]
     sides += [f"{label} with {_listed(found)}" for label, found in differing.items() if found]
+    cores = f"{machine['cores']} cores, {machine['memory_gib']} GiB"
     return (
-        f"Made on {result['date']} at commit {result['commit']}: {machine['cpu']}{family}{flags}, {machine['cores']} "
-        f"cores, {machine['memory_gib']} GiB{accelerator}{threads}. Python {machine['python']}; {'; '.join(sides)}."
+        f"Made on {result['date']} at commit {result['commit']}: {machine['cpu']}{family}{flags}, {cores}{accelerator}"
+        f"{threads}{load}. Python {machine['python']}; {'; '.join(sides)}."
     )
 
 

@@ -85,7 +85,7 @@ def write_result(
     accelerator: str = "",
     directory: Path = RESULTS,
 ) -> Path:
-    """Write the rows as `NAME.json`, with all that is to be known of how they came about.
+    """Write the rows as `NAME.json`, with all that is to be known of how they came about, and make the page anew.
 
     Args:
         name: of the file.
@@ -113,7 +113,16 @@ def write_result(
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{name}.json"
     path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    if directory == RESULTS:
+        write_page()
     return path
+
+
+def write_page() -> list[Path]:
+    """Make the page of all results there are; returns what was written."""
+    import page  # noqa: PLC0415  it is made of what is here
+
+    return page.write(read_results())
 
 
 def read_results(directory: Path = RESULTS) -> list[dict[str, Any]]:
@@ -139,6 +148,9 @@ def machine() -> dict[str, Any]:
         facts["family"], facts["model"] = said.get("cpu family", ""), said.get("model", "")
         present = said.get("flags", said.get("Features", "")).split()
         facts["flags"] = [flag for flag in _FLAGS if flag in present]
+    if hasattr(os, "getloadavg"):
+        # About 1 for each thread of the benchmark; more says that others were at work beside it.
+        facts["load"] = round(os.getloadavg()[0], 1)
     facts["memory_gib"] = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)
     facts["system"] = f"{platform.system()} {platform.machine()}"
     facts["python"] = platform.python_version()
@@ -203,9 +215,7 @@ def main() -> None:
         for result in read_results():
             show(f"{result['title']}   [{result['command']}]", result["rows"])
         return
-    import page  # noqa: PLC0415  the page is made of what is here
-
-    for path in page.write(read_results()):
+    for path in write_page():
         print(f"wrote {path.relative_to(ROOT)}")
 
 

@@ -10,6 +10,7 @@ at a constant rate, no weight decay, no clipping), so that the losses after so m
 
 import argparse
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import children
@@ -57,20 +58,22 @@ def tutorial_work() -> training.Work:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, help="default: 5, or 1 with --quick")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only", default="", help="only peers whose name contains this; writes no result")
-    parser.add_argument("--quick", action="store_true", help="with the peers that are there; writes no result")
+    parser.add_argument("--quick", action="store_true", help="less, with the peers that are there; writes no result")
     arguments = parser.parse_args()
     children.pin(arguments.threads)
+    rounds = arguments.rounds or (1 if arguments.quick else 5)
     rows, versions = [], {}
     with tempfile.TemporaryDirectory() as folder:
-        for index, work in enumerate((smollm_work(Path(folder), shapes.SMOLLM2_135M), tutorial_work())):
+        works = [smollm_work(Path(folder), shapes.SMOLLM2_135M), tutorial_work()]
+        if arguments.quick:
+            works = [replace(works[0], steps_a_round=1)]
+        for index, work in enumerate(works):
             place = Path(folder) / str(index)
             place.mkdir()
-            row, found = training.compare(
-                work, place, rounds=arguments.rounds, install=not arguments.quick, only=arguments.only
-            )
+            row, found = training.compare(work, place, rounds=rounds, install=not arguments.quick, only=arguments.only)
             rows.append(row)
             versions |= found
     report.show("Tuning steps", [row.as_json() for row in rows])

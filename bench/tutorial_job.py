@@ -9,7 +9,6 @@ TRL, tunes, saves, loads what it saved and asks the same question.
 
 import argparse
 import json
-import os
 import subprocess
 import time
 from pathlib import Path
@@ -21,6 +20,7 @@ import peers
 import report
 from bench_server import running, tutorial_body
 from tuningfork.embedded import model_directory
+from tuningfork.settings import usable_cores
 from tuningfork.tutorial import EXAMPLES
 
 QUESTION, ANSWER = "LXIII", "LXIV"
@@ -110,12 +110,13 @@ def compare(*, rounds: int, install: bool, device: str = "cpu", at_most: float, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=min(2, len(os.sched_getaffinity(0))))
-    parser.add_argument("--quick", action="store_true", help="with the peer if it is there; writes no result")
+    parser.add_argument("--rounds", type=int, help="default: 5, or 1 with --quick")
+    parser.add_argument("--threads", type=int, default=min(2, usable_cores()))
+    parser.add_argument("--quick", action="store_true", help="less, with the peers that are there; writes no result")
     arguments = parser.parse_args()
     children.pin(arguments.threads)
-    rows = compare(rounds=arguments.rounds, install=not arguments.quick, at_most=AT_MOST_SECONDS, ratio=WANTED_RATIO)
+    rounds = arguments.rounds or (1 if arguments.quick else 5)
+    rows = compare(rounds=rounds, install=not arguments.quick, at_most=AT_MOST_SECONDS, ratio=WANTED_RATIO)
     report.show("The tutorial's job", [row.as_json() for row in rows])
     if not arguments.quick:
         report.write_result(

@@ -90,6 +90,14 @@ def test_every_expected_result_has_a_program(name):
     assert (report.ROOT / program).is_file()
 
 
+def test_making_everything_runs_every_program_that_needs_no_gpu():
+    makefile = (report.ROOT / "Makefile").read_text(encoding="utf-8")
+    recipe = makefile.partition("\nbench:")[2].partition("\n\n")[0]
+
+    commands = [command for _, command in page.EXPECTED.values() if "cuda" not in command]
+    assert [command for command in commands if command.removeprefix("python ") not in recipe] == []
+
+
 @pytest.mark.parametrize("found", RESULTS, ids=lambda found: found["name"])
 def test_every_result_in_the_tree_names_a_program_that_is_there_and_its_ratios_are_those_of_its_medians(found):
     assert (report.ROOT / shlex.split(found["command"])[1]).is_file()
