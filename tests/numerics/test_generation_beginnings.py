@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from engine_runs import Answer, Run, answers_of, greedy, loud_adapter, request
 from family_models import FamilyModels
-from tuningfork.domain.generation import Sampling
+from tuningfork.domain.generation import JsonAnswer, Sampling
 from tuningfork.inference.engine import InferenceEngine
 from tuningfork.inference.kv_cache import PAGE_TOKENS
 from tuningfork.inference.sequence import BASE_ALONE, TokenRequest
@@ -136,11 +136,12 @@ def test_a_conversation_that_goes_on_takes_over_what_was_said(family: FamilyMode
 
 
 @some_families
-def test_penalties_candidates_and_seeds_say_the_same_behind_a_known_beginning(family: FamilyModels):
+def test_penalties_forms_candidates_and_seeds_say_the_same_behind_a_known_beginning(family: FamilyModels):
     base = family.base()
     requests = [
         asked("penalised", 12, 1, presence_penalty=0.7, frequency_penalty=0.5),
         asked("drawn", 12, 1, temperature=1.1, seed=3, top_k=40),
+        asked("formed", 12, 1, temperature=1.0, seed=6, answer_format=JsonAnswer()),
         asked("several", 33, 2, temperature=1.3, seed=4, candidate_count=4, frequency_penalty=0.4),
     ]
     run = Run(InferenceEngine(base)).add(asked("before", 1, 9))
