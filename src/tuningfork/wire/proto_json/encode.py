@@ -9,6 +9,9 @@ import math
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum as Enumeration
+from enum import auto
+from functools import cache
 from typing import Any
 
 from tuningfork.wire.proto_json.descriptors import Enum, Field, Kind, Message, Rule
@@ -34,19 +37,47 @@ def encode(message: Message, fields: Mapping[str, Any], *, enums_as_numbers: boo
 
     """
     printed: dict[str, Any] = {}
-    for field in message.in_order:
-        value = fields.get(field.name)
-        if value is None or field.rule is Rule.INPUT_ONLY:
+    for name, json_name, is_wanted, single, holds in _plan(message):
+        value = fields.get(name)
+        if value is None:
             continue
-        if field.keyed:
-            if value:
-                printed[field.json_name] = {key: _single(field, item, enums_as_numbers) for key, item in value.items()}
-        elif field.repeated:
-            if value:
-                printed[field.json_name] = [_single(field, item, enums_as_numbers) for item in value]
-        elif field.has_presence or not _is_default(field, value):
-            printed[field.json_name] = _single(field, value, enums_as_numbers)
+        if holds is _Holds.ONE:
+            if is_wanted is None or is_wanted(value):
+                printed[json_name] = single(value, enums_as_numbers)
+        elif value:
+            if holds is _Holds.LIST:
+                printed[json_name] = [single(item, enums_as_numbers) for item in value]
+            else:
+                printed[json_name] = {key: single(item, enums_as_numbers) for key, item in value.items()}
     return printed
+
+
+class _Holds(Enumeration):
+    """How many values a field holds, and under what."""
+
+    ONE = auto()
+    LIST = auto()
+    MAP = auto()
+
+
+_Wanted = Callable[[Any], bool]
+_Single = Callable[[Any, bool], Any]
+
+
+@cache
+def _plan(message: Message) -> tuple[tuple[str, str, _Wanted | None, _Single, _Holds], ...]:
+    """What is done with each field, in order: its names, which values are printed (None: all), how, and how many."""
+    return tuple(
+        (
+            field.name,
+            field.json_name,
+            None if field.has_presence else _is_no_default_of(field),
+            _single_of(field),
+            _Holds.MAP if field.keyed else _Holds.LIST if field.repeated else _Holds.ONE,
+        )
+        for field in message.in_order
+        if field.rule is not Rule.INPUT_ONLY
+    )
 
 
 def shortest_float(number: float) -> float | int | str:
@@ -87,22 +118,32 @@ def _is_minus_zero(number: float) -> bool:
     return number == 0 and math.copysign(1, number) < 0
 
 
-def _is_default(field: Field, value: Any) -> bool:
-    if isinstance(field.type, Enum):
-        return field.type.numbers[value] == 0
-    return value in (0, "", b"") and not (isinstance(value, float) and _is_minus_zero(value))
-
-
-def _single(field: Field, value: Any, enums_as_numbers: bool) -> Any:
+def _is_no_default_of(field: Field) -> _Wanted:
     kind = field.type
-    if isinstance(kind, Kind):
-        if isinstance(value, Typed):
-            inner = encode(value.message, value.fields, enums_as_numbers=enums_as_numbers)
-            return {"@type": value.message.type_url, **inner}
-        return _PRINTERS[kind](value)
+    if isinstance(kind, Enum):
+        numbers = kind.numbers
+        return lambda value: numbers[value] != 0
+    return lambda value: value not in (0, "", b"") or (isinstance(value, float) and _is_minus_zero(value))
+
+
+def _single_of(field: Field) -> _Single:
+    kind = field.type
     if isinstance(kind, Message):
-        return encode(kind, value, enums_as_numbers=enums_as_numbers)
-    return kind.numbers[value] if enums_as_numbers else str(value)
+        return lambda value, enums_as_numbers: encode(kind, value, enums_as_numbers=enums_as_numbers)
+    if isinstance(kind, Enum):
+        numbers = kind.numbers
+        return lambda value, enums_as_numbers: numbers[value] if enums_as_numbers else str(value)
+    printer = _PRINTERS.get(kind)
+    if printer is not None:
+        return lambda value, _: printer(value)
+    return _any
+
+
+def _any(value: Typed, enums_as_numbers: bool) -> dict[str, Any]:
+    return {
+        "@type": value.message.type_url,
+        **encode(value.message, value.fields, enums_as_numbers=enums_as_numbers),
+    }
 
 
 def _as_it_is(value: Any) -> Any:

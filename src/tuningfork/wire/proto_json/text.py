@@ -1,6 +1,7 @@
 """JSON text to values and back: bytes of a request in, bytes of an answer out."""
 
 import json
+import math
 import re
 from typing import Any
 
@@ -9,6 +10,8 @@ from tuningfork.wire.proto_json.lenient import MAX_DEPTH, LenientParser, malform
 
 MAX_PAYLOAD_BYTES = 8 * 1024 * 1024
 """The largest request body. Google's own clients stop at training files of 4 MB."""
+
+_quoted = json.encoder.encode_basestring
 
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -60,10 +63,28 @@ def write(value: Any, *, pretty: bool = True) -> str:
     No newline at the end: a stream of objects must not have one.
     """
     if pretty:
-        text = json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False)
+        text = _pretty(value, "\n")
     else:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text if text.isascii() else text.translate(_LINE_ENDS)
+
+
+def _pretty(value: Any, line: str) -> str:
+    """An indented value, as `json.dumps` gives it with `indent=2`; its own indenting encoder takes twice as long.
+
+    `line` begins a line at the value's depth.
+    """
+    if isinstance(value, str):
+        return _quoted(value)
+    deeper = f"{line}  "
+    if isinstance(value, dict) and value:
+        members = [f"{_quoted(name)}: {_pretty(member, deeper)}" for name, member in value.items()]
+        return f"{{{deeper}{f',{deeper}'.join(members)}{line}}}"
+    if isinstance(value, (list, tuple)) and value:
+        return f"[{deeper}{f',{deeper}'.join([_pretty(item, deeper) for item in value])}{line}]"
+    if type(value) is int or (type(value) is float and math.isfinite(value)):
+        return repr(value)
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def payload_too_large() -> InvalidArgument:

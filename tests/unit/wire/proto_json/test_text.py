@@ -130,3 +130,25 @@ def test_no_client_finds_a_line_end_inside_a_compact_answer(text):
 
     assert len(written.splitlines()) == 1
     assert json.loads(written) == {"text": text}
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(JSON_VALUES)
+def test_an_indented_value_is_what_the_standard_library_makes_of_it(value):
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    for character in "\x85\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+
+    assert write(value) == text
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("pretty", [False, True])
+def test_what_json_has_no_number_for_is_never_written(number, pretty):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write({"a": [number]}, pretty=pretty)
