@@ -68,6 +68,13 @@ REFUSED = {
     "mamba": {"state_size": 8},
     "mpt": {"d_model": 64, "n_layers": 3, "n_heads": 4},
     "nemotron": {},
+    "qwen3_next": {
+        "num_experts": 4,
+        "shared_expert_intermediate_size": 32,
+        "linear_num_key_heads": 2,
+        "linear_num_value_heads": 2,
+        **EXPERTS,
+    },
     "stablelm": {},
 }
 
