@@ -123,7 +123,9 @@ class InferenceEngine:
         turns.sort(key=lambda turn: (turn.tokens == 1, len(turn.sequence.tokens)))
         logits_BV = self._forward(turns)
         ready, rows = self._ready(turns)
-        choices = sample(logits_BV[rows], [sequence.draw for sequence in ready])
+        # Only a request's further candidates look at a row that others look at too.
+        own_BV = logits_BV if len(rows) == len(logits_BV) else logits_BV[rows]
+        choices = sample(own_BV, [sequence.draw for sequence in ready])
         outputs = [self._advance(*chosen) for chosen in zip(ready, choices, strict=True)]
         return [output for output in outputs if output is not None]
 

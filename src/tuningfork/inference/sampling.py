@@ -64,7 +64,7 @@ def sample(logits_BV: Tensor, draws: Sequence[Draw]) -> list[Choice | None]:
     Computes in fp32 and adds up probabilities in fp64. Rows at temperature 0 take the likeliest token and no random
     number. The logits are left as they are.
     """
-    logits_BV = logits_BV.to(torch.float32, copy=True)
+    logits_BV = logits_BV.to(torch.float32, copy=any(draw.penalties is not None for draw in draws))
     for row, draw in enumerate(draws):
         if draw.penalties is not None:
             draw.penalties.take_off(logits_BV[row])
