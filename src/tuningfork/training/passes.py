@@ -13,7 +13,7 @@ from tuningfork.training.batches import Pack
 from tuningfork.training.loss import decoder_layers, recomputed, target_losses
 from tuningfork.training.segments import SegmentAttention
 
-_COARSE, _FINE = 16, 8
+_COARSE, _FINE = 16, 4
 _FINE_FROM = 128
 """Small passes are rounded up to multiples of the coarse step, others to those of the fine one: 2 % of 200 tokens."""
 
