@@ -10,7 +10,7 @@ from typing import Any
 import peers
 import shapes
 from children import Child, Company, company
-from report import OURS, Row
+from report import OURS, Row, processor_facts
 
 VLLM_ADAPTERS = "vLLM, made for adapters"
 VLLM_PLAIN = "vLLM, made without adapters"
@@ -36,8 +36,17 @@ TASKS = (
     Task(name="one adapted", streams=1, takers={OURS: 1, VLLM_ADAPTERS: 1, TRANSFORMERS: 1}),
 )
 
-Speeds = dict[str, dict[str, list[float]]]
-"""Tokens a second of each round, by task and by who took part."""
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What one round took: tokens a second by the clock, and processor time in seconds."""
+
+    tokens_a_second: float
+    processor: float
+
+
+Paces = dict[str, dict[str, list[Pace]]]
+"""Of each round, by task and by who took part."""
 
 
 def compare(
@@ -56,31 +65,32 @@ def compare(
     print(f"\ndecoding, {shape.name} shape", flush=True)
     with company() as met:
         _invite(met, str(model), adapters, device=device, install=install, only=only)
-        speeds: Speeds = {task.name: {} for task in TASKS}
+        paces: Paces = {task.name: {} for task in TASKS}
         # The first round warms everybody up and is not kept.
         for index in range(-1, rounds):
-            met.round(index, _asker(shape, index, new_tokens, speeds))
+            met.round(index, _asker(shape, device, index, new_tokens, paces))
             print(f"  round {index + 1} of {rounds}", flush=True)
-        for samples in speeds.values():
-            for label in [label for label in samples if label in met.missing]:
-                del samples[label]
-        return rows(shape, speeds, met.notes(), new_tokens), met.versions()
+        for taken in paces.values():
+            for label in [label for label in taken if label in met.missing]:
+                del taken[label]
+        return rows(shape, paces, met.notes(), new_tokens), met.versions()
 
 
-def rows(shape: shapes.ModelShape, speeds: Speeds, notes: Sequence[str], new_tokens: int) -> list[Row]:
+def rows(shape: shapes.ModelShape, paces: Paces, notes: Sequence[str], new_tokens: int) -> list[Row]:
     """The comparisons that were asked for."""
-    mixed, plain, one, adapted = (speeds[task.name] for task in TASKS)
+    mixed, plain, one, adapted = (paces[task.name] for task in TASKS)
     length = f"{PROMPT_TOKENS} + {new_tokens} tokens"
 
-    def row(work: str, samples: dict[str, list[float]], wanted: str = "", **ratios: float) -> Row:
+    def row(work: str, taken: dict[str, list[Pace]], wanted: str = "", **ratios: float) -> Row:
         named = {_FULL_NAMES.get(label, label): ratio for label, ratio in ratios.items()}
         return Row(
             work=f"{shape.name} shape: {work}",
             unit="tokens/s",
             more_is_better=True,
-            samples=samples,
+            samples={label: [each.tokens_a_second for each in paces] for label, paces in taken.items()},
             wanted=wanted,
-            wanted_ratios={label: ratio for label, ratio in named.items() if label in samples},
+            wanted_ratios={label: ratio for label, ratio in named.items() if label in taken},
+            facts=processor_facts({label: [each.processor for each in paces] for label, paces in taken.items()}),
             notes=notes,
         )
 
@@ -129,15 +139,17 @@ _FULL_NAMES = {
 }
 
 
-def _labelled(samples: dict[str, list[float]], label: str, name: str) -> dict[str, list[float]]:
-    return {name: samples[label]} if label in samples else {}
+def _labelled(taken: dict[str, list[Pace]], label: str, name: str) -> dict[str, list[Pace]]:
+    return {name: taken[label]} if label in taken else {}
 
 
 def _short(label: str) -> str:
     return {VLLM_PLAIN: "vLLM", TRANSFORMERS: "transformers, eager"}.get(label, label)
 
 
-def _asker(shape: shapes.ModelShape, index: int, new_tokens: int, speeds: Speeds) -> Callable[[str, Child], None]:
+def _asker(
+    shape: shapes.ModelShape, device: str, index: int, new_tokens: int, paces: Paces
+) -> Callable[[str, Child], None]:
     # Other prompts in each round: whoever keeps what it has read gains nothing by it.
     draw = random.Random(f"prompts {index}")
     words = range(16, shape.vocabulary)
@@ -151,7 +163,8 @@ def _asker(shape: shapes.ModelShape, index: int, new_tokens: int, speeds: Speeds
             if answer["tokens"] != task.streams * new_tokens:
                 raise SystemExit(f"{label} wrote {answer['tokens']} tokens, not {task.streams * new_tokens}")
             if index >= 0:
-                speeds[task.name].setdefault(label, []).append(answer["tokens"] / answer["seconds"])
+                pace = Pace(answer["tokens"] / answer["seconds"], answer["processor"] if device == "cpu" else 0.0)
+                paces[task.name].setdefault(label, []).append(pace)
 
     return ask
 

@@ -31,6 +31,9 @@ Made by `make bench` from `bench/results`; do not edit. Every figure is a median
 with those beside it, in one run on the same cores with the same number of threads: the ratios mean something, the
 seconds are this machine's. "3 x" says that ours is three times as good: as fast, or as short.
 
+Machines are often shared; "by processor time" compares what the work took of the processor, which others at work
+beside it disturb less.
+
 Nothing here is asserted in the test suite, which has no clock. `make bench-quick` shows the main comparisons in a few
 minutes and writes nothing; each table names the command that made it.
 """

@@ -8,7 +8,7 @@ from typing import Any
 
 import peers
 from children import Child, Company, company
-from report import OURS, Row
+from report import OURS, Row, processor_facts
 from tuningfork.domain.base_model import AdapterShape
 from tuningfork.domain.dataset import Dataset
 
@@ -82,11 +82,13 @@ def compare(
         )
         seconds: dict[str, list[float]] = {label: [] for label in met.children}
         losses: dict[str, list[float]] = {label: [] for label in met.children}
+        processor: dict[str, list[float]] = {label: [] for label in met.children}
 
         def step(label: str, child: Child, steps: int) -> None:
             answer = child.ask("round", steps=steps)
             seconds[label] += answer["seconds"]
             losses[label] += answer["losses"]
+            processor[label] += answer["processor"]
 
         met.round(0, lambda label, child: step(label, child, WARM_UP_STEPS))
         for index in range(rounds):
@@ -100,7 +102,10 @@ def compare(
             samples=samples,
             wanted=work.wanted,
             wanted_ratios=work.wanted_ratios or {},
-            facts=loss_facts({label: losses[label] for label in finished}),
+            facts=processor_facts(
+                {label: processor[label][WARM_UP_STEPS:] for label in finished} if device == "cpu" else {}
+            )
+            | loss_facts({label: losses[label] for label in finished}),
             notes=met.notes(),
         )
         return row, met.versions()

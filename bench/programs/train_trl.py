@@ -13,7 +13,7 @@ import queue
 import tempfile
 import threading
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import torch
@@ -32,25 +32,26 @@ class Gate(TrainerCallback):
 
     def __init__(self, device: str) -> None:
         self.go: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self.done: queue.SimpleQueue[tuple[float, float] | Exception] = queue.SimpleQueue()
+        self.done: queue.SimpleQueue[tuple[float, float, float] | Exception] = queue.SimpleQueue()
         self._device = device
-        self._begin = self._seconds = 0.0
+        self._begin = self._worked = self._seconds = self._processor = 0.0
 
     def on_step_begin(self, *_: Any, **__: Any) -> None:
         """Wait until it may begin."""
         self.go.get()
-        self._begin = perf_counter()
+        self._begin, self._worked = perf_counter(), process_time()
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
         """Stop the clock."""
         if self._device == "cuda":
             torch.cuda.synchronize()
         self._seconds = perf_counter() - self._begin
+        self._processor = process_time() - self._worked
 
     def on_log(self, *_: Any, logs: dict[str, Any] | None = None, **__: Any) -> None:
         """Say what the step took and found."""
         if logs and "loss" in logs:
-            self.done.put((self._seconds, float(logs["loss"])))
+            self.done.put((self._seconds, self._processor, float(logs["loss"])))
 
 
 class Trl:
@@ -97,15 +98,16 @@ class Trl:
 
     def round(self, steps: int) -> dict:
         """Some steps, and what each took and found."""
-        seconds, losses = [], []
+        seconds, processor, losses = [], [], []
         for _ in range(steps):
             self._gate.go.put(None)
             done = self._gate.done.get()
             if isinstance(done, Exception):
                 raise done
             seconds.append(done[0])
-            losses.append(done[1])
-        return {"seconds": seconds, "losses": losses}
+            processor.append(done[1])
+            losses.append(done[2])
+        return {"seconds": seconds, "processor": processor, "losses": losses}
 
     def _train(self, trainer: SFTTrainer) -> None:
         try:

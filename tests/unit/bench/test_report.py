@@ -57,3 +57,14 @@ def test_what_is_printed_names_every_peer_its_ratio_and_what_was_wanted(capsys):
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "TRL" in line]
     assert "4.00 x" in line
     assert "wanted 6 x" in line
+
+
+def test_processor_time_is_compared_by_medians():
+    facts = report.processor_facts({"ours": [2.0, 2.0, 9.0], "TRL": [8.0], "PEFT": [5.0, 3.0]})
+
+    assert facts == {"by processor time": "TRL 4.00 x, PEFT 2.00 x"}
+
+
+def test_where_nobody_noted_processor_time_nothing_is_said_of_it():
+    assert report.processor_facts({}) == {}
+    assert report.processor_facts({"ours": [1.0]}) == {}
