@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, and_, func, litera
 from tuningfork.domain.api_key import ApiKey, ApiKeyId
 from tuningfork.domain.permission import Email, GranteeType, Permission, PermissionId, Principal, Role
 from tuningfork.domain.tuned_model import TunedModelId
-from tuningfork.store.schema import UtcDateTime, api_keys, group_members, permissions
+from tuningfork.store.schema import UtcDateTime, api_keys, group_members, permissions, tuned_models
 
 
 def grant(connection: Connection, permission: Permission) -> None:
@@ -20,7 +20,8 @@ def grant(connection: Connection, permission: Permission) -> None:
         "email": permission.email,
         "role": permission.role.value,
     }
-    connection.execute(permissions.insert(), row)
+    made = select(tuned_models.c.create_time).where(tuned_models.c.id == permission.model_id).scalar_subquery()
+    connection.execute(permissions.insert().values(**row, model_create_time=made))
 
 
 def permissions_of(connection: Connection, model_id: TunedModelId) -> Sequence[Permission]:

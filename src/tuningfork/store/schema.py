@@ -222,8 +222,10 @@ permissions = Table(
         sqlite_where=Column("role") == "OWNER",
         postgresql_where=Column("role") == "OWNER",
     ),
-    # "What may this person see?" begins with the address.
-    Index("ix_permissions_email", "email", "role"),
+    # When the model was made, once more: lists are in this order.
+    Column("model_create_time", UtcDateTime),
+    # "What may this person see?" begins with the address, and goes on in the order of lists.
+    Index("ix_permissions_order", "email", "model_create_time", "model_id"),
 )
 
 # The numbers of a model's `reader_project_numbers` once more, by which models are found.
@@ -231,7 +233,9 @@ reader_projects = Table(
     "reader_projects",
     metadata,
     Column("model_id", ForeignKey("tuned_models.id", ondelete="CASCADE"), primary_key=True),
-    Column("project_number", BigInteger, primary_key=True, autoincrement=False, index=True),
+    Column("project_number", BigInteger, primary_key=True, autoincrement=False),
+    Column("model_create_time", UtcDateTime),
+    Index("ix_reader_projects_order", "project_number", "model_create_time", "model_id"),
 )
 
 group_members = Table(

@@ -1,11 +1,11 @@
 """Rows of tuned models: written, found, searched page by page, and deleted."""
 
 import unicodedata
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, CompoundSelect, Connection, RowMapping, Select, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, Table, and_, exists, or_, select, union
 from sqlalchemy.exc import IntegrityError
 
 from tuningfork.domain.base_model import BaseModelName
@@ -13,6 +13,8 @@ from tuningfork.domain.permission import GranteeType, Principal, Role
 from tuningfork.domain.tuned_model import Changeable, ModelState, TunedModel, TunedModelId
 from tuningfork.store.database import is_duplicate
 from tuningfork.store.schema import permissions, reader_projects, tuned_models
+
+_MOST_GROUPS = 50
 
 
 class IdTaken(Exception):
@@ -82,8 +84,10 @@ def insert(connection: Connection, model: TunedModel) -> None:
 def set_reader_projects(connection: Connection, model_id: TunedModelId, numbers: Iterable[int]) -> None:
     """Make these the only projects by which the model is found in lists; to be kept in step with the model's own."""
     connection.execute(reader_projects.delete().where(reader_projects.c.model_id == model_id))
-    if rows := [{"model_id": model_id, "project_number": number} for number in sorted(set(numbers))]:
-        connection.execute(reader_projects.insert(), rows)
+    made = select(tuned_models.c.create_time).where(tuned_models.c.id == model_id).scalar_subquery()
+    rows = [{"model_id": model_id, "project_number": number} for number in sorted(set(numbers))]
+    if rows:
+        connection.execute(reader_projects.insert().values([{**row, "model_create_time": made} for row in rows]))
 
 
 def hold(connection: Connection, model_id: TunedModelId) -> None:
@@ -124,16 +128,13 @@ def delete(connection: Connection, model_id: TunedModelId) -> None:
 
 def search(connection: Connection, wanted: Search) -> Sequence[TunedModel]:
     """At most `limit` models, the oldest first."""
-    query = select(tuned_models).order_by(tuned_models.c.create_time, tuned_models.c.id).limit(wanted.limit)
-    if wanted.shared_with_everyone:
-        everyone = permissions.c.grantee_type == GranteeType.EVERYONE.value
-        query = query.where(tuned_models.c.id.in_(select(permissions.c.model_id).where(everyone)))
-    if wanted.least_roles or not wanted.shared_with_everyone:
-        query = query.where(tuned_models.c.id.in_(_models_of(wanted.principal, wanted.least_roles)))
-    for word in wanted.words:
-        query = query.where(tuned_models.c.search_text.contains(fold(word), autoescape=True))
-    if wanted.after:
-        query = query.where(_is_after(wanted.after))
+    branches = [_branch(grants, wanted) for grants in _grants_of(wanted)]
+    if not branches:
+        return []
+    # Each gives its first ones in order, so that the first of all are among them.
+    found = union(*(select(branch.subquery().c.model_id) for branch in branches)).subquery()
+    query = select(tuned_models).join(found, found.c.model_id == tuned_models.c.id)
+    query = query.order_by(tuned_models.c.create_time, tuned_models.c.id).limit(wanted.limit)
     return [_model(row) for row in connection.execute(query).mappings()]
 
 
@@ -146,28 +147,49 @@ def _search_text(model: TunedModel) -> str:
     return fold(f"{model.display_name}\n{model.description}")
 
 
-def _models_of(principal: Principal, least_roles: tuple[Role, ...]) -> CompoundSelect[tuple[str]] | Select[tuple[str]]:
-    """The ids of models that `domain.permission.role_of` gives a role on, the role that EVERYONE has left out."""
-    least = max((role.rank for role in least_roles), default=Role.READER.rank)
-    roles = [role.value for role in Role if role.rank >= least]
+@dataclass(frozen=True, slots=True)
+class _Grants:
+    """Rows that let somebody see models, all found by the first columns of one index, in the order of lists."""
+
+    table: Table
+    condition: ColumnElement[bool]
+
+
+def _grants_of(wanted: Search) -> Iterator[_Grants]:
+    """Where a principal's roles come from, as in `domain.permission.role_of`; EVERYONE only if asked for."""
     kind, email = permissions.c.grantee_type, permissions.c.email
-    theirs = or_(
-        and_(kind == GranteeType.USER.value, email == principal.email),
-        and_(kind == GranteeType.GROUP.value, email.in_(sorted(principal.groups))),
-    )
-    granted = select(permissions.c.model_id).where(theirs, permissions.c.role.in_(roles))
-    project = principal.project_number
-    if least > Role.READER.rank or project is None:
-        return granted
-    return granted.union_all(select(reader_projects.c.model_id).where(reader_projects.c.project_number == project))
+    if wanted.shared_with_everyone and not wanted.least_roles:
+        yield _Grants(permissions, and_(email.is_(None), kind == GranteeType.EVERYONE.value))
+        return
+    least = max((role.rank for role in wanted.least_roles), default=Role.READER.rank)
+    role = permissions.c.role.in_([role.value for role in Role if role.rank >= least])
+    yield _Grants(permissions, and_(email == wanted.principal.email, kind == GranteeType.USER.value, role))
+    groups = sorted(wanted.principal.groups)
+    # One by one each is in order; there may be no more branches than databases take.
+    for some in [[group] for group in groups] if len(groups) <= _MOST_GROUPS else [groups]:
+        yield _Grants(permissions, and_(email.in_(some), kind == GranteeType.GROUP.value, role))
+    project = wanted.principal.project_number
+    if least <= Role.READER.rank and project is not None:
+        yield _Grants(reader_projects, reader_projects.c.project_number == project)
 
 
-def _is_after(place: Place) -> ColumnElement[bool]:
-    created = tuned_models.c.create_time
-    return or_(
-        created > place.create_time,
-        and_(created == place.create_time, tuned_models.c.id > place.model_id),
-    )
+def _branch(grants: _Grants, wanted: Search) -> Select[tuple[str]]:
+    """The first models that these rows lead to and that are wanted otherwise, in order."""
+    columns = grants.table.c
+    query = select(columns.model_id).where(grants.condition)
+    query = query.order_by(columns.model_create_time, columns.model_id).limit(wanted.limit)
+    if wanted.shared_with_everyone and wanted.least_roles:
+        everyone = permissions.alias()
+        is_everyones = everyone.c.grantee_type == GranteeType.EVERYONE.value
+        query = query.where(exists().where(everyone.c.model_id == columns.model_id, is_everyones))
+    if wanted.words:
+        query = query.join(tuned_models, tuned_models.c.id == columns.model_id)
+        for word in wanted.words:
+            query = query.where(tuned_models.c.search_text.contains(fold(word), autoescape=True))
+    if (place := wanted.after) is not None:
+        later = or_(columns.model_create_time > place.create_time, columns.model_id > place.model_id)
+        query = query.where(columns.model_create_time >= place.create_time, later)
+    return query
 
 
 def _model(row: RowMapping) -> TunedModel:

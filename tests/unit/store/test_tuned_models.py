@@ -1,10 +1,11 @@
 """Rows of models, and searching them."""
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.exc import IntegrityError
 
 from store_rows import NOW, grant, model
@@ -208,3 +209,49 @@ def test_a_search_ends_at_its_limit(database):
     keep(database, *((model(name), [grant(name, ADA)]) for name in ("a", "b", "c")))
     with database.read() as connection:
         assert len(tuned_models.search(connection, Search(principal=Principal(email=ADA), limit=2))) == 2
+
+
+@pytest.mark.parametrize("groups", [1, tuned_models._MOST_GROUPS, tuned_models._MOST_GROUPS + 1, 600])
+def test_somebody_in_any_number_of_groups_sees_what_each_sees_page_by_page(database, groups):
+    shelf(
+        database,
+        **{f"m{n}": [grant(f"m{n}", f"g{n % groups}@example.com", Role.READER, GranteeType.GROUP)] for n in range(9)},
+    )
+    ada = Principal(email=ADA, groups=frozenset(Email(f"g{number}@example.com") for number in range(groups)))
+    seen, place = [], None
+    with database.read() as connection:
+        while page := tuned_models.search(connection, Search(principal=ada, limit=2, after=place)):
+            seen += [each.id for each in page]
+            place = Place(create_time=page[-1].create_time, model_id=page[-1].id)
+    assert seen == [f"m{number}" for number in range(9)]
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {},
+        {"words": ("a", "b")},
+        {"least_roles": (Role.OWNER,)},
+        {"shared_with_everyone": True},
+        {"shared_with_everyone": True, "least_roles": (Role.READER,)},
+        {"after": Place(create_time=NOW, model_id="a")},
+    ],
+)
+def test_no_page_reads_a_whole_table(database, wanted):
+    shelf(database, **{f"m{number}": [grant(f"m{number}", ADA)] for number in range(30)})
+    plans = []
+
+    def explain(_connection, cursor, statement, parameters, _context, _many):
+        plans.append(cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall())
+
+    if database.version() is None:
+        pytest.skip("the plan is SQLite's")
+    groups = frozenset(Email(f"g{number}@example.com") for number in range(3))
+    with database.read() as connection:
+        event.listen(connection, "before_cursor_execute", explain)
+        principal = Principal(email=ADA, project="5", groups=groups)
+        tuned_models.search(connection, Search(principal=principal, limit=11, **wanted))
+    steps = [row[3] for row in plans[0]]
+    # What is scanned are the few rows that the branches gave; all else is found by an index.
+    assert not [step for step in steps if re.match(r"SCAN (?!anon_)", step)], steps
+    assert [step for step in steps if "ix_permissions_order (email=?" in step], steps
