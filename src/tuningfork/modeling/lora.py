@@ -22,13 +22,13 @@ from typing import Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers import PreTrainedModel
 
 from tuningfork.domain.base_model import AdapterShape
 from tuningfork.domain.errors import InternalError, InvalidArgument
 from tuningfork.modeling.adapter_routes import Adapter, Composite, Route, Rows, Uniform
 from tuningfork.modeling.adapter_tables import AdapterTables, GroupWeights
+from tuningfork.modeling.slot_layers import Gate, Group, Routing, SlotLinear, adaptable, grouped
 
 BASE_ALONE = -1
 """In place of a slot: the base without any adapter."""
@@ -38,9 +38,7 @@ Slots = Tensor | Sequence[int] | int | None
 base alone."""
 
 _PEFT_PREFIX = "base_model.model."
-
-_TOGETHER = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
-"""Layers of one block that read the same input, in the families that name them so."""
+"""What PEFT puts before the names of a model's layers."""
 
 _RUN_TOKENS = 16
 """Tokens on one adapter from which on they share ordinary products; fewer are taken row by row."""
@@ -66,26 +64,6 @@ class TrainableAdapter:
 
 
 @dataclass(frozen=True, slots=True)
-class _Gate:
-    """The route of a forward pass by transformers' own code.
-
-    With one slot every token takes it, at `scale`. With several (or some tokens on the base alone) `gate_TR` holds
-    each slot's scale on its own tokens and columns and 0 elsewhere.
-    """
-
-    slots: tuple[int, ...]
-    scale: float = 1.0
-    gate_TR: Tensor | None = None
-
-
-@dataclass(slots=True)
-class _Routing:
-    """The gate in force; one object that all layers of a model look at."""
-
-    gate: _Gate | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class _Resident:
     """`leaves` are the same numbers as autograd wants them, where the slot is trained."""
 
@@ -94,58 +72,6 @@ class _Resident:
     leaves: list[GroupWeights] | None
     trainable: TrainableAdapter | None
     generation: int
-
-
-class SlotLinear(nn.Module):
-    """A linear layer whose output the adapter of each token's slot is added to; shares the base layer's weight."""
-
-    def __init__(self, base: nn.Linear, routing: _Routing) -> None:
-        super().__init__()
-        self.in_features = base.in_features
-        self.out_features = base.out_features
-        self.weight = base.weight
-        self.bias = base.bias
-        self._routing = routing
-        self._own: tuple[AdapterSlots, int, int] | None = None
-
-    def belong(self, slots: "AdapterSlots", group: int, place: int) -> None:
-        """Say where this layer's pairs are: which group's, and which of the group's layers this one is."""
-        # In a tuple, so that the module does not take part in it.
-        self._own = (slots, group, place)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The base's output plus each token's adapter's; `x` is `[..., D]`."""
-        base = functional.linear(x, self.weight, self.bias)
-        gate = self._routing.gate
-        if gate is None or self._own is None:
-            return base
-        slots, group, place = self._own
-        pairs = [slots.pair(slot, group, place) for slot in gate.slots]
-        a_RD = pairs[0][0] if len(pairs) == 1 else torch.cat([a_RD for a_RD, _ in pairs])
-        b_OR = pairs[0][1] if len(pairs) == 1 else torch.cat([b_OR for _, b_OR in pairs], dim=1)
-        low_TR = functional.linear(x.reshape(-1, self.in_features), a_RD)
-        if gate.gate_TR is not None:
-            low_TR = low_TR * gate.gate_TR
-        y_TO = torch.addmm(base.view(-1, self.out_features), low_TR, b_OR.t(), alpha=gate.scale)
-        return y_TO.view(base.shape)
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Adapted layers that read the same input, under PEFT's names."""
-
-    names: tuple[str, ...]
-    layers: tuple[SlotLinear, ...]
-
-    @property
-    def in_features(self) -> int:
-        """D of them all."""
-        return self.layers[0].in_features
-
-    @property
-    def out_features(self) -> tuple[int, ...]:
-        """O of each."""
-        return tuple(layer.out_features for layer in self.layers)
 
 
 @dataclass(slots=True)
@@ -160,7 +86,7 @@ class AdapterSlots:
     groups: tuple[Group, ...]
     dtype: torch.dtype
     device: torch.device
-    _routing: _Routing
+    _routing: Routing
     _tables: AdapterTables
     _residents: dict[int, _Resident] = field(default_factory=dict)
     _generations: Iterator[int] = field(default_factory=itertools.count)
@@ -176,8 +102,8 @@ class AdapterSlots:
 
         """
         model.requires_grad_(requires_grad=False)
-        routing = _Routing()
-        linears = _linears(model)
+        routing = Routing()
+        linears = adaptable(model)
         if not linears:
             raise InternalError(
                 f"{type(model).__name__} has no torch.nn.Linear layers in its blocks, so no adapter fits on it; choose "
@@ -189,7 +115,7 @@ class AdapterSlots:
             layer = SlotLinear(linear, routing)
             setattr(model.get_submodule(parent), child, layer)
             layers[_PEFT_PREFIX + name] = layer
-        groups = _grouped(layers)
+        groups = grouped(layers)
         tables = AdapterTables(
             [(group.in_features, group.out_features) for group in groups], dtype=model.dtype, device=model.device
         )
@@ -339,11 +265,11 @@ class AdapterSlots:
         resident = self._residents[slot]
         return resident.adapter or Adapter(self._tables.weights(slot), 1.0, None)
 
-    def _plan(self, slots: Slots) -> _Gate | None:
+    def _plan(self, slots: Slots) -> Gate | None:
         if slots is None:
             return None
         if isinstance(slots, int):
-            return None if slots == BASE_ALONE else _Gate((slots,), self._scale(slots))
+            return None if slots == BASE_ALONE else Gate((slots,), self._scale(slots))
         slots_T = torch.as_tensor(slots)
         used = torch.unique(slots_T).tolist()
         if len(used) == 1:
@@ -352,7 +278,7 @@ class AdapterSlots:
         owners = [slot for slot in used for _ in range(self._residents[slot].shape.rank)]
         scales_R = torch.tensor([self._scale(slot) for slot in owners])
         gate_TR = (slots_T[:, None] == torch.tensor(owners)) * scales_R
-        return _Gate(tuple(used), gate_TR=gate_TR.to(self.device, self.dtype))
+        return Gate(tuple(used), gate_TR=gate_TR.to(self.device, self.dtype))
 
     def _scale(self, slot: int) -> float:
         """What the slot's B is to be multiplied with: nothing where it serves, see `AdapterTables.put`."""
@@ -406,32 +332,3 @@ def _runs(slots: Sequence[int]) -> Iterator[tuple[int, int]]:
     for index, slot in enumerate(slots):
         if index + 1 == len(slots) or slots[index + 1] != slot:
             yield slot, index + 1
-
-
-def _grouped(layers: dict[str, SlotLinear]) -> tuple[Group, ...]:
-    groups: list[tuple[str, ...]] = []
-    taken: set[str] = set()
-    for name in layers:
-        if name in taken:
-            continue
-        parent, _, child = name.rpartition(".")
-        names = next(
-            (
-                tuple(f"{parent}.{each}" for each in family)
-                for family in _TOGETHER
-                if child in family and all(f"{parent}.{each}" in layers for each in family)
-            ),
-            (name,),
-        )
-        groups.append(names)
-        taken.update(names)
-    return tuple(Group(names, tuple(layers[name] for name in names)) for names in groups)
-
-
-def _linears(model: PreTrainedModel) -> dict[str, nn.Linear]:
-    decoder: nn.Module = model.get_decoder()  # type: ignore[no-untyped-call]
-    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
-    inside = {id(module) for module in decoder.modules()} - {id(head)}
-    return {
-        name: module for name, module in model.named_modules() if isinstance(module, nn.Linear) and id(module) in inside
-    }

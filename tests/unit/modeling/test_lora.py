@@ -8,7 +8,8 @@ from tiny_models import packed_logits, trained_looking
 from tuningfork.domain.base_model import AdapterShape
 from tuningfork.domain.errors import InvalidArgument
 from tuningfork.modeling.attention import PackedPlan
-from tuningfork.modeling.lora import BASE_ALONE, AdapterWeights, SlotLinear
+from tuningfork.modeling.lora import BASE_ALONE, AdapterWeights
+from tuningfork.modeling.slot_layers import SlotLinear
 from tuningfork.training.segments import SegmentAttention
 
 SHAPE = AdapterShape(rank=4, alpha=8.0)

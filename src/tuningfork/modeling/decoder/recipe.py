@@ -17,7 +17,8 @@ from tuningfork.modeling.decoder.decoder import Decoder
 from tuningfork.modeling.decoder.layer import How, Layer, Product
 from tuningfork.modeling.decoder.pieces import ACTIVATIONS, RmsNorm
 from tuningfork.modeling.decoder.products import FrozenProduct
-from tuningfork.modeling.lora import AdapterSlots, SlotLinear
+from tuningfork.modeling.lora import AdapterSlots
+from tuningfork.modeling.slot_layers import SlotLinear
 
 FAMILIES = frozenset(
     {
