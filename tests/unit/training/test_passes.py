@@ -1,0 +1,25 @@
+import pytest
+import torch
+from torch.nn import functional
+
+from tuningfork.training.passes import cross_entropy, rounded
+
+
+@pytest.mark.parametrize("scale", [1.0, 100.0], ids=["moderate", "so sure that others round to nothing"])
+def test_losses_and_slopes_are_those_of_autograd(scale):
+    generator = torch.Generator().manual_seed(0)
+    logits = (scale * torch.randn(7, 50, generator=generator)).requires_grad_()
+    targets = torch.randint(50, (7,), generator=generator)
+    weights = torch.rand(7, generator=generator)
+    wanted = functional.cross_entropy(logits, targets, reduction="none")
+    (wanted * weights).sum().backward()
+    losses, slopes = cross_entropy(logits.detach(), targets, weights)
+    torch.testing.assert_close(losses, wanted.detach())
+    torch.testing.assert_close(slopes, logits.grad)
+
+
+def test_passes_are_filled_up_to_few_sizes_and_by_little():
+    for tokens in range(1, 2000):
+        assert tokens <= rounded(tokens) < tokens + 16
+        assert rounded(rounded(tokens)) == rounded(tokens)
+    assert len({rounded(tokens) for tokens in range(1, 129)}) == 8

@@ -1,0 +1,58 @@
+import pytest
+import torch
+
+from tuningfork.modeling.attention import PackedPlan
+from tuningfork.modeling.decoder.layer import How
+from tuningfork.training.segments import SegmentAttention
+
+HEADS, GROUPS, SIZE = 6, 2, 16
+PLAIN = How(0.25, None, None)
+CPU = torch.device("cpu")
+
+
+def drawn(tokens, heads, *, dtype=torch.float32, seed=0):
+    return torch.randn(tokens, heads, SIZE, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+def wanted(lengths, how, all_TLK, slope_THK):
+    """Output and gradient by autograd through the plan that serving reads prompts with."""
+    leaf = all_TLK.clone().requires_grad_()
+    query, key, value = torch.split(leaf.transpose(0, 1), [HEADS, GROUPS, GROUPS])
+    out = PackedPlan(tuple(lengths)).attend(
+        0, query, key, value, scaling=how.scaling, sliding_window=how.sliding_window, softcap=how.softcap
+    )
+    out.backward(slope_THK)
+    return out.detach(), leaf.grad
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [[5], [16], [16, 16], [3, 40, 16, 5], [1, 1, 1], [600], [600, 7, 550, 20]],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    "how", [PLAIN, How(0.25, 4, None), How(0.25, None, 2.0), How(0.25, 9, 2.0)], ids=["plain", "window", "cap", "both"]
+)
+def test_the_output_and_the_way_back_are_those_of_autograd(lengths, how):
+    tokens = sum(lengths)
+    all_TLK, slope_THK = drawn(tokens, HEADS + 2 * GROUPS), drawn(tokens, HEADS, seed=1)
+    attention = SegmentAttention.of(lengths, CPU)
+    out, kept = attention.forward(0, how, all_TLK, HEADS)
+    out_wanted, slope_wanted = wanted(lengths, how, all_TLK, slope_THK)
+    torch.testing.assert_close(out, out_wanted, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(attention.backward(kept, slope_THK), slope_wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("company", [[7], [30], [16, 16, 3], [100, 5]], ids=str)
+def test_a_segments_bits_do_not_depend_on_who_is_beside_it(company):
+    own = [20, 9]
+    lengths = [*company[:1], *own, *company[1:]]
+    begin, tokens = company[0], sum(own)
+    all_TLK = drawn(sum(lengths), HEADS + 2 * GROUPS, dtype=torch.bfloat16)
+    slope_THK = drawn(sum(lengths), HEADS, dtype=torch.bfloat16, seed=1)
+    mine = slice(begin, begin + tokens)
+    together, alone = SegmentAttention.of(lengths, CPU), SegmentAttention.of(own, CPU)
+    out, kept = together.forward(0, PLAIN, all_TLK, HEADS)
+    out_alone, kept_alone = alone.forward(0, PLAIN, all_TLK[mine].contiguous(), HEADS)
+    assert torch.equal(out[mine], out_alone)
+    assert torch.equal(together.backward(kept, slope_THK)[mine], alone.backward(kept_alone, slope_THK[mine]))
