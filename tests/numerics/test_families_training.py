@@ -177,6 +177,22 @@ def test_a_job_that_was_stopped_and_resumed_ends_with_the_same_bits(family, tmp_
     assert found == wanted
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+def test_layers_that_are_computed_twice_to_save_memory_give_the_same_bits(family, tmp_path, dtype):
+    losses = []
+    for name in ("kept", "twice"):
+        engine = engine_over(family.fresh_base(dtype))
+        if name == "twice":
+            engine._spare_bytes = 0
+        one = job_of(family)
+        engine.admit(one)
+        losses.append(curve(run_to_the_end(engine)))
+        engine.save_adapter(one.id, tmp_path / name)
+    assert losses[0] == losses[1]
+    found, wanted = ((tmp_path / name / adapter_format.WEIGHTS).read_bytes() for name in ("twice", "kept"))
+    assert found == wanted
+
+
 def test_a_tuned_adapter_gives_the_same_logits_in_plain_peft_and_beside_the_base(family, tmp_path):
     engine = engine_over(family.fresh_base())
     one = job(examples=EXAMPLES, adapter=ADAPTERS["b"], learning_rate=0.003)
