@@ -24,16 +24,17 @@ from tuningfork.inference.sampling import Choice, Draw, row_randomness, sample
 from tuningfork.inference.scheduler import Scheduler, Turn
 from tuningfork.inference.sequence import EngineOutput, Sequence, TokenRequest, Usage
 from tuningfork.inference.stop_sequences import StopSequences
+from tuningfork.modeling.available_memory import available_memory
 from tuningfork.modeling.loading import LoadedBase
 from tuningfork.modeling.lora import BASE_ALONE
+from tuningfork.modeling.memory_plan import cache_bytes as planned_cache_bytes
 
 __all__ = ["EngineOutput", "InferenceEngine", "TokenRequest"]
 
-_CPU_CACHE_BYTES = 2 * 1024**3
+_USUAL_CACHE_BYTES = 2 * 1024**3
+"""Where the system does not tell how much memory there is."""
 _CPU_KEPT_BYTES = 512 * 1024**2
 """Of these so many at most keep what only later requests may want. A GPU's memory is taken in any case."""
-_GPU_CACHE_SHARE = 0.5
-"""Of the memory that is free once the base is loaded."""
 
 _CPU_PREFILL_TOKENS = 512
 _GPU_PREFILL_TOKENS = 4096
@@ -47,8 +48,8 @@ class InferenceEngine:
         base: the resident model, shared by all requests.
         max_rows: candidates generated side by side; more wait. At least 8, the most candidates of one request.
         prefill_tokens: prompt tokens read in one step; None: what suits the device.
-        cache_bytes: memory for keys and values; None: 2 GiB on a CPU (taken as it is used), half of what is free on a
-            GPU. Requests wait while it is full.
+        cache_bytes: memory for keys and values; None: a quarter of what is free, at most 2 GiB, on a CPU (taken as it is
+            used), half of what is free on a GPU. Requests wait while it is full.
 
     Attributes:
         grammars: the forms that answers were held to. Compiling one takes up to seconds; who wants the engine to go on
@@ -269,10 +270,8 @@ def _fault_of(sequence: Sequence) -> TuningforkError:
 
 
 def _cache_bytes(device: torch.device) -> int:
-    if device.type != "cuda":
-        return _CPU_CACHE_BYTES
-    free, _ = torch.cuda.mem_get_info(device)
-    return int(free * _GPU_CACHE_SHARE)
+    memory = available_memory(device)
+    return _USUAL_CACHE_BYTES if memory is None else planned_cache_bytes(memory, device)
 
 
 def _attention_tokens(model: PreTrainedModel) -> int:
