@@ -48,8 +48,8 @@ class InferenceEngine:
         base: the resident model, shared by all requests.
         max_rows: candidates generated side by side; more wait. At least 8, the most candidates of one request.
         prefill_tokens: prompt tokens read in one step; None: what suits the device.
-        cache_bytes: memory for keys and values; None: a quarter of what is free, at most 2 GiB, on a CPU (taken as it is
-            used), half of what is free on a GPU. Requests wait while it is full.
+        cache_bytes: memory for keys and values; None: a quarter of what is free, at most 2 GiB, on a CPU (taken as it
+            is used), half of what is free on a GPU. Requests wait while it is full.
 
     Attributes:
         grammars: the forms that answers were held to. Compiling one takes up to seconds; who wants the engine to go on
