@@ -14,92 +14,18 @@ products (segments times G), P their query rows (H / G heads below each other), 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from tuningfork.modeling.attention import attend_segment, visibility
+from tuningfork.modeling.attention import attend_segment
 from tuningfork.modeling.decoder.layer import How
-
-_STEP = 16
-"""Widths are rounded up to multiples of this."""
+from tuningfork.training.segment_layout import Bin, Layout, Piece, padded
 
 _WIDEST = 512
 """Beyond this width the score matrices of all layers take more memory than they save time."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Bin:
-    """Segments of one padded width: their first tokens and lengths."""
-
-    width: int
-    begins: tuple[int, ...]
-    lengths: tuple[int, ...]
-
-    def tokens(self) -> tuple[Tensor, Tensor]:
-        """Each padded place's token `BW` (padding repeats the segment's last one), and whether it is a real one."""
-        column_W = torch.arange(self.width)
-        begin_B1, length_B1 = torch.tensor(self.begins)[:, None], torch.tensor(self.lengths)[:, None]
-        return begin_B1 + torch.minimum(column_W, length_B1 - 1), column_W < length_B1
-
-
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """How a layer's heads are batched. Rows are heads of tokens, K numbers each.
-
-    `entering_Z` are the rows of `TL` that the batched queries, keys and values are made of, `borders` where each
-    bin's three begin and end among them. `leaving` are the batched queries' rows for each row of `TH`, `returning` the
-    batched rows for each of `TL`, and `slopes_Q` the rows of `TH` for the batched queries, of which `padding_Y` are
-    none's.
-    """
-
-    entering_Z: Tensor
-    borders: tuple[int, ...]
-    query_borders: tuple[int, ...]
-    leaving: Tensor
-    returning: Tensor
-    slopes_Q: Tensor
-    padding_Y: Tensor
-
-    @classmethod
-    def of(cls, bins: Sequence[_Bin], tokens: int, heads: int, groups: int, device: torch.device) -> Self:
-        """Lay out these bins for so many query heads and key/value heads."""
-        total = heads + 2 * groups
-        entering, real, slopes, query_real, borders, query_borders = [], [], [], [], [0], [0]
-        for bin_ in bins:
-            token_BW, real_BW = bin_.tokens()
-            # B G N W: heads of one group lie one below the other.
-            head_GN1 = torch.arange(heads).view(groups, -1, 1)
-            group_G1 = heads + torch.arange(groups)[:, None]
-            token_B11W, token_B1W = token_BW[:, None, None], token_BW[:, None]
-            query = token_B11W * total + head_GN1
-            key = token_B1W * total + group_G1
-            for part in (query, key, key + groups):
-                entering.append(part.flatten())
-                real.append(real_BW.view(len(bin_.begins), *[1] * (part.ndim - 2), -1).expand(part.shape).flatten())
-                borders.append(borders[-1] + part.numel())
-            slopes.append((token_B11W * heads + head_GN1).flatten())
-            query_real.append(real[-3])
-            query_borders.append(query_borders[-1] + query.numel())
-        entering_Z, slopes_Q, real_Q = torch.cat(entering), torch.cat(slopes), torch.cat(query_real)
-        return cls(
-            entering_Z=entering_Z.to(device),
-            borders=tuple(borders),
-            query_borders=tuple(query_borders),
-            leaving=_inverse(slopes_Q, real_Q, tokens * heads).to(device),
-            returning=_inverse(entering_Z, torch.cat(real), tokens * total).to(device),
-            slopes_Q=slopes_Q.to(device),
-            padding_Y=(~real_Q).nonzero().squeeze(1).to(device),
-        )
-
-
-def _inverse(sources: Tensor, real: Tensor, count: int) -> Tensor:
-    """For each of `count` rows the place that it went to; rows that went nowhere (long segments') get place 0."""
-    places = torch.zeros(count, dtype=torch.long)
-    places[sources[real]] = real.nonzero().squeeze(1)
-    return places
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,29 +45,38 @@ class _Kept:
 class SegmentAttention:
     """A `TracedAttention` over independent causal segments, one after the other."""
 
-    bins: Sequence[_Bin]
-    long: Sequence[slice]
+    bins: Sequence[Bin]
+    long: Sequence[Piece]
     tokens: int
     device: torch.device
-    _layouts: dict[tuple[int, int], _Layout] = field(default_factory=dict)
-    _masks: dict[tuple[int, int | None, int], Tensor] = field(default_factory=dict)
+    _layouts: dict[tuple[int, int], Layout] = field(default_factory=dict)
+    _masks: dict[tuple[int, int, int | None, int], Tensor] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, lengths: Sequence[int], device: torch.device) -> Self:
-        """Lay out segments of these lengths."""
-        by_width: dict[int, tuple[list[int], list[int]]] = {}
-        long, begin = [], 0
-        for length in lengths:
-            width = -(-length // _STEP) * _STEP
-            if width > _WIDEST:
-                long.append(slice(begin, begin + length))
+    def of(cls, lengths: Sequence[int], device: torch.device, continued: Sequence[int | None] = ()) -> Self:
+        """Lay out pieces of these lengths.
+
+        Args:
+            lengths: of the pieces, which lie end to end.
+            device: where they are computed.
+            continued: for each piece which other one comes before it, in its own row of tokens; None: it begins one.
+
+        """
+        begins = [0, *accumulate(lengths)]
+        whole = [Piece(begin, end) for begin, end in pairwise(begins)]
+        pieces = [
+            piece if before is None else Piece(piece.begin, piece.end, whole[before].begin, whole[before].length)
+            for piece, before in zip(whole, continued or [None] * len(whole), strict=True)
+        ]
+        by_width: dict[tuple[int, int], list[Piece]] = {}
+        long = []
+        for piece in pieces:
+            if padded(piece.length) > _WIDEST or piece.shared > 2 * _WIDEST:
+                long.append(piece)
             else:
-                begins, own = by_width.setdefault(width, ([], []))
-                begins.append(begin)
-                own.append(length)
-            begin += length
-        bins = [_Bin(width, tuple(begins), tuple(own)) for width, (begins, own) in sorted(by_width.items())]
-        return cls(bins, long, begin, device)
+                by_width.setdefault((padded(piece.length), piece.shared), []).append(piece)
+        bins = [Bin(width, shared, tuple(own)) for (width, shared), own in sorted(by_width.items())]
+        return cls(bins, long, begins[-1], device)
 
     def forward(
         self,
@@ -160,7 +95,7 @@ class SegmentAttention:
             output_QK = entered_ZK.new_empty(layout.query_borders[-1], size)
             for index, bin_ in enumerate(self.bins):
                 query_XPK, key_XWK, value_XWK = self._parts(entered_ZK, layout, index, groups)
-                scores_XPW = self._scores(bin_.width, how, query_XPK, key_XWK, squashed)
+                scores_XPW = self._scores(bin_, how, query_XPK, key_XWK, squashed)
                 weights.append(torch.softmax(scores_XPW, dim=-1))
                 own = slice(*layout.query_borders[index : index + 2])
                 torch.bmm(weights[-1], value_XWK, out=output_QK[own].view_as(query_XPK))
@@ -168,12 +103,12 @@ class SegmentAttention:
         else:
             entered_ZK, out_THK = all_TLK.new_empty(0), all_TLK.new_empty(self.tokens, heads, size)
         long = []
-        for rows in self.long:
-            inputs_TLK = all_TLK[rows].detach().requires_grad_()
+        for piece in self.long:
+            inputs_SLK = all_TLK[self._rows(piece)].detach().requires_grad_()
             with torch.enable_grad():
-                output_THK = _long(how, inputs_TLK, heads, groups)
-            out_THK[rows] = output_THK.detach()
-            long.append((inputs_TLK, output_THK))
+                output_THK = _long(how, inputs_SLK, heads, groups, piece.length)
+            out_THK[piece.begin : piece.end] = output_THK.detach()
+            long.append((inputs_SLK, output_THK))
         return out_THK, _Kept(how, heads, groups, entered_ZK, weights, squashed, long)
 
     def backward(self, kept: Any, slope_THK: Tensor) -> Tensor:
@@ -183,9 +118,20 @@ class SegmentAttention:
             returned_TLK = self._bins_backward(own, slope_THK)
         else:
             returned_TLK = slope_THK.new_empty(self.tokens, own.heads + 2 * own.groups, slope_THK.shape[2])
-        for rows, (inputs_TLK, output_THK) in zip(self.long, own.long, strict=True):
-            (returned_TLK[rows],) = torch.autograd.grad(output_THK, inputs_TLK, slope_THK[rows])
+        for piece, (inputs_SLK, output_THK) in zip(self.long, own.long, strict=True):
+            (slope_SLK,) = torch.autograd.grad(output_THK, inputs_SLK, slope_THK[piece.begin : piece.end])
+            returned_TLK[piece.begin : piece.end] = slope_SLK[piece.shared :]
+            # What is shared comes before whoever shares it, and has its own gradient already.
+            returned_TLK[piece.before : piece.before + piece.shared] += slope_SLK[: piece.shared]
         return returned_TLK
+
+    @staticmethod
+    def _rows(piece: Piece) -> slice | Tensor:
+        """The tokens that a piece looks at."""
+        if not piece.shared:
+            return slice(piece.begin, piece.end)
+        before = torch.arange(piece.before, piece.before + piece.shared)
+        return torch.cat((before, torch.arange(piece.begin, piece.end)))
 
     def _bins_backward(self, kept: _Kept, slope_THK: Tensor) -> Tensor:
         size, groups = slope_THK.shape[2], kept.groups
@@ -204,45 +150,53 @@ class SegmentAttention:
                 slope_XPW = (slope_XPW * (1 - kept.squashed[index].square())).to(slope_XPW.dtype)
             torch.baddbmm(into_query, slope_XPW, key_XWK, beta=0, alpha=how.scaling, out=into_query)
             torch.baddbmm(into_key, slope_XPW.transpose(1, 2), query_XPK, beta=0, alpha=how.scaling, out=into_key)
-        return back_ZK.index_select(0, layout.returning).view(len(slope_THK), -1, size)
+        if layout.returning is not None:
+            return back_ZK.index_select(0, layout.returning).view(len(slope_THK), -1, size)
+        # Shared tokens get a share of their gradient from each piece: summed in fp32.
+        rows = self.tokens * (kept.heads + 2 * groups)
+        summed = torch.zeros(rows, size, dtype=torch.float32, device=back_ZK.device)
+        summed.index_add_(0, layout.sources_R, back_ZK.index_select(0, layout.real_R).float())
+        return summed.to(back_ZK.dtype).view(self.tokens, -1, size)
 
-    def _scores(self, width: int, how: How, query_XPK: Tensor, key_XWK: Tensor, squashed: list[Tensor]) -> Tensor:
+    def _scores(self, bin_: Bin, how: How, query_XPK: Tensor, key_XWK: Tensor, squashed: list[Tensor]) -> Tensor:
         """Scaled, squashed and masked scores `XPW`; what the squashing gave is appended to `squashed`."""
-        window = how.sliding_window if how.sliding_window is not None and how.sliding_window < width else None
-        mask_PW = self._mask(width, window, query_XPK.shape[1], query_XPK.dtype)
+        reach = bin_.shared + bin_.width
+        window = how.sliding_window if how.sliding_window is not None and how.sliding_window < reach else None
+        mask_PW = self._mask(bin_, window, query_XPK.shape[1], query_XPK.dtype)
         if how.softcap is None:
             return torch.baddbmm(mask_PW, query_XPK, key_XWK.transpose(1, 2), alpha=how.scaling)
         scores_XPW = torch.bmm(query_XPK, key_XWK.transpose(1, 2)).float()
         squashed.append(scores_XPW.mul_(how.scaling / how.softcap).tanh_())
         return (squashed[-1] * how.softcap).add_(mask_PW).to(query_XPK.dtype)
 
-    def _parts(self, batched_ZK: Tensor, layout: _Layout, index: int, groups: int) -> list[Tensor]:
+    def _parts(self, batched_ZK: Tensor, layout: Layout, index: int, groups: int) -> list[Tensor]:
         """A bin's queries `XPK`, keys and values `XWK`, as views."""
-        products, size = len(self.bins[index].begins) * groups, batched_ZK.shape[1]
+        products, size = len(self.bins[index].pieces) * groups, batched_ZK.shape[1]
         borders = layout.borders[3 * index : 3 * index + 4]
         return [batched_ZK[begin:end].view(products, -1, size) for begin, end in pairwise(borders)]
 
-    def _layout(self, heads: int, groups: int) -> _Layout:
+    def _layout(self, heads: int, groups: int) -> Layout:
         found = self._layouts.get((heads, groups))
         if found is None:
-            found = self._layouts[heads, groups] = _Layout.of(self.bins, self.tokens, heads, groups, self.device)
+            found = self._layouts[heads, groups] = Layout.of(self.bins, self.tokens, heads, groups, self.device)
         return found
 
-    def _mask(self, width: int, window: int | None, rows: int, dtype: torch.dtype) -> Tensor:
-        found = self._masks.get((width, window, rows))
+    def _mask(self, bin_: Bin, window: int | None, rows: int, dtype: torch.dtype) -> Tensor:
+        key = (bin_.width, bin_.shared, window, rows)
+        found = self._masks.get(key)
         if found is None:
-            visible_WW = visibility(0, width, window, self.device)
-            mask_WW = torch.zeros(width, width, device=self.device, dtype=dtype).masked_fill_(~visible_WW, -torch.inf)
-            found = self._masks[width, window, rows] = mask_WW.repeat(rows // width, 1)
+            visible_WS = bin_.visible(window)
+            mask_WS = torch.zeros(visible_WS.shape, dtype=dtype).masked_fill_(~visible_WS, -torch.inf)
+            found = self._masks[key] = mask_WS.repeat(rows // bin_.width, 1).to(self.device)
         return found
 
 
-def _long(how: How, all_TLK: Tensor, heads: int, groups: int) -> Tensor:
-    query_HTK, key_GTK, value_GTK = torch.split(all_TLK.transpose(0, 1), [heads, groups, groups])
+def _long(how: How, all_SLK: Tensor, heads: int, groups: int, tokens: int) -> Tensor:
+    query_HSK, key_GSK, value_GSK = torch.split(all_SLK.transpose(0, 1), [heads, groups, groups])
     return attend_segment(
-        query_HTK,
-        key_GTK,
-        value_GTK,
+        query_HSK[:, -tokens:],
+        key_GSK,
+        value_GSK,
         scaling=how.scaling,
         sliding_window=how.sliding_window,
         softcap=how.softcap,

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -56,3 +58,39 @@ def test_a_segments_bits_do_not_depend_on_who_is_beside_it(company):
     out_alone, kept_alone = alone.forward(0, PLAIN, all_TLK[mine].contiguous(), HEADS)
     assert torch.equal(out[mine], out_alone)
     assert torch.equal(together.backward(kept, slope_THK)[mine], alone.backward(kept_alone, slope_THK[mine]))
+
+
+@pytest.mark.parametrize(
+    ("shared", "lengths"),
+    [(7, [5, 9]), (16, [3, 16, 20]), (40, [1, 30]), (33, [600, 8]), (1100, [5, 5])],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    "how", [PLAIN, How(0.25, 6, None), How(0.25, 50, None), How(0.25, None, 2.0)], ids=["plain", "near", "far", "cap"]
+)
+def test_a_shared_beginning_counts_as_if_each_piece_had_its_own(shared, lengths, how):
+    beside = 11
+    tokens = beside + shared + sum(lengths)
+    all_TLK, slope_THK = drawn(tokens, HEADS + 2 * GROUPS), drawn(tokens, HEADS, seed=1)
+    attention = SegmentAttention.of([beside, shared, *lengths], CPU, [None, None, *[1] * len(lengths)])
+    out, kept = attention.forward(0, how, all_TLK, HEADS)
+    slope = attention.backward(kept, slope_THK)
+
+    begins = [sum([beside, shared, *lengths][:index]) for index in range(2, 3 + len(lengths))]
+    own = [slice(begin, end) for begin, end in pairwise(begins)]
+    head, rest = slice(beside, beside + shared), slice(0, beside)
+    slope_wanted = torch.zeros_like(all_TLK)
+    for piece in own:
+        whole = torch.cat((all_TLK[head], all_TLK[piece]))
+        # The beginning's own outputs are asked for once, not by each piece.
+        asked = torch.cat((torch.zeros_like(slope_THK[head]), slope_THK[piece]))
+        out_piece, slope_piece = wanted([len(whole)], how, whole, asked)
+        torch.testing.assert_close(out[piece], out_piece[shared:], rtol=1e-4, atol=1e-5)
+        slope_wanted[head] += slope_piece[:shared]
+        slope_wanted[piece] = slope_piece[shared:]
+    for piece in (head, rest):
+        length = piece.stop - piece.start
+        out_piece, slope_piece = wanted([length], how, all_TLK[piece], slope_THK[piece])
+        torch.testing.assert_close(out[piece], out_piece, rtol=1e-4, atol=1e-5)
+        slope_wanted[piece] += slope_piece
+    torch.testing.assert_close(slope, slope_wanted, rtol=1e-4, atol=2e-5)
