@@ -73,8 +73,7 @@ class CachedPlan:
     ) -> Tensor:
         """Store the new keys and values, and give the attention output `THK`."""
         store = self._cache.store(layer)
-        store.keys_GXK.index_copy_(1, self._places_T, key_GTK)
-        store.values_GXK.index_copy_(1, self._places_T, value_GTK)
+        store.write(self._places_T, key_GTK, value_GTK)
         how = _How(scaling, sliding_window, softcap)
         outputs_THK = []
         begin = 0
@@ -83,6 +82,51 @@ class CachedPlan:
             outputs_THK.append(group.attend(store, query_HTK[:, own], key_GTK[:, own], value_GTK[:, own], how))
             begin += group.tokens
         return outputs_THK[0] if len(outputs_THK) == 1 else torch.cat(outputs_THK)
+
+
+class GivenRows:
+    """An `AttentionPlan` of rows with one new token each made of tensors alone: nothing depends on their values.
+
+    Whoever changes the numbers in the tensors may run the same operations again. All rows are looked at from their
+    first page on, whatever a window hides of them.
+
+    Args:
+        cache: where keys and values are written and read.
+        places_B: where in it each row's new token goes.
+        pages_P: the pages of all rows, equally many for each; page 0 after a row's last.
+        ends_B: each row's tokens, the new one included.
+
+    """
+
+    def __init__(self, cache: KvCache, places_B: Tensor, pages_P: Tensor, ends_B: Tensor) -> None:
+        self._cache = cache
+        self._places_B = places_B
+        self._pages_P = pages_P
+        self._end_B1 = ends_B[:, None]
+        self._position_S = torch.arange(len(pages_P) // len(ends_B) * PAGE_TOKENS, device=ends_B.device)
+        self._views: dict[int | None, _View] = {}
+
+    def attend(
+        self,
+        layer: int,
+        query_HTK: Tensor,
+        key_GTK: Tensor,
+        value_GTK: Tensor,
+        *,
+        scaling: float,
+        sliding_window: int | None,
+        softcap: float | None,
+    ) -> Tensor:
+        """See `CachedPlan.attend`."""
+        store = self._cache.store(layer)
+        store.write(self._places_B, key_GTK, value_GTK)
+        window = sliding_window if sliding_window is not None and sliding_window < len(self._position_S) else None
+        if window not in self._views:
+            hidden_BS = self._position_S >= self._end_B1
+            if window is not None:
+                hidden_BS |= self._position_S < self._end_B1 - window
+            self._views[window] = _View(self._pages_P, hidden_BS)
+        return self._views[window].attend(store, query_HTK, len(key_GTK), _How(scaling, sliding_window, softcap))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +170,25 @@ class _View:
     hidden_BS: Tensor
     _biases: dict[tuple[int, int, torch.dtype], Tensor] = field(default_factory=dict)
 
+    def attend(self, store: LayerStore, query_HTK: Tensor, groups: int, how: _How) -> Tensor:
+        """The output `THK` of one new token for each row."""
+        rows, size = query_HTK.shape[1:]
+        members = query_HTK.shape[0] // groups
+        key_GSK, value_GSK = store.gather(self.pages_P)
+        products = groups * rows
+        key_XSK, value_XSK = (each.view(products, -1, each.shape[-1]) for each in (key_GSK, value_GSK))
+        # G B N K: the query heads of one key/value head lie one below the other.
+        query_XNK = query_HTK.view(groups, members, rows, size).transpose(1, 2).reshape(products, members, size)
+        bias_XNS = self.bias_for(groups, members, query_HTK.dtype)
+        if how.softcap is None:
+            scores_XNS = torch.baddbmm(bias_XNS, query_XNK, key_XSK.transpose(1, 2), alpha=how.scaling)
+        else:
+            scores_XNS = torch.bmm(query_XNK * how.scaling, key_XSK.transpose(1, 2))
+            scores_XNS = (torch.tanh(scores_XNS / how.softcap) * how.softcap).add_(bias_XNS)
+        output_XNK = torch.bmm(torch.softmax(scores_XNS, dim=-1), value_XSK)
+        output_GBNK = output_XNK.view(groups, rows, members, -1)
+        return output_GBNK.transpose(0, 1).flatten(1, 2)
+
     def bias_for(self, groups: int, members: int, dtype: torch.dtype) -> Tensor:
         """-infinity for every hidden key, `XNS`: what all layers of a step add to their scores."""
         found = self._biases.get((groups, members, dtype))
@@ -151,23 +214,7 @@ class _Rows:
         return len(self.spans)
 
     def attend(self, store: LayerStore, query_HTK: Tensor, key_GTK: Tensor, _value_GTK: Tensor, how: _How) -> Tensor:
-        view = self._view(how.sliding_window)
-        groups, size = key_GTK.shape[0], query_HTK.shape[2]
-        members = query_HTK.shape[0] // groups
-        key_GSK, value_GSK = store.gather(view.pages_P)
-        products = groups * self.tokens
-        key_XSK, value_XSK = (each.view(products, -1, each.shape[-1]) for each in (key_GSK, value_GSK))
-        # G B N K: the query heads of one key/value head lie one below the other.
-        query_XNK = query_HTK.view(groups, members, self.tokens, size).transpose(1, 2).reshape(products, members, size)
-        bias_XNS = view.bias_for(groups, members, query_HTK.dtype)
-        if how.softcap is None:
-            scores_XNS = torch.baddbmm(bias_XNS, query_XNK, key_XSK.transpose(1, 2), alpha=how.scaling)
-        else:
-            scores_XNS = torch.bmm(query_XNK * how.scaling, key_XSK.transpose(1, 2))
-            scores_XNS = (torch.tanh(scores_XNS / how.softcap) * how.softcap).add_(bias_XNS)
-        output_XNK = torch.bmm(torch.softmax(scores_XNS, dim=-1), value_XSK)
-        output_GBNK = output_XNK.view(groups, self.tokens, members, -1)
-        return output_GBNK.transpose(0, 1).flatten(1, 2)
+        return self._view(how.sliding_window).attend(store, query_HTK, key_GTK.shape[0], how)
 
     def _view(self, sliding_window: int | None) -> _View:
         # A window that hides nothing yet looks as none does.

@@ -18,6 +18,7 @@ from tuningfork.domain.generation import MAX_CANDIDATES, ChosenToken, FinishReas
 from tuningfork.inference.cached_plan import CachedPlan, Span
 from tuningfork.inference.constraints import Grammars
 from tuningfork.inference.detokenizer import Detokenizer, TokenTexts
+from tuningfork.inference.graphs import Capture, DecodeGraphs
 from tuningfork.inference.kv_cache import KvCache, planned_pages, probed_shapes
 from tuningfork.inference.penalties import Penalties
 from tuningfork.inference.sampling import Choice, Draw, row_randomness, sample
@@ -64,6 +65,7 @@ class InferenceEngine:
         max_rows: int = 64,
         prefill_tokens: int | None = None,
         cache_bytes: int | None = None,
+        capture: Capture | None = None,
     ) -> None:
         if max_rows < MAX_CANDIDATES:
             raise ValueError(f"max_rows must be at least {MAX_CANDIDATES}, the most candidates of one request")
@@ -83,6 +85,7 @@ class InferenceEngine:
         )
         kept_bytes = _CPU_KEPT_BYTES if base.device.type == "cpu" else None
         self._cache = KvCache(shapes, pages=pages, dtype=base.dtype, device=base.device, kept_bytes=kept_bytes)
+        self._graphs = DecodeGraphs.of(base, self._cache, capture)
         self._scheduler = Scheduler(
             self._cache,
             max_rows=max_rows,
@@ -173,14 +176,20 @@ class InferenceEngine:
             last += turn.tokens
             if turn.completes:
                 kept_B.append(last)
-        device = self._base.device
-        return self._base.logits(
-            torch.tensor(ids_T, device=device),
-            torch.tensor(positions_T, device=device),
-            torch.tensor(kept_B, dtype=torch.long, device=device),
-            CachedPlan(self._cache, spans),
-            slots_T,
-        )
+
+        def ordinary() -> Tensor:
+            device = self._base.device
+            return self._base.logits(
+                torch.tensor(ids_T, device=device),
+                torch.tensor(positions_T, device=device),
+                torch.tensor(kept_B, dtype=torch.long, device=device),
+                CachedPlan(self._cache, spans),
+                slots_T,
+            )
+
+        if self._graphs is None or len(kept_B) < len(turns):
+            return ordinary()
+        return self._graphs.logits(ids_T, spans, slots_T, ordinary)
 
     def _ready(self, turns: Items[Turn]) -> tuple[list[Sequence], list[int]]:
         """The sequences that choose a token now, and which row of the logits each looks at."""

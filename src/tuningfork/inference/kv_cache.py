@@ -43,6 +43,11 @@ class LayerStore:
     keys_GXK: Tensor
     values_GXK: Tensor
 
+    def write(self, places_T: Tensor, key_GTK: Tensor, value_GTK: Tensor) -> None:
+        """Keep new tokens' keys and values."""
+        self.keys_GXK.index_copy_(1, places_T, key_GTK)
+        self.values_GXK.index_copy_(1, places_T, value_GTK)
+
     def gather(self, pages_P: Tensor) -> tuple[Tensor, Tensor]:
         """Copies of the keys and values in these pages, one page after the other: `GSK`, S = P * PAGE_TOKENS."""
         return _gather(self.keys_GXK, pages_P), _gather(self.values_GXK, pages_P)

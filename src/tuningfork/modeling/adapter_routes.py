@@ -164,6 +164,11 @@ class Rows:
         whole = len(by_rank) == 1 and rows[-1][0] + 1 == len(rows)
         return cls([_rank_rows(tables, rank, own, whole=whole) for rank, own in by_rank.items()])
 
+    @classmethod
+    def at(cls, rank: int, groups: Sequence[GroupTable], places_B: Tensor) -> "Rows":
+        """All rows of a pass, on adapters of one rank: where each one's is in the tables, in int32."""
+        return cls([_RankRows(tables=groups, rank=rank, rows_B=None, places_B=places_B, bags={})])
+
     def add(self, group: int, x_TD: Tensor, y_TO: Tensor) -> None:
         """See `Route.add`; nothing is kept."""
         for each in self.ranks:

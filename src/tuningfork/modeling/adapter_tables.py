@@ -7,6 +7,7 @@ time of a batched product in bfloat16 (docs/log.md).
 Shape suffixes: C places of a table, D inputs, O outputs, R rank (of a group: the ranks of its layers, side by side).
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,10 +44,12 @@ class GroupTable:
 
 @dataclass(slots=True)
 class RankTables:
-    """All adapters of one rank. `places` says where each slot's are."""
+    """All adapters of one rank. `places` says where each slot's are; `version` changes when tensors are replaced."""
 
+    rank: int
     groups: list[GroupTable]
     places: dict[int, int]
+    version: int
 
     @property
     def capacity(self) -> int:
@@ -72,12 +75,13 @@ class AdapterTables:
         self._device = device
         self._by_rank: dict[int, RankTables] = {}
         self._ranks: dict[int, int] = {}
+        self._versions = itertools.count()
 
     def put(self, slot: int, rank: int, weights: Sequence[GroupWeights], scale: float) -> None:
         """Copy an adapter in; its B are multiplied by its scale, in the precision in which they come."""
         tables = self._by_rank.get(rank)
         if tables is None:
-            tables = self._by_rank[rank] = RankTables(self._empty(rank, _FIRST_PLACES), {})
+            tables = self._by_rank[rank] = RankTables(rank, self._empty(rank, _FIRST_PLACES), {}, next(self._versions))
         taken = set(tables.places.values())
         if len(taken) == tables.capacity:
             self._double(tables, rank)
@@ -105,6 +109,18 @@ class AdapterTables:
         """The rank of a slot's adapter."""
         return self._ranks[slot]
 
+    def version_of(self, rank: int) -> int | None:
+        """The version of this rank's tables; None: there are none."""
+        tables = self._by_rank.get(rank)
+        return None if tables is None else tables.version
+
+    def together(self, slots: Sequence[int]) -> tuple[RankTables, list[int]] | None:
+        """The tables that these slots are all in, and each one's place; None: there are none that hold all of them."""
+        tables = self._by_rank.get(self._ranks.get(slots[0], 0))
+        if tables is None or not all(slot in tables.places for slot in slots):
+            return None
+        return tables, [tables.places[slot] for slot in slots]
+
     def weights(self, slot: int) -> list[GroupWeights]:
         """A slot's adapter as views of the tables, in the layers' usual layout; valid until the next `put`."""
         tables = self._by_rank[self._ranks[slot]]
@@ -124,6 +140,7 @@ class AdapterTables:
         ]
 
     def _double(self, tables: RankTables, rank: int) -> None:
+        tables.version = next(self._versions)
         # Group by group, so that no more than one group's numbers lie in memory twice.
         for table, more in zip(tables.groups, self._empty(rank, tables.capacity), strict=True):
             table.a_CDR = torch.cat((table.a_CDR, more.a_CDR))

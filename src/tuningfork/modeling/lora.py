@@ -127,6 +127,11 @@ class AdapterSlots:
                 layer.belong(slots, index, place)
         return slots
 
+    @property
+    def tables(self) -> AdapterTables:
+        """Where the slots that serve keep their weights."""
+        return self._tables
+
     def fresh(self, shape: AdapterShape, seed: int) -> AdapterWeights:
         """A new adapter that changes nothing yet: A uniform within 1 / sqrt(D), B zero.
 

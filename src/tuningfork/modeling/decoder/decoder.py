@@ -71,7 +71,11 @@ class Decoder:
     @torch.no_grad()
     def logits(self, ids_T: Tensor, positions_T: Tensor, kept_N: Tensor, plan: AttentionPlan, slots: Slots) -> Tensor:
         """Logits `NV` in fp32 after the tokens `kept_N`, under these adapters."""
-        pass_ = self._pass(positions_T, kept_N, Serving(plan), slots)
+        return self.forward(ids_T, self._pass(positions_T, kept_N, Serving(plan), slots))
+
+    @torch.no_grad()
+    def forward(self, ids_T: Tensor, pass_: Pass) -> Tensor:
+        """Like `logits`; all of it happens on the device, and nothing depends on the tokens' values."""
         x_TD = self.embed(ids_T).float()
         for layer in self.layers:
             x_TD, _ = layer.forward(x_TD, pass_)
