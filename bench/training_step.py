@@ -51,7 +51,7 @@ def tutorial_work() -> training.Work:
         ours="embedded",
         examples=tuple(Example(*pair) for pair in EXAMPLES),
         batch_size=4,
-        steps_a_round=19,
+        steps_a_round=4,
         adapter=EMBEDDED_MODEL.adapter,
     )
 
@@ -76,7 +76,7 @@ def main() -> None:
             row, found = training.compare(work, place, rounds=rounds, install=not arguments.quick, only=arguments.only)
             rows.append(row)
             versions |= found
-    report.show("Tuning steps", [row.as_json() for row in rows])
+            report.show("Tuning steps", [row.as_json()])
     if not (arguments.only or arguments.quick):
         report.write_result(
             "training_step",
