@@ -28,6 +28,7 @@ CAVEATS = (
     "TRL also computes token accuracy and entropy in each step; that is one of its defaults.",
     "TRL tuned by hand: bfloat16 weights, no gradient checkpointing. torch.compile is used by nobody.",
     "Clipping, which is TRL's default, is off: ours does not clip, and the losses are to be comparable.",
+    "Our processes start as the service's workers do, which ask glibc for large pages; peers start as they usually do.",
 )
 
 
