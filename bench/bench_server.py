@@ -24,6 +24,7 @@ class BenchServer:
     data_directory: Path
 
     def client(self) -> httpx.Client:
+        """A client with the first key."""
         return httpx.Client(base_url=self.url, headers={"x-goog-api-key": self.key}, timeout=120)
 
 

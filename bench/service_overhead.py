@@ -1,6 +1,6 @@
 """What the service costs beyond its engines: streams, snapshots, large creates.
 
-    python bench/service_overhead.py [--streams 32] [--rounds 6] [--tokens 48]
+    python bench/service_overhead.py [--streams 32] [--rounds 6] [--tokens 96] [--apart] [--only streams]
 
 **Streams.** So many streams at once over tuned models, with the real generator. Times are taken with the machine's one
 monotonic clock in the client (a process of its own), in the generator's pipe and at the engine's border:
@@ -11,15 +11,17 @@ monotonic clock in the client (a process of its own), in the generator's pipe an
 - between steps: from the return of a step to the beginning of the next, while there is work: what the service takes of
   the engine's time.
 
-Overhead of a request's first piece is the first two together, that of any other piece the second alone.
+A request's first piece bears the first two together, every other piece the second alone. `--apart` gives the generator
+the first core, and server and client the second, as the system does by itself where nobody else is at work.
 
-**Snapshots.** The time of a training step in a trainer whose steps are recorded by a server with a database on a disk,
-beside the same trainer's, whose steps nobody records.
+**Snapshots.** The time of a training step in a server, which records every step and whose trainer keeps a checkpoint
+every ten, beside the same trainer's alone, whose steps nobody records and who keeps none; turn by turn.
 
 **Large creates.** From the first byte sent of a create with 4 MB of examples to its answer.
 """
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -29,14 +31,27 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
-from bench_server import BenchServer, running, tune, tutorial_body
+import psutil
 
-RESULTS = Path(__file__).parent / "results"
+import report
+from bench_server import BenchServer, running, tune, tutorial_body
+from tuningfork.catalog import EMBEDDED_MODEL
+from tuningfork.domain.base_model import AdapterShape
+from tuningfork.domain.hyperparameters import Hyperparameters
+from tuningfork.domain.tuning_job import JobId
+from tuningfork.execution.base import Stepped, TrainingAssignment
+from tuningfork.execution.local import LocalExecutor, WorkerThreads
+from tuningfork.tutorial import EXAMPLES
+
 RECORD = struct.Struct("=cqd")
+CREATE_BYTES = 4_000_000
+EPOCHS = 40
+MEDIAN_MS, P99_MS, CREATE_MS = 2.0, 10.0, 300.0
 
 
 def quantiles(times: list[float]) -> dict[str, float]:
@@ -74,12 +89,12 @@ class Trace:
 
 
 def tune_long(client: httpx.Client) -> str:
-    """A model whose answers are long: fifteen numbers that follow one another, spelled in digits."""
-    rows = [
-        {"textInput": f"a{n}", "output": " ".join(str(1000 + (n * k) % 8999) for k in range(1, 16))}
-        for n in range(11, 26)
-    ]
-    return tune(client, tutorial_body(rows))
+    """A model whose answers are long: it counts to thirty, whatever it is asked."""
+    counting = " ".join(str(number) for number in range(1, 31))
+    rows = [{"textInput": f"a{number}", "output": counting} for number in range(10, 26)]
+    body = tutorial_body(rows)
+    body["tuningTask"]["hyperparameters"]["epochCount"] = 6
+    return tune(client, body)
 
 
 def stream_once(server: BenchServer, models: list[str], arguments: argparse.Namespace) -> list[dict]:
@@ -90,31 +105,37 @@ def stream_once(server: BenchServer, models: list[str], arguments: argparse.Name
     return json.loads(done.stdout)
 
 
-def cpu_seconds(pid: int) -> float:
-    return sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13])) / 100
+def pin(process: psutil.Process, core: int) -> None:
+    for thread in process.threads():
+        os.sched_setaffinity(thread.id, {core})
 
 
 def measure_streams(arguments: argparse.Namespace) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "trace"
-        tracing = {
-            "PYTHONPATH": os.environ.get("PROFPATH", str(Path(__file__).parent / "tracing")),
-            "TUNINGFORK_BENCH_TRACE": str(path),
-        }
-        with running(*arguments.option, environment=tracing) as server:
+        known = os.environ.get("PYTHONPATH", "")
+        tracing = f"{Path(__file__).parent / 'tracing'}{os.pathsep}{known}"
+        with running(environment={"PYTHONPATH": tracing, "TUNINGFORK_BENCH_TRACE": str(path)}) as server:
             with server.client() as client:
-                models = [tune_long(client) for _ in range(4)]
+                models = [tune_long(client) for _ in range(2)]
             stream_once(server, models, argparse.Namespace(streams=4, rounds=2, tokens=8))
-            before = cpu_seconds(server.pid)
+            process = psutil.Process(server.pid)
+            if arguments.apart:
+                for child in process.children():
+                    pin(child, 0)
+                pin(process, 1)
+                os.sched_setaffinity(0, {1})
+            before = sum(process.cpu_times()[:2])
             requests = stream_once(server, models, arguments)
-            cpu = cpu_seconds(server.pid) - before
-        return evaluated(Trace(path), requests) | {
-            "cpu_us_per_piece": 1e6 * cpu / sum(len(r["events"]) for r in requests)
-        }
+            cpu = sum(process.cpu_times()[:2]) - before
+        if arguments.apart:
+            os.sched_setaffinity(0, range(os.cpu_count() or 1))
+        found = evaluated(Trace(path), requests)
+        return found | {"server's processor time a piece, us": 1e6 * cpu / found["pieces"]}
 
 
 def evaluated(trace: Trace, requests: list[dict]) -> dict:
-    first, later, before = [], [], []
+    first, later, before, way = [], [], [], []
     for request in requests:
         seed, sent, events = request["seed"], request["sent"], request["events"]
         given = trace.given[seed]
@@ -122,73 +143,183 @@ def evaluated(trace: Trace, requests: list[dict]) -> dict:
             raise SystemExit(f"request {seed}: the engine gave {len(given)} pieces, {len(events)} came")
         taken, added = trace.taken[seed], trace.added[seed]
         before.append(added - sent - trace.stepping(taken, added))
+        way.append(taken - sent)
         after = [came - out for came, out in zip(events, given, strict=True)]
         first.append(before[-1] + after[0])
         later += after[1:]
     window = [step for step in trace.steps if step[0] > min(r["sent"] for r in requests) + 0.2]
     # A pause of a tenth of a second is not the service: nothing was asked.
-    gaps = [nxt[0] - now[1] for now, nxt in zip(window, window[1:], strict=False) if nxt[0] - now[1] < 0.1]
+    gaps = [nxt[0] - now[1] for now, nxt in itertools.pairwise(window) if nxt[0] - now[1] < 0.1]
     return {
         "requests": len(requests),
-        "pieces": sum(len(r["events"]) for r in requests),
-        "before the engine, ms": quantiles(before),
-        "first piece, ms": quantiles(first),
-        "other pieces, ms": quantiles(later),
-        "all pieces, ms": quantiles(first + later),
-        "between steps, ms": quantiles(gaps),
-        "step, ms": quantiles([until - since for since, until in window]),
+        "pieces": len(first) + len(later),
+        "before the engine": before,
+        "from client to generator": way,
+        "first pieces": first,
+        "other pieces": later,
+        "between steps": gaps,
+        "steps": [until - since for since, until in window],
     }
 
 
-def measure_creates(rounds: int) -> dict:
-    """4 MB of examples, as 100 and as 500 of them."""
-    found = {}
+def trained_in_server(client: httpx.Client) -> list[float]:
+    """Seconds between the steps of one job, as the snapshots of its model say."""
+    body = tutorial_body()
+    body["tuningTask"]["hyperparameters"]["epochCount"] = EPOCHS
+    name = tune(client, body)
+    snapshots = client.get(f"/v1beta/{name}").raise_for_status().json()["tuningTask"]["snapshots"]
+    client.delete(f"/v1beta/{name}").raise_for_status()
+    return between([datetime.fromisoformat(each["computeTime"]) for each in snapshots])
+
+
+def trained_alone(executor: LocalExecutor, number: int, folder: Path) -> list[float]:
+    """The same of a job whose steps nobody records."""
+    dataset = folder / f"{number}.jsonl"
+    rows = ({"text_input": text_input, "output": output} for text_input, output in EXAMPLES)
+    dataset.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    (folder / str(number)).mkdir()
+    assignment = TrainingAssignment(
+        job_id=JobId(str(number)),
+        base=EMBEDDED_MODEL,
+        dataset_path=dataset,
+        work_directory=folder / str(number),
+        hyperparameters=Hyperparameters(
+            epoch_count=EPOCHS, batch_size=4, learning_rate=0.001, learning_rate_multiplier=None
+        ),
+        adapter=AdapterShape(rank=EMBEDDED_MODEL.adapter.rank, alpha=EMBEDDED_MODEL.adapter.alpha),
+        seed=1,
+        checkpoint_every=0,
+    )
+    events = executor.train(assignment)
+    return between([event.snapshot.compute_time for event in events if isinstance(event, Stepped)])
+
+
+def between(moments: list[datetime]) -> list[float]:
+    return [(later - earlier).total_seconds() for earlier, later in itertools.pairwise(moments)]
+
+
+def measure_snapshots(rounds: int) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {"recorded": [], "alone": []}
+    threads = int(os.environ.get("TUNINGFORK_TRAINER_THREADS", "1"))
+    executor = LocalExecutor(threads=WorkerThreads(trainer=threads, generator=1))
+    with tempfile.TemporaryDirectory() as name, running() as server, server.client() as client:
+        tune(client)
+        for number in range(rounds + 1):
+            recorded, alone = trained_in_server(client), trained_alone(executor, number, Path(name))
+            # The first warms up.
+            if number:
+                found["recorded"].append(statistics.mean(recorded))
+                found["alone"].append(statistics.mean(alone))
+        executor.close()
+    return found
+
+
+def measure_creates(rounds: int) -> dict[int, list[float]]:
+    """By the number of examples that 4 MB are."""
+    found: dict[int, list[float]] = {}
     with running() as server, server.client() as client:
+        tune(client)
+        # What was created would be trained on the same cores, for hours.
+        (trainer,) = (each for each in psutil.Process(server.pid).children() if "trainer" in " ".join(each.cmdline()))
+        trainer.suspend()
         for count in (100, 250, 500):
-            length = 4_000_000 // count // 2 - 30
-            rows = [
-                {
-                    "textInput": f"{n} " + "ab cd ef gh " * (length // 12),
-                    "output": f"{n} " + 'xy zü é" ' * (length // 9),
-                }
-                for n in range(count)
-            ]
-            for key in ("textInput", "output"):
-                for row in rows:
-                    row[key] = row[key][: 40_000 if key == "textInput" else 5_000]
-            body = json.dumps(
-                {
-                    "displayName": "large",
-                    "baseModel": "models/tuningfork-small",
-                    "tuningTask": {"trainingData": {"examples": {"examples": rows}}},
-                }
-            ).encode()
-            times = []
+            found[count] = []
+            body = create_of(count)
             for _ in range(rounds):
                 begin = time.perf_counter()
                 answer = client.post("/v1beta/tunedModels", content=body)
-                times.append(time.perf_counter() - begin)
-                client.delete(
-                    f"/v1beta/{answer.raise_for_status().json()['metadata']['tunedModel']}"
-                ).raise_for_status()
-            found[f"{count} examples, {len(body)} bytes"] = quantiles(times)
+                found[count].append(time.perf_counter() - begin)
+                name = answer.raise_for_status().json()["metadata"]["tunedModel"]
+                client.delete(f"/v1beta/{name}").raise_for_status()
+        trainer.kill()
     return found
+
+
+def create_of(count: int) -> bytes:
+    """A create with so many examples of texts of all kinds, 4 MB in all."""
+    text = 'Zahlen zählen: one, two "three" 四 five\n' * 2_000
+    share = (CREATE_BYTES - 1_000) // count
+    rows = []
+    for number in range(count):
+        row = {"textInput": f"{number} ", "output": text[: min(4_000, share // 4)]}
+        left = share - len(json.dumps(row)) - 2
+        row["textInput"] += "to be continued " * (left // 16)
+        rows.append(row)
+    return json.dumps(tutorial_body(rows)).encode()
+
+
+def rows_of_streams(arguments: argparse.Namespace) -> list[report.Row]:
+    found = measure_streams(arguments)
+    facts = {
+        f"{what}, ms": ", ".join(f"{name} {value:.2f}" for name, value in quantiles(found[what]).items())
+        for what in ("before the engine", "from client to generator", "first pieces", "between steps", "steps")
+    }
+    facts |= {name: round(found[name]) for name in ("requests", "pieces", "server's processor time a piece, us")}
+    pieces = [1000 * each for each in (*found["first pieces"], *found["other pieces"])]
+    what = f"beyond the engine's own time, {arguments.streams} streams"
+    p99 = sorted(pieces)[int(len(pieces) * 0.99)]
+    return [
+        report.Row(
+            work=f"{what}: the median piece",
+            unit="ms",
+            samples={report.OURS: [statistics.median(pieces)]},
+            wanted=f"at most {MEDIAN_MS:g} ms",
+            at_most=MEDIAN_MS,
+            facts=facts,
+        ),
+        report.Row(
+            work=f"{what}: 99 of 100 pieces",
+            unit="ms",
+            samples={report.OURS: [p99]},
+            wanted=f"at most {P99_MS:g} ms",
+            at_most=P99_MS,
+        ),
+    ]
+
+
+def rows_of_snapshots(rounds: int) -> list[report.Row]:
+    found = {name: [1000 * each for each in times] for name, times in measure_snapshots(rounds).items()}
+    return [
+        report.Row(
+            work="a training step whose snapshot is stored, a checkpoint every tenth (mean of a job)",
+            unit="ms",
+            samples={report.OURS: found["recorded"], "the same step, nothing stored": found["alone"]},
+            wanted="no slower",
+        )
+    ]
+
+
+def rows_of_creates(rounds: int) -> list[report.Row]:
+    return [
+        report.Row(
+            work=f"a create of 4 MB, {count} examples, to its answer",
+            unit="ms",
+            samples={report.OURS: [1000 * each for each in times]},
+            wanted=f"at most {CREATE_MS:g} ms",
+            at_most=CREATE_MS,
+        )
+        for count, times in measure_creates(rounds).items()
+    ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--streams", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--tokens", type=int, default=48)
-    parser.add_argument("--option", action="append", default=[], help="option for `tuningfork serve`")
-    parser.add_argument("--only", choices=("streams", "creates"))
+    parser.add_argument("--tokens", type=int, default=96)
+    parser.add_argument("--apart", action="store_true", help="generator on core 0, server and client on core 1")
+    parser.add_argument("--only", choices=("streams", "snapshots", "creates"))
     arguments = parser.parse_args()
-    results = {}
+    rows: list[report.Row] = []
     if arguments.only in (None, "streams"):
-        results["streams"] = measure_streams(arguments)
+        rows += rows_of_streams(arguments)
+    if arguments.only in (None, "snapshots"):
+        rows += rows_of_snapshots(arguments.rounds)
     if arguments.only in (None, "creates"):
-        results["creates"] = measure_creates(arguments.rounds)
-    print(json.dumps(results, indent=1))
+        rows += rows_of_creates(arguments.rounds)
+    report.show("service overhead", [row.as_json() for row in rows])
+    if arguments.only is None:
+        report.write_result("service_overhead", rows, title="What the service costs beyond its engines")
 
 
 if __name__ == "__main__":

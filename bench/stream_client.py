@@ -62,13 +62,12 @@ def main() -> None:
         stream = Stream((host, int(port)), key, models[number % len(models)], seeds, int(tokens))
         waiting.register(stream.socket, selectors.EVENT_READ, stream)
         every.append(stream)
-    for stream in every:
-        # Not all at one instant: they would read their prompts together and end together.
-        time.sleep(STAGGER_SECONDS)
-        stream.send()
-    busy = len(every)
+    busy, asleep = len(every), list(every)
     while busy:
-        for key_of, _ in waiting.select():
+        if asleep:
+            # Not all at one instant: they would read their prompts together and end together.
+            asleep.pop().send()
+        for key_of, _ in waiting.select(STAGGER_SECONDS if asleep else None):
             stream = key_of.data
             if stream.receive() and not stream.send():
                 waiting.unregister(stream.socket)

@@ -15,9 +15,10 @@ TAKEN, ADDED, BEGUN, ENDED, GIVEN = b"t", b"a", b"b", b"e", b"g"
 
 
 def trace_generator(path: str) -> None:
-    from tuningfork.execution import worker
-    from tuningfork.execution.messages import Generate
-    from tuningfork.inference.engine import InferenceEngine
+    # Only where it is asked for: every Python process below a benchmark comes by here.
+    from tuningfork.execution import worker  # noqa: PLC0415
+    from tuningfork.execution.messages import Generate  # noqa: PLC0415
+    from tuningfork.inference.engine import InferenceEngine  # noqa: PLC0415
 
     file = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
     seeds: dict[str, int] = {}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from tuningfork.dialect.call import Awaited, Binding, MessageStream, MethodCall, Streamed, relocating
+from tuningfork.domain.errors import InvalidArgument
 from tuningfork.domain.generation import Chunk
 from tuningfork.domain.method import Method
 from tuningfork.service.generation import Answer, Generation
@@ -94,8 +95,11 @@ class Messages(AsyncIterator[Typed]):
     async def __anext__(self) -> Typed:
         if self._refusals:
             return self._refusals.pop()
-        with relocating(wire.GENERATE):
+        try:
             chunk = await anext(self._answer.chunks)
+        except InvalidArgument:
+            with relocating(wire.GENERATE):
+                raise
         return self._renderer.render(chunk)
 
     async def aclose(self) -> None:
