@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from tuningfork.execution.environment import huge_pages
+
 PROGRAMS = Path(__file__).parent / "programs"
 
 _LOG_LINES = 30
@@ -75,7 +77,8 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
-            env={**os.environ, **(environment or {})},
+            # Our own programs run as the service runs its workers.
+            env={**os.environ, **(huge_pages() if str(program).endswith("_ours.py") else {}), **(environment or {})},
         )
         try:
             self.versions: dict[str, str] = self._answer()["versions"]
