@@ -29,9 +29,10 @@ def chat(request):
     return FORMATS[request.param]
 
 
-def packed(chat, example):
-    """One forward pass of the trainer over this example alone."""
-    return pack([Placed(segment=Segment.of(chat.render_example(example)), owner=0)])
+def learned(chat, example):
+    """The example as the trainer has it, and one forward pass of the trainer over it alone."""
+    segment = Segment.of(chat.render_example(example))
+    return segment, pack([Placed(segment=segment, owner=0)])
 
 
 @many
@@ -39,11 +40,11 @@ def packed(chat, example):
 def test_the_trained_tokens_are_the_targets_of_the_trainer(chat, examples):
     seen = preview(chat, tuple(examples), len(examples), CONTEXT)
 
-    packs = [packed(chat, example) for example in examples]
-    assert seen.total_tokens == sum(len(each.ids_T) for each in packs)
+    segments, packs = zip(*[learned(chat, example) for example in examples], strict=True)
+    assert seen.total_tokens == sum(segment.tokens for segment in segments)
     assert seen.trained_tokens == sum(len(each.targets_N) for each in packs)
-    assert seen.longest_tokens == max(len(each.ids_T) for each in packs)
-    assert len(packs[seen.longest_example].ids_T) == seen.longest_tokens
+    assert seen.longest_tokens == max(segment.tokens for segment in segments)
+    assert segments[seen.longest_example].tokens == seen.longest_tokens
     for shown, each in zip(seen.shown, packs, strict=True):
         trained = [segment for segment in shown.segments if segment.trained]
         assert [segment.tokens for segment in trained] == [len(each.targets_N)]
@@ -54,7 +55,8 @@ def test_the_trained_tokens_are_the_targets_of_the_trainer(chat, examples):
 @given(examples=EXAMPLES)
 def test_the_segments_are_the_whole_text_in_order(chat, examples):
     for shown, example in zip(preview(chat, tuple(examples), 4, CONTEXT).shown, examples, strict=True):
-        assert "".join(segment.text for segment in shown.segments) == chat.spell(packed(chat, example).ids_T.tolist())
+        whole, _ = learned(chat, example)
+        assert "".join(segment.text for segment in shown.segments) == chat.spell(whole.ids_T.tolist())
         assert [segment.trained for segment in shown.segments] == [False, True]
 
 
@@ -84,4 +86,4 @@ def test_of_a_template_that_gives_nothing_the_first_token_is_shown_as_not_traine
     (shown,) = preview(silent, (Example("1", "one two"),), 1, CONTEXT).shown
 
     assert [(segment.tokens, segment.trained) for segment in shown.segments] == [(1, False), (shown.tokens - 1, True)]
-    assert shown.trained_tokens == len(packed(silent, Example("1", "one two")).targets_N)
+    assert shown.trained_tokens == len(learned(silent, Example("1", "one two"))[1].targets_N)
