@@ -47,7 +47,7 @@ def running(
             yield BenchServer(url=url, key=key, pid=server.pid, data_directory=directory)
         finally:
             server.terminate()
-            server.wait(20)
+            server.wait(60)
 
 
 def tutorial_body(examples: list[dict[str, str]] | None = None, **more: object) -> dict:
