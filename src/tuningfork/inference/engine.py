@@ -182,7 +182,7 @@ class InferenceEngine:
             return self._base.logits(
                 torch.tensor(ids_T, device=device),
                 torch.tensor(positions_T, device=device),
-                torch.tensor(kept_B, dtype=torch.long, device=device),
+                torch.tensor(kept_B, dtype=torch.long),
                 CachedPlan(self._cache, spans),
                 slots_T,
             )

@@ -123,7 +123,7 @@ class _RankRows:
 
     def _summed(self, weights_BN: Tensor, table_CNM: Tensor) -> Tensor:
         """For each row b the sum over n of weights[b, n] * table[its place, n]: `BM`."""
-        if table_CNM.device.type == "cuda":
+        if table_CNM.device.type != "cpu":
             return torch.bmm(weights_BN[:, None], table_CNM.index_select(0, self.places_B))[:, 0]
         indices, begins_B = self._bag(table_CNM.shape[1])
         table = table_CNM.view(-1, table_CNM.shape[2])

@@ -54,7 +54,10 @@ class LoadedBase:
     """The model's own forward pass written out; None: its family runs by transformers' code."""
 
     def logits(self, ids_T: Tensor, positions_T: Tensor, kept_N: Tensor, plan: AttentionPlan, slots: Slots) -> Tensor:
-        """Logits `NV` after the tokens `kept_N` of a packed row, under these adapters; no gradients."""
+        """Logits `NV` after the tokens `kept_N` of a packed row, under these adapters; no gradients.
+
+        Nobody waits for a GPU if `kept_N` lies on the CPU: adapters are chosen there.
+        """
         if self.decoder is not None:
             return self.decoder.logits(ids_T, positions_T, kept_N, plan, slots)
         with self.slots.routed(slots), torch.no_grad():
@@ -62,7 +65,7 @@ class LoadedBase:
                 input_ids=ids_T[None],
                 position_ids=positions_T[None],
                 use_cache=False,
-                logits_to_keep=kept_N,
+                logits_to_keep=kept_N.to(ids_T.device),
                 attention_plan=plan,
             ).logits
         return logits_1NV[0]

@@ -121,7 +121,11 @@ class Decoder:
         if slots is not None and not isinstance(slots, int):
             tail = torch.as_tensor(slots)[kept_N.cpu()]
         return Pass(
-            attention=attention, rotations=rotations, route=route, tail_route=self.slots.route(tail), kept_N=kept_N
+            attention=attention,
+            rotations=rotations,
+            route=route,
+            tail_route=self.slots.route(tail),
+            kept_N=kept_N.to(positions_T.device),
         )
 
     def _head(self, read_ND: Tensor) -> Tensor:

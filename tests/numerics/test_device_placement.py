@@ -1,0 +1,159 @@
+"""No pass mixes devices or asks a device for a number: shown without a GPU, on torch's device that computes nothing.
+
+Tensors on `meta` have shapes and no numbers. What lies on a GPU in earnest lies there, what lies on the CPU is real.
+Reading a number from `meta`, or a shape that depends on one, is an error, as it would be a wait on a GPU; operations
+that take tensors of both, which meta's own kernels let pass, are looked for here. Sums of table rows take the path for
+GPUs, since they do on every device but the CPU.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from transformers import AutoModelForCausalLM
+
+from families import FAMILIES, LAYERS, family_config
+from tuningfork.domain.base_model import AdapterShape
+from tuningfork.inference.cached_plan import CachedPlan, Span
+from tuningfork.inference.graphs import DecodeGraphs, reexecution
+from tuningfork.inference.kv_cache import KvCache, probed_shapes
+from tuningfork.modeling.attention import ATTENTION
+from tuningfork.modeling.decoder.layer import How
+from tuningfork.modeling.decoder.recipe import decoder_of
+from tuningfork.modeling.loading import LoadedBase
+from tuningfork.modeling.lora import BASE_ALONE, AdapterSlots, AdapterWeights
+from tuningfork.training.segments import SegmentAttention
+
+DEVICE = torch.device("meta")
+COPIES = {"aten.copy_.default", "aten._to_copy.default", "aten.to.dtype_layout", "aten.to.device"}
+OURS = sorted(set(FAMILIES) - {"phi", "gemma3-with-vision"})
+"""Those whose forward pass is written out."""
+
+
+class Crossings(TorchDispatchMode):
+    """Notes operations on tensors of two devices; all but copies to the device are errors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.copies = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = [each for each in tree_leaves((args, kwargs)) if isinstance(each, torch.Tensor)]
+        result = func(*args, **(kwargs or {}))
+        made = [each for each in tree_leaves(result) if isinstance(each, torch.Tensor)]
+        devices = {each.device for each in (*given, *made)}
+        if len(devices) > 1:
+            assert str(func) in COPIES, f"{func} of tensors on {devices}"
+            assert all(each.device == DEVICE for each in made), f"{func} brings numbers back"
+            self.copies += 1
+        return result
+
+
+@dataclass
+class _Probe:
+    hows: dict[int, How]
+
+    def attend(self, layer, query_HTK, _key, _value, **how):
+        self.hows[layer] = How(**how)
+        return query_HTK.transpose(0, 1)
+
+
+@pytest.fixture(params=OURS)
+def base(request) -> LoadedBase:
+    with DEVICE:
+        model = AutoModelForCausalLM.from_config(
+            family_config(request.param, 300), dtype=torch.bfloat16, attn_implementation=ATTENTION
+        )
+    slots, probe = AdapterSlots.attach(model.eval()), _Probe({})
+    token_11 = torch.zeros((1, 1), dtype=torch.long, device=DEVICE)
+    model(input_ids=token_11, position_ids=token_11, use_cache=False, attention_plan=probe)
+    decoder = decoder_of(model, slots, [probe.hows[layer] for layer in range(LAYERS)])
+    assert decoder is not None
+    return LoadedBase(
+        location=request.param,
+        model=model,
+        chat=None,
+        device=DEVICE,
+        dtype=torch.bfloat16,
+        context_tokens=512,
+        slots=slots,
+        decoder=decoder,
+    )
+
+
+def loaded(base: LoadedBase, rank: int, *, trainable: bool = False) -> int:
+    tensors = {}
+    for name, layer in base.slots.layers.items():
+        tensors[f"{name}.lora_A.weight"] = torch.zeros(rank, layer.in_features)
+        tensors[f"{name}.lora_B.weight"] = torch.zeros(layer.out_features, rank)
+    return base.slots.load(AdapterWeights(AdapterShape(rank=rank, alpha=8.0), tensors), trainable=trainable)
+
+
+def cache_of(base: LoadedBase) -> KvCache:
+    return KvCache(probed_shapes(base.model), pages=20, dtype=base.dtype, device=DEVICE)
+
+
+def numbers(count: int) -> torch.Tensor:
+    return torch.zeros(count, dtype=torch.long, device=DEVICE)
+
+
+SPANS = [Span([1], 0, 20), Span([2, 3], 40, 44), Span([4, 5], 40, 41), Span([6], 3, 4), Span([7], 3, 4)]
+
+
+@torch.inference_mode()
+def test_a_step_of_prompts_and_tokens_on_adapters_of_several_ranks(base):
+    slots, cache = [loaded(base, 4), loaded(base, 4), loaded(base, 8)], cache_of(base)
+    own = [slots[0]] * 20 + [slots[1]] * 4 + [slots[2], BASE_ALONE, slots[1]]
+    with Crossings() as crossings:
+        logits_NV = base.logits(
+            numbers(27), numbers(27), torch.tensor([19, 23, 24, 25, 26]), CachedPlan(cache, SPANS), own
+        )
+    assert (logits_NV.device, logits_NV.shape) == (DEVICE, (5, 300))
+    # What is kept, and which keys are hidden from rows that are looked at with and without a window: not one a layer.
+    assert crossings.copies <= 3
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("ranks", [(), (4, 4, 4)], ids=["base", "adapters"])
+def test_a_step_that_is_kept_hands_over_its_numbers_in_one_copy(base, ranks):
+    cache, slots = cache_of(base), [loaded(base, rank) for rank in ranks] or [BASE_ALONE] * 3
+    assert base.decoder is not None
+    graphs = DecodeGraphs(base, base.decoder, cache, reexecution, trials=0)
+    with Crossings() as crossings:
+        logits_BV = graphs.logits([1, 2, 3], SPANS[2:], slots, lambda: pytest.fail("taken in the ordinary way"))
+    assert (logits_BV.device, logits_BV.shape) == (DEVICE, (3, 300))
+    assert crossings.copies == 1
+    [graph] = graphs._graphs.values()
+    with Crossings() as crossings:
+        graph.operations()
+    assert not crossings.copies
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("keep", [True, False], ids=["kept", "computed_again"])
+def test_a_training_pass_over_several_adapters_there_and_back(base, keep):
+    slots = [loaded(base, 4, trainable=True), loaded(base, 8, trainable=True)]
+    assert base.decoder is not None
+    # Two short segments, one that the fused kernels take, and one that nobody learns from.
+    lengths, own = (20, 30, 600, 10), [slots[0]] * 20 + [slots[1]] * 630 + [BASE_ALONE] * 10
+    with Crossings() as crossings:
+        attention = SegmentAttention.of(lengths, DEVICE)
+        trace = base.decoder.trace(numbers(660), numbers(660), torch.arange(10, 25), attention, own, keep=keep)
+        forwards = crossings.copies
+        trace.backward(torch.zeros_like(trace.logits_NV))
+    assert trace.logits_NV.shape == (15, 300)
+    # The layout, and masks with and without a window: once a pass, not once a layer, and none on the way back.
+    assert forwards <= 12
+    assert crossings.copies == forwards
+
+
+def test_an_operation_on_two_devices_is_found():
+    with Crossings(), pytest.raises(AssertionError, match="mm"):
+        torch.zeros(2, 2, device=DEVICE) @ torch.zeros(2, 2)
+    with pytest.raises(RuntimeError):
+        numbers(1).item()
+    with pytest.raises(NotImplementedError):
+        numbers(1).cpu()
