@@ -97,7 +97,8 @@ def _settings():
     lines = ["## Settings of the server", "", "| variable | default | |", "|---|---|---|"]
     prefix = Settings.model_config["env_prefix"]
     for name, field in Settings.model_fields.items():
-        default = DEFAULTS_IN_WORDS.get(name, f"`{field.default}`")
+        own = field.get_default(call_default_factory=True)
+        default = DEFAULTS_IN_WORDS.get(name, f"`{own}`" if own not in ((), frozenset()) else "nothing")
         lines.append(f"| `{prefix}{name.upper()}` | {default} | {field.description} |")
     return "\n".join([*lines, ""])
 
