@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help tutorial serve test test-quick contract lint format bench bench-quick clean
+.PHONY: help tutorial serve test test-quick test-gpu contract lint format bench bench-quick bench-gpu clean
 
 help: ## Show these targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -35,6 +35,9 @@ test: $(VENV)/.installed-dev ## Run the whole suite (all but the tests that need
 
 test-quick: $(VENV)/.installed-dev ## Run what takes seconds.
 	$(TEST) -m "not gpu and not slow and not acceptance and not contract"
+
+test-gpu: $(VENV)/.installed-dev ## Compare a GPU with the CPU (needs one, and torch's build for it).
+	$(BIN)/python -m pytest -m gpu
 
 contract: $(VENV)/.installed-dev ## Run Google's SDKs and other clients, unmodified, against a live server.
 	$(TEST) -m contract
@@ -66,6 +69,9 @@ bench-quick: $(VENV)/.installed-dev ## Measure the main comparisons in a few min
 	$(BIN)/python bench/many_jobs.py --quick
 	$(BIN)/python bench/tutorial_job.py --quick
 	$(BIN)/python bench/decode.py --quick
+
+bench-gpu: $(VENV)/.installed-dev ## Measure what needs a GPU, beside peers in their own environments.
+	$(BIN)/python bench/gpu.py --device cuda
 
 clean: ## Remove what the other targets made.
 	rm -rf $(VENV) bench/.peers .tutorial .contract .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -232,5 +232,6 @@ def packed_logits(base: LoadedBase, texts: Sequence[Sequence[int]], slots: Seque
         slots = [slot for slot, length in zip(slots, lengths, strict=True) for _ in range(length)]
     ids_T = torch.tensor([token for text in texts for token in text])
     positions_T = torch.cat([torch.arange(length) for length in lengths])
+    ids_T, positions_T = ids_T.to(base.device), positions_T.to(base.device)
     logits_TV = base.logits(ids_T, positions_T, torch.arange(len(ids_T)), PackedPlan(lengths), slots)
     return list(torch.split(logits_TV, list(lengths)))
