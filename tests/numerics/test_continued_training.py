@@ -1,5 +1,7 @@
 """A job that goes on from an adapter begins where that adapter is, and is as reproducible as any other."""
 
+import math
+
 import peft
 import pytest
 import torch
@@ -38,7 +40,8 @@ def loss_of(base, source, segments):
     packed = pack([Placed(segment=segment, owner=0) for segment in segments])
     slot = base.slots.load(adapter_format.load(source), trainable=True)
     weights_N = torch.ones(len(packed.targets_N))
-    return float(forward_backward(base, packed, slot, weights_N, keep=True).sum() / len(packed.targets_N))
+    losses_N = forward_backward(base, packed, [slot], weights_N, keep=True)
+    return math.fsum(losses_N.tolist()) / len(losses_N)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

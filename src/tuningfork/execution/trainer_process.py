@@ -29,11 +29,9 @@ from tuningfork.execution.messages import JobEvent, Stop, TrainerCommand
 from tuningfork.execution.step_log import StepLog
 from tuningfork.modeling.loading import load_base
 from tuningfork.training.engine import StepReport, TrainingDiverged, TrainingEngine, TrainingJob
+from tuningfork.training.sharing import jobs_per_pass
 
 logger = logging.getLogger(__name__)
-
-JOBS_PER_STEP_ON_GPU = 16
-"""Jobs that share one forward and backward where launches, not arithmetic, bound a small job."""
 
 
 @dataclass(slots=True)
@@ -123,8 +121,8 @@ class Trainer:
             busy = {id(run.engine) for run in self._runs.values()}
             self._engines = {known: engine for known, engine in self._engines.items() if id(engine) in busy}
             loaded = load_base(base, device=worker.best_device())
-            jobs = JOBS_PER_STEP_ON_GPU if loaded.device.type == "cuda" else 1
-            self._engines[base] = TrainingEngine(loaded, clock=lambda: datetime.now(UTC), max_jobs_per_step=jobs)
+            engine = TrainingEngine(loaded, clock=lambda: datetime.now(UTC), max_jobs_per_step=jobs_per_pass(loaded))
+            self._engines[base] = engine
         return self._engines[base]
 
     def _pass(self, engine: TrainingEngine) -> Iterator[JobEvent]:

@@ -94,6 +94,14 @@ class Composite:
 
 
 @dataclass(frozen=True, slots=True)
+class Routes:
+    """What a traced pass takes: `all` for its tokens, `tail` for those whose logits are asked for."""
+
+    all: Route
+    tail: Route
+
+
+@dataclass(frozen=True, slots=True)
 class _RankRows:
     """Rows whose adapters have one rank; `rows_B` None: all rows of the route, in order."""
 

@@ -26,6 +26,7 @@ from transformers import PreTrainedModel
 
 from tuningfork.domain.base_model import AdapterShape
 from tuningfork.domain.errors import InternalError, InvalidArgument
+from tuningfork.modeling.adapter_cohorts import Cohort, CohortStorage, Member
 from tuningfork.modeling.adapter_routes import Adapter, Composite, Route, Rows, Uniform
 from tuningfork.modeling.adapter_tables import AdapterTables, GroupWeights
 from tuningfork.modeling.slot_layers import Gate, Group, Routing, SlotLinear, adaptable, grouped
@@ -88,6 +89,7 @@ class AdapterSlots:
     device: torch.device
     _routing: Routing
     _tables: AdapterTables
+    _training: CohortStorage
     _residents: dict[int, _Resident] = field(default_factory=dict)
     _generations: Iterator[int] = field(default_factory=itertools.count)
 
@@ -120,7 +122,13 @@ class AdapterSlots:
             [(group.in_features, group.out_features) for group in groups], dtype=model.dtype, device=model.device
         )
         slots = cls(
-            layers=layers, groups=groups, dtype=model.dtype, device=model.device, _routing=routing, _tables=tables
+            layers=layers,
+            groups=groups,
+            dtype=model.dtype,
+            device=model.device,
+            _routing=routing,
+            _tables=tables,
+            _training=CohortStorage([(group.in_features, group.out_features) for group in groups]),
         )
         for index, group in enumerate(groups):
             for place, layer in enumerate(group.layers):
@@ -175,8 +183,10 @@ class AdapterSlots:
 
     def unload(self, slot: int) -> None:
         """Free the slot and its memory."""
-        if self._residents.pop(slot).trainable is None:
+        resident = self._residents.pop(slot)
+        if resident.trainable is None:
             self._tables.drop(slot)
+        self._training.forget(slot)
 
     def generation(self, slot: int) -> int:
         """What tells the adapter in this slot from all that were ever loaded, while slots are used again.
@@ -185,6 +195,10 @@ class AdapterSlots:
         """
         return BASE_ALONE if slot == BASE_ALONE else self._residents[slot].generation
 
+    def shape_of(self, slot: int) -> AdapterShape:
+        """The shape of the slot's adapter."""
+        return self._residents[slot].shape
+
     def trainable(self, slot: int) -> TrainableAdapter:
         """The flat storage of a slot that was loaded with `trainable=True`."""
         handle = self._residents[slot].trainable
@@ -192,8 +206,30 @@ class AdapterSlots:
             raise ValueError(f"slot {slot} was loaded for serving; load it with trainable=True to train it")
         return handle
 
+    def cohorts(self, sections: Sequence[Sequence[int]]) -> list[Cohort]:
+        """Trained slots as one route a section, of one shape each and in this order; valid until the next call.
+
+        Gradients of a section of several are in its own storage: `give_back` copies them into the slots'.
+
+        Raises:
+            ValueError: a section's adapters are of different shapes, or not trained.
+
+        """
+        return self._training.cohorts([[self._member(slot) for slot in section] for section in sections])
+
+    def _member(self, slot: int) -> Member:
+        shape, handle = self.shape_of(slot), self.trainable(slot)
+        kind = shape.rank, self._rounded_scale(shape)
+        return Member(slot=slot, kind=kind, weights_P=handle.weights_P, gradients_P=handle.gradients_P)
+
+    def give_back(self, slots: Sequence[int], cohort: Cohort) -> None:
+        """Copy the cohort's gradients into those of the slots that it was made of."""
+        if len(slots) > 1:
+            for slot, gradients_P in zip(slots, cohort.gradients_JP, strict=True):
+                self.trainable(slot).gradients_P.copy_(gradients_P)
+
     def flatten(self, weights: AdapterWeights) -> Tensor:
-        """All numbers of an adapter as one fp32 vector `P`, group by group, all A of a group before its B.
+        """All numbers of an adapter as one fp32 vector `P`, group by group, all A of a group before its B transposed.
 
         Raises:
             InvalidArgument: the adapter was made for another base.
@@ -210,7 +246,7 @@ class AdapterSlots:
                     f"the adapter does not fit the base: {name} is {tuple(tensor.shape)}, the base's layer wants "
                     f"{shape}"
                 )
-            flat.append(tensor.detach().to("cpu", torch.float32).flatten())
+            flat.append(_turned(name, tensor.detach().to("cpu", torch.float32)).flatten())
         if left:
             raise InvalidArgument(
                 f"the adapter does not fit the base: it has {len(left)} tensors for which the base has no adapted "
@@ -304,7 +340,10 @@ class AdapterSlots:
     def _split(self, rank: int, flat_P: Tensor) -> list[Tensor]:
         shapes = [shape for _, shape in self._shapes(rank)]
         pieces = torch.split(flat_P, [math.prod(shape) for shape in shapes])
-        return [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]
+        return [
+            _turned(name, piece.view(_turned_shape(name, shape)))
+            for piece, (name, shape) in zip(pieces, self._shapes(rank), strict=True)
+        ]
 
     def _by_group(self, rank: int, flat_P: Tensor) -> list[GroupWeights]:
         found, begin = [], 0
@@ -314,10 +353,19 @@ class AdapterSlots:
             bs_OR = []
             for outputs in group.out_features:
                 begin, end = end, end + outputs * rank
-                bs_OR.append(flat_P[begin:end].view(outputs, rank))
+                bs_OR.append(flat_P[begin:end].view(rank, outputs).t())
             found.append(GroupWeights(a_RD, tuple(bs_OR)))
             begin = end
         return found
+
+
+def _turned(name: str, tensor: Tensor) -> Tensor:
+    """B lies transposed in flat vectors: its products and its gradient's are faster that way."""
+    return tensor.t() if name.endswith("lora_B.weight") else tensor
+
+
+def _turned_shape(name: str, shape: tuple[int, int]) -> tuple[int, int]:
+    return shape[::-1] if name.endswith("lora_B.weight") else shape
 
 
 def _leaves(weights: GroupWeights, slopes: GroupWeights) -> GroupWeights:

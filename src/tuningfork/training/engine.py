@@ -3,14 +3,15 @@
 A large batch takes several passes. Other jobs have their turns between them, and the job can be released there, so that
 nobody waits for a step that may take an hour.
 
-Reproducible: with `max_jobs_per_step=1` a job's adapter is a function of its base, data, hyperparameters and seed, to
-the last bit, whatever else is admitted, stopped or resumed. That holds on one kind of processor with one number of
-threads: another number sums in another order, which changes the last bits of every product.
+Reproducible: in bfloat16 on a CPU, and everywhere with `max_jobs_per_step=1`, a job's adapter is a function of its
+base, data, hyperparameters and seed, to the last bit, whatever else is admitted, stopped or resumed. That holds on one
+kind of processor with one number of threads.
 
 Shape suffixes: T packed tokens, N targets, J jobs, P all numbers of one adapter.
 """
 
 import hashlib
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -39,6 +40,9 @@ __all__ = ["StepReport", "TrainingDiverged", "TrainingEngine", "TrainingJob"]
 
 _TOKENS_PER_PASS = 16_384
 """A larger batch is cut into several passes, whose gradients are summed in fp32; a longer example goes alone."""
+
+_SHARED_TOKENS_ON_CPU = 2048
+"""A larger pass gains nothing by company on a CPU, where arithmetic bounds it, and makes others wait."""
 
 _LOGITS_PER_PASS = 2**28
 """Likewise for targets times vocabulary: 1 GiB of fp32 logits."""
@@ -81,8 +85,8 @@ class TrainingEngine:
     Args:
         base: stays resident and frozen.
         clock: says when a step was computed; aware, in UTC.
-        max_jobs_per_step: how many jobs share a forward and backward pass. On a CPU, 1: sharing gains nothing there
-            and costs reproducibility. Fair either way: jobs take turns, and a large pass counts as several.
+        max_jobs_per_step: how many jobs share a forward and backward pass; `sharing.jobs_per_pass` says how many
+            may. Fair either way: jobs take turns, and a large pass counts as several.
 
     """
 
@@ -95,6 +99,7 @@ class TrainingEngine:
         self._kept_bytes_per_token = _kept_bytes_per_token(base)
         self._spare_bytes = _spare_bytes(base.device)
         self._targets_per_pass = _LOGITS_PER_PASS // base.model.config.get_text_config().vocab_size
+        self._shared_tokens = _TOKENS_PER_PASS if base.device.type == "cuda" else _SHARED_TOKENS_ON_CPU
         self._runs: dict[JobId, Run] = {}
         # How many those had had who had the last one.
         self._turn = 0
@@ -241,7 +246,7 @@ class TrainingEngine:
         for run in others[:room]:
             more_tokens, more_targets = tokens_and_targets(run.next_batch())
             tokens, targets = tokens + more_tokens, targets + more_targets
-            if tokens > _TOKENS_PER_PASS or targets > self._targets_per_pass:
+            if tokens > self._shared_tokens or targets > self._targets_per_pass:
                 break
             company.append(run)
         return company
@@ -256,7 +261,6 @@ class TrainingEngine:
             tokens=[tokens for tokens, _ in sizes],
             targets=[targets for _, targets in sizes],
             passes=deque(split(placed, max_tokens=_TOKENS_PER_PASS, max_targets=self._targets_per_pass)),
-            sums_P=[torch.zeros_like(run.weights_P) for run in runs],
             losses=[0.0] * len(runs),
         )
 
@@ -265,8 +269,8 @@ class TrainingEngine:
         group = batch.passes.popleft()
         for owner, loss in enumerate(self._pass(pack(group), batch.runs, batch.targets)):
             batch.losses[owner] += loss
-        for run, sum_P in zip(batch.runs, batch.sums_P, strict=True):
-            sum_P.add_(run.adapter.gradients_P)
+        batch.add([run.adapter.gradients_P for run in batch.runs])
+        for run in batch.runs:
             run.turns += max(1, sum(each.segment.tokens for each in group) // len(batch.runs) // _TOKENS_PER_TURN)
 
     def _alone(self, run: Run) -> Gradient:
@@ -280,15 +284,12 @@ class TrainingEngine:
 
         The quantity differentiated is the sum of the jobs' mean losses: an adapter's gradient sees its own job's only.
         """
-        for run in runs:
-            run.adapter.gradients_P.zero_()
-        slots = runs[0].slot if len(runs) == 1 else torch.tensor([run.slot for run in runs])[packed.owners_T]
-        counts_N = torch.tensor(targets, dtype=torch.float32)[packed.owners_N]
-        losses_N = forward_backward(self._base, packed, slots, 1 / counts_N, keep=self._keeps(packed))
-        return [
-            float((losses_N[packed.owners_N == owner] if len(runs) > 1 else losses_N).sum() / count)
-            for owner, count in enumerate(targets)
-        ]
+        counts = torch.tensor(targets, dtype=torch.float32)
+        slots = [run.slot for run in runs]
+        losses_N = forward_backward(self._base, packed, slots, (1 / counts)[packed.owners_N], keep=self._keeps(packed))
+        shares = torch.split(losses_N, torch.bincount(packed.owners_N, minlength=len(runs)).tolist())
+        # Summed exactly, so that nothing depends on how torch would cut the sum up.
+        return [math.fsum(share.tolist()) / count for share, count in zip(shares, targets, strict=True)]
 
     def _keeps(self, packed: Pack) -> bool:
         """Whether what layers keep between forward and backward pass fits; else they are computed twice."""
@@ -340,7 +341,7 @@ def _initial(job: TrainingJob) -> AdapterWeights:
     return weights
 
 
-_LAYOUT = "groups"
+_LAYOUT = "groups, B transposed"
 """In which order a checkpoint's flat vectors hold an adapter's numbers; those of another order are begun anew."""
 
 

@@ -3,7 +3,6 @@
 Shape suffix: P all numbers of one adapter.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Self
 
@@ -37,7 +36,19 @@ class AdamW:
     @torch.no_grad()
     def update(self, weights_P: Tensor, gradient_P: Tensor, *, step: int, learning_rate: float) -> None:
         """Change the weights in place by one step; `step` is 1 for the first."""
-        self.mean_P.lerp_(gradient_P, 1 - MEAN_DECAY)
-        self.square_P.mul_(SQUARE_DECAY).addcmul_(gradient_P, gradient_P, value=1 - SQUARE_DECAY)
-        spread_P = self.square_P.sqrt().div_(math.sqrt(1 - SQUARE_DECAY**step)).add_(EPSILON)
-        weights_P.addcdiv_(self.mean_P, spread_P, value=-learning_rate / (1 - MEAN_DECAY**step))
+        # Torch's own fused step: one pass over the numbers where operation by operation would take ten.
+        torch._fused_adamw_(
+            [weights_P],
+            [gradient_P],
+            [self.mean_P],
+            [self.square_P],
+            [],
+            [torch.tensor(float(step), device=weights_P.device)],
+            lr=learning_rate,
+            beta1=MEAN_DECAY,
+            beta2=SQUARE_DECAY,
+            weight_decay=0.0,
+            eps=EPSILON,
+            amsgrad=False,
+            maximize=False,
+        )

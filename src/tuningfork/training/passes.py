@@ -3,28 +3,32 @@
 Shape suffixes: T packed tokens, N targets (the tokens that are learned), V vocabulary.
 """
 
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
+from tuningfork.modeling.adapter_cohorts import Cohort
+from tuningfork.modeling.adapter_routes import Composite, Route, Routes
 from tuningfork.modeling.loading import LoadedBase
-from tuningfork.modeling.lora import BASE_ALONE, Slots
 from tuningfork.training.batches import Pack
 from tuningfork.training.loss import decoder_layers, recomputed, target_losses
+from tuningfork.training.sections import Section, Share, lay_out, sections_of
 from tuningfork.training.segments import SegmentAttention
 
-_COARSE, _FINE = 16, 4
-_FINE_FROM = 128
-"""Small passes are rounded up to multiples of the coarse step, others to those of the fine one: 2 % of 200 tokens."""
+_SMALL_PRODUCT = 16**3
+"""Torch computes bfloat16 products of up to so many multiplications in another way than larger ones, batches of them
+counted whole; rows are filled up to where each one alone is larger."""
 
 
-def forward_backward(base: LoadedBase, pack: Pack, slots: Slots, weights_N: Tensor, *, keep: bool) -> Tensor:
-    """Each target's loss in nats, `N` in fp32 on the CPU; gradients of their weighted sum are added to the slots'.
+def forward_backward(base: LoadedBase, pack: Pack, slots: Sequence[int], weights_N: Tensor, *, keep: bool) -> Tensor:
+    """Each target's loss in nats, `N` in fp32 on the CPU; the slots' gradients become those of their weighted sum.
 
     Args:
         base: resident, with the adapters in its slots.
         pack: the pass's tokens.
-        slots: whose adapter each token takes.
+        slots: whose adapter each owner's tokens take; all different, and trained.
         weights_N: of the targets in the sum, fp32 on the CPU.
         keep: layers keep what the way back needs; False: it is computed again there, which takes a third longer.
 
@@ -32,30 +36,52 @@ def forward_backward(base: LoadedBase, pack: Pack, slots: Slots, weights_N: Tens
     if base.decoder is None:
         return _by_autograd(base, pack, slots, weights_N, keep=keep)
     device = base.device
-    filling = rounded(len(pack.ids_T)) - len(pack.ids_T)
-    lengths = (*pack.lengths, filling) if filling else pack.lengths
-    if filling and isinstance(slots, Tensor):
-        slots = pad(slots, (0, filling), value=BASE_ALONE)
+    sections = _sections(base, pack, slots)
+    laid = lay_out(pack, sections)
+    members = [[slots[owner] for owner in section.owners] for section in sections]
+    cohorts = base.slots.cohorts(members)
     trace = base.decoder.trace(
-        pad(pack.ids_T, (0, filling)).to(device),
-        torch.cat((pack.positions_T, torch.arange(filling))).to(device),
-        pack.predicting_N.to(device),
-        SegmentAttention.of(lengths, device),
-        slots,
+        laid.ids_T.to(device),
+        laid.positions_T.to(device),
+        laid.predicting_N.to(device),
+        SegmentAttention.of(laid.lengths, device),
+        _routes(sections, cohorts),
         keep=keep,
     )
-    losses_N, slopes_NV = cross_entropy(trace.logits_NV, pack.targets_N.to(device), weights_N.to(device))
+    laid_weights_N = torch.zeros(len(laid.targets_N)).index_copy_(0, laid.places_N, weights_N)
+    losses_N, slopes_NV = cross_entropy(trace.logits_NV, laid.targets_N.to(device), laid_weights_N.to(device))
     trace.backward(slopes_NV)
-    return losses_N.cpu()
+    for section, cohort in zip(members, cohorts, strict=True):
+        base.slots.give_back(section, cohort)
+    return losses_N.cpu()[laid.places_N]
 
 
-def rounded(tokens: int) -> int:
-    """To how many tokens a pass is filled up, with a segment that nobody learns from.
+def _sections(base: LoadedBase, pack: Pack, slots: Sequence[int]) -> list[Section]:
+    shapes = [base.slots.shape_of(slot) for slot in slots]
+    tokens, targets = torch.bincount(pack.owners_T).tolist(), torch.bincount(pack.owners_N).tolist()
+    shares = [
+        Share(owner=owner, kind=shape, tokens=tokens[owner], targets=targets[owner])
+        for owner, shape in enumerate(shapes)
+    ]
+    least = 1
+    if base.device.type == "cpu" and base.dtype == torch.bfloat16:
+        narrowest = min(min(layer.in_features, layer.out_features) for layer in base.slots.layers.values())
+        least = _SMALL_PRODUCT // (narrowest * min(shape.rank for shape in shapes)) + 1
+    return sections_of(shares, least=least)
 
-    oneDNN compiles each product for its very number of rows, which takes longer than a small pass itself.
-    """
-    step = _COARSE if tokens < _FINE_FROM else _FINE
-    return -(-tokens // step) * step
+
+def _routes(sections: Sequence[Section], cohorts: Sequence[Cohort]) -> Routes:
+    return Routes(
+        all=_route([len(section.owners) * section.tokens for section in sections], cohorts),
+        tail=_route([len(section.owners) * section.targets for section in sections], cohorts),
+    )
+
+
+def _route(counts: Sequence[int], cohorts: Sequence[Cohort]) -> Route:
+    if len(cohorts) == 1:
+        return cohorts[0]
+    begins = [0, *accumulate(counts)]
+    return Composite([(slice(*rows), cohort) for rows, cohort in zip(pairwise(begins), cohorts, strict=True)])
 
 
 def cross_entropy(logits_NV: Tensor, targets_N: Tensor, weights_N: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,8 +95,11 @@ def cross_entropy(logits_NV: Tensor, targets_N: Tensor, weights_N: Tensor) -> tu
     return (total_N1.log() - target_logits_N1).squeeze(1), slopes_NV
 
 
-def _by_autograd(base: LoadedBase, pack: Pack, slots: Slots, weights_N: Tensor, *, keep: bool) -> Tensor:
-    with base.slots.routed(slots), recomputed(() if keep else decoder_layers(base.model)):
+def _by_autograd(base: LoadedBase, pack: Pack, slots: Sequence[int], weights_N: Tensor, *, keep: bool) -> Tensor:
+    for slot in slots:
+        base.slots.trainable(slot).gradients_P.zero_()
+    routed = slots[0] if len(slots) == 1 else torch.tensor(slots)[pack.owners_T]
+    with base.slots.routed(routed), recomputed(() if keep else decoder_layers(base.model)):
         losses_N = target_losses(base.model, pack)
         torch.autograd.backward((losses_N * weights_N.to(losses_N.device)).sum())
     return losses_N.detach().cpu()

@@ -6,9 +6,10 @@ Shape suffixes: P all numbers of one adapter.
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from tuningfork.domain.base_model import AdapterShape
@@ -82,8 +83,16 @@ class Batch:
     tokens: Sequence[int]
     targets: Sequence[int]
     passes: deque[list[Placed]]
-    sums_P: list[Tensor]
     losses: list[float]
+    sums_P: list[Tensor] = field(default_factory=list)
+
+    def add(self, gradients_P: Sequence[Tensor]) -> None:
+        """Add each job's share from one pass, in the dtype of the pass, to its sum in fp32."""
+        if not self.sums_P:
+            self.sums_P = [gradient_P.to(torch.float32, copy=True) for gradient_P in gradients_P]
+            return
+        for sum_P, gradient_P in zip(self.sums_P, gradients_P, strict=True):
+            sum_P.add_(gradient_P)
 
     def gradients(self) -> list[Gradient]:
         """Each job's gradient, once no pass is left."""
@@ -92,7 +101,8 @@ class Batch:
                 mean_loss=loss,
                 gradient_P=sum_P,
                 tokens=tokens,
-                finite=math.isfinite(loss) and bool(sum_P.isfinite().all()),
+                # What is not finite makes the sum so, and one pass over the numbers is enough.
+                finite=math.isfinite(loss) and math.isfinite(sum_P.sum().item()),
             )
             for loss, sum_P, tokens in zip(self.losses, self.sums_P, self.tokens, strict=True)
         ]

@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tuningfork.training.passes import cross_entropy, rounded
+from tuningfork.training.passes import cross_entropy
+from tuningfork.training.sections import rounded
 
 
 @pytest.mark.parametrize("scale", [1.0, 100.0], ids=["moderate", "so sure that others round to nothing"])

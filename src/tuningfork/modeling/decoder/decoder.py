@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tuningfork.modeling.adapter_routes import Route, Routes
 from tuningfork.modeling.attention import AttentionPlan
 from tuningfork.modeling.decoder.layer import How, Kept, Layer, Pass, TracedAttention
 from tuningfork.modeling.decoder.pieces import RmsNorm, Rotation
@@ -88,7 +89,7 @@ class Decoder:
         positions_T: Tensor,
         kept_N: Tensor,
         attention: TracedAttention,
-        slots: Slots,
+        slots: Slots | Routes,
         *,
         keep: bool = True,
     ) -> "Trace":
@@ -97,9 +98,9 @@ class Decoder:
         Args:
             ids_T: the packed tokens.
             positions_T: of each within its segment.
-            kept_N: tokens whose logits are asked for, in ascending order.
+            kept_N: tokens whose logits are asked for; those that come twice have slopes of zero.
             attention: which tokens see which.
-            slots: adapters, trained ones where gradients are wanted.
+            slots: adapters, trained ones where gradients are wanted; or the routes to them.
             keep: what layers compute for the way back is kept; False: only their inputs are, and the way back computes
                 the rest again (Chen et al. 2016): the same numbers for a third more computing.
 
@@ -114,19 +115,19 @@ class Decoder:
         read_ND, inverse = self.norm.forward(x_TD)
         return Trace(decoder=self, pass_=pass_, kept=kept, x_ND=x_TD, inverse=inverse, logits_NV=self._head(read_ND))
 
-    def _pass(self, positions_T: Tensor, kept_N: Tensor, attention: TracedAttention, slots: Slots) -> Pass:
+    def _pass(self, positions_T: Tensor, kept_N: Tensor, attention: TracedAttention, slots: Slots | Routes) -> Pass:
         rotations = {kind: Rotation.of(*tables(positions_T)) for kind, tables in self.rotations.items()}
+        route, tail = self._routes(slots, kept_N)
+        kept_N = kept_N.to(positions_T.device)
+        return Pass(attention=attention, rotations=rotations, route=route, tail_route=tail, kept_N=kept_N)
+
+    def _routes(self, slots: Slots | Routes, kept_N: Tensor) -> tuple[Route | None, Route | None]:
+        if isinstance(slots, Routes):
+            return slots.all, slots.tail
         route = self.slots.route(slots)
-        tail = slots
-        if slots is not None and not isinstance(slots, int):
-            tail = torch.as_tensor(slots)[kept_N.cpu()]
-        return Pass(
-            attention=attention,
-            rotations=rotations,
-            route=route,
-            tail_route=self.slots.route(tail),
-            kept_N=kept_N.to(positions_T.device),
-        )
+        if slots is None or isinstance(slots, int):
+            return route, route
+        return route, self.slots.route(torch.as_tensor(slots)[kept_N.cpu()])
 
     def _head(self, read_ND: Tensor) -> Tensor:
         logits_NV = self.head(read_ND.to(self.head.weight_OD.dtype)).float()

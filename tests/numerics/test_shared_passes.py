@@ -1,0 +1,143 @@
+"""What is promised on a CPU in bfloat16: jobs that share passes have, each, the bits that they have alone."""
+
+import math
+
+import pytest
+import torch
+
+from tiny_models import Architecture, tiny_base_model
+from training_runs import LETTERS, NUMBERS, curve, engine_over, job, run_to_the_end
+from tuningfork.catalog import EMBEDDED_MODEL
+from tuningfork.domain.base_model import AdapterShape
+from tuningfork.domain.tuning_job import JobId
+from tuningfork.modeling import adapter_format
+from tuningfork.modeling.loading import load_base, native_dtype
+from tuningfork.training.engine import TrainingDiverged
+from tuningfork.training.sharing import JOBS_ON_CPU, jobs_per_pass
+
+EIGHT = AdapterShape(rank=8, alpha=80.0)
+JOBS = (
+    job("a", adapter=EIGHT, epoch_count=3, seed=1),
+    job("b", adapter=EIGHT, epoch_count=3, seed=2),
+    job("letters", adapter=EIGHT, examples=LETTERS, batch_size=2, seed=3),
+    job("one by one", adapter=EIGHT, examples=NUMBERS[2:], batch_size=1, epoch_count=1, seed=4),
+    job("large", adapter=EIGHT, batch_size=7, epoch_count=4, learning_rate=0.003, seed=5),
+    job("low", adapter=AdapterShape(rank=1, alpha=4.0), seed=6),
+    job("louder", adapter=AdapterShape(rank=8, alpha=10.0), seed=7),
+    job("wide", adapter=AdapterShape(rank=32, alpha=32.0), batch_size=4, seed=8),
+)
+"""Of different data, batches, ranks, scales and lengths."""
+
+pytestmark = pytest.mark.skipif(
+    native_dtype(torch.device("cpu")) != torch.bfloat16, reason="this processor has no bfloat16 products"
+)
+
+
+@pytest.fixture(scope="module", params=["embedded", "llama"])
+def base(request):
+    if request.param == "embedded":
+        return load_base(EMBEDDED_MODEL)
+    directories = request.getfixturevalue("tiny_directories")
+    return load_base(tiny_base_model(Architecture.LLAMA, directories["llama"]), dtype=torch.bfloat16)
+
+
+def adapter_bytes(engine, one, directory) -> bytes:
+    engine.save_adapter(one.id, directory)
+    return (directory / adapter_format.WEIGHTS).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def alone(base, tmp_path_factory):
+    """Each job's losses and its adapter's bytes when it has the base to itself."""
+    found = {}
+    for one in JOBS:
+        engine = engine_over(base)
+        engine.admit(one)
+        losses = curve(run_to_the_end(engine), one.id)
+        found[one.id] = losses, adapter_bytes(engine, one, tmp_path_factory.mktemp("alone"))
+        engine.release(one.id)
+    return found
+
+
+def assert_as_alone(engine, reports, alone, tmp_path, jobs=JOBS):
+    for one in jobs:
+        losses, adapter = alone[one.id]
+        assert curve(reports, one.id) == losses, one.id
+        assert adapter_bytes(engine, one, tmp_path / one.id) == adapter, one.id
+
+
+@pytest.fixture
+def shared(base):
+    engine = engine_over(base, max_jobs_per_step=len(JOBS))
+    yield engine
+    for name in list(engine._runs):
+        engine.release(name)
+
+
+def test_this_machine_may_share_passes(base):
+    assert jobs_per_pass(base) == JOBS_ON_CPU
+
+
+def test_jobs_over_a_base_in_fp32_may_not(tiny_llama):
+    assert jobs_per_pass(load_base(tiny_llama, dtype=torch.float32)) == 1
+
+
+def test_jobs_that_begin_together_end_as_they_would_alone(shared, alone, tmp_path):
+    for one in JOBS:
+        shared.admit(one)
+    assert len(shared.advance()) == len(JOBS)
+    for one in JOBS:
+        shared.release(one.id)
+        shared.admit(one)
+    assert_as_alone(shared, run_to_the_end(shared), alone, tmp_path)
+
+
+def test_jobs_that_come_one_after_the_other_end_as_they_would_alone(shared, alone, tmp_path):
+    reports = []
+    for one in reversed(JOBS):
+        shared.admit(one)
+        reports += shared.step()
+    assert_as_alone(shared, reports + run_to_the_end(shared), alone, tmp_path)
+
+
+def test_a_job_that_diverges_changes_no_bit_of_the_others(shared, alone, tmp_path):
+    shared.admit(job("wild", adapter=EIGHT, learning_rate=math.inf))
+    for one in JOBS:
+        shared.admit(one)
+    reports = []
+    with pytest.raises(TrainingDiverged) as caught:
+        run_to_the_end(shared, reports.append)
+    assert caught.value.job_id == "wild"
+    assert_as_alone(shared, reports + run_to_the_end(shared), alone, tmp_path)
+
+
+def test_a_job_that_is_stopped_and_resumed_among_others_ends_as_it_would_alone(base, shared, alone, tmp_path):
+    for one in JOBS:
+        shared.admit(one)
+    stopped = JOBS[1]
+    reports = shared.step() + shared.step()
+    shared.save_checkpoint(stopped.id, tmp_path / "checkpoint")
+    shared.release(stopped.id)
+    reports += run_to_the_end(shared)
+    assert_as_alone(shared, reports, alone, tmp_path, [one for one in JOBS if one is not stopped])
+    for name in list(shared._runs):
+        shared.release(JobId(name))
+    again = engine_over(base, max_jobs_per_step=3)
+    assert again.admit(stopped, tmp_path / "checkpoint") == 2
+    again.admit(JOBS[0])
+    again.admit(JOBS[4])
+    reports = [report for report in reports if report.job_id == stopped.id] + run_to_the_end(again)
+    assert_as_alone(again, reports, alone, tmp_path / "again", [stopped])
+    for name in list(again._runs):
+        again.release(JobId(name))
+
+
+def test_the_number_of_threads_changes_no_bit(base, shared, alone, tmp_path):
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1 if before > 1 else 2)
+        for one in JOBS:
+            shared.admit(one)
+        assert_as_alone(shared, run_to_the_end(shared), alone, tmp_path)
+    finally:
+        torch.set_num_threads(before)
