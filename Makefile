@@ -37,7 +37,7 @@ test-quick: $(VENV)/.installed-dev ## Run what takes seconds.
 	$(TEST) -m "not gpu and not slow and not acceptance and not contract"
 
 test-gpu: $(VENV)/.installed-dev ## Compare a GPU with the CPU (needs one, and torch's build for it).
-	$(BIN)/python -m pytest -m gpu
+	CUBLAS_WORKSPACE_CONFIG=:4096:8 $(BIN)/python -m pytest -m gpu
 
 contract: $(VENV)/.installed-dev ## Run Google's SDKs and other clients, unmodified, against a live server.
 	$(TEST) -m contract

@@ -22,6 +22,7 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
     # Some sums have no deterministic way on a GPU; the engine asks torch to say so and goes on.
     pytest.mark.filterwarnings("ignore:.*does not have a deterministic implementation:UserWarning"),
+    pytest.mark.filterwarnings("ignore:Deterministic behavior was enabled:UserWarning"),
 ]
 
 TOLERANCE = 1e-3

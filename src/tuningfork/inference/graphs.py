@@ -90,9 +90,13 @@ class CudaCapture:
             # The memory of graphs that are all gone is not to be had again under its old name.
             self._pool = torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()
-        # Other threads may go on using the device.
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-            operations()
+        try:
+            # Other threads may go on using the device.
+            with torch.cuda.graph(graph, pool=self._pool, stream=side, capture_error_mode="thread_local"):
+                operations()
+        finally:
+            # Torch stays on the capturing stream where a capture fails.
+            torch.cuda.set_stream(current)
         self._alive.add(graph)
         return graph.replay
 
