@@ -25,6 +25,8 @@ from tuningfork.modeling.decoder.layer import How
 from tuningfork.modeling.decoder.recipe import decoder_of
 from tuningfork.modeling.loading import LoadedBase
 from tuningfork.modeling.lora import BASE_ALONE, AdapterSlots, AdapterWeights
+from tuningfork.training.batches import Placed, Segment, pack
+from tuningfork.training.passes import forward_backward
 from tuningfork.training.segments import SegmentAttention
 
 DEVICE = torch.device("meta")
@@ -148,6 +150,18 @@ def test_a_training_pass_over_several_adapters_there_and_back(base, keep):
     # The layout, and masks with and without a window: once a pass, not once a layer, and none on the way back.
     assert forwards <= 12
     assert crossings.copies == forwards
+
+
+@pytest.mark.parametrize("keep", [True, False], ids=["kept", "computed_again"])
+def test_a_pass_of_several_jobs_waits_for_its_losses_and_nothing_before(base, keep):
+    slots = [loaded(base, rank, trainable=True) for rank in (4, 4, 4, 8)]
+    segments = [Segment(torch.arange(length, dtype=torch.int32), length - 5) for length in (20, 30, 25, 18, 40)]
+    packed = pack([Placed(segment=each, owner=owner) for each, owner in zip(segments, (0, 0, 1, 2, 3), strict=True)])
+    with Crossings() as crossings, pytest.raises(NotImplementedError) as found:
+        forward_backward(base, packed, slots, torch.ones(len(packed.targets_N)), keep=keep)
+    [waits] = [entry for entry in found.traceback if entry.path.name == "passes.py"]
+    assert "losses_N.cpu()" in str(waits.statement)
+    assert crossings.copies <= 20
 
 
 def test_an_operation_on_two_devices_is_found():
