@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, groupby
 
 import torch
 from torch import Tensor
@@ -77,13 +77,17 @@ class Placed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pack:
-    """One forward pass: segments one after the other, each with positions from 0.
+    """One forward pass: pieces one after the other.
 
-    `ids_T`, `positions_T` and `owners_T` describe the tokens; target n is predicted at token `predicting_N[n]`.
-    All on the CPU.
+    A piece is a segment, or what an owner's segments begin with (once for all of them), or what is left of one of them:
+    `continued` holds for each piece the index of the one that it goes on from, or None.
+
+    `ids_T`, `positions_T` (within their segment) and `owners_T` describe the tokens; target n is predicted at token
+    `predicting_N[n]`. All on the CPU.
     """
 
     lengths: tuple[int, ...]
+    continued: tuple[int | None, ...]
     ids_T: Tensor
     positions_T: Tensor
     owners_T: Tensor
@@ -92,25 +96,67 @@ class Pack:
     owners_N: Tensor
 
 
-def pack(placed: Sequence[Placed]) -> Pack:
-    """Lay the segments end to end, each without its last token: that one is learned, and nothing comes after it."""
-    lengths = tuple(each.segment.tokens - 1 for each in placed)
-    begins = [0, *accumulate(lengths)]
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Tokens of a segment from this position on; `targets` are predicted by its last ones."""
+
+    ids_T: Tensor
+    position: int
+    owner: int
+    continued: int | None
+    targets_N: Tensor
+
+
+def pack(placed: Sequence[Placed], *, share: bool = False) -> Pack:
+    """Lay the segments end to end, each without its last token: that one is learned, and nothing comes after it.
+
+    Args:
+        placed: the segments, each owner's together.
+        share: compute once what all of an owner's segments begin with, such as a system instruction. That changes no
+            number but by rounding: a token's numbers depend on nothing that comes after it.
+
+    """
+    pieces: list[_Piece] = []
+    for owner, group in groupby(placed, key=lambda each: each.owner):
+        segments = [each.segment for each in group]
+        shared = _shared(segments) if share else 0
+        first = len(pieces)
+        if shared:
+            pieces.append(_Piece(segments[0].ids_T[:shared], 0, owner, None, segments[0].ids_T[:0]))
+        for segment in segments:
+            own, wanted = segment.ids_T[shared:-1], segment.ids_T[segment.first_target :]
+            pieces.append(_Piece(own, shared, owner, first if shared else None, wanted))
+    lengths = tuple(len(piece.ids_T) for piece in pieces)
     predicting = [
-        torch.arange(begin + each.segment.first_target - 1, begin + each.segment.tokens - 1)
-        for begin, each in zip(begins, placed, strict=False)
+        torch.arange(end - len(piece.targets_N), end) for piece, end in zip(pieces, accumulate(lengths), strict=True)
     ]
-    owners_T = torch.cat([torch.full((each.segment.tokens - 1,), each.owner) for each in placed])
+    owners_T = torch.cat([torch.full((len(piece.ids_T),), piece.owner) for piece in pieces])
     predicting_N = torch.cat(predicting)
     return Pack(
         lengths=lengths,
-        ids_T=torch.cat([each.segment.ids_T[:-1] for each in placed]).long(),
-        positions_T=torch.cat([torch.arange(length) for length in lengths]),
+        continued=tuple(piece.continued for piece in pieces),
+        ids_T=torch.cat([piece.ids_T for piece in pieces]).long(),
+        positions_T=torch.cat([piece.position + torch.arange(len(piece.ids_T)) for piece in pieces]),
         owners_T=owners_T,
         predicting_N=predicting_N,
-        targets_N=torch.cat([each.segment.ids_T[each.segment.first_target :] for each in placed]).long(),
+        targets_N=torch.cat([piece.targets_N for piece in pieces]).long(),
         owners_N=owners_T[predicting_N],
     )
+
+
+_WORTH_SHARING = 32
+"""Tokens that have to be saved: fewer are not worth the second piece."""
+
+
+def _shared(segments: Sequence[Segment]) -> int:
+    """How many tokens all of them begin with, at most up to the one before the first that predicts a target."""
+    most = min(segment.first_target for segment in segments) - 1
+    if len(segments) < 2 or most * (len(segments) - 1) < _WORTH_SHARING:
+        return 0
+    heads = torch.stack([segment.ids_T[:most] for segment in segments])
+    differing = (heads != heads[0]).any(dim=0).nonzero()
+    shared = int(differing[0]) if len(differing) else most
+    return shared if shared * (len(segments) - 1) >= _WORTH_SHARING else 0
 
 
 def split(placed: Sequence[Placed], *, max_tokens: int, max_targets: int) -> Iterator[list[Placed]]:

@@ -267,7 +267,9 @@ class TrainingEngine:
     def _advance(self, batch: Batch) -> None:
         """The batch's next pass, which costs its jobs a turn or, if it is large, several."""
         group = batch.passes.popleft()
-        for owner, loss in enumerate(self._pass(pack(group), batch.runs, batch.targets)):
+        for owner, loss in enumerate(
+            self._pass(pack(group, share=self._base.decoder is not None), batch.runs, batch.targets)
+        ):
             batch.losses[owner] += loss
         batch.add([run.adapter.gradients_P for run in batch.runs])
         for run in batch.runs:

@@ -44,7 +44,7 @@ def forward_backward(base: LoadedBase, pack: Pack, slots: Sequence[int], weights
         laid.ids_T.to(device),
         laid.positions_T.to(device),
         laid.predicting_N.to(device),
-        SegmentAttention.of(laid.lengths, device),
+        SegmentAttention.of(laid.lengths, device, laid.continued),
         _routes(sections, cohorts),
         keep=keep,
     )

@@ -85,6 +85,7 @@ class Layout:
     """A pack in sections. Target n of the pack is at `places_N[n]` among `targets_N`; others weigh nothing."""
 
     lengths: tuple[int, ...]
+    continued: tuple[int | None, ...]
     ids_T: Tensor
     positions_T: Tensor
     predicting_N: Tensor
@@ -95,6 +96,7 @@ class Layout:
 @dataclass(slots=True)
 class _Rows:
     lengths: list[int] = field(default_factory=list)
+    continued: list[int | None] = field(default_factory=list)
     ids: list[int] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
     predicting: list[int] = field(default_factory=list)
@@ -105,6 +107,7 @@ class _Rows:
         while (missing := begin + section.tokens - len(self.ids)) > 0:
             length = min(missing, longest)
             self.lengths.append(length)
+            self.continued.append(None)
             self.ids += [0] * length
             self.positions += range(length)
         missing = first_target + section.targets - len(self.targets)
@@ -118,8 +121,7 @@ class _Rows:
 def lay_out(pack: Pack, sections: Sequence[Section]) -> Layout:
     """Lay the owners' tokens out; the pack holds them in ascending order of owners."""
     tokens, targets = torch.bincount(pack.owners_T).tolist(), torch.bincount(pack.owners_N).tolist()
-    lengths = iter(pack.lengths)
-    by_owner = [_taken(lengths, count) for count in tokens]
+    by_owner = list(_pieces_of_owners(pack, tokens))
     ids, positions = pack.ids_T.tolist(), pack.positions_T.tolist()
     predicting, wanted = pack.predicting_N.tolist(), pack.targets_N.tolist()
     rows, longest = _Rows(), max(pack.lengths)
@@ -132,7 +134,10 @@ def lay_out(pack: Pack, sections: Sequence[Section]) -> Layout:
                 slice(first, first + tokens[owner]),
                 slice(first_target, first_target + targets[owner]),
             )
-            rows.lengths += by_owner[owner]
+            pieces = by_owner[owner]
+            moved = len(rows.lengths) - pieces.start
+            rows.continued += [None if other is None else other + moved for other in pack.continued[pieces]]
+            rows.lengths += pack.lengths[pieces]
             rows.ids += ids[own]
             rows.positions += positions[own]
             rows.predicting += [row - first + begin for row in predicting[own_targets]]
@@ -141,6 +146,7 @@ def lay_out(pack: Pack, sections: Sequence[Section]) -> Layout:
             rows.fill(begin, begin_target, section, longest)
     return Layout(
         lengths=tuple(rows.lengths),
+        continued=tuple(rows.continued),
         ids_T=torch.tensor(rows.ids),
         positions_T=torch.tensor(rows.positions),
         predicting_N=torch.tensor(rows.predicting),
@@ -149,8 +155,12 @@ def lay_out(pack: Pack, sections: Sequence[Section]) -> Layout:
     )
 
 
-def _taken(lengths: Iterator[int], tokens: int) -> list[int]:
-    found: list[int] = []
-    while sum(found) < tokens:
-        found.append(next(lengths))
-    return found
+def _pieces_of_owners(pack: Pack, tokens: Sequence[int]) -> Iterator[slice]:
+    """Which of the pack's pieces are each owner's, who has so many tokens."""
+    begin = 0
+    for count in tokens:
+        end, found = begin, 0
+        while found < count:
+            found, end = found + pack.lengths[end], end + 1
+        yield slice(begin, end)
+        begin = end

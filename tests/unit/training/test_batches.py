@@ -97,3 +97,41 @@ def test_a_segment_counts_its_tokens_and_targets():
     one = segment([1, 2, 3], [4, 5])
     assert (one.tokens, one.targets, one.first_target) == (5, 2, 3)
     assert torch.equal(one.ids_T, torch.tensor([1, 2, 3, 4, 5], dtype=torch.int32))
+
+
+def test_what_an_owners_segments_begin_with_is_laid_down_once_where_that_saves_much():
+    head = list(range(40))
+    placed = [
+        Placed(segment=segment([1, 2], [3]), owner=0),
+        Placed(segment=segment([*head, 50], [60, 61]), owner=1),
+        Placed(segment=segment([*head, 51, 52], [62]), owner=1),
+    ]
+    packed = pack(placed, share=True)
+    assert packed.lengths == (2, 40, 2, 2)
+    assert packed.continued == (None, None, 1, 1)
+    assert packed.ids_T.tolist() == [1, 2, *head, 50, 60, 51, 52]
+    assert packed.positions_T.tolist() == [0, 1, *range(40), 40, 41, 40, 41]
+    assert packed.owners_T.tolist() == [0] * 2 + [1] * 44
+    assert packed.targets_N.tolist() == [3, 60, 61, 62]
+    assert packed.predicting_N.tolist() == [1, 42, 43, 45]
+    assert packed.owners_N.tolist() == [0, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        pytest.param(segment([0] * 40, [1]), segment([0] * 40, [1]), id="up to the token that predicts"),
+        pytest.param(segment([0] * 40, [1]), segment([0] * 33 + [5] * 7, [1]), id="up to where they differ"),
+    ],
+)
+def test_a_token_that_predicts_is_never_shared(first, second):
+    packed = pack([Placed(segment=each, owner=0) for each in (first, second)], share=True)
+    begins = packed.lengths[0]
+    assert begins == (39 if second.ids_T.equal(first.ids_T) else 33)
+    assert packed.predicting_N.min() >= begins
+
+
+def test_short_beginnings_are_not_shared():
+    placed = [Placed(segment=segment([0] * 20, [1]), owner=0)] * 2
+    assert pack(placed, share=True).lengths == (20, 20)
+    assert pack([Placed(segment=segment([0] * 99, [1]), owner=0)], share=True).continued == (None,)
