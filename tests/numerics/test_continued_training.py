@@ -37,7 +37,7 @@ def continued(source, **different):
 
 def loss_of(base, source, segments):
     """The mean loss of a batch under the adapter of a directory."""
-    packed = pack([Placed(segment=segment, owner=0) for segment in segments])
+    packed = pack([Placed(segment=segment, owner=0) for segment in segments], share=True)
     slot = base.slots.load(adapter_format.load(source), trainable=True)
     weights_N = torch.ones(len(packed.targets_N))
     losses_N = forward_backward(base, packed, [slot], weights_N, keep=True)
