@@ -29,6 +29,7 @@ from tuningfork.modeling.available_memory import available_memory
 from tuningfork.modeling.loading import LoadedBase
 from tuningfork.modeling.lora import BASE_ALONE
 from tuningfork.modeling.memory_plan import cache_bytes as planned_cache_bytes
+from tuningfork.modeling.threads import is_small, one_thread
 
 __all__ = ["EngineOutput", "InferenceEngine", "TokenRequest"]
 
@@ -72,6 +73,7 @@ class InferenceEngine:
         if base.decoder is not None and base.luxuries.prepacked:
             base.decoder.pack(backward=False)
         self._base = base
+        self._weights = int(base.model.num_parameters())
         self._vocabulary_size = int(base.model.config.get_text_config().vocab_size)
         self.grammars = Grammars(base.chat, vocabulary_size=self._vocabulary_size)
         self._texts = TokenTexts(self._decode_all, anchor=_ordinary_token(base))
@@ -125,7 +127,9 @@ class InferenceEngine:
             return []
         # Where each group of rows is fastest: see CachedPlan.
         turns.sort(key=lambda turn: (turn.tokens == 1, len(turn.sequence.tokens)))
-        logits_BV = self._forward(turns)
+        operations = 2 * sum(turn.tokens for turn in turns) * self._weights
+        with one_thread(only=is_small(operations, weight_bytes=self._weights * self._base.dtype.itemsize)):
+            logits_BV = self._forward(turns)
         ready, rows = self._ready(turns)
         # Only a request's further candidates look at a row that others look at too.
         own_BV = logits_BV if len(rows) == len(logits_BV) else logits_BV[rows]

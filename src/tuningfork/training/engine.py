@@ -30,6 +30,7 @@ from tuningfork.domain.tuning_job import JobId, Snapshot
 from tuningfork.modeling import adapter_format
 from tuningfork.modeling.loading import LoadedBase
 from tuningfork.modeling.lora import AdapterWeights
+from tuningfork.modeling.threads import is_small, one_thread
 from tuningfork.training.batches import DataOrder, Pack, Placed, Segment, pack, split
 from tuningfork.training.checkpoint import TrainingState, load_state, save_state
 from tuningfork.training.optimizer import AdamW
@@ -99,6 +100,7 @@ class TrainingEngine:
         self._kept_bytes_per_token = _kept_bytes_per_token(base)
         self._spare_bytes = _spare_bytes(base.device)
         self._targets_per_pass = _LOGITS_PER_PASS // base.model.config.get_text_config().vocab_size
+        self._weights = int(base.model.num_parameters())
         self._shared_tokens = _TOKENS_PER_PASS if base.device.type == "cuda" else _SHARED_TOKENS_ON_CPU
         self._runs: dict[JobId, Run] = {}
         # How many those had had who had the last one.
@@ -288,7 +290,10 @@ class TrainingEngine:
         """
         counts = torch.tensor(targets, dtype=torch.float32)
         slots = [run.slot for run in runs]
-        losses_N = forward_backward(self._base, packed, slots, (1 / counts)[packed.owners_N], keep=self._keeps(packed))
+        weights_N = (1 / counts)[packed.owners_N]
+        # Two operations a weight on the way forward, and two on the way back.
+        with one_thread(only=is_small(4 * len(packed.ids_T) * self._weights)):
+            losses_N = forward_backward(self._base, packed, slots, weights_N, keep=self._keeps(packed))
         shares = torch.split(losses_N, torch.bincount(packed.owners_N, minlength=len(runs)).tolist())
         # Summed exactly, so that nothing depends on how torch would cut the sum up.
         return [math.fsum(share.tolist()) / count for share, count in zip(shares, targets, strict=True)]
