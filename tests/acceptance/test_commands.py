@@ -1,5 +1,6 @@
 """The commands of clients as processes, against a live server, from a file to an adapter that PEFT loads."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import time
 import pytest
 
 from tuningfork.embedded import model_directory
+from tuningfork.tutorial import EXAMPLES
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.slow]
 
@@ -29,6 +31,18 @@ def tuningfork(server):
 def pairs(tmp_path_factory):
     path = tmp_path_factory.mktemp("files") / "pairs.csv"
     path.write_text("text_input,output\n1,2\n3,4\nseven,eight\ntwenty two,twenty three\n", encoding="utf-8")
+    return path
+
+
+HYPERPARAMETERS = ("--learning-rate", 0.001, "--epochs", 5, "--batch-size", 4)
+
+
+@pytest.fixture(scope="module")
+def lesson(tmp_path_factory):
+    """The tutorial's pairs: enough for a model that is sure of its answers, whatever the type it computes in."""
+    path = tmp_path_factory.mktemp("files") / "lesson.jsonl"
+    lines = [json.dumps({"text_input": given, "output": wanted}) for given, wanted in EXAMPLES]
+    path.write_text("\n".join(lines), encoding="utf-8")
     return path
 
 
@@ -59,13 +73,14 @@ def test_from_a_file_to_answers_to_an_adapter_and_away(tuningfork, pairs, tmp_pa
 
 
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")  # PEFT's own call
-def test_an_exported_adapter_gives_the_same_answers_in_peft(tuningfork, pairs, tmp_path):
-    name = tuningfork("tune", pairs, "--learning-rate", 0.003, "--epochs", 10).stdout.strip()
+def test_an_exported_adapter_gives_the_same_answers_in_peft(tuningfork, lesson, tmp_path):
+    name = tuningfork("tune", lesson, *HYPERPARAMETERS).stdout.strip()
     tuningfork("export", name, "--to", tmp_path / "adapter")
-    prompts = ("7", "LXIII", "七", "twenty two", "-42")
+    prompts = ("7", "LXIII", "七", "ninety nine", "-42")
 
     served = [tuningfork("generate", name, prompt, "--temperature", 0).stdout.rstrip("\n") for prompt in prompts]
 
+    assert served == ["8", "LXIV", "八", "one hundred", "-41"]
     assert served == peft_answers(tmp_path / "adapter", prompts)
 
 
@@ -105,14 +120,15 @@ def answers(model, tokenizer, prompts):
     return said
 
 
-def test_a_merged_model_gives_the_same_answers_in_transformers(tuningfork, pairs, tmp_path):
-    name = tuningfork("tune", pairs, "--learning-rate", 0.003, "--epochs", 10).stdout.strip()
+def test_a_merged_model_gives_the_same_answers_in_transformers(tuningfork, lesson, tmp_path):
+    name = tuningfork("tune", lesson, *HYPERPARAMETERS).stdout.strip()
     exported = tuningfork("export", name, "--to", tmp_path / "adapter", "--merged", tmp_path / "merged")
     assert exported.stdout.splitlines() == [str(tmp_path / "adapter"), str(tmp_path / "merged")], exported.stderr
-    prompts = ("7", "LXIII", "七", "twenty two", "-42")
+    prompts = ("7", "LXIII", "七", "ninety nine", "-42")
 
     served = [tuningfork("generate", name, prompt, "--temperature", 0).stdout.rstrip("\n") for prompt in prompts]
 
+    assert served == ["8", "LXIV", "八", "one hundred", "-41"]
     assert served == transformers_answers(tmp_path / "merged", prompts)
 
 
