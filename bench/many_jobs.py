@@ -29,8 +29,10 @@ AT_MOST = 2.0
 Curves = list[list[float]]
 
 
-def engine_rows(work: Work, *, rounds: int, jobs: int, device: str = "cpu", jobs_per_step: int = 1) -> report.Row:
-    """One engine, without the service."""
+def engine_rows(
+    work: Work, *, rounds: int, jobs: int, device: str = "cpu", jobs_per_step: int | None = None
+) -> report.Row:
+    """One engine, without the service; `jobs_per_step` None: as many share a pass as in the service's trainer."""
     setup = ours_setup(work, device) | {"max_jobs_per_step": jobs_per_step}
     alone: list[float] = []
     together: list[float] = []

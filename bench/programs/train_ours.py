@@ -19,6 +19,7 @@ from tuningfork.modeling import adapter_format
 from tuningfork.modeling.loading import load_base
 from tuningfork.training.batches import DataOrder
 from tuningfork.training.engine import TrainingEngine, TrainingJob
+from tuningfork.training.sharing import jobs_per_pass
 
 
 class Ours:
@@ -28,7 +29,9 @@ class Ours:
         self._setup = setup
         self._base = load_base(_entry(setup["model"]), device=setup["device"])
         self._engine = TrainingEngine(
-            self._base, clock=lambda: datetime.now(UTC), max_jobs_per_step=setup.get("max_jobs_per_step", 1)
+            self._base,
+            clock=lambda: datetime.now(UTC),
+            max_jobs_per_step=setup.get("max_jobs_per_step") or jobs_per_pass(self._base),
         )
         self._adapter = AdapterShape(rank=setup["rank"], alpha=float(setup["alpha"]))
         self._examples = tuple(Example(*pair) for pair in setup["examples"])

@@ -41,8 +41,9 @@ class FrozenProduct:
     def pack(self, *, backward: bool) -> None:
         """Keep the weights as the processor wants them, for the forward pass and, if asked, for the backward pass."""
         if can_be_packed(self.weight_OD):
-            self._packed = _rearranged(self.weight_OD)
-            if backward:
+            if self._packed is None:
+                self._packed = _rearranged(self.weight_OD)
+            if backward and self._packed_transposed is None:
                 self._packed_transposed = _rearranged(self.weight_OD.t().contiguous())
 
     def __call__(self, x_TD: Tensor) -> Tensor:
