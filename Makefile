@@ -64,11 +64,11 @@ bench: $(VENV)/.installed-dev ## Measure all, beside peers in their own environm
 	$(BIN)/python bench/report.py --show
 	$(BIN)/python bench/report.py
 
-bench-quick: $(VENV)/.installed-dev ## Measure the main comparisons in a few minutes, with the peers that are there.
+bench-quick: $(VENV)/.installed-dev ## Measure the main comparisons in some five minutes, with the peers that are there, without vLLM.
 	$(BIN)/python bench/training_step.py --quick
 	$(BIN)/python bench/many_jobs.py --quick
 	$(BIN)/python bench/tutorial_job.py --quick
-	$(BIN)/python bench/decode.py --quick
+	$(BIN)/python bench/decode.py --quick --only transformers
 
 bench-gpu: $(VENV)/.installed-dev ## Measure what needs a GPU, beside peers in their own environments.
 	$(BIN)/python bench/gpu.py --device cuda
