@@ -16,6 +16,7 @@ from torch import Tensor
 
 from tuningfork.inference.kv_cache import PAGE_TOKENS, KvCache, LayerStore, pages_for
 from tuningfork.modeling.attention import attend_segment
+from tuningfork.modeling.decoder.layer import How
 
 _SPREAD_PAGES = 8
 """Rows share a batch while the longest has at most twice the shortest one's pages and so many more: less padding."""
@@ -33,15 +34,6 @@ class Span:
     def length(self) -> int:
         """New tokens."""
         return self.end - self.begin
-
-
-@dataclass(frozen=True, slots=True)
-class _How:
-    """The numbers by which a layer attends; see `AttentionPlan.attend`."""
-
-    scaling: float
-    sliding_window: int | None
-    softcap: float | None
 
 
 class CachedPlan:
@@ -74,7 +66,7 @@ class CachedPlan:
         """Store the new keys and values, and give the attention output `THK`."""
         store = self._cache.store(layer)
         store.write(self._places_T, key_GTK, value_GTK)
-        how = _How(scaling, sliding_window, softcap)
+        how = How(scaling, sliding_window, softcap)
         outputs_THK = []
         begin = 0
         for group in self._groups:
@@ -126,7 +118,7 @@ class GivenRows:
             if window is not None:
                 hidden_BS |= self._position_S < self._end_B1 - window
             self._views[window] = _View(self._pages_P, hidden_BS)
-        return self._views[window].attend(store, query_HTK, len(key_GTK), _How(scaling, sliding_window, softcap))
+        return self._views[window].attend(store, query_HTK, len(key_GTK), How(scaling, sliding_window, softcap))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +134,7 @@ class _Segment:
     def tokens(self) -> int:
         return self.span.length
 
-    def attend(self, store: LayerStore, query_HTK: Tensor, key_GTK: Tensor, value_GTK: Tensor, how: _How) -> Tensor:
+    def attend(self, store: LayerStore, query_HTK: Tensor, key_GTK: Tensor, value_GTK: Tensor, how: How) -> Tensor:
         key_GSK, value_GSK = key_GTK, value_GTK
         if self.span.begin:
             first = _first_page(self.span.begin + 1, how.sliding_window)
@@ -170,7 +162,7 @@ class _View:
     hidden_BS: Tensor
     _biases: dict[tuple[int, int, torch.dtype], Tensor] = field(default_factory=dict)
 
-    def attend(self, store: LayerStore, query_HTK: Tensor, groups: int, how: _How) -> Tensor:
+    def attend(self, store: LayerStore, query_HTK: Tensor, groups: int, how: How) -> Tensor:
         """The output `THK` of one new token for each row."""
         rows, size = query_HTK.shape[1:]
         members = query_HTK.shape[0] // groups
@@ -213,7 +205,7 @@ class _Rows:
     def tokens(self) -> int:
         return len(self.spans)
 
-    def attend(self, store: LayerStore, query_HTK: Tensor, key_GTK: Tensor, _value_GTK: Tensor, how: _How) -> Tensor:
+    def attend(self, store: LayerStore, query_HTK: Tensor, key_GTK: Tensor, _value_GTK: Tensor, how: How) -> Tensor:
         return self._view(how.sliding_window).attend(store, query_HTK, key_GTK.shape[0], how)
 
     def _view(self, sliding_window: int | None) -> _View:

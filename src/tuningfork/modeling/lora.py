@@ -118,17 +118,15 @@ class AdapterSlots:
             setattr(model.get_submodule(parent), child, layer)
             layers[_PEFT_PREFIX + name] = layer
         groups = grouped(layers)
-        tables = AdapterTables(
-            [(group.in_features, group.out_features) for group in groups], dtype=model.dtype, device=model.device
-        )
+        shapes = [(group.in_features, group.out_features) for group in groups]
         slots = cls(
             layers=layers,
             groups=groups,
             dtype=model.dtype,
             device=model.device,
             _routing=routing,
-            _tables=tables,
-            _training=CohortStorage([(group.in_features, group.out_features) for group in groups]),
+            _tables=AdapterTables(shapes, dtype=model.dtype, device=model.device),
+            _training=CohortStorage(shapes),
         )
         for index, group in enumerate(groups):
             for place, layer in enumerate(group.layers):
