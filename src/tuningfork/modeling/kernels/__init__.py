@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def serve(tensor: Tensor) -> bool:
-    """Whether kernels may take this tensor's part: it lies on a GPU, and Triton, which torch's build brings, is there."""
+    """Whether kernels may take this tensor: it lies on a GPU, and Triton is there, which torch brings."""
     return tensor.is_cuda and _installed()
 
 
