@@ -105,7 +105,11 @@ class Decoder:
                 the rest again (Chen et al. 2016): the same numbers for a third more computing.
 
         """
-        pass_ = self._pass(positions_T, kept_N, attention, slots)
+        return self.traced(ids_T, self._pass(positions_T, kept_N, attention, slots), keep=keep)
+
+    @torch.no_grad()
+    def traced(self, ids_T: Tensor, pass_: Pass, *, keep: bool = True) -> "Trace":
+        """Like `trace`, of a pass that the caller made: all of it happens on the device, whatever the tokens are."""
         x_TD = self.embed(ids_T).float()
         kept: list[Kept | Tensor] = []
         for layer in self.layers:
