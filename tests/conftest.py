@@ -16,6 +16,10 @@ from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.database import Database
 from workshop import Workshop, build_workshop, fresh_postgresql_schema
 
+if not Path("/dev/nvidiactl").exists():
+    # Without a GPU kernels run in Triton's interpreter. Triton reads this once, when it is first imported.
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
 POSTGRESQL_URL = os.environ.get("TUNINGFORK_TEST_POSTGRESQL_URL")
 """When given, every test that asks for a database runs on PostgreSQL too, in a schema of its own."""
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from tuningfork.modeling import kernels
 from tuningfork.modeling.adapter_tables import AdapterTables, GroupTable, GroupWeights
 
 
@@ -114,6 +115,11 @@ class _RankRows:
 
     def add(self, group: int, x_BD: Tensor, y_BO: Tensor) -> None:
         table = self.tables[group]
+        if kernels.serve(y_BO):
+            from tuningfork.modeling.kernels.adapter_rows import add_rows  # noqa: PLC0415  there may be no Triton
+
+            add_rows(x_BD, table.a_CDR, table.bs_CRO, self.rank, self.places_B, y_BO, self.rows_B)
+            return
         x = x_BD if self.rows_B is None else x_BD.index_select(0, self.rows_B)
         layers = len(table.bs_CRO)
         low_LBR = self._summed(x, table.a_CDR).view(len(x), layers, self.rank)

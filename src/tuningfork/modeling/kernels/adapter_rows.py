@@ -1,0 +1,223 @@
+"""What adapters add to the products of rows that each take one of their own, in two kernels for all layers of a group.
+
+The first shrinks: x A, for which each row's inputs are cut into pieces, so that many programs share them. The second
+expands: it adds the pieces up, in one order, multiplies with B and rounds once.
+
+Shape suffixes: B rows that take adapters, Y rows there are, D inputs, O outputs of all layers side by side, C places of
+a table, R ranks of all layers side by side, S pieces of the inputs.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+MOST_LAYERS = 4
+"""Of one group."""
+_TILE = 4096
+"""Numbers of a table that a program looks at together."""
+_PIECES = 16
+"""Of a row's inputs, unless a program would go through more than `_LOOPS` tiles."""
+_LOOPS = 8
+
+
+def add_rows(
+    x_YD: Tensor,
+    a_CDR: Tensor,
+    bs_CRO: Sequence[Tensor],
+    rank: int,
+    places_B: Tensor,
+    y_YO: Tensor,
+    rows_B: Tensor | None = None,
+) -> None:
+    """Add x A B to rows of `y_YO`, in fp32, which is rounded once at the end.
+
+    Args:
+        x_YD: the group's inputs.
+        a_CDR: A of all layers side by side, for each place; contiguous.
+        bs_CRO: B of each layer, with the adapter's scale in it; contiguous.
+        rank: of one layer.
+        places_B: where each row's adapter is in the tables; negative: nothing is added.
+        y_YO: the layers' outputs side by side.
+        rows_B: which rows of x and y these are, each at most once; None: all, in order.
+
+    """
+    rows, inputs, ranks = len(places_B), a_CDR.shape[1], a_CDR.shape[2]
+    if not rows:
+        return
+    tile_ranks = triton.next_power_of_2(ranks)
+    tile_inputs = min(max(_TILE // tile_ranks, 16), 256)
+    tiles = triton.cdiv(inputs, tile_inputs)
+    loops = min(triton.cdiv(tiles, _PIECES), _LOOPS)
+    pieces = triton.cdiv(tiles, loops)
+    low_SBR = torch.empty((pieces, rows, ranks), dtype=torch.float32, device=x_YD.device)
+    _shrink[rows, pieces](
+        x_YD,
+        a_CDR,
+        places_B,
+        places_B if rows_B is None else rows_B,
+        low_SBR,
+        inputs,
+        ranks,
+        rows,
+        *x_YD.stride(),
+        has_rows=rows_B is not None,
+        loops=loops,
+        tile_inputs=tile_inputs,
+        tile_ranks=tile_ranks,
+    )
+    tile_rank = triton.next_power_of_2(rank)
+    tile_outputs = min(max(_TILE // tile_rank, 16), 128)
+    outputs = [b_CRO.shape[2] for b_CRO in bs_CRO] + [0] * (MOST_LAYERS - len(bs_CRO))
+    _expand[rows, sum(triton.cdiv(each, tile_outputs) for each in outputs)](
+        low_SBR,
+        *bs_CRO,
+        *[bs_CRO[0]] * (MOST_LAYERS - len(bs_CRO)),
+        places_B,
+        places_B if rows_B is None else rows_B,
+        y_YO,
+        *outputs,
+        pieces,
+        rank,
+        ranks,
+        rows,
+        *y_YO.stride(),
+        has_rows=rows_B is not None,
+        tile_pieces=min(triton.next_power_of_2(pieces), max(_TILE // tile_rank, 1)),
+        tile_rank=tile_rank,
+        tile_outputs=tile_outputs,
+    )
+
+
+@triton.jit(do_not_specialize=["rows"])
+def _shrink(
+    x_ptr,
+    a_ptr,
+    places_ptr,
+    rows_ptr,
+    low_ptr,
+    inputs,
+    ranks,
+    rows,
+    x_row_stride,
+    x_stride,
+    has_rows: tl.constexpr,
+    loops: tl.constexpr,
+    tile_inputs: tl.constexpr,
+    tile_ranks: tl.constexpr,
+):
+    index = tl.program_id(0)
+    piece = tl.program_id(1)
+    place = tl.load(places_ptr + index).to(tl.int64)
+    if place >= 0:
+        row = index.to(tl.int64)
+        if has_rows:
+            row = tl.load(rows_ptr + index).to(tl.int64)
+        column_R = tl.arange(0, tile_ranks)
+        low_R = tl.zeros((tile_ranks,), dtype=tl.float32)
+        for loop in tl.static_range(loops):
+            line_D = (piece * loops + loop) * tile_inputs + tl.arange(0, tile_inputs)
+            x_D = tl.load(x_ptr + row * x_row_stride + line_D * x_stride, mask=line_D < inputs, other=0.0)
+            a_DR = tl.load(
+                a_ptr + place * inputs * ranks + line_D[:, None] * ranks + column_R[None, :],
+                mask=(line_D[:, None] < inputs) & (column_R[None, :] < ranks),
+                other=0.0,
+            )
+            low_R += tl.sum(x_D.to(tl.float32)[:, None] * a_DR.to(tl.float32), axis=0)
+        tl.store(low_ptr + (piece * rows + index) * ranks + column_R, low_R, mask=column_R < ranks)
+
+
+@triton.jit(do_not_specialize=["rows", "pieces"])
+def _expand(
+    low_ptr,
+    b0_ptr,
+    b1_ptr,
+    b2_ptr,
+    b3_ptr,
+    places_ptr,
+    rows_ptr,
+    y_ptr,
+    outputs0,
+    outputs1,
+    outputs2,
+    outputs3,
+    pieces,
+    rank,
+    ranks,
+    rows,
+    y_row_stride,
+    y_stride,
+    has_rows: tl.constexpr,
+    tile_pieces: tl.constexpr,
+    tile_rank: tl.constexpr,
+    tile_outputs: tl.constexpr,
+):
+    index = tl.program_id(0)
+    tile = tl.program_id(1)
+    place = tl.load(places_ptr + index).to(tl.int64)
+    if place >= 0:
+        row = index.to(tl.int64)
+        if has_rows:
+            row = tl.load(rows_ptr + index).to(tl.int64)
+        # Each layer has tiles of its own.
+        begin1 = tl.cdiv(outputs0, tile_outputs)
+        begin2 = begin1 + tl.cdiv(outputs1, tile_outputs)
+        begin3 = begin2 + tl.cdiv(outputs2, tile_outputs)
+        layer = (tile >= begin1).to(tl.int32) + (tile >= begin2).to(tl.int32) + (tile >= begin3).to(tl.int32)
+        low_R = _added_up(low_ptr + index * ranks + layer * rank, pieces, rank, rows * ranks, tile_pieces, tile_rank)
+        y_ptr += row * y_row_stride
+        if layer == 0:
+            _add_tile(low_R, b0_ptr, y_ptr, place, tile, outputs0, rank, y_stride, tile_rank, tile_outputs)
+        elif layer == 1:
+            y_ptr += outputs0 * y_stride
+            _add_tile(low_R, b1_ptr, y_ptr, place, tile - begin1, outputs1, rank, y_stride, tile_rank, tile_outputs)
+        elif layer == 2:
+            y_ptr += (outputs0 + outputs1) * y_stride
+            _add_tile(low_R, b2_ptr, y_ptr, place, tile - begin2, outputs2, rank, y_stride, tile_rank, tile_outputs)
+        else:
+            y_ptr += (outputs0 + outputs1 + outputs2) * y_stride
+            _add_tile(low_R, b3_ptr, y_ptr, place, tile - begin3, outputs3, rank, y_stride, tile_rank, tile_outputs)
+
+
+@triton.jit
+def _added_up(low_ptr, pieces, rank, stride, tile_pieces: tl.constexpr, tile_rank: tl.constexpr):
+    column_R = tl.arange(0, tile_rank)
+    low_R = tl.zeros((tile_rank,), dtype=tl.float32)
+    for begin in range(0, pieces, tile_pieces):
+        piece_S = begin + tl.arange(0, tile_pieces)
+        low_SR = tl.load(
+            low_ptr + piece_S[:, None] * stride + column_R[None, :],
+            mask=(piece_S[:, None] < pieces) & (column_R[None, :] < rank),
+            other=0.0,
+        )
+        low_R += tl.sum(low_SR, axis=0)
+    return low_R
+
+
+@triton.jit
+def _add_tile(
+    low_R,
+    b_ptr,
+    y_ptr,
+    place,
+    tile,
+    outputs,
+    rank,
+    y_stride,
+    tile_rank: tl.constexpr,
+    tile_outputs: tl.constexpr,
+):
+    line_R = tl.arange(0, tile_rank)
+    column_O = tile * tile_outputs + tl.arange(0, tile_outputs)
+    is_output_O = column_O < outputs
+    b_RO = tl.load(
+        b_ptr + place * rank * outputs + line_R[:, None] * outputs + column_O[None, :],
+        mask=(line_R[:, None] < rank) & is_output_O[None, :],
+        other=0.0,
+    )
+    added_O = tl.sum(low_R[:, None] * b_RO.to(tl.float32), axis=0)
+    y_O = tl.load(y_ptr + column_O * y_stride, mask=is_output_O, other=0.0)
+    y_O = y_O.to(tl.float32) + added_O
+    tl.store(y_ptr + column_O * y_stride, y_O.to(y_ptr.dtype.element_ty), mask=is_output_O)
