@@ -8,6 +8,7 @@ from tuningfork.domain.base_model import AdapterShape
 from tuningfork.domain.dataset import Example
 from tuningfork.domain.hyperparameters import Hyperparameters
 from tuningfork.domain.tuning_job import JobId
+from tuningfork.modeling.capture import Capture
 from tuningfork.modeling.loading import LoadedBase
 from tuningfork.training.engine import StepReport, TrainingEngine, TrainingJob
 
@@ -45,8 +46,8 @@ def job(name: str = "job", **different) -> TrainingJob:
     return TrainingJob(id=JobId(name), hyperparameters=Hyperparameters(**settings), **fields)
 
 
-def engine_over(base: LoadedBase, max_jobs_per_step: int = 1) -> TrainingEngine:
-    return TrainingEngine(base, clock=Clock(), max_jobs_per_step=max_jobs_per_step)
+def engine_over(base: LoadedBase, max_jobs_per_step: int = 1, capture: Capture | None = None) -> TrainingEngine:
+    return TrainingEngine(base, clock=Clock(), max_jobs_per_step=max_jobs_per_step, capture=capture)
 
 
 def run_to_the_end(engine: TrainingEngine, after_each: Callable[[StepReport], None] | None = None) -> list[StepReport]:

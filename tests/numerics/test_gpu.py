@@ -13,7 +13,10 @@ from tiny_models import packed_logits
 from training_runs import LETTERS, NUMBERS, curve, engine_over, job, run_to_the_end, weights_of
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.inference.engine import InferenceEngine
+from tuningfork.modeling.decoder.layer import How
 from tuningfork.modeling.loading import LoadedBase, load_base
+from tuningfork.training.packed_attention import Borders, FusedAttention
+from tuningfork.training.segments import SegmentAttention
 
 DEVICE = "cuda"
 
@@ -174,6 +177,40 @@ def test_four_jobs_at_once_are_each_what_they_are_alone(tiny_base):
     for each in jobs:
         alone |= trained(load_base(tiny_base, dtype=torch.float32, device=DEVICE), [each])
     assert_near(together, alone)
+
+
+@pytest.mark.parametrize("window", [None, 20])
+@pytest.mark.parametrize("heads", [(4, 4), (8, 2)])
+def test_fused_attention_is_that_of_segments(heads, window):
+    lengths, size = (70, 1, 33, 16), 32
+    draw = torch.Generator().manual_seed(0)
+    all_TLK, slope_THK = (
+        torch.randn(sum(lengths), count, size, generator=draw) for count in (heads[0] + 2 * heads[1], heads[0])
+    )
+    how = How(size**-0.5, window, None)
+    right = SegmentAttention.of(lengths, torch.device("cpu"))
+    wanted_THK, kept = right.forward(0, how, all_TLK, heads[0])
+    wanted = wanted_THK, right.backward(kept, slope_THK)
+    fused = FusedAttention(Borders.of(lengths, torch.device(DEVICE)))
+    found_THK, kept = fused.forward(0, how, all_TLK.to(DEVICE, torch.bfloat16), heads[0])
+    found = found_THK, fused.backward(kept, slope_THK.to(DEVICE, torch.bfloat16))
+    for ours, theirs in zip(found, wanted, strict=True):
+        assert (ours.float().cpu() - theirs).norm() < 0.01 * theirs.norm()
+
+
+def test_in_bfloat16_jobs_are_trained_from_graphs_within_rounding(tiny_base, caplog):
+    jobs = [job(f"job-{index}", seed=index, learning_rate=0.001, epoch_count=6) for index in range(3)]
+    base = load_base(tiny_base, dtype=torch.bfloat16, device=DEVICE)
+    engine = engine_over(base, max_jobs_per_step=3)
+    for each in jobs:
+        engine.admit(each)
+    reports = run_to_the_end(engine)
+    assert engine._graphs._graphs
+    # The engine compares them itself, and would say so.
+    assert not caplog.records
+    wanted = trained(load_base(tiny_base, dtype=torch.float32), jobs)
+    for each in jobs:
+        assert curve(reports, each.id) == pytest.approx(wanted[each.id][0], rel=0.02)
 
 
 def test_a_job_that_is_resumed_ends_as_an_undisturbed_one(tiny_base, tmp_path):

@@ -168,6 +168,13 @@ class CohortStorage:
             cohort.refresh()
         return found
 
+    def empty(self, count: int, kind: tuple[int, float], dtype: torch.dtype, device: torch.device) -> Cohort:
+        """See `AdapterSlots.empty_cohort`."""
+        rank, _ = kind
+        numbers = sum(rank * (len(outputs) * inputs + sum(outputs)) for inputs, outputs in self.shapes)
+        weights_JP = torch.zeros(count, numbers, dtype=dtype, device=device)
+        return Cohort.over(self.shapes, *kind, weights_JP, torch.zeros_like(weights_JP))
+
     def forget(self, slot: int) -> None:
         """Free what was kept for the slot."""
         self._alone.pop(slot, None)

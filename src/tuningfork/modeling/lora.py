@@ -215,6 +215,10 @@ class AdapterSlots:
         """
         return self._training.cohorts([[self._member(slot) for slot in section] for section in sections])
 
+    def empty_cohort(self, count: int, shape: AdapterShape) -> Cohort:
+        """So many adapters of this shape with storage of their own, all zeros, for whoever fills them in."""
+        return self._training.empty(count, (shape.rank, self._rounded_scale(shape)), self.dtype, self.device)
+
     def _member(self, slot: int) -> Member:
         shape, handle = self.shape_of(slot), self.trainable(slot)
         kind = shape.rank, self._rounded_scale(shape)

@@ -12,7 +12,6 @@ Shape suffixes: T packed tokens, N targets, J jobs, P all numbers of one adapter
 
 import hashlib
 import math
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,12 +27,15 @@ from tuningfork.domain.dataset import MAX_REPORTED_VIOLATIONS
 from tuningfork.domain.errors import FieldViolation, InvalidArgument
 from tuningfork.domain.tuning_job import JobId, Snapshot
 from tuningfork.modeling import adapter_format
+from tuningfork.modeling.capture import Capture
 from tuningfork.modeling.loading import LoadedBase
 from tuningfork.modeling.lora import AdapterWeights
 from tuningfork.modeling.threads import is_small, one_thread
+from tuningfork.training import room
 from tuningfork.training.batches import DataOrder, Pack, Placed, Segment, pack, split
 from tuningfork.training.checkpoint import TrainingState, load_state, save_state
-from tuningfork.training.optimizer import AdamW
+from tuningfork.training.graphs import PassGraphs
+from tuningfork.training.optimizer import AdamW, update
 from tuningfork.training.passes import forward_backward
 from tuningfork.training.runs import Batch, Gradient, Run, TrainingJob, tokens_and_targets
 
@@ -88,17 +90,26 @@ class TrainingEngine:
         clock: says when a step was computed; aware, in UTC.
         max_jobs_per_step: how many jobs share a forward and backward pass; `sharing.jobs_per_pass` says how many
             may. Fair either way: jobs take turns, and a large pass counts as several.
+        capture: what repeats the operations of passes; None: CUDA graphs on a GPU, and nothing elsewhere.
 
     """
 
-    def __init__(self, base: LoadedBase, *, clock: Callable[[], datetime], max_jobs_per_step: int = 1) -> None:
+    def __init__(
+        self,
+        base: LoadedBase,
+        *,
+        clock: Callable[[], datetime],
+        max_jobs_per_step: int = 1,
+        capture: Capture | None = None,
+    ) -> None:
         if base.decoder is not None and base.luxuries.prepacked:
             base.decoder.pack(backward=base.luxuries.transposed)
         self._base = base
         self._clock = clock
         self._max_jobs_per_step = max_jobs_per_step
-        self._kept_bytes_per_token = _kept_bytes_per_token(base)
-        self._spare_bytes = _spare_bytes(base.device)
+        self._graphs = PassGraphs.of(base, capture)
+        self._kept_bytes_per_token = room.kept_bytes_per_token(base)
+        self._spare_bytes = room.spare_bytes(base.device)
         self._targets_per_pass = _LOGITS_PER_PASS // base.model.config.get_text_config().vocab_size
         self._weights = int(base.model.num_parameters())
         self._shared_tokens = _TOKENS_PER_PASS if base.device.type == "cuda" else _SHARED_TOKENS_ON_CPU
@@ -186,7 +197,7 @@ class TrainingEngine:
                     self.release(run.job.id)
                     rate = run.job.hyperparameters.learning_rate
                     raise TrainingDiverged(run.job.id, run.completed + 1, gradient.mean_loss, rate)
-            return [self._apply(run, gradient) for run, gradient in zip(runs, gradients, strict=True)]
+            return self._apply(runs, gradients)
 
     def save_checkpoint(self, job_id: JobId, directory: Path) -> None:
         """Keep the job's whole state, in place of an earlier one there; `admit` resumes from it to the bit."""
@@ -269,13 +280,19 @@ class TrainingEngine:
     def _advance(self, batch: Batch) -> None:
         """The batch's next pass, which costs its jobs a turn or, if it is large, several."""
         group = batch.passes.popleft()
-        for owner, loss in enumerate(
-            self._pass(pack(group, share=self._base.decoder is not None), batch.runs, batch.targets)
-        ):
+        for owner, loss in enumerate(self._pass(self._packed(group), batch.runs, batch.targets)):
             batch.losses[owner] += loss
         batch.add([run.adapter.gradients_P for run in batch.runs])
         for run in batch.runs:
             run.turns += max(1, sum(each.segment.tokens for each in group) // len(batch.runs) // _TOKENS_PER_TURN)
+
+    def _packed(self, group: Sequence[Placed]) -> Pack:
+        plain = pack(group)
+        if self._base.decoder is None:
+            return plain
+        shared = pack(group, share=True)
+        # Graphs take whole segments only: there, what segments share is worth a pass of its own kind if it is long.
+        return plain if self._graphs is not None and 2 * len(shared.ids_T) > len(plain.ids_T) else shared
 
     def _alone(self, run: Run) -> Gradient:
         batch = self._begin([run])
@@ -293,47 +310,45 @@ class TrainingEngine:
         weights_N = (1 / counts)[packed.owners_N]
         # Two operations a weight on the way forward, and two on the way back.
         with one_thread(only=is_small(4 * len(packed.ids_T) * self._weights)):
-            losses_N = forward_backward(self._base, packed, slots, weights_N, keep=self._keeps(packed))
+            losses_N = self._losses(packed, slots, weights_N)
         shares = torch.split(losses_N, torch.bincount(packed.owners_N, minlength=len(runs)).tolist())
         # Summed exactly, so that nothing depends on how torch would cut the sum up.
         return [math.fsum(share.tolist()) / count for share, count in zip(shares, targets, strict=True)]
+
+    def _losses(self, packed: Pack, slots: Sequence[int], weights_N: Tensor) -> Tensor:
+        keep = self._keeps(packed)
+
+        def ordinary() -> Tensor:
+            return forward_backward(self._base, packed, slots, weights_N, keep=keep)
+
+        graphs = self._graphs if keep else None
+        return ordinary() if graphs is None else graphs.losses(packed, slots, weights_N, ordinary)
 
     def _keeps(self, packed: Pack) -> bool:
         """Whether what layers keep between forward and backward pass fits; else they are computed twice."""
         return len(packed.ids_T) * self._kept_bytes_per_token <= self._spare_bytes
 
-    def _apply(self, run: Run, gradient: Gradient) -> StepReport:
-        run.completed += 1
-        parameters = run.job.hyperparameters
-        run.optimizer.update(
-            run.weights_P, gradient.gradient_P, step=run.completed, learning_rate=parameters.learning_rate
-        )
-        run.adapter.weights_P.copy_(run.weights_P)
-        snapshot = Snapshot(
-            step=run.completed,
-            epoch=parameters.completed_epochs(run.completed, len(run.segments)),
-            mean_loss=gradient.mean_loss,
-            compute_time=self._clock(),
-        )
+    def _apply(self, runs: Sequence[Run], gradients: Sequence[Gradient]) -> list[StepReport]:
+        for run in runs:
+            run.completed += 1
+        rates = sorted({run.job.hyperparameters.learning_rate for run in runs})
+        for rate in rates:
+            own = [index for index, run in enumerate(runs) if run.job.hyperparameters.learning_rate == rate]
+            update(
+                [runs[index].optimizer for index in own],
+                [runs[index].weights_P for index in own],
+                [gradients[index].gradient_P for index in own],
+                steps=[runs[index].completed for index in own],
+                learning_rate=rate,
+            )
+        torch._foreach_copy_([run.adapter.weights_P for run in runs], [run.weights_P for run in runs])
+        return [self._report(run, gradient) for run, gradient in zip(runs, gradients, strict=True)]
+
+    def _report(self, run: Run, gradient: Gradient) -> StepReport:
+        epoch = run.job.hyperparameters.completed_epochs(run.completed, len(run.segments))
+        snapshot = Snapshot(step=run.completed, epoch=epoch, mean_loss=gradient.mean_loss, compute_time=self._clock())
         done = run.completed == run.total_steps
         return StepReport(job_id=run.job.id, snapshot=snapshot, tokens=gradient.tokens, done=done)
-
-
-def _kept_bytes_per_token(base: LoadedBase) -> int:
-    """About what the layers keep of one token for the backward pass: twice the linear layers' inputs and outputs.
-
-    Norms, rotations, attention and the activation function keep about as much again; on a Llama of 256 hidden features
-    it comes to 117 KiB a token in bf16, and 99 were measured.
-    """
-    features = sum(layer.in_features + layer.out_features for layer in base.slots.layers.values())
-    return 2 * features * base.dtype.itemsize
-
-
-def _spare_bytes(device: torch.device) -> int:
-    """How much of the device's memory one pass may fill: a quarter of a GPU's, an eighth of the machine's."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_properties(device).total_memory // 4
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 8
 
 
 def _initial(job: TrainingJob) -> AdapterWeights:

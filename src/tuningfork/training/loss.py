@@ -33,6 +33,17 @@ def target_losses(model: PreTrainedModel, pack: Pack) -> Tensor:
     return cross_entropy(logits_1NV[0].float(), pack.targets_N.to(device), reduction="none")
 
 
+def weighted_cross_entropy(logits_NV: Tensor, targets_N: Tensor, weights_N: Tensor) -> tuple[Tensor, Tensor]:
+    """-log softmax(logits)[target] of each row, `N`, and the logits' gradient of the weighted sum, `NV`."""
+    target_N1 = targets_N[:, None]
+    slopes_NV = logits_NV - logits_NV.amax(dim=-1, keepdim=True)
+    target_logits_N1 = slopes_NV.gather(1, target_N1)
+    total_N1 = slopes_NV.exp_().sum(dim=-1, keepdim=True)
+    weights_N1 = weights_N[:, None]
+    slopes_NV.mul_(weights_N1 / total_N1).scatter_add_(1, target_N1, -weights_N1)
+    return (total_N1.log() - target_logits_N1).squeeze(1), slopes_NV
+
+
 @contextmanager
 def recomputed(layers: Sequence[nn.Module]) -> Iterator[None]:
     """Inside the block these layers keep only their inputs for the backward pass and compute the rest again.

@@ -1,8 +1,9 @@
-"""AdamW for one adapter, in fp32, on one flat vector.
+"""AdamW for adapters, in fp32, each one flat vector.
 
 Shape suffix: P all numbers of one adapter.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -33,22 +34,30 @@ class AdamW:
         """The same state on this device."""
         return type(self)(self.mean_P.to(device), self.square_P.to(device))
 
-    @torch.no_grad()
-    def update(self, weights_P: Tensor, gradient_P: Tensor, *, step: int, learning_rate: float) -> None:
-        """Change the weights in place by one step; `step` is 1 for the first."""
-        # Torch's own fused step: one pass over the numbers where operation by operation would take ten.
-        torch._fused_adamw_(
-            [weights_P],
-            [gradient_P],
-            [self.mean_P],
-            [self.square_P],
-            [],
-            [torch.tensor(float(step), device=weights_P.device)],
-            lr=learning_rate,
-            beta1=MEAN_DECAY,
-            beta2=SQUARE_DECAY,
-            weight_decay=0.0,
-            eps=EPSILON,
-            amsgrad=False,
-            maximize=False,
-        )
+
+@torch.no_grad()
+def update(
+    states: Sequence[AdamW],
+    weights: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    *,
+    steps: Sequence[int],
+    learning_rate: float,
+) -> None:
+    """Change several adapters' weights `P`, each in place, by one step; a step's number is 1 for the first."""
+    # Torch's own fused step: one pass over the numbers where operation by operation would take ten.
+    torch._fused_adamw_(
+        list(weights),
+        list(gradients),
+        [state.mean_P for state in states],
+        [state.square_P for state in states],
+        [],
+        list(torch.tensor([float(step) for step in steps], device=weights[0].device).unbind()),
+        lr=learning_rate,
+        beta1=MEAN_DECAY,
+        beta2=SQUARE_DECAY,
+        weight_decay=0.0,
+        eps=EPSILON,
+        amsgrad=False,
+        maximize=False,
+    )

@@ -89,22 +89,24 @@ class Batch:
     def add(self, gradients_P: Sequence[Tensor]) -> None:
         """Add each job's share from one pass, in the dtype of the pass, to its sum in fp32."""
         if not self.sums_P:
-            self.sums_P = [gradient_P.to(torch.float32, copy=True) for gradient_P in gradients_P]
+            self.sums_P = [torch.empty_like(gradient_P, dtype=torch.float32) for gradient_P in gradients_P]
+            torch._foreach_copy_(self.sums_P, list(gradients_P))
             return
         for sum_P, gradient_P in zip(self.sums_P, gradients_P, strict=True):
             sum_P.add_(gradient_P)
 
     def gradients(self) -> list[Gradient]:
         """Each job's gradient, once no pass is left."""
+        # What is not finite makes the sum so, and one pass over the numbers is enough.
+        totals = torch.stack([sum_P.sum() for sum_P in self.sums_P]).tolist()
         return [
             Gradient(
                 mean_loss=loss,
                 gradient_P=sum_P,
                 tokens=tokens,
-                # What is not finite makes the sum so, and one pass over the numbers is enough.
-                finite=math.isfinite(loss) and math.isfinite(sum_P.sum().item()),
+                finite=math.isfinite(loss) and math.isfinite(total),
             )
-            for loss, sum_P, tokens in zip(self.losses, self.sums_P, self.tokens, strict=True)
+            for loss, sum_P, tokens, total in zip(self.losses, self.sums_P, self.tokens, totals, strict=True)
         ]
 
 

@@ -12,10 +12,13 @@ Shape suffixes: T tokens of the pass, filling among them; N targets, likewise.
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
 
+from tuningfork.modeling.adapter_cohorts import Cohort
+from tuningfork.modeling.adapter_routes import Composite, Route, Routes
 from tuningfork.training.batches import Pack
 
 _COARSE, _FINE = 16, 4
@@ -102,14 +105,17 @@ class _Rows:
     predicting: list[int] = field(default_factory=list)
     targets: list[int] = field(default_factory=list)
 
-    def fill(self, begin: int, first_target: int, section: Section, longest: int) -> None:
-        """Bring the block that begins there to its section's size; no piece is longer than the longest segment."""
+    def fill(self, begin: int, first_target: int, section: Section, longest: int, positions: int) -> None:
+        """Bring the block that begins there to its section's size, in pieces of at most `longest`.
+
+        No position is beyond those of real tokens: some models choose their rotations by the largest one.
+        """
         while (missing := begin + section.tokens - len(self.ids)) > 0:
             length = min(missing, longest)
             self.lengths.append(length)
             self.continued.append(None)
             self.ids += [0] * length
-            self.positions += range(length)
+            self.positions += (place % positions for place in range(length))
         missing = first_target + section.targets - len(self.targets)
         if missing:
             taken = set(self.predicting[first_target:])
@@ -118,13 +124,16 @@ class _Rows:
             self.targets += [0] * missing
 
 
-def lay_out(pack: Pack, sections: Sequence[Section]) -> Layout:
-    """Lay the owners' tokens out; the pack holds them in ascending order of owners."""
+def lay_out(pack: Pack, sections: Sequence[Section], *, longest: int | None = None) -> Layout:
+    """Lay the owners' tokens out; the pack holds them in ascending order of owners.
+
+    No piece of filling is longer than `longest`; None: than the pack's longest.
+    """
     tokens, targets = torch.bincount(pack.owners_T).tolist(), torch.bincount(pack.owners_N).tolist()
     by_owner = list(_pieces_of_owners(pack, tokens))
     ids, positions = pack.ids_T.tolist(), pack.positions_T.tolist()
     predicting, wanted = pack.predicting_N.tolist(), pack.targets_N.tolist()
-    rows, longest = _Rows(), max(pack.lengths)
+    rows, longest, most = _Rows(), longest or max(pack.lengths), max(pack.lengths)
     places = [0] * len(wanted)
     for section in sections:
         for owner in section.owners:
@@ -143,7 +152,7 @@ def lay_out(pack: Pack, sections: Sequence[Section]) -> Layout:
             rows.predicting += [row - first + begin for row in predicting[own_targets]]
             rows.targets += wanted[own_targets]
             places[own_targets] = range(begin_target, begin_target + targets[owner])
-            rows.fill(begin, begin_target, section, longest)
+            rows.fill(begin, begin_target, section, longest, most)
     return Layout(
         lengths=tuple(rows.lengths),
         continued=tuple(rows.continued),
@@ -153,6 +162,21 @@ def lay_out(pack: Pack, sections: Sequence[Section]) -> Layout:
         targets_N=torch.tensor(rows.targets),
         places_N=torch.tensor(places),
     )
+
+
+def routes(sections: Sequence[Section], cohorts: Sequence[Cohort]) -> Routes:
+    """To each section's adapters, for all tokens and for those that predict targets."""
+    return Routes(
+        all=_route([len(section.owners) * section.tokens for section in sections], cohorts),
+        tail=_route([len(section.owners) * section.targets for section in sections], cohorts),
+    )
+
+
+def _route(counts: Sequence[int], cohorts: Sequence[Cohort]) -> Route:
+    if len(cohorts) == 1:
+        return cohorts[0]
+    begins = [0, *accumulate(counts)]
+    return Composite([(slice(*rows), cohort) for rows, cohort in zip(pairwise(begins), cohorts, strict=True)])
 
 
 def _pieces_of_owners(pack: Pack, tokens: Sequence[int]) -> Iterator[slice]:

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tuningfork.training.passes import cross_entropy
+from tuningfork.training.loss import weighted_cross_entropy
 from tuningfork.training.sections import rounded
 
 
@@ -14,7 +14,7 @@ def test_losses_and_slopes_are_those_of_autograd(scale):
     weights = torch.rand(7, generator=generator)
     wanted = functional.cross_entropy(logits, targets, reduction="none")
     (wanted * weights).sum().backward()
-    losses, slopes = cross_entropy(logits.detach(), targets, weights)
+    losses, slopes = weighted_cross_entropy(logits.detach(), targets, weights)
     torch.testing.assert_close(losses, wanted.detach())
     torch.testing.assert_close(slopes, logits.grad)
 
