@@ -76,7 +76,7 @@ class Row:
 
 def write_result(
     name: str,
-    rows: Sequence[Row],
+    rows: Sequence[Row | Mapping[str, Any]],
     *,
     title: str,
     threads: int | None = None,
@@ -89,7 +89,7 @@ def write_result(
 
     Args:
         name: of the file.
-        rows: what was compared.
+        rows: what was compared; as they are in the file where they come from there.
         title: the heading on the page.
         threads: of each side; None where it says nothing.
         versions: of the packages in the peers' environments, by peer; ours are added.
@@ -108,7 +108,7 @@ def write_result(
         "machine": machine() | ({"accelerator": accelerator} if accelerator else {}),
         "versions": {OURS: package_versions(), **{peer: dict(found) for peer, found in (versions or {}).items()}},
         "caveats": list(caveats),
-        "rows": [row.as_json() for row in rows],
+        "rows": [row.as_json() if isinstance(row, Row) else dict(row) for row in rows],
     }
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{name}.json"
