@@ -3,7 +3,15 @@
 import pytest
 import torch
 
+from engine_runs import Run, greedy, loud_adapter, request
+from tiny_models import Architecture, tiny_base_model
+from tuningfork.inference.engine import InferenceEngine
+from tuningfork.inference.graphs import reexecution
+from tuningfork.modeling import kernels
 from tuningfork.modeling.kernels.adapter_rows import add_rows
+from tuningfork.modeling.kernels.paged_attention import NewTokens, attend_rows
+from tuningfork.modeling.loading import load_base
+from tuningfork.modeling.lora import BASE_ALONE
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 TOLERANCES = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}
@@ -72,3 +80,96 @@ def test_numbers_that_are_none_stay_in_their_row():
     y_YO = numbers(3, 50)
     add_rows(numbers(3, 40), a_CDR, [b_CRO], 4, torch.tensor([0, 1, -1], device=DEVICE), y_YO)
     assert y_YO.isfinite().all(-1).tolist() == [True, False, True]
+
+
+PAGE = 32
+
+
+def wanted_attention(query_BHK, keys_GXK, values_GXV, pages_BP, ends_B, *, scaling, sliding_window, softcap):
+    rows = []
+    for query_HK, pages_P, end in zip(query_BHK.double(), pages_BP, ends_B.tolist(), strict=True):
+        first = 0 if sliding_window is None else max(0, end - sliding_window)
+        tokens_S = torch.arange(first, end, device=DEVICE)
+        places_S = pages_P[tokens_S // PAGE] * PAGE + tokens_S % PAGE
+        members = len(query_HK) // len(keys_GXK)
+        keys_HSK, values_HSV = (
+            each[:, places_S].double().repeat_interleave(members, 0) for each in (keys_GXK, values_GXV)
+        )
+        scores_HS = torch.einsum("hk,hsk->hs", query_HK, keys_HSK) * scaling
+        if softcap is not None:
+            scores_HS = torch.tanh(scores_HS / softcap) * softcap
+        rows.append(torch.einsum("hs,hsv->hv", scores_HS.softmax(-1), values_HSV))
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("stretches", [None, 1, 2, 5])
+@pytest.mark.parametrize(
+    ("members", "size", "value_size", "sliding_window", "softcap", "dtype"),
+    [
+        (1, 64, 64, None, None, torch.float32),
+        (3, 64, 64, 40, None, torch.bfloat16),
+        (4, 96, 96, None, 5.0, torch.float32),
+        (8, 128, 128, 500, None, torch.float16),
+        (3, 20, 48, 1, 2.0, torch.float32),
+        (17, 160, 160, 65, None, torch.bfloat16),
+    ],
+)
+def test_a_new_token_attends_to_its_rows_pages(members, size, value_size, sliding_window, softcap, dtype, stretches):
+    groups, ends, pages = 2, [1, 33, 64, 200], 40
+    keys_GXK = numbers(groups, pages * PAGE, size, dtype=dtype)
+    values_GXV = numbers(groups, pages * PAGE, value_size, dtype=dtype, seed=1)
+    order = (torch.randperm(pages - 1, generator=torch.Generator().manual_seed(1)) + 1).tolist()
+    pages_BP = torch.zeros((len(ends), 8), dtype=torch.long)
+    for row, end in enumerate(ends):
+        count = -(-end // PAGE)
+        pages_BP[row, :count] = torch.tensor([order.pop() for _ in range(count)])
+    pages_BP, ends_B = pages_BP.to(DEVICE), torch.tensor(ends, device=DEVICE)
+    # As slices of what one product gave.
+    all_BLK = numbers(len(ends), groups * (members + 1), size, dtype=dtype, seed=2)
+    query_BHK, key_BGK = torch.split(all_BLK, [groups * members, groups], dim=1)
+    value_BGV = numbers(len(ends), groups, value_size, dtype=dtype, seed=3)
+    last_B = ends_B - 1
+    places_B = pages_BP.gather(1, last_B[:, None] // PAGE)[:, 0] * PAGE + last_B % PAGE
+    right = [keys_GXK.clone(), values_GXV.clone()]
+    right[0][:, places_B], right[1][:, places_B] = key_BGK.transpose(0, 1), value_BGV.transpose(0, 1)
+    how = {"scaling": size**-0.5, "sliding_window": sliding_window, "softcap": softcap}
+    wanted_BHV = wanted_attention(query_BHK, *right, pages_BP, ends_B, **how)
+    # What lies in the cache where nobody has written is never looked at.
+    keys_GXK[:, :PAGE], values_GXV[:, :PAGE] = torch.nan, torch.nan
+    keys_GXK[:, places_B], values_GXV[:, places_B] = torch.nan, torch.nan
+    how |= {"page_tokens": PAGE, "stretches": stretches}
+    new = NewTokens(key_BGK, value_BGV, places_B)
+    ours_BHV = attend_rows(query_BHK, keys_GXK, values_GXV, pages_BP, ends_B, new=new, **how)
+    assert ours_BHV.dtype == dtype
+    tolerance = TOLERANCES[dtype]
+    torch.testing.assert_close(ours_BHV.double(), wanted_BHV, rtol=tolerance, atol=tolerance)
+    assert torch.equal(keys_GXK[:, PAGE:], right[0][:, PAGE:])
+    assert torch.equal(values_GXV[:, PAGE:], right[1][:, PAGE:])
+    again_BHV = attend_rows(query_BHK, keys_GXK, values_GXV, pages_BP, ends_B, **how)
+    torch.testing.assert_close(again_BHV.double(), wanted_BHV, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "capture"),
+    [("llama", reexecution), ("gemma3", reexecution), ("gemma3", None)],
+    ids=["llama_buffers", "gemma3_buffers", "gemma3_ordinary"],
+)
+def test_an_engine_says_the_same_with_kernels(tiny_directories, architecture, capture, monkeypatch, caplog):
+    model = tiny_base_model(Architecture(architecture), tiny_directories[architecture])
+    base = load_base(model, dtype=torch.float32, device=DEVICE)
+    slots = [base.slots.load(loud_adapter(base, rank, rank)) for rank in (4, 4, 8)] + [BASE_ALONE]
+    asked = [
+        request(f"{length} {slot}", list(range(length)), slot, greedy(3))
+        for length, slot in zip((1, 31, 2, 17), slots, strict=True)
+    ]
+
+    def answers():
+        return Run(InferenceEngine(base, capture=capture)).add(*asked).to_end()
+
+    monkeypatch.setattr(kernels, "serve", lambda tensor: False)
+    wanted = answers()
+    served = []
+    monkeypatch.setattr(kernels, "serve", lambda tensor: served.append(tensor) or True)
+    assert answers() == wanted
+    assert served
+    assert not caplog.records

@@ -1,0 +1,309 @@
+"""The attention of rows with one new token each, over keys and values that lie in pages.
+
+A program goes through a stretch of one row's tokens, for all query heads of one key/value head, with the softmax
+computed as it goes (Milakov & Gimelshein 2018). Where rows are few and long, several programs share a row's tokens, and
+a second kernel puts together what they found (Flash-Decoding: Dao et al. 2023).
+
+Shape suffixes: B rows, H query heads, G key/value heads, N = H / G query heads on one of them, K size of queries and
+keys, V of values, X places of the cache, P pages of a row, padded, S tokens looked at together, I stretches.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+_LEAST_HEADS = 16
+"""Rows of the smallest product that tensor cores compute."""
+_PROGRAMS = 128
+"""Enough to keep a GPU busy."""
+_STRETCH_TOKENS = 256
+"""The shortest stretch, of a row that fills its pages, that is worth a second kernel."""
+_MOST_STRETCHES = 32
+_WIDE_BYTES = 256
+"""Keys beyond this size are looked at fewer at a time, since a program's shared memory is small."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewTokens:
+    """Keys and values of the rows' last tokens, and where in the cache they belong."""
+
+    key_BGK: Tensor
+    value_BGV: Tensor
+    places_B: Tensor
+
+
+def attend_rows(
+    query_BHK: Tensor,
+    keys_GXK: Tensor,
+    values_GXV: Tensor,
+    pages_BP: Tensor,
+    ends_B: Tensor,
+    *,
+    page_tokens: int,
+    scaling: float,
+    sliding_window: int | None,
+    softcap: float | None,
+    new: NewTokens | None = None,
+    stretches: int | None = None,
+) -> Tensor:
+    """The attention output `BHV` of each row's last token.
+
+    Args:
+        query_BHK: of the last tokens.
+        keys_GXK: the cache's, whose place of token t on page p is p * page_tokens + t; contiguous.
+        values_GXV: likewise.
+        pages_BP: each row's pages from its first token on; what comes after its last is not looked at.
+        ends_B: each row's tokens, the last included.
+        page_tokens: tokens on a page.
+        scaling: see `AttentionPlan.attend`.
+        sliding_window: likewise.
+        softcap: likewise.
+        new: what is to be written to the cache and is not there yet; None: the last tokens are there already.
+        stretches: programs for each row and head; None: as many as keep a GPU busy.
+
+    """
+    (rows, heads, size), (groups, places, value_size) = query_BHK.shape, values_GXV.shape
+    out_BHV = torch.empty((rows, heads, value_size), dtype=query_BHK.dtype, device=query_BHK.device)
+    if stretches is None:
+        stretches = _stretches(rows * groups, pages_BP.shape[1] * page_tokens)
+    found_IBHV, tops_IBH, masses_IBH = out_BHV, ends_B, ends_B
+    if stretches > 1:
+        found_IBHV = torch.empty((stretches, *out_BHV.shape), dtype=torch.float32, device=out_BHV.device)
+        tops_IBH, masses_IBH = torch.empty((2, stretches, rows, heads), dtype=torch.float32, device=out_BHV.device)
+    fed = NewTokens(query_BHK, query_BHK, ends_B) if new is None else new
+    is_wide = triton.next_power_of_2(size) * keys_GXK.element_size() > _WIDE_BYTES
+    _attend[rows, groups, stretches](
+        query_BHK,
+        keys_GXK,
+        values_GXV,
+        pages_BP,
+        ends_B,
+        fed.key_BGK,
+        fed.value_BGV,
+        fed.places_B,
+        found_IBHV,
+        tops_IBH,
+        masses_IBH,
+        scaling,
+        0 if sliding_window is None else sliding_window,
+        0.0 if softcap is None else softcap,
+        rows,
+        places,
+        pages_BP.stride(0),
+        *query_BHK.stride(),
+        *fed.key_BGK.stride(),
+        *fed.value_BGV.stride(),
+        heads=heads // groups,
+        size=size,
+        value_size=value_size,
+        page_tokens=page_tokens,
+        has_window=sliding_window is not None,
+        has_softcap=softcap is not None,
+        is_new=new is not None,
+        is_whole=stretches == 1,
+        # Triton's interpreter, which takes a CPU's tensors, does not multiply bfloat16.
+        widen=not query_BHK.is_cuda,
+        tile_heads=max(triton.next_power_of_2(heads // groups), _LEAST_HEADS),
+        tile_size=max(triton.next_power_of_2(size), 16),
+        tile_value=max(triton.next_power_of_2(value_size), 16),
+        tile_tokens=32 if is_wide else 64,
+        num_stages=1 if is_wide else 2,
+    )
+    if stretches > 1:
+        _put_together[rows, heads](
+            found_IBHV,
+            tops_IBH,
+            masses_IBH,
+            out_BHV,
+            stretches,
+            rows * heads,
+            value_size=value_size,
+            tile_stretches=triton.next_power_of_2(stretches),
+            tile_value=triton.next_power_of_2(value_size),
+            num_warps=2,
+        )
+    return out_BHV
+
+
+def _stretches(programs: int, tokens: int) -> int:
+    wanted = -(-_PROGRAMS // programs)
+    return max(1, min(wanted, tokens // _STRETCH_TOKENS, _MOST_STRETCHES))
+
+
+@triton.jit(do_not_specialize=["rows", "window", "page_stride", "places"])
+def _attend(  # noqa: PLR0915  one loop, which Triton compiles in one piece
+    query_ptr,
+    keys_ptr,
+    values_ptr,
+    pages_ptr,
+    ends_ptr,
+    new_key_ptr,
+    new_value_ptr,
+    places_ptr,
+    found_ptr,
+    tops_ptr,
+    masses_ptr,
+    scaling,
+    window,
+    softcap,
+    rows,
+    places,
+    page_stride,
+    query_row_stride,
+    query_head_stride,
+    query_stride,
+    key_row_stride,
+    key_head_stride,
+    key_stride,
+    value_row_stride,
+    value_head_stride,
+    value_stride,
+    heads: tl.constexpr,
+    size: tl.constexpr,
+    value_size: tl.constexpr,
+    page_tokens: tl.constexpr,
+    has_window: tl.constexpr,
+    has_softcap: tl.constexpr,
+    is_new: tl.constexpr,
+    is_whole: tl.constexpr,
+    widen: tl.constexpr,
+    tile_heads: tl.constexpr,
+    tile_size: tl.constexpr,
+    tile_value: tl.constexpr,
+    tile_tokens: tl.constexpr,
+):
+    row = tl.program_id(0).to(tl.int64)
+    group = tl.program_id(1).to(tl.int64)
+    stretch = tl.program_id(2)
+    head_N = tl.arange(0, tile_heads)
+    feature_K = tl.arange(0, tile_size)
+    feature_V = tl.arange(0, tile_value)
+    query_ptr += row * query_row_stride + group * heads * query_head_stride
+    query_NK = tl.load(
+        query_ptr + head_N[:, None] * query_head_stride + feature_K[None, :] * query_stride,
+        mask=(head_N[:, None] < heads) & (feature_K[None, :] < size),
+        other=0.0,
+    )
+    end = tl.load(ends_ptr + row).to(tl.int32)
+    first = 0
+    if has_window:
+        first = tl.maximum(end - window, 0)
+    # Large, but finite: infinity less infinity is no number.
+    top_N = tl.full((tile_heads,), -1.0e30, dtype=tl.float32)
+    mass_N = tl.zeros((tile_heads,), dtype=tl.float32)
+    found_NV = tl.zeros((tile_heads, tile_value), dtype=tl.float32)
+    keys_ptr += group * places * size
+    values_ptr += group * places * value_size
+    if is_new:
+        # It is taken from where it comes from, and whoever looks at a row's first stretch writes it to the cache.
+        end -= 1
+        if stretch == 0:
+            place = tl.load(places_ptr + row).to(tl.int64)
+            new_key_ptr += row * key_row_stride + group * key_head_stride
+            new_value_ptr += row * value_row_stride + group * value_head_stride
+            key_K = _copied(new_key_ptr, key_stride, keys_ptr + place * size, feature_K, size)
+            value_V = _copied(new_value_ptr, value_stride, values_ptr + place * value_size, feature_V, value_size)
+            top_N = tl.sum(query_NK.to(tl.float32) * key_K.to(tl.float32)[None, :], axis=1) * scaling
+            if has_softcap:
+                top_N = _capped(top_N, softcap)
+            mass_N += 1.0
+            found_NV += value_V.to(tl.float32)[None, :]
+    begin_tile = first // tile_tokens
+    own_tiles = tl.cdiv(tl.cdiv(end, tile_tokens) - begin_tile, tl.num_programs(2))
+    begin_tile += stretch * own_tiles
+    end_tile = tl.minimum(begin_tile + own_tiles, tl.cdiv(end, tile_tokens))
+    pages_ptr += row * page_stride
+    for tile in range(begin_tile, end_tile):
+        token_S = tile * tile_tokens + tl.arange(0, tile_tokens)
+        is_seen_S = (token_S >= first) & (token_S < end)
+        page_S = tl.load(pages_ptr + token_S // page_tokens, mask=is_seen_S, other=0).to(tl.int64)
+        place_S = page_S * page_tokens + token_S % page_tokens
+        key_KS = tl.load(
+            keys_ptr + place_S[None, :] * size + feature_K[:, None],
+            mask=is_seen_S[None, :] & (feature_K[:, None] < size),
+            other=0.0,
+        )
+        value_SV = tl.load(
+            values_ptr + place_S[:, None] * value_size + feature_V[None, :],
+            mask=is_seen_S[:, None] & (feature_V[None, :] < value_size),
+            other=0.0,
+        )
+        score_NS = _product(query_NK, key_KS, widen) * scaling
+        if has_softcap:
+            score_NS = _capped(score_NS, softcap)
+        score_NS = tl.where(is_seen_S[None, :], score_NS, float("-inf"))
+        new_top_N = tl.maximum(top_N, tl.max(score_NS, axis=1))
+        weight_NS = tl.exp(score_NS - new_top_N[:, None])
+        shrunk_N = tl.exp(top_N - new_top_N)
+        mass_N = mass_N * shrunk_N + tl.sum(weight_NS, axis=1)
+        found_NV = found_NV * shrunk_N[:, None] + _product(weight_NS.to(value_SV.dtype), value_SV, widen)
+        top_N = new_top_N
+    line_N = (row * tl.num_programs(1) + group) * heads + head_N
+    if is_whole:
+        found_NV = found_NV / mass_N[:, None]
+    else:
+        line_N += stretch.to(tl.int64) * rows * tl.num_programs(1) * heads
+        tl.store(tops_ptr + line_N, top_N, mask=head_N < heads)
+        tl.store(masses_ptr + line_N, mass_N, mask=head_N < heads)
+    tl.store(
+        found_ptr + line_N[:, None] * value_size + feature_V[None, :],
+        found_NV.to(found_ptr.dtype.element_ty),
+        mask=(head_N[:, None] < heads) & (feature_V[None, :] < value_size),
+    )
+
+
+@triton.jit
+def _copied(source_ptr, stride, target_ptr, feature, size: tl.constexpr):
+    numbers = tl.load(source_ptr + feature * stride, mask=feature < size, other=0.0)
+    tl.store(target_ptr + feature, numbers, mask=feature < size)
+    return numbers
+
+
+@triton.jit
+def _product(left, right, widen: tl.constexpr):
+    if widen:
+        left = left.to(tl.float32)
+        right = right.to(tl.float32)
+    return tl.dot(left, right, input_precision="ieee")
+
+
+@triton.jit
+def _capped(score, softcap):
+    # The hyperbolic tangent.
+    return (2.0 * tl.sigmoid(2.0 * score / softcap) - 1.0) * softcap
+
+
+@triton.jit(do_not_specialize=["stretches", "lines"])
+def _put_together(
+    found_ptr,
+    tops_ptr,
+    masses_ptr,
+    out_ptr,
+    stretches,
+    lines,
+    value_size: tl.constexpr,
+    tile_stretches: tl.constexpr,
+    tile_value: tl.constexpr,
+):
+    line = tl.program_id(0).to(tl.int64) * tl.num_programs(1) + tl.program_id(1)
+    stretch_I = tl.arange(0, tile_stretches)
+    feature_V = tl.arange(0, tile_value)
+    is_stretch_I = stretch_I < stretches
+    line_I = stretch_I.to(tl.int64) * lines + line
+    top_I = tl.load(tops_ptr + line_I, mask=is_stretch_I, other=-1.0e30)
+    mass_I = tl.load(masses_ptr + line_I, mask=is_stretch_I, other=0.0)
+    found_IV = tl.load(
+        found_ptr + line_I[:, None] * value_size + feature_V[None, :],
+        mask=is_stretch_I[:, None] & (feature_V[None, :] < value_size),
+        other=0.0,
+    )
+    share_I = tl.exp(top_I - tl.max(top_I, axis=0))
+    found_V = tl.sum(found_IV * share_I[:, None], axis=0) / tl.sum(mass_I * share_I, axis=0)
+    tl.store(
+        out_ptr + line * value_size + feature_V,
+        found_V.to(out_ptr.dtype.element_ty),
+        mask=feature_V < value_size,
+    )
