@@ -13,7 +13,7 @@ from torch import Tensor
 from tuningfork.modeling.adapter_routes import Route, Routes
 from tuningfork.modeling.attention import AttentionPlan
 from tuningfork.modeling.decoder.layer import How, Kept, Layer, Pass, TracedAttention
-from tuningfork.modeling.decoder.pieces import RmsNorm, Rotation
+from tuningfork.modeling.decoder.pieces import Normed, RmsNorm, Rotation
 from tuningfork.modeling.decoder.products import FrozenProduct
 from tuningfork.modeling.lora import AdapterSlots, Slots
 
@@ -77,10 +77,11 @@ class Decoder:
     @torch.no_grad()
     def forward(self, ids_T: Tensor, pass_: Pass) -> Tensor:
         """Like `logits`; all of it happens on the device, and nothing depends on the tokens' values."""
-        x_TD = self.embed(ids_T).float()
+        x_TD, more_TD = self.embed(ids_T).float(), None
         for layer in self.layers:
-            x_TD, _ = layer.forward(x_TD, pass_)
-        return self._head(self.norm.forward(x_TD)[0])
+            x_TD, more_TD, _ = layer.forward(x_TD, more_TD, pass_)
+        read_ND, _ = self.norm.forward_sum(x_TD, more_TD, self.head.weight_OD.dtype)
+        return self._head(read_ND)
 
     @torch.no_grad()
     def trace(
@@ -110,14 +111,13 @@ class Decoder:
     @torch.no_grad()
     def traced(self, ids_T: Tensor, pass_: Pass, *, keep: bool = True) -> "Trace":
         """Like `trace`, of a pass that the caller made: all of it happens on the device, whatever the tokens are."""
-        x_TD = self.embed(ids_T).float()
+        x_TD, more_TD = self.embed(ids_T).float(), None
         kept: list[Kept | Tensor] = []
         for layer in self.layers:
-            y_TD, own = layer.forward(x_TD, pass_)
-            kept.append(own if keep else x_TD)
-            x_TD = y_TD
-        read_ND, inverse = self.norm.forward(x_TD)
-        return Trace(decoder=self, pass_=pass_, kept=kept, x_ND=x_TD, inverse=inverse, logits_NV=self._head(read_ND))
+            x_TD, more_TD, own = layer.forward(x_TD, more_TD, pass_)
+            kept.append(own if keep else own[0].normed.x)
+        read_ND, normed = self.norm.forward_sum(x_TD, more_TD, self.head.weight_OD.dtype)
+        return Trace(decoder=self, pass_=pass_, kept=kept, normed=normed, logits_NV=self._head(read_ND))
 
     def _pass(self, positions_T: Tensor, kept_N: Tensor, attention: TracedAttention, slots: Slots | Routes) -> Pass:
         rotations = {kind: Rotation.of(*tables(positions_T)) for kind, tables in self.rotations.items()}
@@ -134,7 +134,7 @@ class Decoder:
         return route, self.slots.route(torch.as_tensor(slots)[kept_N.cpu()])
 
     def _head(self, read_ND: Tensor) -> Tensor:
-        logits_NV = self.head(read_ND.to(self.head.weight_OD.dtype)).float()
+        logits_NV = self.head(read_ND).float()
         if self.logit_softcap is not None:
             logits_NV = torch.tanh(logits_NV / self.logit_softcap) * self.logit_softcap
         return logits_NV
@@ -147,8 +147,7 @@ class Trace:
     decoder: Decoder
     pass_: Pass
     kept: list[Kept | Tensor]
-    x_ND: Tensor
-    inverse: Tensor
+    normed: Normed
     logits_NV: Tensor
 
     @torch.no_grad()
@@ -158,10 +157,10 @@ class Trace:
         if decoder.logit_softcap is not None:
             slope_NV.mul_(1 - (self.logits_NV / decoder.logit_softcap).square_())
         read_ND = decoder.head.backward(slope_NV.to(decoder.head.weight_OD.dtype))
-        slope: Tensor | None = decoder.norm.backward(read_ND.float(), self.x_ND, self.inverse)
+        slope: Tensor | None = decoder.norm.backward(read_ND, self.normed)
         for layer in reversed(decoder.layers):
             own = self.kept.pop()
             if isinstance(own, Tensor):
-                _, own = layer.forward(own, self.pass_)
+                *_, own = layer.forward(own, None, self.pass_)
             assert slope is not None  # noqa: S101  only layer 0, the last one here, gives None
             slope = layer.backward(slope, own, self.pass_)

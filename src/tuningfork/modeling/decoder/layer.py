@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from tuningfork.modeling.adapter_routes import Route
-from tuningfork.modeling.decoder.pieces import Activation, RmsNorm, Rotation, gated, gated_backward
+from tuningfork.modeling.decoder.pieces import Activation, Normed, RmsNorm, Rotation, Turn, gated, gated_backward
 from tuningfork.modeling.decoder.products import FrozenProduct
 
 
@@ -85,14 +85,6 @@ class Product:
             route.backward(self.group, slope_TO, x_TD, kept, None)
 
 
-@dataclass(frozen=True, slots=True)
-class Normed:
-    """A norm's input and what its `backward` needs."""
-
-    x: Tensor
-    inverse: Tensor
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _KeptAttention:
     """What the first half of a layer keeps for the way back."""
@@ -100,7 +92,7 @@ class _KeptAttention:
     normed: Normed
     read_TD: Tensor
     adapted: Any
-    heads: tuple[Normed, Normed] | None
+    heads: Normed | None
     attended: Any
     out_TO: Tensor
     out_adapted: Any
@@ -115,7 +107,7 @@ class _KeptMlp:
     read_TD: Tensor
     both_TF: Tensor
     both_adapted: Any
-    acted_TF: Tensor
+    acted_TF: Tensor | None
     inner_TF: Tensor
     down_adapted: Any
     after: Normed | None
@@ -152,11 +144,15 @@ class Layer:
         """All of them."""
         return self.query_key_value, self.out, self.gate_up, self.down
 
-    def forward(self, x_TD: Tensor, pass_: Pass) -> tuple[Tensor, Kept]:
-        """The layer's output, `TD` (of a last layer `ND`) in fp32, and what `backward` needs."""
-        middle_TD, attention = self._attend(x_TD, pass_)
-        y_TD, mlp = self._think(middle_TD, pass_.tail_route if self.last else pass_.route)
-        return y_TD, (attention, mlp)
+    def forward(self, x_TD: Tensor, more_TD: Tensor | None, pass_: Pass) -> tuple[Tensor, Tensor, Kept]:
+        """The layer's output, as two addends, and what `backward` needs.
+
+        The first addend, of input and output, is `TD` in fp32 (`ND` out of a last layer). The second, if there is any,
+        has any type, and is added where the sum is needed: by the norm that comes next.
+        """
+        rest_TD, more_TD, attention = self._attend(x_TD, more_TD, pass_)
+        rest_TD, more_TD, mlp = self._think(rest_TD, more_TD, pass_.tail_route if self.last else pass_.route)
+        return rest_TD, more_TD, (attention, mlp)
 
     def backward(self, slope_TD: Tensor, kept: Kept, pass_: Pass) -> Tensor | None:
         """The gradient of x in fp32, None from layer 0, below which nothing learns; adapters' are added to theirs."""
@@ -164,28 +160,21 @@ class Layer:
         slope_TD = self._think_backward(slope_TD, mlp, pass_.tail_route if self.last else pass_.route)
         return self._attend_backward(slope_TD, attention, pass_)
 
-    def _attend(self, x_TD: Tensor, pass_: Pass) -> tuple[Tensor, _KeptAttention]:
-        products = self.out.frozen.weight_OD.dtype
-        read_TD, inverse = self.attention_norm.forward(x_TD)
-        read_TD = read_TD.to(products)
+    def _attend(self, x_TD: Tensor, more_TD: Tensor | None, pass_: Pass) -> tuple[Tensor, Tensor, _KeptAttention]:
+        read_TD, normed = self.attention_norm.forward_sum(x_TD, more_TD, self.out.frozen.weight_OD.dtype)
         all_TO, adapted = self.query_key_value.forward(read_TD, pass_.route)
         all_TLK = all_TO.view(len(all_TO), -1, self.head_size)
-        joint_TJK = all_TLK[:, : self.heads + self.key_heads]
-        turned_TJK, heads = self._normed_heads(joint_TJK.to(torch.float32, copy=self.query_norm is not None))
-        if self.rotation is not None:
-            turned_TJK = pass_.rotations[self.rotation].forward(turned_TJK)
-        if turned_TJK is not joint_TJK:
-            joint_TJK.copy_(turned_TJK)
+        heads = self._turn(pass_).forward_(all_TLK)
         out_THK, attended = pass_.attention.forward(self.index, self.how, all_TLK, self.heads)
         out_TO = out_THK.reshape(len(out_THK), -1)
-        route, rest_TD = pass_.route, x_TD
+        route, rest_TD = pass_.route, normed.x
         if self.last:
-            out_TO, rest_TD = out_TO.index_select(0, pass_.kept_N), x_TD.index_select(0, pass_.kept_N)
+            out_TO, rest_TD = out_TO.index_select(0, pass_.kept_N), rest_TD.index_select(0, pass_.kept_N)
             route = pass_.tail_route
         y_TD, out_adapted = self.out.forward(out_TO, route)
         y_TD, after = _normed(self.after_attention, y_TD)
         kept = _KeptAttention(
-            normed=Normed(x_TD, inverse),
+            normed=normed,
             read_TD=read_TD,
             adapted=adapted,
             heads=heads,
@@ -194,58 +183,41 @@ class Layer:
             out_adapted=out_adapted,
             after=after,
         )
-        return rest_TD + y_TD, kept
+        return rest_TD, y_TD, kept
 
     def _attend_backward(self, slope_TD: Tensor, kept: _KeptAttention, pass_: Pass) -> Tensor | None:
-        products = kept.read_TD.dtype
-        inner_TD = _normed_backward(self.after_attention, slope_TD, kept.after).to(products)
+        inner_TD = _normed_backward(self.after_attention, slope_TD, kept.after, kept.read_TD.dtype)
         route = pass_.tail_route if self.last else pass_.route
         out_TO = self.out.backward(inner_TD, kept.out_TO, kept.out_adapted, route)
         if self.last:
             out_TO = _spread(out_TO, pass_.kept_N, len(kept.read_TD))
             slope_TD = _spread(slope_TD, pass_.kept_N, len(kept.read_TD))
         all_TLK = pass_.attention.backward(kept.attended, out_TO.view(len(out_TO), -1, self.head_size))
-        joint_TJK = all_TLK[:, : self.heads + self.key_heads]
-        turned_TJK = joint_TJK.float()
-        if self.rotation is not None:
-            turned_TJK = pass_.rotations[self.rotation].backward(turned_TJK)
-        joint_TJK.copy_(self._normed_heads_backward(turned_TJK, kept.heads))
+        self._turn(pass_).backward_(all_TLK, kept.heads)
         all_TO = all_TLK.flatten(1)
         if not self.index:
             self.query_key_value.backward_to_adapters(all_TO, kept.read_TD, kept.adapted, pass_.route)
             return None
         read_TD = self.query_key_value.backward(all_TO, kept.read_TD, kept.adapted, pass_.route)
-        return self.attention_norm.backward(read_TD.float(), kept.normed.x, kept.normed.inverse).add_(slope_TD)
+        return self.attention_norm.backward(read_TD, kept.normed, slope_TD)
 
-    def _normed_heads(self, x_TJK: Tensor) -> tuple[Tensor, tuple[Normed, Normed] | None]:
-        if self.query_norm is None or self.key_norm is None:
-            return x_TJK, None
-        query_THK, key_TGK = x_TJK[:, : self.heads], x_TJK[:, self.heads :]
-        query, query_inverse = self.query_norm.forward(query_THK)
-        key, key_inverse = self.key_norm.forward(key_TGK)
-        return torch.cat((query, key), dim=1), (Normed(query_THK, query_inverse), Normed(key_TGK, key_inverse))
-
-    def _normed_heads_backward(self, slope_TJK: Tensor, kept: tuple[Normed, Normed] | None) -> Tensor:
-        if self.query_norm is None or self.key_norm is None or kept is None:
-            return slope_TJK
-        query, key = kept
-        return torch.cat(
-            (
-                self.query_norm.backward(slope_TJK[:, : self.heads], query.x, query.inverse),
-                self.key_norm.backward(slope_TJK[:, self.heads :], key.x, key.inverse),
-            ),
-            dim=1,
+    def _turn(self, pass_: Pass) -> Turn:
+        return Turn(
+            heads=self.heads,
+            key_heads=self.key_heads,
+            query_norm=self.query_norm,
+            key_norm=self.key_norm,
+            rotation=None if self.rotation is None else pass_.rotations[self.rotation],
         )
 
-    def _think(self, x_TD: Tensor, route: Route | None) -> tuple[Tensor, _KeptMlp]:
-        read_TD, inverse = self.mlp_norm.forward(x_TD)
-        read_TD = read_TD.to(self.down.frozen.weight_OD.dtype)
+    def _think(self, x_TD: Tensor, more_TD: Tensor, route: Route | None) -> tuple[Tensor, Tensor, _KeptMlp]:
+        read_TD, normed = self.mlp_norm.forward_sum(x_TD, more_TD, self.down.frozen.weight_OD.dtype)
         both_TF, both_adapted = self.gate_up.forward(read_TD, route)
         inner_TF, acted_TF = gated(self.activation, both_TF)
         y_TD, down_adapted = self.down.forward(inner_TF, route)
         y_TD, after = _normed(self.after_mlp, y_TD)
         kept = _KeptMlp(
-            normed=Normed(x_TD, inverse),
+            normed=normed,
             read_TD=read_TD,
             both_TF=both_TF,
             both_adapted=both_adapted,
@@ -254,26 +226,22 @@ class Layer:
             down_adapted=down_adapted,
             after=after,
         )
-        return x_TD + y_TD, kept
+        return normed.x, y_TD, kept
 
     def _think_backward(self, slope_TD: Tensor, kept: _KeptMlp, route: Route | None) -> Tensor:
-        inner_TD = _normed_backward(self.after_mlp, slope_TD, kept.after).to(kept.read_TD.dtype)
+        inner_TD = _normed_backward(self.after_mlp, slope_TD, kept.after, kept.read_TD.dtype)
         inner_TF = self.down.backward(inner_TD, kept.inner_TF, kept.down_adapted, route)
         both_TF = gated_backward(self.activation, inner_TF, kept.both_TF, kept.acted_TF)
         read_TD = self.gate_up.backward(both_TF, kept.read_TD, kept.both_adapted, route)
-        return self.mlp_norm.backward(read_TD.float(), kept.normed.x, kept.normed.inverse).add_(slope_TD)
+        return self.mlp_norm.backward(read_TD, kept.normed, slope_TD)
 
 
 def _normed(norm: RmsNorm | None, y_TD: Tensor) -> tuple[Tensor, Normed | None]:
-    if norm is None:
-        return y_TD, None
-    x_TD = y_TD.float()
-    y_TD, inverse = norm.forward(x_TD)
-    return y_TD, Normed(x_TD, inverse)
+    return (y_TD, None) if norm is None else norm.forward(y_TD)
 
 
-def _normed_backward(norm: RmsNorm | None, slope_TD: Tensor, kept: Normed | None) -> Tensor:
-    return slope_TD if norm is None or kept is None else norm.backward(slope_TD, kept.x, kept.inverse)
+def _normed_backward(norm: RmsNorm | None, slope_TD: Tensor, kept: Normed | None, dtype: torch.dtype) -> Tensor:
+    return slope_TD.to(dtype) if norm is None or kept is None else norm.backward(slope_TD, kept, dtype=dtype)
 
 
 def _spread(values_ND: Tensor, places_N: Tensor, count: int) -> Tensor:

@@ -15,9 +15,11 @@ def test_a_norm_and_its_way_back_are_those_of_autograd(shape):
     norm = RmsNorm(weight, 1e-5)
     wanted = functional.rms_norm(x, (12,), weight, 1e-5)
     wanted.backward(slope)
-    found, inverse = norm.forward(x.detach())
+    found, normed = norm.forward(x.detach())
     torch.testing.assert_close(found, wanted.detach())
-    torch.testing.assert_close(norm.backward(slope, x.detach(), inverse), x.grad)
+    torch.testing.assert_close(norm.backward(slope, normed), x.grad)
+    rest = drawn(*shape, seed=3)
+    torch.testing.assert_close(norm.backward(slope, normed, rest), x.grad + rest)
 
 
 @pytest.mark.parametrize("rotated", [16, 8], ids=["whole heads", "half of each head"])
