@@ -159,6 +159,12 @@ def _shared(segments: Sequence[Segment]) -> int:
     return shared if shared * (len(segments) - 1) >= _WORTH_SHARING else 0
 
 
+def saved_by_sharing(placed: Sequence[Placed]) -> int:
+    """How many tokens fewer `pack` lays out where it shares what an owner's segments begin with."""
+    by_owner = ([each.segment for each in group] for _, group in groupby(placed, key=lambda each: each.owner))
+    return sum(_shared(segments) * (len(segments) - 1) for segments in by_owner)
+
+
 def split(placed: Sequence[Placed], *, max_tokens: int, max_targets: int) -> Iterator[list[Placed]]:
     """Cut a batch into groups that one forward pass can hold, in order. A segment that is too long goes alone."""
     group: list[Placed] = []

@@ -32,7 +32,7 @@ from tuningfork.modeling.loading import LoadedBase
 from tuningfork.modeling.lora import AdapterWeights
 from tuningfork.modeling.threads import is_small, one_thread
 from tuningfork.training import room
-from tuningfork.training.batches import DataOrder, Pack, Placed, Segment, pack, split
+from tuningfork.training.batches import DataOrder, Pack, Placed, Segment, pack, saved_by_sharing, split
 from tuningfork.training.checkpoint import TrainingState, load_state, save_state
 from tuningfork.training.graphs import PassGraphs
 from tuningfork.training.optimizer import AdamW, update
@@ -287,12 +287,11 @@ class TrainingEngine:
             run.turns += max(1, sum(each.segment.tokens for each in group) // len(batch.runs) // _TOKENS_PER_TURN)
 
     def _packed(self, group: Sequence[Placed]) -> Pack:
-        plain = pack(group)
-        if self._base.decoder is None:
-            return plain
-        shared = pack(group, share=True)
-        # Graphs take whole segments only: there, what segments share is worth a pass of its own kind if it is long.
-        return plain if self._graphs is not None and 2 * len(shared.ids_T) > len(plain.ids_T) else shared
+        """The group's pass. What segments begin with is shared; graphs take whole ones, if that is not half of it."""
+        share = self._base.decoder is not None
+        if share and self._graphs is not None:
+            share = 2 * saved_by_sharing(group) >= sum(placed.segment.tokens for placed in group)
+        return pack(group, share=share)
 
     def _alone(self, run: Run) -> Gradient:
         batch = self._begin([run])

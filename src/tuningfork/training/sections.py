@@ -10,7 +10,7 @@ are rounded so that they recur.
 Shape suffixes: T tokens of the pass, filling among them; N targets, likewise.
 """
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 
@@ -96,32 +96,54 @@ class Layout:
     places_N: Tensor
 
 
+@dataclass(frozen=True, slots=True)
+class _Owned:
+    """What a pack holds of one owner: pieces, tokens and targets."""
+
+    pieces: slice
+    tokens: slice
+    targets: slice
+
+
 @dataclass(slots=True)
 class _Rows:
+    """A layout under way: tensors to be put end to end, and how many rows and targets they come to."""
+
     lengths: list[int] = field(default_factory=list)
     continued: list[int | None] = field(default_factory=list)
-    ids: list[int] = field(default_factory=list)
-    positions: list[int] = field(default_factory=list)
-    predicting: list[int] = field(default_factory=list)
-    targets: list[int] = field(default_factory=list)
+    ids: list[Tensor] = field(default_factory=list)
+    positions: list[Tensor] = field(default_factory=list)
+    predicting: list[Tensor] = field(default_factory=list)
+    targets: list[Tensor] = field(default_factory=list)
+    rows: int = 0
+    places: int = 0
 
-    def fill(self, begin: int, first_target: int, section: Section, longest: int, positions: int) -> None:
-        """Bring the block that begins there to its section's size, in pieces of at most `longest`.
-
-        No position is beyond those of real tokens: some models choose their rotations by the largest one.
-        """
-        while (missing := begin + section.tokens - len(self.ids)) > 0:
-            length = min(missing, longest)
-            self.lengths.append(length)
-            self.continued.append(None)
-            self.ids += [0] * length
-            self.positions += (place % positions for place in range(length))
-        missing = first_target + section.targets - len(self.targets)
+    def take(self, pack: Pack, own: _Owned, section: Section, longest: int) -> None:
+        """Add an owner's block, filled up to its section's size in pieces of at most `longest`."""
+        begin, moved = self.rows, len(self.lengths) - own.pieces.start
+        self.continued += [None if other is None else other + moved for other in pack.continued[own.pieces]]
+        self.lengths += pack.lengths[own.pieces]
+        self.ids.append(pack.ids_T[own.tokens])
+        self.positions.append(pack.positions_T[own.tokens])
+        self.predicting.append(pack.predicting_N[own.targets] + (begin - own.tokens.start))
+        self.targets.append(pack.targets_N[own.targets])
+        self.rows += section.tokens
+        self.places += section.targets
+        missing = section.tokens - (own.tokens.stop - own.tokens.start)
         if missing:
-            taken = set(self.predicting[first_target:])
-            spare = next(row for row in range(len(self.ids) - 1, begin - 1, -1) if row not in taken)
-            self.predicting += [spare] * missing
-            self.targets += [0] * missing
+            pieces = [longest] * (missing // longest) + [missing % longest] * (missing % longest > 0)
+            self.lengths += pieces
+            self.continued += [None] * len(pieces)
+            self.ids.append(torch.zeros(missing, dtype=torch.long))
+            # None is beyond those of real tokens: some models choose their rotations by the largest one.
+            self.positions.append(torch.arange(missing) % longest % max(pack.lengths))
+        if missing_targets := section.targets - (own.targets.stop - own.targets.start):
+            spare = self.rows - 1
+            if not missing:
+                taken = set(self.predicting[-1].tolist())
+                spare = next(row for row in range(self.rows - 1, begin - 1, -1) if row not in taken)
+            self.predicting.append(torch.full((missing_targets,), spare))
+            self.targets.append(torch.zeros(missing_targets, dtype=torch.long))
 
 
 def lay_out(pack: Pack, sections: Sequence[Section], *, longest: int | None = None) -> Layout:
@@ -129,38 +151,22 @@ def lay_out(pack: Pack, sections: Sequence[Section], *, longest: int | None = No
 
     No piece of filling is longer than `longest`; None: than the pack's longest.
     """
-    tokens, targets = torch.bincount(pack.owners_T).tolist(), torch.bincount(pack.owners_N).tolist()
-    by_owner = list(_pieces_of_owners(pack, tokens))
-    ids, positions = pack.ids_T.tolist(), pack.positions_T.tolist()
-    predicting, wanted = pack.predicting_N.tolist(), pack.targets_N.tolist()
-    rows, longest, most = _Rows(), longest or max(pack.lengths), max(pack.lengths)
-    places = [0] * len(wanted)
+    by_owner = _by_owner(pack)
+    rows, longest = _Rows(), longest or max(pack.lengths)
+    places_N = torch.empty(len(pack.targets_N), dtype=torch.long)
     for section in sections:
         for owner in section.owners:
-            first, first_target = sum(tokens[:owner]), sum(targets[:owner])
-            begin, begin_target = len(rows.ids), len(rows.targets)
-            own, own_targets = (
-                slice(first, first + tokens[owner]),
-                slice(first_target, first_target + targets[owner]),
-            )
-            pieces = by_owner[owner]
-            moved = len(rows.lengths) - pieces.start
-            rows.continued += [None if other is None else other + moved for other in pack.continued[pieces]]
-            rows.lengths += pack.lengths[pieces]
-            rows.ids += ids[own]
-            rows.positions += positions[own]
-            rows.predicting += [row - first + begin for row in predicting[own_targets]]
-            rows.targets += wanted[own_targets]
-            places[own_targets] = range(begin_target, begin_target + targets[owner])
-            rows.fill(begin, begin_target, section, longest, most)
+            own = by_owner[owner]
+            places_N[own.targets] = torch.arange(rows.places, rows.places + own.targets.stop - own.targets.start)
+            rows.take(pack, own, section, longest)
     return Layout(
         lengths=tuple(rows.lengths),
         continued=tuple(rows.continued),
-        ids_T=torch.tensor(rows.ids),
-        positions_T=torch.tensor(rows.positions),
-        predicting_N=torch.tensor(rows.predicting),
-        targets_N=torch.tensor(rows.targets),
-        places_N=torch.tensor(places),
+        ids_T=torch.cat(rows.ids),
+        positions_T=torch.cat(rows.positions),
+        predicting_N=torch.cat(rows.predicting),
+        targets_N=torch.cat(rows.targets),
+        places_N=places_N,
     )
 
 
@@ -179,12 +185,14 @@ def _route(counts: Sequence[int], cohorts: Sequence[Cohort]) -> Route:
     return Composite([(slice(*rows), cohort) for rows, cohort in zip(pairwise(begins), cohorts, strict=True)])
 
 
-def _pieces_of_owners(pack: Pack, tokens: Sequence[int]) -> Iterator[slice]:
-    """Which of the pack's pieces are each owner's, who has so many tokens."""
-    begin = 0
-    for count in tokens:
-        end, found = begin, 0
-        while found < count:
-            found, end = found + pack.lengths[end], end + 1
-        yield slice(begin, end)
-        begin = end
+def _by_owner(pack: Pack) -> list[_Owned]:
+    found, piece, token, target = [], 0, 0, 0
+    for tokens, targets in zip(
+        torch.bincount(pack.owners_T).tolist(), torch.bincount(pack.owners_N).tolist(), strict=True
+    ):
+        first, length = piece, 0
+        while length < tokens:
+            length, piece = length + pack.lengths[piece], piece + 1
+        found.append(_Owned(slice(first, piece), slice(token, token + tokens), slice(target, target + targets)))
+        token, target = token + tokens, target + targets
+    return found
