@@ -7,13 +7,14 @@ import errno
 import logging
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from tuningfork.domain.base_model import BaseModel
 from tuningfork.domain.errors import InternalError, RpcCode, TuningforkError
-from tuningfork.domain.tuning_job import JobId, Snapshot
+from tuningfork.domain.tuning_job import JobId
 from tuningfork.execution import worker
 from tuningfork.execution.base import (
     Failed,
@@ -25,6 +26,7 @@ from tuningfork.execution.base import (
     TrainingEvent,
     read_dataset,
 )
+from tuningfork.execution.checkpoints import Checkpoints
 from tuningfork.execution.messages import JobEvent, Stop, TrainerCommand
 from tuningfork.execution.step_log import StepLog
 from tuningfork.modeling.loading import load_base
@@ -41,16 +43,8 @@ class _Run:
     assignment: TrainingAssignment
     engine: TrainingEngine
     completed_steps: int
+    checkpoints: Checkpoints
     stop_requested: bool = False
-    unlogged: list[Snapshot] = field(default_factory=list)
-
-    @property
-    def checkpoint_directory(self) -> Path:
-        return self.assignment.work_directory / "checkpoint"
-
-    @property
-    def step_log(self) -> StepLog:
-        return StepLog(self.assignment.work_directory / "steps.jsonl")
 
     @property
     def adapter_directory(self) -> Path:
@@ -63,6 +57,9 @@ class Trainer:
 
     _engines: dict[BaseModel, TrainingEngine] = field(default_factory=dict)
     _runs: dict[JobId, _Run] = field(default_factory=dict)
+    _writers: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoints")
+    )
 
     @property
     def idle(self) -> bool:
@@ -85,7 +82,7 @@ class Trainer:
             message = f"the trainer could not take the job up: {type(error).__name__}: {error}"
             yield JobEvent(assignment.job_id, Failed(code=RpcCode.INTERNAL, message=message))
         else:
-            kept = run.step_log.read(run.completed_steps)
+            kept = run.checkpoints.log.read(run.completed_steps)
             yield JobEvent(assignment.job_id, Resumed(step=run.completed_steps, snapshots=kept))
 
     def advance(self) -> Iterator[JobEvent]:
@@ -105,14 +102,20 @@ class Trainer:
             seed=assignment.seed,
             initial_adapter=assignment.initial_adapter,
         )
-        run = _Run(assignment, engine, completed_steps=0)
+        checkpoints = Checkpoints(
+            name=assignment.job_id,
+            directory=assignment.work_directory / "checkpoint",
+            log=StepLog(assignment.work_directory / "steps.jsonl"),
+            writers=self._writers,
+        )
+        run = _Run(assignment, engine, completed_steps=0, checkpoints=checkpoints)
         try:
-            run.completed_steps = engine.admit(job, run.checkpoint_directory)
+            run.completed_steps = engine.admit(job, checkpoints.directory)
         except InternalError:
             # A damaged checkpoint costs its steps, not the job: from its start it ends with the same adapter.
             logger.exception("job %s starts over", job.id, extra={"action": "checkpoint_damaged"})
-            shutil.rmtree(run.checkpoint_directory)
-            run.completed_steps = engine.admit(job, run.checkpoint_directory)
+            shutil.rmtree(checkpoints.directory)
+            run.completed_steps = engine.admit(job, checkpoints.directory)
         self._runs[job.id] = run
         return run
 
@@ -131,6 +134,7 @@ class Trainer:
         except TrainingDiverged as error:
             # The engine has dropped the job; the others go on.
             run = self._runs.pop(JobId(error.job_id))
+            run.checkpoints.settle()
             yield JobEvent(run.assignment.job_id, Failed(code=error.code, message=error.message))
             return
         for report in reports:
@@ -139,22 +143,12 @@ class Trainer:
     def _report(self, run: _Run, report: StepReport) -> Iterator[JobEvent]:
         run.completed_steps = report.snapshot.step
         yield JobEvent(report.job_id, Stepped(snapshot=report.snapshot, tokens=report.tokens))
-        run.unlogged.append(report.snapshot)
+        run.checkpoints.note(report.snapshot)
         every = run.assignment.checkpoint_every
         if report.done:
             yield self._end(run, self._kept(run, Finished))
-        elif every and report.snapshot.step % every == 0:
-            self._save_checkpoint(run)
-
-    def _save_checkpoint(self, run: _Run) -> None:
-        try:
-            # First the log: steps beyond the checkpoint are passed over, one without its steps would lose them.
-            run.step_log.append(run.unlogged)
-            run.unlogged.clear()
-            run.engine.save_checkpoint(run.assignment.job_id, run.checkpoint_directory)
-        except OSError:
-            # Such as a full disk. All jobs here are worth more than one checkpoint, and the next may go through.
-            logger.exception("job %s has no checkpoint", run.assignment.job_id, extra={"action": "checkpoint_failed"})
+        elif every and report.snapshot.step % every == 0 and not run.checkpoints.busy:
+            run.checkpoints.save(run.engine.state(report.job_id))
 
     def _kept(self, run: _Run, event: type[Finished | Stopped]) -> TrainingEvent:
         """The event with which the job leaves its adapter behind."""
@@ -166,6 +160,8 @@ class Trainer:
         return event(adapter_directory=run.adapter_directory)
 
     def _end(self, run: _Run, event: TrainingEvent) -> JobEvent:
+        # Whoever hears that the job has ended may move its directory.
+        run.checkpoints.settle()
         del self._runs[run.assignment.job_id]
         run.engine.release(run.assignment.job_id)
         return JobEvent(run.assignment.job_id, event)

@@ -24,7 +24,7 @@ FILE = "checkpoint.safetensors"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingState:
-    """What a job is after `step` completed steps. `job` is a digest of all that defines the job."""
+    """What a job is after `step` completed steps, on the CPU. `job` is a digest of all that defines the job."""
 
     job: str
     step: int
@@ -42,9 +42,9 @@ def save_state(directory: Path, state: TrainingState) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     aside = directory / f".{FILE}.{os.getpid()}"
     tensors = {
-        "weights": state.weights_P.cpu(),
-        "mean": state.optimizer.mean_P.cpu(),
-        "square": state.optimizer.square_P.cpu(),
+        "weights": state.weights_P,
+        "mean": state.optimizer.mean_P,
+        "square": state.optimizer.square_P,
     }
     try:
         save_file(tensors, aside, metadata={"job": state.job, "step": str(state.step)})

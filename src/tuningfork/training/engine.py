@@ -199,13 +199,17 @@ class TrainingEngine:
                     raise TrainingDiverged(run.job.id, run.completed + 1, gradient.mean_loss, rate)
             return self._apply(runs, gradients)
 
-    def save_checkpoint(self, job_id: JobId, directory: Path) -> None:
-        """Keep the job's whole state, in place of an earlier one there; `admit` resumes from it to the bit."""
+    def state(self, job_id: JobId) -> TrainingState:
+        """A copy of the job's whole state, on the CPU: once it is saved, `admit` resumes from it to the bit."""
         run = self._runs[job_id]
-        save_state(
-            directory,
-            TrainingState(job=run.digest, step=run.completed, weights_P=run.weights_P, optimizer=run.optimizer),
-        )
+        mean_P, square_P = run.optimizer.mean_P, run.optimizer.square_P
+        weights_P, mean_P, square_P = (each.to("cpu", copy=True) for each in (run.weights_P, mean_P, square_P))
+        optimizer = AdamW(mean_P, square_P)
+        return TrainingState(job=run.digest, step=run.completed, weights_P=weights_P, optimizer=optimizer)
+
+    def save_checkpoint(self, job_id: JobId, directory: Path) -> None:
+        """Keep the job's state, in place of an earlier one there."""
+        save_state(directory, self.state(job_id))
 
     def save_adapter(self, job_id: JobId, directory: Path) -> None:
         """Write the adapter as it is now, in PEFT's format."""
