@@ -18,9 +18,10 @@ from transformers import AutoModelForCausalLM
 from families import FAMILIES, LAYERS, family_config
 from tuningfork.domain.base_model import AdapterShape
 from tuningfork.inference.cached_plan import CachedPlan, Span
-from tuningfork.inference.graphs import DecodeGraphs, reexecution
+from tuningfork.inference.graphs import DecodeGraphs
 from tuningfork.inference.kv_cache import KvCache, probed_shapes
 from tuningfork.modeling.attention import ATTENTION
+from tuningfork.modeling.capture import reexecution
 from tuningfork.modeling.decoder.layer import How
 from tuningfork.modeling.decoder.recipe import decoder_of
 from tuningfork.modeling.loading import LoadedBase

@@ -6,8 +6,8 @@ import torch
 from engine_runs import Run, greedy, loud_adapter, request
 from tiny_models import Architecture, tiny_base_model
 from tuningfork.inference.engine import InferenceEngine
-from tuningfork.inference.graphs import reexecution
 from tuningfork.modeling import kernels
+from tuningfork.modeling.capture import reexecution
 from tuningfork.modeling.kernels.adapter_rows import add_rows
 from tuningfork.modeling.kernels.paged_attention import NewTokens, attend_rows
 from tuningfork.modeling.loading import load_base

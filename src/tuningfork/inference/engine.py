@@ -18,7 +18,7 @@ from tuningfork.domain.generation import MAX_CANDIDATES, ChosenToken, FinishReas
 from tuningfork.inference.cached_plan import CachedPlan, Span
 from tuningfork.inference.constraints import Grammars
 from tuningfork.inference.detokenizer import Detokenizer, TokenTexts
-from tuningfork.inference.graphs import Capture, DecodeGraphs
+from tuningfork.inference.graphs import DecodeGraphs
 from tuningfork.inference.kv_cache import KvCache, planned_pages, probed_shapes
 from tuningfork.inference.penalties import Penalties
 from tuningfork.inference.sampling import Choice, Draw, row_randomness, sample
@@ -26,6 +26,7 @@ from tuningfork.inference.scheduler import Scheduler, Turn
 from tuningfork.inference.sequence import EngineOutput, Sequence, TokenRequest, Usage
 from tuningfork.inference.stop_sequences import StopSequences
 from tuningfork.modeling.available_memory import available_memory
+from tuningfork.modeling.capture import Capture
 from tuningfork.modeling.loading import LoadedBase
 from tuningfork.modeling.lora import BASE_ALONE
 from tuningfork.modeling.memory_plan import cache_bytes as planned_cache_bytes

@@ -16,8 +16,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self, TypeVar
-from weakref import WeakSet
+from typing import Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -26,22 +25,23 @@ from tuningfork.inference.cached_plan import GivenRows, Span
 from tuningfork.inference.kv_cache import PAGE_TOKENS, KvCache, pages_for
 from tuningfork.modeling.adapter_routes import Rows
 from tuningfork.modeling.adapter_tables import GroupTable, RankTables
+from tuningfork.modeling.capture import Capture, CudaCapture, Operations
 from tuningfork.modeling.decoder.decoder import Decoder, Serving
 from tuningfork.modeling.decoder.layer import Pass
 from tuningfork.modeling.decoder.pieces import Rotation
+from tuningfork.modeling.decoder.recipe import Tables
 from tuningfork.modeling.loading import LoadedBase
-from tuningfork.modeling.lora import BASE_ALONE, AdapterSlots
+from tuningfork.modeling.lora import AdapterSlots
 
 logger = logging.getLogger(__name__)
 
 _Item = TypeVar("_Item")
 
-Operations = Callable[[], None]
-"""Work on buffers: called again, it does the same with what is in them then."""
-
 _MOST_ROWS = 64
 _MOST_PAGES = 2048
 """Of all rows: beyond 65,536 tokens a step's attention takes so long that a GPU does not wait for Python."""
+_MOST_RANKS = 4
+"""Of one step's adapters: each takes kernels of its own, for all rows."""
 _KEPT_GRAPHS = 64
 _TRIALS = 2
 """So many steps of each graph are compared with ordinary ones: with the numbers it was made with, and with others."""
@@ -50,69 +50,18 @@ _COARSE_ROUNDING = 0.1
 """How far a row's logits may be from ordinary ones, as a share of their spread: 8 bits over dozens of layers."""
 
 
-class Capture(Protocol):
-    """Keeps operations."""
-
-    def __call__(self, operations: Operations) -> Operations:
-        """What repeats them; they may be carried out on the way, any number of times.
-
-        Raises:
-            RuntimeError: they cannot be kept.
-
-        """
-        ...
-
-
-def reexecution(operations: Operations) -> Operations:
-    """Nothing is kept; it is all done again. For devices without graphs, and slower there than ordinary steps."""
-    return operations
-
-
-class CudaCapture:
-    """CUDA graphs, which share their memory: one runs at a time."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._alive: WeakSet[torch.cuda.CUDAGraph] = WeakSet()
-        self._pool: Any = None
-
-    def __call__(self, operations: Operations) -> Operations:
-        """See `Capture.__call__`."""
-        current = torch.cuda.current_stream(self._device)
-        side = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
-        side.wait_stream(current)
-        # Libraries choose kernels and take workspaces at their first calls, which must not happen under capture.
-        with torch.cuda.stream(side):
-            for _ in range(2):
-                operations()
-        current.wait_stream(side)
-        if not self._alive:
-            # The memory of graphs that are all gone is not to be had again under its old name.
-            self._pool = torch.cuda.graph_pool_handle()
-        graph = torch.cuda.CUDAGraph()
-        try:
-            # Other threads may go on using the device.
-            with torch.cuda.graph(graph, pool=self._pool, stream=side, capture_error_mode="thread_local"):
-                operations()
-        finally:
-            # Torch stays on the capturing stream where a capture fails.
-            torch.cuda.set_stream(current)
-        self._alive.add(graph)
-        return graph.replay
-
-
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """What distinguishes graphs. `pages` are of one row; `rank` None: the base alone."""
+    """What distinguishes graphs. `pages` are of one row; no `ranks`: the base alone."""
 
     rows: int
     pages: int
-    rank: int | None
+    ranks: tuple[int, ...]
 
     @property
-    def numbers(self) -> int:
-        """How many a step reads; see `_Buffers`."""
-        return self.rows * (4 + self.pages)
+    def columns(self) -> list[int]:
+        """How many numbers of each kind a step reads; see `_Buffers`."""
+        return [self.rows] * (4 + len(self.ranks)) + [self.rows * self.pages]
 
 
 @dataclass(slots=True)
@@ -120,7 +69,7 @@ class _Graph:
     operations: Operations
     """Kept, since a graph does not hold the tensors whose addresses it knows."""
     replay: Operations
-    version: int | None
+    versions: list[int]
     """Of the adapter tables that it reads."""
     trials: int
 
@@ -130,7 +79,7 @@ class _Step:
     """One step's numbers, filled up to its shape."""
 
     shape: _Shape
-    tables: RankTables | None
+    tables: list[RankTables]
     numbers: list[int]
 
     @classmethod
@@ -141,53 +90,53 @@ class _Step:
         rows, pages = _power_of_two(len(spans)), _power_of_two(max(pages_for(span.end) for span in spans))
         if rows > _MOST_ROWS or rows * pages > _MOST_PAGES:
             return None
-        tables, own = None, [0] * len(spans)
-        if any(slot != BASE_ALONE for slot in slots):
-            found = adapters.tables.together(slots)
-            if found is None:
-                return None
-            tables, own = found
+        placed = adapters.tables.placed(slots)
+        if placed is None or len(placed) > _MOST_RANKS:
+            return None
+        tables = [each for each, _ in placed]
         places = [span.pages[span.begin // PAGE_TOKENS] * PAGE_TOKENS + span.begin % PAGE_TOKENS for span in spans]
-        columns = (ids, [span.begin for span in spans], places, own)
+        begins, ends = [span.begin for span in spans], [span.end for span in spans]
+        columns = (ids, begins, places, ends, *[own for _, own in placed])
         seen = [span.pages[: pages_for(span.end)] for span in spans]
         padded = [[*each, *[0] * (pages - len(each))] for each in seen]
         numbers = [number for column in columns for number in _filled(column, rows)]
         numbers += [page for each in _filled(padded, rows) for page in each]
-        return cls(_Shape(rows, pages, None if tables is None else tables.rank), tables, numbers)
+        return cls(_Shape(rows, pages, tuple(each.rank for each in tables)), tables, numbers)
 
 
 class _Buffers:
     """What all graphs read and write, at addresses that never change.
 
-    `inputs` holds a step's token ids, positions, places in the cache, places in the adapter tables and, row by row,
-    pages; where each begins depends on the shape.
+    `inputs` holds a step's token ids, positions, places in the cache, ends, places in the adapter tables of each rank
+    and, row by row, pages; where each begins depends on the shape.
     """
 
     def __init__(self, decoder: Decoder, device: torch.device) -> None:
-        self._decoder = decoder
-        self._inputs = torch.zeros(4 * _MOST_ROWS + _MOST_PAGES, dtype=torch.long, device=device)
-        self._positions_B = self._inputs[:_MOST_ROWS]
+        self._inputs = torch.zeros((4 + _MOST_RANKS) * _MOST_ROWS + _MOST_PAGES, dtype=torch.long, device=device)
         self.logits_BV = torch.zeros(_MOST_ROWS, len(decoder.head.weight_OD), device=device)
-        self._rotations = {kind: Rotation.of(*tables(self._positions_B)) for kind, tables in decoder.rotations.items()}
+        # Some models look at the largest position first to choose their tables, which no graph does.
+        self._tables = {
+            kind: tables for kind, tables in decoder.rotations.items() if not getattr(tables, "is_fixed", False)
+        }
+        positions_B = self._inputs[:_MOST_ROWS]
+        self._rotations = {kind: Rotation.of(*tables(positions_B)) for kind, tables in self._tables.items()}
 
     def fill(self, step: _Step) -> None:
         """Hand a step's numbers over, in one copy that nobody waits for."""
         host = torch.tensor(step.numbers, pin_memory=self._inputs.is_cuda)
         self._inputs[: len(host)].copy_(host, non_blocking=True)
-        positions_B = self.columns(step.shape)[1]
-        # Outside of the graph: some models look at the largest position first to choose their tables.
-        for kind, tables in self._decoder.rotations.items():
-            now, own = Rotation.of(*tables(positions_B)), self.rotations(step.shape.rows)[kind]
+        for kind, own in self.rotations(step.shape.rows).items():
+            now = Rotation.of(*self._tables[kind](self.columns(step.shape)[1]))
             own.cos_T1K.copy_(now.cos_T1K)
             own.sin_T1K.copy_(now.sin_T1K)
 
     def columns(self, shape: _Shape) -> list[Tensor]:
-        """Token ids, positions, places in the cache, places in the tables, and pages, as views."""
-        rows = shape.rows
-        return list(torch.split(self._inputs[: shape.numbers], [rows] * 4 + [rows * shape.pages]))
+        """Token ids, positions, places in the cache, ends, places in each rank's tables, and pages, as views."""
+        counts = shape.columns
+        return list(torch.split(self._inputs[: sum(counts)], counts))
 
     def rotations(self, rows: int) -> dict[str, Rotation]:
-        """Of so many rows, as views."""
+        """Those that depend on the largest position, of so many rows, as views."""
         return {kind: Rotation(whole.cos_T1K[:rows], whole.sin_T1K[:rows]) for kind, whole in self._rotations.items()}
 
 
@@ -235,7 +184,7 @@ class DecodeGraphs:
     def logits(
         self, ids: Sequence[int], spans: Sequence[Span], slots: Sequence[int], ordinary: Callable[[], Tensor]
     ) -> Tensor:
-        """Logits after each span's tokens, in fp32: from a graph, or by the ordinary computation."""
+        """Logits after each span's tokens, in fp32, until the next call: from a graph, or the ordinary computation."""
         step = _Step.of(ids, spans, slots, self._base.slots) if self._is_on else None
         if step is None:
             return ordinary()
@@ -245,7 +194,7 @@ class DecodeGraphs:
             self._give_up(f"one could not be made or run: {error}")
             return ordinary()
         assert self._buffers is not None  # noqa: S101  a graph was just run on them
-        logits_BV = self._buffers.logits_BV[: len(spans)].clone()
+        logits_BV = self._buffers.logits_BV[: len(spans)]
         if not graph.trials:
             return logits_BV
         # After the graph, so that what the ordinary step writes to the cache stays there.
@@ -264,8 +213,8 @@ class DecodeGraphs:
         graph = self._graphs.get(step.shape)
         if graph is None:
             operations = self._operations(step.shape, step.tables, self._buffers)
-            version = None if step.tables is None else step.tables.version
-            graph = _Graph(operations, self._capture(operations), version, self._trials)
+            versions = [each.version for each in step.tables]
+            graph = _Graph(operations, self._capture(operations), versions, self._trials)
             self._graphs[step.shape] = graph
             while len(self._graphs) > self._kept:
                 self._graphs.popitem(last=False)
@@ -273,20 +222,23 @@ class DecodeGraphs:
         graph.replay()
         return graph
 
-    def _operations(self, shape: _Shape, tables: RankTables | None, buffers: _Buffers) -> Operations:
-        ids_B, positions_B, places_B, own_B, pages_P = buffers.columns(shape)
-        rotations = buffers.rotations(shape.rows)
+    def _operations(self, shape: _Shape, tables: Sequence[RankTables], buffers: _Buffers) -> Operations:
+        ids_B, positions_B, places_B, ends_B, *owns_B, pages_P = buffers.columns(shape)
+        given = buffers.rotations(shape.rows)
+        fixed = {kind: each for kind, each in self._decoder.rotations.items() if kind not in given}
+        kept_N = torch.arange(shape.rows, device=ids_B.device)
         # Just these tensors, whatever becomes of the tables: a graph knows addresses.
-        groups = [] if tables is None else [GroupTable(table.a_CDR, list(table.bs_CRO)) for table in tables.groups]
+        groups = [[GroupTable(each.a_CDR, list(each.bs_CRO)) for each in own.groups] for own in tables]
 
         def operations() -> None:
-            route = None if shape.rank is None else Rows.at(shape.rank, groups, own_B.int())
+            rotations = {kind: Rotation.of(*each(positions_B)) for kind, each in fixed.items()}
+            route = Rows.at(list(zip(shape.ranks, groups, owns_B, strict=True))) if shape.ranks else None
             pass_ = Pass(
-                attention=Serving(GivenRows(self._cache, places_B, pages_P, positions_B + 1)),
-                rotations=rotations,
+                attention=Serving(GivenRows(self._cache, places_B, pages_P, ends_B)),
+                rotations=given | rotations,
                 route=route,
                 tail_route=route,
-                kept_N=torch.arange(shape.rows, device=ids_B.device),
+                kept_N=kept_N,
             )
             buffers.logits_BV[: shape.rows].copy_(self._decoder.forward(ids_B, pass_))
 
@@ -296,7 +248,7 @@ class DecodeGraphs:
         """Let go of graphs whose tables are no more."""
         tables = self._base.slots.tables
         for shape, graph in list(self._graphs.items()):
-            if shape.rank is not None and graph.version != tables.version_of(shape.rank):
+            if graph.versions != [tables.version_of(rank) for rank in shape.ranks]:
                 del self._graphs[shape]
 
     def _give_up(self, reason: str) -> None:
@@ -317,6 +269,10 @@ def _difference(logits_BV: Tensor, right_BV: Tensor) -> float | None:
     right_BV = right_BV[finite_B]
     distance_B = (logits_BV[finite_B] - right_BV).square().mean(dim=-1)
     return float((distance_B / right_BV.var(dim=-1).clamp_min(1e-12)).sqrt().max())
+
+
+def _is_fixed(tables: Callable[[Tensor], tuple[Tensor, Tensor]]) -> bool:
+    return isinstance(tables, Tables) and tables.is_fixed
 
 
 def _power_of_two(count: int) -> int:

@@ -11,6 +11,7 @@ constraint, the temperature and the limits change it. So a token that a constrai
 Shape suffixes: B rows, V vocabulary, C candidates of one row, likeliest first, W words of 32 bits.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
@@ -89,10 +90,10 @@ def _constrained(logits_BV: Tensor, draws: Sequence[Draw]) -> Tensor:
 
 def _tokens(logits_BV: Tensor, draws: Sequence[Draw]) -> list[int | None]:
     tops_B, likeliest_B = logits_BV.max(dim=-1)
-    sound = torch.isfinite(tops_B).tolist()
-    tokens: list[int | None] = [
-        token if is_sound else None for token, is_sound in zip(likeliest_B.tolist(), sound, strict=True)
-    ]
+    # In one copy, since a device is waited for at each; fp64 holds both kinds exactly.
+    tops, likeliest = torch.cat((tops_B.double(), likeliest_B.double())).view(2, -1).tolist()
+    sound = [math.isfinite(top) for top in tops]
+    tokens = [int(token) if is_sound else None for token, is_sound in zip(likeliest, sound, strict=True)]
     drawn = [row for row, draw in enumerate(draws) if draw.sampling.temperature > 0 and sound[row]]
     if not drawn:
         return tokens

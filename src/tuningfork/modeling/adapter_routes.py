@@ -112,6 +112,8 @@ class _RankRows:
     places_B: Tensor
     bags: dict[int, tuple[Tensor, Tensor]]
     """For each number of summands: which table rows are summed, row by row, and where each row's begin."""
+    skipped_B1: Tensor | None = None
+    """Rows to which nothing is added; kernels know them by their negative places."""
 
     def add(self, group: int, x_BD: Tensor, y_BO: Tensor) -> None:
         table = self.tables[group]
@@ -129,6 +131,8 @@ class _RankRows:
         for place, b_CRO in enumerate(table.bs_CRO):
             end = begin + b_CRO.shape[2]
             added = self._summed(low_LBR[place] if layers > 1 else low_LBR[:, 0], b_CRO)
+            if self.skipped_B1 is not None:
+                added.masked_fill_(self.skipped_B1, 0)
             if self.rows_B is None:
                 y_BO[:, begin:end].add_(added)
             else:
@@ -179,9 +183,9 @@ class Rows:
         return cls([_rank_rows(tables, rank, own, whole=whole) for rank, own in by_rank.items()])
 
     @classmethod
-    def at(cls, rank: int, groups: Sequence[GroupTable], places_B: Tensor) -> "Rows":
-        """All rows of a pass, on adapters of one rank: where each one's is in the tables, in int32."""
-        return cls([_RankRows(tables=groups, rank=rank, rows_B=None, places_B=places_B, bags={})])
+    def at(cls, ranks: Sequence[tuple[int, Sequence[GroupTable], Tensor]]) -> "Rows":
+        """All rows of a pass: for each rank its tables and where in them each row's is, `B`; negative: in none."""
+        return cls([_rows_at(*each) for each in ranks])
 
     def add(self, group: int, x_TD: Tensor, y_TO: Tensor) -> None:
         """See `Route.add`; nothing is kept."""
@@ -196,6 +200,13 @@ class Rows:
 
         """
         raise NotImplementedError("adapters that serve row by row are not trained; load them with trainable=True")
+
+
+def _rows_at(rank: int, groups: Sequence[GroupTable], places_B: Tensor) -> _RankRows:
+    if kernels.serve(places_B):
+        return _RankRows(tables=groups, rank=rank, rows_B=None, places_B=places_B, bags={})
+    own_B = places_B.int().clamp_(min=0)
+    return _RankRows(tables=groups, rank=rank, rows_B=None, places_B=own_B, bags={}, skipped_B1=places_B[:, None] < 0)
 
 
 def _rank_rows(tables: AdapterTables, rank: int, rows: Sequence[tuple[int, int]], *, whole: bool) -> _RankRows:

@@ -114,12 +114,16 @@ class AdapterTables:
         tables = self._by_rank.get(rank)
         return None if tables is None else tables.version
 
-    def together(self, slots: Sequence[int]) -> tuple[RankTables, list[int]] | None:
-        """The tables that these slots are all in, and each one's place; None: there are none that hold all of them."""
-        tables = self._by_rank.get(self._ranks.get(slots[0], 0))
-        if tables is None or not all(slot in tables.places for slot in slots):
+    def placed(self, slots: Sequence[int]) -> list[tuple[RankTables, list[int]]] | None:
+        """The tables of each rank among these slots, and each slot's place in them; -1: its adapter is in others.
+
+        Negative slots, which stand for the base alone, have a place in none. None: an adapter is in no tables.
+        """
+        ranks = {slot: self._ranks.get(slot, 0) for slot in slots if slot >= 0}
+        if 0 in ranks.values():
             return None
-        return tables, [tables.places[slot] for slot in slots]
+        tables = [self._by_rank[rank] for rank in sorted(set(ranks.values()))]
+        return [(own, [own.places.get(slot, -1) for slot in slots]) for own in tables]
 
     def weights(self, slot: int) -> list[GroupWeights]:
         """A slot's adapter as views of the tables, in the layers' usual layout; valid until the next `put`."""

@@ -15,8 +15,9 @@ import torch
 from engine_runs import Run, greedy, loud_adapter, request
 from tuningfork.inference.cached_plan import CachedPlan, Span
 from tuningfork.inference.engine import InferenceEngine
-from tuningfork.inference.graphs import DecodeGraphs, Operations, reexecution
+from tuningfork.inference.graphs import DecodeGraphs
 from tuningfork.inference.kv_cache import PAGE_TOKENS, KvCache, probed_shapes
+from tuningfork.modeling.capture import Operations, reexecution
 from tuningfork.modeling.loading import LoadedBase, load_base
 from tuningfork.modeling.lora import BASE_ALONE
 
@@ -106,20 +107,23 @@ def base(tiny_base) -> LoadedBase:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "prepacked"])
-@pytest.mark.parametrize("tuned", [False, True], ids=["base", "adapters"])
-def test_random_mixes_of_rows_are_answered_as_in_ordinary_steps(tiny_base, dtype, packed, tuned):
+@pytest.mark.parametrize(
+    "ranks", [[0], [4], [0, 4], [2, 4, 0, 8]], ids=["base", "adapters", "adapters_and_base", "several_ranks_and_base"]
+)
+def test_random_mixes_of_rows_are_answered_as_in_ordinary_steps(tiny_base, dtype, packed, ranks):
     base = load_base(tiny_base, dtype=dtype)
     if packed:
         base.decoder.pack(backward=False)
-    slots = [base.slots.load(loud_adapter(base, 4, seed)) if tuned else BASE_ALONE for seed in range(9)]
+    chosen = [ranks[seed % len(ranks)] for seed in range(9)]
+    slots = [base.slots.load(loud_adapter(base, rank, rank)) if rank else BASE_ALONE for rank in chosen]
     scene = Scene(base, [1, 31, 32, 33, 5, 64, 100, 200, 17], slots)
     choices = random.Random(8)
     for _ in range(40):
         rows = choices.sample(range(9), choices.randint(1, 9))
         assert_alike(*scene.step(rows), dtype)
     assert scene.counting.runs == 40
-    # One for each number of rows and pages, rounded up: far fewer than there were mixes.
-    assert scene.counting.kept <= 5 * 4
+    # One for each number of rows and pages, rounded up, and ranks: far fewer than there were mixes.
+    assert scene.counting.kept <= 5 * 4 + 4 * (len(ranks) - 1)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
@@ -207,20 +211,20 @@ def test_only_so_many_are_kept_and_the_others_are_made_again(base):
 
 @torch.inference_mode()
 def test_what_has_no_shape_of_its_own_takes_the_ordinary_way(base):
-    slots = [base.slots.load(loud_adapter(base, rank, 1)) for rank in (4, 8)]
-    scene = Scene(base, [9, 12], slots)
+    slots = [base.slots.load(loud_adapter(base, rank, 1)) for rank in (1, 2, 3, 4, 5)]
+    trained = base.slots.load(loud_adapter(base, 4, 1), trainable=True)
+    scene = Scene(base, [9, 12], slots[:2])
     spans = [Span(pages, 5, 6) for pages in scene.pages[0]]
     asked = []
     for ids, own, adapters in (
-        ([1, 2], spans, slots),
-        ([1, 2], spans, [slots[0], BASE_ALONE]),
-        ([1, 2], spans, [BASE_ALONE, slots[1]]),
+        ([1] * 5, spans[:1] * 5, slots),
+        ([1, 2], spans, [slots[0], trained]),
         ([1, 2], [Span(scene.pages[0][0], 5, 7)], [slots[0]] * 2),
         ([1] * 65, spans[:1] * 65, [slots[0]] * 65),
         ([1], [Span([1] * 2049, 65_567, 65_568)], [BASE_ALONE]),
     ):
         scene.graphs.logits(ids, own, adapters, lambda: asked.append(1) or torch.zeros(1))
-    assert len(asked) == 6
+    assert len(asked) == 5
     assert not scene.counting.kept
 
 

@@ -4,9 +4,8 @@ Families whose forward pass is written out here, and nothing beside: any other a
 """
 
 import inspect
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -137,15 +136,31 @@ def _rotation_of(attention: Any) -> str | None:
     return getattr(attention, "layer_type", None) or "all"
 
 
-def _tables(module: Any, kind: str) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """A model's rotary tables for one kind of layer."""
+
+    module: Any
+    kinds: tuple[str, ...]
+    """What its forward pass wants to be told."""
+
+    def __call__(self, positions_T: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines, `TK` in fp32."""
+        like = torch.empty(0, dtype=torch.float32, device=positions_T.device)
+        cos_1TK, sin_1TK = self.module(like, positions_T[None], *self.kinds)
+        return cos_1TK[0], sin_1TK[0]
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether a position's numbers depend on no other position; the longest may choose the frequencies."""
+        how = self.module.rope_type
+        types = [how] if isinstance(how, str) else list(how.values())
+        return not any("dynamic" in each or each == "longrope" for each in types)
+
+
+def _tables(module: Any, kind: str) -> Tables:
     by_kind = "layer_type" in inspect.signature(module.forward).parameters
-    return partial(_looked_up, module, (kind,) if by_kind else ())
-
-
-def _looked_up(module: Any, kind: tuple[str, ...], positions_T: Tensor) -> tuple[Tensor, Tensor]:
-    like = torch.empty(0, dtype=torch.float32, device=positions_T.device)
-    cos_1TK, sin_1TK = module(like, positions_T[None], *kind)
-    return cos_1TK[0], sin_1TK[0]
+    return Tables(module, (kind,) if by_kind else ())
 
 
 def _activation_of(config: Any) -> str:
