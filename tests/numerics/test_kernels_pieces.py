@@ -21,7 +21,7 @@ from tuningfork.training.segments import SegmentAttention
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=["fp32", "bf16", "fp16"])
 TOLERANCES = {torch.float32: 1e-5, torch.bfloat16: 2**-7, torch.float16: 2**-10}
-"""Of bfloat16 and float16 one unit in the last place: both sides compute in fp32 and round once."""
+"""Of bfloat16 and float16 one unit in the last place: all is computed in fp32, and rounded or cut off once."""
 EPSILON = 1e-5
 
 
@@ -41,7 +41,7 @@ def numbers(*shape, dtype=torch.float32, seed=0):
 
 
 def near(found, wanted):
-    """Within the rounding of the found tensor's type."""
+    """Within one unit in the last place of the found tensor's type."""
     scale = TOLERANCES[found.dtype]
     torch.testing.assert_close(found.double(), wanted.double(), rtol=scale, atol=scale)
 
@@ -72,6 +72,9 @@ def test_a_norm_and_its_way_back(shape, dtype, through_kernels):
         near(norms.rms_norm_backward(slope, x, inverse, weight, None), norm.backward(slope, normed))
         back = norms.rms_norm_backward(slope, x, inverse, weight, rest, into)
         near(back, norm.backward(slope, normed, rest, into))
+        exact, rounded = norms.rms_norm_backward_rounded(slope, x, inverse, weight, rest, into)
+        assert torch.equal(rounded, back)
+        near(rounded, exact)
 
 
 @DTYPES
@@ -227,5 +230,6 @@ def test_in_bfloat16_kernels_are_as_near_to_fp32_as_torch_is(name, tmp_path, thr
         through_kernels(chosen)
         found.append(passed(base, slot, keep=True))
     for exact, torchs, ours in zip(*found, strict=True):
-        assert (ours - exact).norm() < 1.25 * (torchs - exact).norm()
+        # The interpreter cuts numbers off to bfloat16 where a GPU rounds them, which doubles the error of each.
+        assert (ours - exact).norm() < (1.25 if DEVICE == "cuda" else 2) * (torchs - exact).norm()
         assert not torch.equal(ours, torchs), "the kernels were not used"

@@ -13,7 +13,7 @@ from torch import Tensor
 from tuningfork.modeling.adapter_routes import Route, Routes
 from tuningfork.modeling.attention import AttentionPlan
 from tuningfork.modeling.decoder.layer import How, Kept, Layer, Pass, TracedAttention
-from tuningfork.modeling.decoder.pieces import Normed, RmsNorm, Rotation
+from tuningfork.modeling.decoder.pieces import Normed, RmsNorm, Rotation, Slope
 from tuningfork.modeling.decoder.products import FrozenProduct
 from tuningfork.modeling.lora import AdapterSlots, Slots
 
@@ -157,7 +157,7 @@ class Trace:
         if decoder.logit_softcap is not None:
             slope_NV.mul_(1 - (self.logits_NV / decoder.logit_softcap).square_())
         read_ND = decoder.head.backward(slope_NV.to(decoder.head.weight_OD.dtype))
-        slope: Tensor | None = decoder.norm.backward(read_ND, self.normed)
+        slope: Slope | None = decoder.norm.backward_stream(read_ND, self.normed, None, read_ND.dtype)
         for layer in reversed(decoder.layers):
             own = self.kept.pop()
             if isinstance(own, Tensor):

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from tuningfork.modeling.adapter_routes import Route
-from tuningfork.modeling.decoder.pieces import Activation, Normed, RmsNorm, Rotation, Turn, gated, gated_backward
+from tuningfork.modeling.decoder.pieces import Activation, Normed, RmsNorm, Rotation, Slope, Turn, gated, gated_backward
 from tuningfork.modeling.decoder.products import FrozenProduct
 
 
@@ -154,11 +154,11 @@ class Layer:
         rest_TD, more_TD, mlp = self._think(rest_TD, more_TD, pass_.tail_route if self.last else pass_.route)
         return rest_TD, more_TD, (attention, mlp)
 
-    def backward(self, slope_TD: Tensor, kept: Kept, pass_: Pass) -> Tensor | None:
-        """The gradient of x in fp32, None from layer 0, below which nothing learns; adapters' are added to theirs."""
+    def backward(self, slope: Slope, kept: Kept, pass_: Pass) -> Slope | None:
+        """The gradient of x, None from layer 0, below which nothing learns; adapters' are added to theirs."""
         attention, mlp = kept
-        slope_TD = self._think_backward(slope_TD, mlp, pass_.tail_route if self.last else pass_.route)
-        return self._attend_backward(slope_TD, attention, pass_)
+        slope = self._think_backward(slope, mlp, pass_.tail_route if self.last else pass_.route)
+        return self._attend_backward(slope, attention, pass_)
 
     def _attend(self, x_TD: Tensor, more_TD: Tensor | None, pass_: Pass) -> tuple[Tensor, Tensor, _KeptAttention]:
         read_TD, normed = self.attention_norm.forward_sum(x_TD, more_TD, self.out.frozen.weight_OD.dtype)
@@ -185,9 +185,9 @@ class Layer:
         )
         return rest_TD, y_TD, kept
 
-    def _attend_backward(self, slope_TD: Tensor, kept: _KeptAttention, pass_: Pass) -> Tensor | None:
-        inner_TD = _normed_backward(self.after_attention, slope_TD, kept.after, kept.read_TD.dtype)
-        route = pass_.tail_route if self.last else pass_.route
+    def _attend_backward(self, slope: Slope, kept: _KeptAttention, pass_: Pass) -> Slope | None:
+        inner_TD = _normed_backward(self.after_attention, slope, kept.after, kept.read_TD.dtype)
+        route, slope_TD = pass_.tail_route if self.last else pass_.route, slope.exact
         out_TO = self.out.backward(inner_TD, kept.out_TO, kept.out_adapted, route)
         if self.last:
             out_TO = _spread(out_TO, pass_.kept_N, len(kept.read_TD))
@@ -199,7 +199,7 @@ class Layer:
             self.query_key_value.backward_to_adapters(all_TO, kept.read_TD, kept.adapted, pass_.route)
             return None
         read_TD = self.query_key_value.backward(all_TO, kept.read_TD, kept.adapted, pass_.route)
-        return self.attention_norm.backward(read_TD, kept.normed, slope_TD)
+        return self.attention_norm.backward_stream(read_TD, kept.normed, slope_TD, read_TD.dtype)
 
     def _turn(self, pass_: Pass) -> Turn:
         return Turn(
@@ -228,20 +228,20 @@ class Layer:
         )
         return normed.x, y_TD, kept
 
-    def _think_backward(self, slope_TD: Tensor, kept: _KeptMlp, route: Route | None) -> Tensor:
-        inner_TD = _normed_backward(self.after_mlp, slope_TD, kept.after, kept.read_TD.dtype)
+    def _think_backward(self, slope: Slope, kept: _KeptMlp, route: Route | None) -> Slope:
+        inner_TD = _normed_backward(self.after_mlp, slope, kept.after, kept.read_TD.dtype)
         inner_TF = self.down.backward(inner_TD, kept.inner_TF, kept.down_adapted, route)
         both_TF = gated_backward(self.activation, inner_TF, kept.both_TF, kept.acted_TF)
         read_TD = self.gate_up.backward(both_TF, kept.read_TD, kept.both_adapted, route)
-        return self.mlp_norm.backward(read_TD, kept.normed, slope_TD)
+        return self.mlp_norm.backward_stream(read_TD, kept.normed, slope.exact, read_TD.dtype)
 
 
 def _normed(norm: RmsNorm | None, y_TD: Tensor) -> tuple[Tensor, Normed | None]:
     return (y_TD, None) if norm is None else norm.forward(y_TD)
 
 
-def _normed_backward(norm: RmsNorm | None, slope_TD: Tensor, kept: Normed | None, dtype: torch.dtype) -> Tensor:
-    return slope_TD.to(dtype) if norm is None or kept is None else norm.backward(slope_TD, kept, dtype=dtype)
+def _normed_backward(norm: RmsNorm | None, slope: Slope, kept: Normed | None, dtype: torch.dtype) -> Tensor:
+    return slope.to(dtype) if norm is None or kept is None else norm.backward(slope.exact, kept, dtype=dtype)
 
 
 def _spread(values_ND: Tensor, places_N: Tensor, count: int) -> Tensor:

@@ -30,6 +30,18 @@ class Normed:
 
 
 @dataclass(frozen=True, slots=True)
+class Slope:
+    """The gradient of the residual stream in fp32; and in the products' type, where the same kernel wrote both."""
+
+    exact: Tensor
+    rounded: Tensor | None = None
+
+    def to(self, dtype: torch.dtype) -> Tensor:
+        """As the products want it, whose type this is."""
+        return self.exact.to(dtype) if self.rounded is None else self.rounded
+
+
+@dataclass(frozen=True, slots=True)
 class RmsNorm:
     """y = x / sqrt(mean(x^2) + epsilon) * weight over the last dimension (Zhang & Sennrich 2019).
 
@@ -75,6 +87,17 @@ class RmsNorm:
         shared = (inner * unit).mean(dim=-1, keepdim=True)
         result = inner.addcmul_(unit, shared, value=-1).mul_(normed.inverse)
         return (result if rest is None else result.add_(rest)).to(dtype)
+
+    def backward_stream(self, slope: Tensor, normed: Normed, rest: Tensor | None, products: torch.dtype) -> Slope:
+        """Like `backward`, of a norm on the residual stream, whose gradient goes on to products of that type."""
+        if kernels.serve(slope) and products != torch.float32:
+            from tuningfork.modeling.kernels import norms  # noqa: PLC0415  imports Triton
+
+            exact, rounded = norms.rms_norm_backward_rounded(
+                slope, normed.x, normed.inverse, self.weight, rest, products
+            )
+            return Slope(exact, rounded)
+        return Slope(self.backward(slope, normed, rest))
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,30 @@ def rms_norm_backward(
         dtype: of the result.
 
     """
-    result, _ = _outputs(x, dtype)
+    result = torch.empty(x.shape, dtype=dtype, device=x.device)
+    _launch_backward(slope, x, inverse, weight, rest, result, None)
+    return result
+
+
+def rms_norm_backward_rounded(
+    slope: Tensor, x: Tensor, inverse: Tensor, weight: Tensor, rest: Tensor | None, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """Like `rms_norm_backward`, in fp32 and in `dtype` too."""
+    result = torch.empty(x.shape, dtype=torch.float32, device=x.device)
+    rounded = torch.empty(x.shape, dtype=dtype, device=x.device)
+    _launch_backward(slope, x, inverse, weight, rest, result, rounded)
+    return result, rounded
+
+
+def _launch_backward(
+    slope: Tensor,
+    x: Tensor,
+    inverse: Tensor,
+    weight: Tensor,
+    rest: Tensor | None,
+    result: Tensor,
+    rounded: Tensor | None,
+) -> None:
     heads = x.shape[1] if x.dim() == 3 else 1
     block = triton.next_power_of_2(x.shape[-1])
     _backward[(x.shape[0] * heads,)](
@@ -68,16 +91,17 @@ def rms_norm_backward(
         weight,
         rest,
         result,
+        rounded,
         heads,
         x.shape[-1],
         *_strides(slope),
         *_strides(x),
         *((0, 0) if rest is None else _strides(rest)),
         ADDS=rest is not None,
+        ROUNDS=rounded is not None,
         BLOCK=block,
         num_warps=_warps(block),
     )
-    return result
 
 
 def _launch(
@@ -160,6 +184,7 @@ def _backward(
     weight_ptr,
     rest_ptr,
     result_ptr,
+    rounded_ptr,
     heads,
     columns,
     slope_token,
@@ -169,6 +194,7 @@ def _backward(
     rest_token,
     rest_head,
     ADDS: tl.constexpr,
+    ROUNDS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     row = tl.program_id(0).to(tl.int64)
@@ -186,3 +212,5 @@ def _backward(
         rest = tl.load(rest_ptr + token * rest_token + head * rest_head + column, mask=inside, other=0.0)
         result += rest.to(tl.float32)
     tl.store(result_ptr + row * columns + column, result.to(result_ptr.dtype.element_ty), mask=inside)
+    if ROUNDS:
+        tl.store(rounded_ptr + row * columns + column, result.to(rounded_ptr.dtype.element_ty), mask=inside)
