@@ -45,7 +45,8 @@ def wanted_rows(x_YD, a_CDR, bs_CRO, rank, places_B, y_YO, rows_B):
         (8, 300, (160, 32, 33)),
         (8, 4500, (64,)),
         (24, 50, (40, 20, 130, 7)),
-        (64, 200, (60, 32)),
+        (64, 600, (60, 32)),
+        (64, 90, (33,)),
     ],
 )
 def test_each_row_gets_its_own_adapters_share(rank, inputs, outputs, dtype):

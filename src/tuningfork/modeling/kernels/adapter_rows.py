@@ -1,7 +1,8 @@
-"""What adapters add to the products of rows that each take one of their own, in two kernels for all layers of a group.
+"""What adapters add to the products of rows that each take one of their own, for all layers of a group together.
 
-The first shrinks: x A, for which each row's inputs are cut into pieces, so that many programs share them. The second
-expands: it adds the pieces up, in one order, multiplies with B and rounds once.
+Small ones in one kernel: whoever computes a stretch of a row's outputs computes x A anew, which is little. Others in
+two. The first shrinks: x A, for which each row's inputs are cut into pieces, so that many programs share them. The
+second expands: it adds the pieces up, in one order, multiplies with B. Either way the sum is rounded once.
 
 Shape suffixes: B rows that take adapters, Y rows there are, D inputs, O outputs of all layers side by side, C places of
 a table, R ranks of all layers side by side, S pieces of the inputs.
@@ -21,6 +22,8 @@ _TILE = 4096
 _PIECES = 16
 """Of a row's inputs, unless a program would go through more than `_LOOPS` tiles."""
 _LOOPS = 8
+_SMALL = 8 * _TILE
+"""Numbers of A, of one adapter in one layer, that every program may read."""
 
 
 def add_rows(
@@ -44,9 +47,32 @@ def add_rows(
         rows_B: which rows of x and y these are, each at most once; None: all, in order.
 
     """
-    rows, inputs, ranks = len(places_B), a_CDR.shape[1], a_CDR.shape[2]
+    rows, inputs = len(places_B), a_CDR.shape[1]
     if not rows:
         return
+    tile_rank = triton.next_power_of_2(rank)
+    outputs = [b_CRO.shape[2] for b_CRO in bs_CRO] + [0] * (MOST_LAYERS - len(bs_CRO))
+    is_small = inputs * tile_rank <= _SMALL
+    tile_outputs = min(max(_TILE // tile_rank, 16), 256 if is_small else 128)
+    grid = rows, sum(triton.cdiv(each, tile_outputs) for each in outputs)
+    chosen = [places_B, places_B if rows_B is None else rows_B]
+    expanded = [*bs_CRO, *[bs_CRO[0]] * (MOST_LAYERS - len(bs_CRO)), *chosen, y_YO, *outputs]
+    tiles = {"has_rows": rows_B is not None, "tile_rank": tile_rank, "tile_outputs": tile_outputs}
+    if is_small:
+        tile_inputs = min(max(_TILE // tile_rank, 16), triton.next_power_of_2(inputs))
+        loops = triton.cdiv(inputs, tile_inputs)
+        own = [inputs, rank, a_CDR.shape[2], *x_YD.stride(), *y_YO.stride()]
+        _add[grid](x_YD, a_CDR, *expanded, *own, loops=loops, tile_inputs=tile_inputs, **tiles)
+        return
+    low_SBR = _shrunk(x_YD, a_CDR, *chosen, has_rows=rows_B is not None)
+    pieces, _, ranks = low_SBR.shape
+    tile_pieces = min(triton.next_power_of_2(pieces), max(_TILE // tile_rank, 1))
+    _expand[grid](low_SBR, *expanded, pieces, rank, ranks, rows, *y_YO.stride(), tile_pieces=tile_pieces, **tiles)
+
+
+def _shrunk(x_YD: Tensor, a_CDR: Tensor, places_B: Tensor, rows_B: Tensor, *, has_rows: bool) -> Tensor:
+    """X A in pieces, `SBR` in fp32; what belongs to negative places is not written."""
+    rows, inputs, ranks = len(places_B), a_CDR.shape[1], a_CDR.shape[2]
     tile_ranks = triton.next_power_of_2(ranks)
     tile_inputs = min(max(_TILE // tile_ranks, 16), 256)
     tiles = triton.cdiv(inputs, tile_inputs)
@@ -57,38 +83,102 @@ def add_rows(
         x_YD,
         a_CDR,
         places_B,
-        places_B if rows_B is None else rows_B,
+        rows_B,
         low_SBR,
         inputs,
         ranks,
         rows,
         *x_YD.stride(),
-        has_rows=rows_B is not None,
+        has_rows=has_rows,
         loops=loops,
         tile_inputs=tile_inputs,
         tile_ranks=tile_ranks,
     )
-    tile_rank = triton.next_power_of_2(rank)
-    tile_outputs = min(max(_TILE // tile_rank, 16), 128)
-    outputs = [b_CRO.shape[2] for b_CRO in bs_CRO] + [0] * (MOST_LAYERS - len(bs_CRO))
-    _expand[rows, sum(triton.cdiv(each, tile_outputs) for each in outputs)](
-        low_SBR,
-        *bs_CRO,
-        *[bs_CRO[0]] * (MOST_LAYERS - len(bs_CRO)),
-        places_B,
-        places_B if rows_B is None else rows_B,
-        y_YO,
-        *outputs,
-        pieces,
-        rank,
-        ranks,
-        rows,
-        *y_YO.stride(),
-        has_rows=rows_B is not None,
-        tile_pieces=min(triton.next_power_of_2(pieces), max(_TILE // tile_rank, 1)),
-        tile_rank=tile_rank,
-        tile_outputs=tile_outputs,
-    )
+    return low_SBR
+
+
+@triton.jit
+def _add(
+    x_ptr,
+    a_ptr,
+    b0_ptr,
+    b1_ptr,
+    b2_ptr,
+    b3_ptr,
+    places_ptr,
+    rows_ptr,
+    y_ptr,
+    outputs0,
+    outputs1,
+    outputs2,
+    outputs3,
+    inputs,
+    rank,
+    ranks,
+    x_row_stride,
+    x_stride,
+    y_row_stride,
+    y_stride,
+    has_rows: tl.constexpr,
+    loops: tl.constexpr,
+    tile_inputs: tl.constexpr,
+    tile_rank: tl.constexpr,
+    tile_outputs: tl.constexpr,
+):
+    index = tl.program_id(0)
+    tile = tl.program_id(1)
+    place = tl.load(places_ptr + index).to(tl.int64)
+    if place >= 0:
+        row = index.to(tl.int64)
+        if has_rows:
+            row = tl.load(rows_ptr + index).to(tl.int64)
+        begin1 = tl.cdiv(outputs0, tile_outputs)
+        begin2 = begin1 + tl.cdiv(outputs1, tile_outputs)
+        begin3 = begin2 + tl.cdiv(outputs2, tile_outputs)
+        layer = (tile >= begin1).to(tl.int32) + (tile >= begin2).to(tl.int32) + (tile >= begin3).to(tl.int32)
+        x_ptr += row * x_row_stride
+        a_ptr += place * inputs * ranks + layer * rank
+        low_R = _product(x_ptr, a_ptr, 0, inputs, rank, ranks, x_stride, loops, tile_inputs, tile_rank)
+        y_ptr += row * y_row_stride
+        if layer == 0:
+            _add_tile(low_R, b0_ptr, y_ptr, place, tile, outputs0, rank, y_stride, tile_rank, tile_outputs)
+        elif layer == 1:
+            y_ptr += outputs0 * y_stride
+            _add_tile(low_R, b1_ptr, y_ptr, place, tile - begin1, outputs1, rank, y_stride, tile_rank, tile_outputs)
+        elif layer == 2:
+            y_ptr += (outputs0 + outputs1) * y_stride
+            _add_tile(low_R, b2_ptr, y_ptr, place, tile - begin2, outputs2, rank, y_stride, tile_rank, tile_outputs)
+        else:
+            y_ptr += (outputs0 + outputs1 + outputs2) * y_stride
+            _add_tile(low_R, b3_ptr, y_ptr, place, tile - begin3, outputs3, rank, y_stride, tile_rank, tile_outputs)
+
+
+@triton.jit
+def _product(
+    x_ptr,
+    a_ptr,
+    begin,
+    inputs,
+    rank,
+    ranks,
+    x_stride,
+    loops: tl.constexpr,
+    tile_inputs: tl.constexpr,
+    tile_rank: tl.constexpr,
+):
+    column_R = tl.arange(0, tile_rank)
+    sum_DR = tl.zeros((tile_inputs, tile_rank), dtype=tl.float32)
+    for loop in tl.static_range(loops):
+        line_D = begin + loop * tile_inputs + tl.arange(0, tile_inputs)
+        x_D = tl.load(x_ptr + line_D * x_stride, mask=line_D < inputs, other=0.0)
+        a_DR = tl.load(
+            a_ptr + line_D[:, None] * ranks + column_R[None, :],
+            mask=(line_D[:, None] < inputs) & (column_R[None, :] < rank),
+            other=0.0,
+        )
+        sum_DR += x_D.to(tl.float32)[:, None] * a_DR.to(tl.float32)
+    # Added up across threads once.
+    return tl.sum(sum_DR, axis=0)
 
 
 @triton.jit(do_not_specialize=["rows"])
@@ -115,17 +205,11 @@ def _shrink(
         row = index.to(tl.int64)
         if has_rows:
             row = tl.load(rows_ptr + index).to(tl.int64)
+        x_ptr += row * x_row_stride
+        a_ptr += place * inputs * ranks
+        begin = piece * loops * tile_inputs
+        low_R = _product(x_ptr, a_ptr, begin, inputs, ranks, ranks, x_stride, loops, tile_inputs, tile_ranks)
         column_R = tl.arange(0, tile_ranks)
-        low_R = tl.zeros((tile_ranks,), dtype=tl.float32)
-        for loop in tl.static_range(loops):
-            line_D = (piece * loops + loop) * tile_inputs + tl.arange(0, tile_inputs)
-            x_D = tl.load(x_ptr + row * x_row_stride + line_D * x_stride, mask=line_D < inputs, other=0.0)
-            a_DR = tl.load(
-                a_ptr + place * inputs * ranks + line_D[:, None] * ranks + column_R[None, :],
-                mask=(line_D[:, None] < inputs) & (column_R[None, :] < ranks),
-                other=0.0,
-            )
-            low_R += tl.sum(x_D.to(tl.float32)[:, None] * a_DR.to(tl.float32), axis=0)
         tl.store(low_ptr + (piece * rows + index) * ranks + column_R, low_R, mask=column_R < ranks)
 
 
