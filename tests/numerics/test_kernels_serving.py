@@ -1,12 +1,15 @@
 """The kernels that serve give what torch gives, in Triton's interpreter where there is no GPU."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from engine_runs import Run, greedy, loud_adapter, request
 from tiny_models import Architecture, tiny_base_model
+from tuningfork.inference import cached_plan
 from tuningfork.inference.engine import InferenceEngine
-from tuningfork.modeling import kernels
+from tuningfork.modeling import adapter_routes
 from tuningfork.modeling.capture import reexecution
 from tuningfork.modeling.kernels.adapter_rows import add_rows
 from tuningfork.modeling.kernels.paged_attention import NewTokens, attend_rows
@@ -167,10 +170,13 @@ def test_an_engine_says_the_same_with_kernels(tiny_directories, architecture, ca
     def answers():
         return Run(InferenceEngine(base, capture=capture)).add(*asked).to_end()
 
-    monkeypatch.setattr(kernels, "serve", lambda tensor: False)
+    # Those of other rooms have tests of their own, and take long in the interpreter.
+    rooms, served = (cached_plan, adapter_routes), []
+    for room in rooms:
+        monkeypatch.setattr(room, "kernels", SimpleNamespace(serve=lambda tensor: False))
     wanted = answers()
-    served = []
-    monkeypatch.setattr(kernels, "serve", lambda tensor: served.append(tensor) or True)
+    for room in rooms:
+        monkeypatch.setattr(room, "kernels", SimpleNamespace(serve=lambda tensor: served.append(tensor) or True))
     assert answers() == wanted
     assert served
     assert not caplog.records

@@ -97,7 +97,7 @@ def _shrunk(x_YD: Tensor, a_CDR: Tensor, places_B: Tensor, rows_B: Tensor, *, ha
     return low_SBR
 
 
-@triton.jit
+@triton.jit(do_not_specialize_on_alignment=["places_ptr", "rows_ptr"])
 def _add(
     x_ptr,
     a_ptr,
@@ -181,7 +181,7 @@ def _product(
     return tl.sum(sum_DR, axis=0)
 
 
-@triton.jit(do_not_specialize=["rows"])
+@triton.jit(do_not_specialize=["rows"], do_not_specialize_on_alignment=["places_ptr", "rows_ptr"])
 def _shrink(
     x_ptr,
     a_ptr,
@@ -213,7 +213,7 @@ def _shrink(
         tl.store(low_ptr + (piece * rows + index) * ranks + column_R, low_R, mask=column_R < ranks)
 
 
-@triton.jit(do_not_specialize=["rows", "pieces"])
+@triton.jit(do_not_specialize=["rows", "pieces"], do_not_specialize_on_alignment=["places_ptr", "rows_ptr"])
 def _expand(
     low_ptr,
     b0_ptr,

@@ -133,7 +133,11 @@ def _stretches(programs: int, tokens: int) -> int:
     return max(1, min(wanted, tokens // _STRETCH_TOKENS, _MOST_STRETCHES))
 
 
-@triton.jit(do_not_specialize=["rows", "window", "page_stride", "places"])
+@triton.jit(
+    do_not_specialize=["rows", "window", "page_stride", "places"],
+    # They are views of one buffer, which begin anywhere.
+    do_not_specialize_on_alignment=["pages_ptr", "ends_ptr", "places_ptr"],
+)
 def _attend(  # noqa: PLR0915  one loop, which Triton compiles in one piece
     query_ptr,
     keys_ptr,
