@@ -27,6 +27,8 @@ from tuningfork.modeling.decoder.recipe import decoder_of
 from tuningfork.modeling.loading import LoadedBase
 from tuningfork.modeling.lora import BASE_ALONE, AdapterSlots, AdapterWeights
 from tuningfork.training.batches import Placed, Segment, pack
+from tuningfork.training.graphs import Buffers, Needed, PassGraphs
+from tuningfork.training.packed_attention import Borders, FusedAttention
 from tuningfork.training.passes import forward_backward
 from tuningfork.training.segments import SegmentAttention
 
@@ -163,6 +165,34 @@ def test_a_pass_of_several_jobs_waits_for_its_losses_and_nothing_before(base, ke
     [waits] = [entry for entry in found.traceback if entry.path.name == "passes.py"]
     assert "losses_N.cpu()" in str(waits.statement)
     assert crossings.copies <= 20
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("ranks", [(4,), (4, 4, 8)], ids=["one_job", "three_jobs"])
+def test_a_training_pass_that_is_kept_hands_over_its_numbers_in_two_copies(base, ranks):
+    slots = [loaded(base, rank, trainable=True) for rank in ranks]
+    assert base.decoder is not None
+    segments = [Segment(torch.arange(length, dtype=torch.int32), length - 5) for length in (20, 31)]
+    packed = pack([Placed(segment=each, owner=owner) for owner in range(len(slots)) for each in segments])
+    graphs = PassGraphs(base, base.decoder, reexecution)
+    needed = Needed.of(packed, [base.slots.shape_of(slot) for slot in slots])
+    sections = needed.sections(needed.shape)
+    buffers = Buffers(needed.shape, base, base.decoder)
+    with Crossings() as crossings:
+        graphs._fill(buffers, packed, sections, slots, torch.ones(len(packed.targets_N)))
+    assert crossings.copies == 2
+    operations = graphs._operations(needed.shape, sections, buffers)
+    with Crossings() as crossings:
+        operations()
+    assert not crossings.copies
+
+
+def test_torchs_fused_attention_takes_and_gives_what_training_wants():
+    attention = FusedAttention(Borders.of((20, 1, 13), DEVICE))
+    all_TLK = torch.empty(34, 13, 64, dtype=torch.bfloat16, device=DEVICE)
+    out_THK, kept = attention.forward(0, How(0.1, 20, None), all_TLK, 9)
+    assert (out_THK.shape, out_THK.dtype) == ((34, 9, 64), torch.bfloat16)
+    assert attention.backward(kept, out_THK).shape == all_TLK.shape
 
 
 def test_an_operation_on_two_devices_is_found():

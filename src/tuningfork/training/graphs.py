@@ -82,7 +82,7 @@ class _Shape:
 
 
 @dataclass(frozen=True, slots=True)
-class _Needed:
+class Needed:
     """A pass's shape, and in which block each owner is."""
 
     shape: _Shape
@@ -90,6 +90,7 @@ class _Needed:
 
     @classmethod
     def of(cls, pack: Pack, shapes: Sequence[AdapterShape]) -> Self:
+        """What a pack needs whose owners' adapters have these shapes."""
         tokens, targets = torch.bincount(pack.owners_T).tolist(), torch.bincount(pack.owners_N).tolist()
         by_adapter: dict[AdapterShape, list[int]] = {}
         for owner, adapter in enumerate(shapes):
@@ -116,7 +117,7 @@ class _Needed:
         ]
 
 
-class _Buffers:
+class Buffers:
     """What one graph reads and writes, at addresses that never change."""
 
     def __init__(self, shape: _Shape, base: LoadedBase, decoder: Decoder) -> None:
@@ -147,7 +148,7 @@ class _Buffers:
 
 @dataclass(frozen=True, slots=True)
 class _Graph:
-    buffers: _Buffers
+    buffers: Buffers
     operations: Operations
     """Kept, since a graph does not hold the tensors whose addresses it knows."""
     replay: Operations
@@ -188,7 +189,7 @@ class PassGraphs:
         """What `passes.forward_backward` gives and leaves: from a graph, or by the ordinary computation."""
         if not self.is_on or any(before is not None for before in pack.continued):
             return ordinary()
-        needed = _Needed.of(pack, [self._base.slots.shape_of(slot) for slot in slots])
+        needed = Needed.of(pack, [self._base.slots.shape_of(slot) for slot in slots])
         if needed.shape.tokens > self._most_tokens:
             return ordinary()
         held = next((shape for shape in reversed(self._graphs) if shape.holds(needed.shape)), None)
@@ -212,11 +213,11 @@ class PassGraphs:
         return False
 
     def _first(
-        self, needed: _Needed, pack: Pack, slots: Sequence[int], weights_N: Tensor, ordinary: Callable[[], Tensor]
+        self, needed: Needed, pack: Pack, slots: Sequence[int], weights_N: Tensor, ordinary: Callable[[], Tensor]
     ) -> Tensor:
         """Make the shape's graph, and see that it computes what the ordinary way does."""
         shape = needed.shape
-        buffers = _Buffers(shape, self._base, self._decoder)
+        buffers = Buffers(shape, self._base, self._decoder)
         sections = needed.sections(shape)
         self._fill(buffers, pack, sections, slots, weights_N)
         operations = self._operations(shape, sections, buffers)
@@ -237,7 +238,7 @@ class PassGraphs:
 
     def _fill(
         self,
-        buffers: _Buffers,
+        buffers: Buffers,
         pack: Pack,
         sections: Sequence[Section],
         slots: Sequence[int],
@@ -261,7 +262,7 @@ class PassGraphs:
             torch._foreach_copy_(own, list(cohort.gradients_JP.unbind()))
         return graph.buffers.losses_N.cpu()[places_N]
 
-    def _operations(self, shape: _Shape, sections: Sequence[Section], buffers: _Buffers) -> Operations:
+    def _operations(self, shape: _Shape, sections: Sequence[Section], buffers: Buffers) -> Operations:
         longest = max(block.tokens for block in shape.blocks)
         route = routes(sections, buffers.cohorts)
 

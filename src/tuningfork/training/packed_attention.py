@@ -8,8 +8,11 @@ Shape suffixes: T packed tokens, H query heads, G key/value heads, N = H / G que
 K head size, S segments.
 """
 
+import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import accumulate
 from typing import Any
 
@@ -19,18 +22,57 @@ from torch import Tensor
 from tuningfork.modeling.decoder.decoder import Decoder
 from tuningfork.modeling.decoder.layer import How, TracedAttention
 
+logger = logging.getLogger(__name__)
+
 _FUSED_DTYPES = (torch.bfloat16, torch.float16)
 _FUSED_HEAD_SIZES = range(8, 257, 8)
+_TRIED_LENGTHS = (70, 1, 33, 16)
+_TRIED_WINDOW = 20
+_ROUNDING = 0.02
+"""How far kernels may be from fp32, as a share of the length: 8 bits of bfloat16, twice."""
 
 
 def is_fused(decoder: Decoder) -> bool:
-    """Whether torch has kernels for this model's attention on its device."""
+    """Whether torch has kernels for this model's attention on its device, and they compute what they should."""
     weight_OD = decoder.head.weight_OD
-    return (
-        weight_OD.is_cuda
-        and weight_OD.dtype in _FUSED_DTYPES
-        and all(layer.how.softcap is None and layer.head_size in _FUSED_HEAD_SIZES for layer in decoder.layers)
-    )
+    if not weight_OD.is_cuda or weight_OD.dtype not in _FUSED_DTYPES:
+        return False
+    if any(layer.how.softcap is not None or layer.head_size not in _FUSED_HEAD_SIZES for layer in decoder.layers):
+        return False
+    kinds = {(layer.heads, layer.key_heads, layer.head_size, layer.how.sliding_window) for layer in decoder.layers}
+    return all(_is_right(weight_OD.device, weight_OD.dtype, *kind) for kind in kinds)
+
+
+@cache
+def _is_right(device: torch.device, dtype: torch.dtype, heads: int, groups: int, size: int, window: int | None) -> bool:
+    """Whether the kernels agree, within rounding, with the same computed in fp32 on the CPU."""
+    try:
+        off = _difference(device, dtype, (heads, groups, size), None if window is None else min(window, _TRIED_WINDOW))
+    except (RuntimeError, TypeError) as error:
+        reason = str(error)
+    else:
+        if off <= _ROUNDING:
+            return True
+        reason = f"their numbers are off by {off:.2g} of their length"
+    logger.warning("attention in training goes on without torch's fused kernels, more slowly: %s", reason)
+    return False
+
+
+def _difference(device: torch.device, dtype: torch.dtype, shape: tuple[int, int, int], window: int | None) -> float:
+    heads, groups, size = shape
+    draw = torch.Generator().manual_seed(0)
+    all_TLK = torch.randn(sum(_TRIED_LENGTHS), heads + 2 * groups, size, generator=draw).to(dtype)
+    slope_THK = torch.randn(sum(_TRIED_LENGTHS), heads, size, generator=draw).to(dtype)
+    how = How(size**-0.5, window, None)
+    found = []
+    for kind, place, precision in ((FusedAttention, device, dtype), (MaskedAttention, torch.device("cpu"), None)):
+        attention = kind(Borders.of(_TRIED_LENGTHS, place))
+        inputs = [each.to(place, precision or torch.float32) for each in (all_TLK, slope_THK)]
+        out_THK, kept = attention.forward(0, how, inputs[0], heads)
+        found.append([each.float().cpu() for each in (out_THK, attention.backward(kept, inputs[1]))])
+    pairs = zip(*found, strict=True)
+    offs = [float((ours - right).norm() / right.norm()) for ours, right in pairs]
+    return math.inf if any(math.isnan(off) for off in offs) else max(offs)
 
 
 @dataclass(frozen=True, slots=True)
