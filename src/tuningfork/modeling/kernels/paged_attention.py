@@ -65,40 +65,20 @@ def attend_rows(
         stretches: programs for each row and head; None: as many as keep a GPU busy.
 
     """
-    (rows, heads, size), (groups, places, value_size) = query_BHK.shape, values_GXV.shape
-    out_BHV = torch.empty((rows, heads, value_size), dtype=query_BHK.dtype, device=query_BHK.device)
+    (rows, heads, _), (groups, _, value_size) = query_BHK.shape, values_GXV.shape
     if stretches is None:
         stretches = _stretches(rows * groups, pages_BP.shape[1] * page_tokens)
+    out_BHV = torch.empty((rows, heads, value_size), dtype=query_BHK.dtype, device=query_BHK.device)
     found_IBHV, tops_IBH, masses_IBH = out_BHV, ends_B, ends_B
     if stretches > 1:
         found_IBHV = torch.empty((stretches, *out_BHV.shape), dtype=torch.float32, device=out_BHV.device)
         tops_IBH, masses_IBH = torch.empty((2, stretches, rows, heads), dtype=torch.float32, device=out_BHV.device)
     fed = NewTokens(query_BHK, query_BHK, ends_B) if new is None else new
-    is_wide = triton.next_power_of_2(size) * keys_GXK.element_size() > _WIDE_BYTES
+    given = [query_BHK, keys_GXK, values_GXV, pages_BP, ends_B, fed.key_BGK, fed.value_BGV, fed.places_B]
+    how = [scaling, sliding_window or 0, softcap or 0.0, rows, keys_GXK.shape[1], pages_BP.stride(0)]
+    strides = [*query_BHK.stride(), *fed.key_BGK.stride(), *fed.value_BGV.stride()]
     _attend[rows, groups, stretches](
-        query_BHK,
-        keys_GXK,
-        values_GXV,
-        pages_BP,
-        ends_B,
-        fed.key_BGK,
-        fed.value_BGV,
-        fed.places_B,
-        found_IBHV,
-        tops_IBH,
-        masses_IBH,
-        scaling,
-        0 if sliding_window is None else sliding_window,
-        0.0 if softcap is None else softcap,
-        rows,
-        places,
-        pages_BP.stride(0),
-        *query_BHK.stride(),
-        *fed.key_BGK.stride(),
-        *fed.value_BGV.stride(),
-        heads=heads // groups,
-        size=size,
-        value_size=value_size,
+        *[*given, found_IBHV, tops_IBH, masses_IBH, *how, *strides],
         page_tokens=page_tokens,
         has_window=sliding_window is not None,
         has_softcap=softcap is not None,
@@ -106,26 +86,29 @@ def attend_rows(
         is_whole=stretches == 1,
         # Triton's interpreter, which takes a CPU's tensors, does not multiply bfloat16.
         widen=not query_BHK.is_cuda,
-        tile_heads=max(triton.next_power_of_2(heads // groups), _LEAST_HEADS),
-        tile_size=max(triton.next_power_of_2(size), 16),
-        tile_value=max(triton.next_power_of_2(value_size), 16),
-        tile_tokens=32 if is_wide else 64,
-        num_stages=1 if is_wide else 2,
+        **_sizes(query_BHK, keys_GXK, values_GXV),
     )
     if stretches > 1:
-        _put_together[rows, heads](
-            found_IBHV,
-            tops_IBH,
-            masses_IBH,
-            out_BHV,
-            stretches,
-            rows * heads,
-            value_size=value_size,
-            tile_stretches=triton.next_power_of_2(stretches),
-            tile_value=triton.next_power_of_2(value_size),
-            num_warps=2,
-        )
+        tile_value = triton.next_power_of_2(value_size)
+        tiles = {"tile_stretches": triton.next_power_of_2(stretches), "tile_value": tile_value}
+        parts = [found_IBHV, tops_IBH, masses_IBH, out_BHV]
+        _put_together[rows, heads](*parts, stretches, rows * heads, value_size=value_size, **tiles, num_warps=2)
     return out_BHV
+
+
+def _sizes(query_BHK: Tensor, keys_GXK: Tensor, values_GXV: Tensor) -> dict[str, int]:
+    heads, size, value_size = query_BHK.shape[1] // len(keys_GXK), query_BHK.shape[2], values_GXV.shape[2]
+    is_wide = triton.next_power_of_2(max(size, value_size)) * keys_GXK.element_size() > _WIDE_BYTES
+    return {
+        "heads": heads,
+        "size": size,
+        "value_size": value_size,
+        "tile_heads": max(triton.next_power_of_2(heads), _LEAST_HEADS),
+        "tile_size": max(triton.next_power_of_2(size), 16),
+        "tile_value": max(triton.next_power_of_2(value_size), 16),
+        "tile_tokens": 32 if is_wide else 64,
+        "num_stages": 1 if is_wide else 2,
+    }
 
 
 def _stretches(programs: int, tokens: int) -> int:
@@ -138,63 +121,22 @@ def _stretches(programs: int, tokens: int) -> int:
     # They are views of one buffer, which begin anywhere.
     do_not_specialize_on_alignment=["pages_ptr", "ends_ptr", "places_ptr"],
 )
-def _attend(  # noqa: PLR0915  one loop, which Triton compiles in one piece
-    query_ptr,
-    keys_ptr,
-    values_ptr,
-    pages_ptr,
-    ends_ptr,
-    new_key_ptr,
-    new_value_ptr,
-    places_ptr,
-    found_ptr,
-    tops_ptr,
-    masses_ptr,
-    scaling,
-    window,
-    softcap,
-    rows,
-    places,
-    page_stride,
-    query_row_stride,
-    query_head_stride,
-    query_stride,
-    key_row_stride,
-    key_head_stride,
-    key_stride,
-    value_row_stride,
-    value_head_stride,
-    value_stride,
-    heads: tl.constexpr,
-    size: tl.constexpr,
-    value_size: tl.constexpr,
-    page_tokens: tl.constexpr,
-    has_window: tl.constexpr,
-    has_softcap: tl.constexpr,
-    is_new: tl.constexpr,
-    is_whole: tl.constexpr,
-    widen: tl.constexpr,
-    tile_heads: tl.constexpr,
-    tile_size: tl.constexpr,
-    tile_value: tl.constexpr,
-    tile_tokens: tl.constexpr,
-):
-    row = tl.program_id(0).to(tl.int64)
-    group = tl.program_id(1).to(tl.int64)
-    stretch = tl.program_id(2)
-    head_N = tl.arange(0, tile_heads)
-    feature_K = tl.arange(0, tile_size)
-    feature_V = tl.arange(0, tile_value)
+def _attend(
+    query_ptr, keys_ptr, values_ptr, pages_ptr, ends_ptr, new_key_ptr, new_value_ptr, places_ptr,
+    found_ptr, tops_ptr, masses_ptr, scaling, window, softcap, rows, places, page_stride,
+    query_row_stride, query_head_stride, query_stride, key_row_stride, key_head_stride, key_stride,
+    value_row_stride, value_head_stride, value_stride, heads: tl.constexpr, size: tl.constexpr,
+    value_size: tl.constexpr, page_tokens: tl.constexpr, has_window: tl.constexpr, has_softcap: tl.constexpr,
+    is_new: tl.constexpr, is_whole: tl.constexpr, widen: tl.constexpr, tile_heads: tl.constexpr,
+    tile_size: tl.constexpr, tile_value: tl.constexpr, tile_tokens: tl.constexpr,
+):  # fmt: skip
+    row, group, stretch = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64), tl.program_id(2)
+    head_N, feature_K, feature_V = tl.arange(0, tile_heads), tl.arange(0, tile_size), tl.arange(0, tile_value)
     query_ptr += row * query_row_stride + group * heads * query_head_stride
-    query_NK = tl.load(
-        query_ptr + head_N[:, None] * query_head_stride + feature_K[None, :] * query_stride,
-        mask=(head_N[:, None] < heads) & (feature_K[None, :] < size),
-        other=0.0,
-    )
+    query_ptr += head_N[:, None] * query_head_stride + feature_K[None, :] * query_stride
+    query_NK = tl.load(query_ptr, mask=(head_N[:, None] < heads) & (feature_K[None, :] < size), other=0.0)
     end = tl.load(ends_ptr + row).to(tl.int32)
-    first = 0
-    if has_window:
-        first = tl.maximum(end - window, 0)
+    first = tl.maximum(end - window, 0) if has_window else 0
     # Large, but finite: infinity less infinity is no number.
     top_N = tl.full((tile_heads,), -1.0e30, dtype=tl.float32)
     mass_N = tl.zeros((tile_heads,), dtype=tl.float32)
@@ -210,41 +152,24 @@ def _attend(  # noqa: PLR0915  one loop, which Triton compiles in one piece
             new_value_ptr += row * value_row_stride + group * value_head_stride
             key_K = _copied(new_key_ptr, key_stride, keys_ptr + place * size, feature_K, size)
             value_V = _copied(new_value_ptr, value_stride, values_ptr + place * value_size, feature_V, value_size)
-            top_N = tl.sum(query_NK.to(tl.float32) * key_K.to(tl.float32)[None, :], axis=1) * scaling
-            if has_softcap:
-                top_N = _capped(top_N, softcap)
+            product_N = tl.sum(query_NK.to(tl.float32) * key_K.to(tl.float32)[None, :], axis=1)
+            top_N = _scored(product_N, scaling, softcap, has_softcap)
             mass_N += 1.0
             found_NV += value_V.to(tl.float32)[None, :]
+    pages_ptr += row * page_stride
     begin_tile = first // tile_tokens
     own_tiles = tl.cdiv(tl.cdiv(end, tile_tokens) - begin_tile, tl.num_programs(2))
     begin_tile += stretch * own_tiles
-    end_tile = tl.minimum(begin_tile + own_tiles, tl.cdiv(end, tile_tokens))
-    pages_ptr += row * page_stride
-    for tile in range(begin_tile, end_tile):
+    for tile in range(begin_tile, tl.minimum(begin_tile + own_tiles, tl.cdiv(end, tile_tokens))):
         token_S = tile * tile_tokens + tl.arange(0, tile_tokens)
         is_seen_S = (token_S >= first) & (token_S < end)
         page_S = tl.load(pages_ptr + token_S // page_tokens, mask=is_seen_S, other=0).to(tl.int64)
         place_S = page_S * page_tokens + token_S % page_tokens
-        key_KS = tl.load(
-            keys_ptr + place_S[None, :] * size + feature_K[:, None],
-            mask=is_seen_S[None, :] & (feature_K[:, None] < size),
-            other=0.0,
-        )
-        value_SV = tl.load(
-            values_ptr + place_S[:, None] * value_size + feature_V[None, :],
-            mask=is_seen_S[:, None] & (feature_V[None, :] < value_size),
-            other=0.0,
-        )
-        score_NS = _product(query_NK, key_KS, widen) * scaling
-        if has_softcap:
-            score_NS = _capped(score_NS, softcap)
+        key_KS = _gathered(keys_ptr, place_S[None, :], is_seen_S[None, :], feature_K[:, None], size)
+        value_SV = _gathered(values_ptr, place_S[:, None], is_seen_S[:, None], feature_V[None, :], value_size)
+        score_NS = _scored(_product(query_NK, key_KS, widen), scaling, softcap, has_softcap)
         score_NS = tl.where(is_seen_S[None, :], score_NS, float("-inf"))
-        new_top_N = tl.maximum(top_N, tl.max(score_NS, axis=1))
-        weight_NS = tl.exp(score_NS - new_top_N[:, None])
-        shrunk_N = tl.exp(top_N - new_top_N)
-        mass_N = mass_N * shrunk_N + tl.sum(weight_NS, axis=1)
-        found_NV = found_NV * shrunk_N[:, None] + _product(weight_NS.to(value_SV.dtype), value_SV, widen)
-        top_N = new_top_N
+        top_N, mass_N, found_NV = _gone_on(score_NS, value_SV, top_N, mass_N, found_NV, widen)
     line_N = (row * tl.num_programs(1) + group) * heads + head_N
     if is_whole:
         found_NV = found_NV / mass_N[:, None]
@@ -252,11 +177,24 @@ def _attend(  # noqa: PLR0915  one loop, which Triton compiles in one piece
         line_N += stretch.to(tl.int64) * rows * tl.num_programs(1) * heads
         tl.store(tops_ptr + line_N, top_N, mask=head_N < heads)
         tl.store(masses_ptr + line_N, mass_N, mask=head_N < heads)
-    tl.store(
-        found_ptr + line_N[:, None] * value_size + feature_V[None, :],
-        found_NV.to(found_ptr.dtype.element_ty),
-        mask=(head_N[:, None] < heads) & (feature_V[None, :] < value_size),
-    )
+    found_ptr += line_N[:, None] * value_size + feature_V[None, :]
+    is_found_NV = (head_N[:, None] < heads) & (feature_V[None, :] < value_size)
+    tl.store(found_ptr, found_NV.to(found_ptr.dtype.element_ty), mask=is_found_NV)
+
+
+@triton.jit
+def _gone_on(score_NS, value_SV, top_N, mass_N, found_NV, widen: tl.constexpr):
+    new_top_N = tl.maximum(top_N, tl.max(score_NS, axis=1))
+    weight_NS = tl.exp(score_NS - new_top_N[:, None])
+    shrunk_N = tl.exp(top_N - new_top_N)
+    mass_N = mass_N * shrunk_N + tl.sum(weight_NS, axis=1)
+    found_NV = found_NV * shrunk_N[:, None] + _product(weight_NS.to(value_SV.dtype), value_SV, widen)
+    return new_top_N, mass_N, found_NV
+
+
+@triton.jit
+def _gathered(ptr, place, is_seen, feature, size: tl.constexpr):
+    return tl.load(ptr + place * size + feature, mask=is_seen & (feature < size), other=0.0)
 
 
 @triton.jit
@@ -275,9 +213,12 @@ def _product(left, right, widen: tl.constexpr):
 
 
 @triton.jit
-def _capped(score, softcap):
-    # The hyperbolic tangent.
-    return (2.0 * tl.sigmoid(2.0 * score / softcap) - 1.0) * softcap
+def _scored(product, scaling, softcap, has_softcap: tl.constexpr):
+    score = product * scaling
+    if has_softcap:
+        # By the hyperbolic tangent.
+        score = (2.0 * tl.sigmoid(2.0 * score / softcap) - 1.0) * softcap
+    return score
 
 
 @triton.jit(do_not_specialize=["stretches", "lines"])
