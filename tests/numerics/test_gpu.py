@@ -205,7 +205,7 @@ def test_in_bfloat16_jobs_are_trained_from_graphs_within_rounding(tiny_base, cap
     for each in jobs:
         engine.admit(each)
     reports = run_to_the_end(engine)
-    assert engine._graphs._graphs
+    assert engine._passes.graphs._graphs
     # The engine compares them itself, and would say so.
     assert not caplog.records
     wanted = trained(load_base(tiny_base, dtype=torch.float32), jobs)

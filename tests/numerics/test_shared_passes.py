@@ -12,7 +12,9 @@ from tuningfork.domain.base_model import AdapterShape
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.modeling import adapter_format
 from tuningfork.modeling.loading import load_base, native_dtype
+from tuningfork.training import pass_runner
 from tuningfork.training.engine import TrainingDiverged
+from tuningfork.training.passes import forward_backward
 from tuningfork.training.sharing import JOBS_ON_CPU, jobs_per_pass
 
 EIGHT = AdapterShape(rank=8, alpha=80.0)
@@ -66,12 +68,16 @@ def assert_as_alone(engine, reports, alone, tmp_path, jobs=JOBS):
         assert adapter_bytes(engine, one, tmp_path / one.id) == adapter, one.id
 
 
-@pytest.fixture
-def shared(base):
+@pytest.fixture(params=[1, 2, 5], ids=["one_lane", "two_lanes", "five_lanes"])
+def shared(base, request):
+    """Jobs that fall due together share one pass, or as many as there are threads, computed at the same time."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
     engine = engine_over(base, max_jobs_per_step=len(JOBS))
     yield engine
     for name in list(engine._runs):
         engine.release(name)
+    torch.set_num_threads(before)
 
 
 def test_this_machine_may_share_passes(base):
@@ -98,6 +104,36 @@ def test_jobs_that_come_one_after_the_other_end_as_they_would_alone(shared, alon
         shared.admit(one)
         reports += shared.step()
     assert_as_alone(shared, reports + run_to_the_end(shared), alone, tmp_path)
+
+
+def test_jobs_are_dealt_out_to_as_many_lanes_as_there_are(shared, monkeypatch):
+    for one in JOBS:
+        shared.admit(one)
+    passes, lanes = [], shared._passes._lanes
+    monkeypatch.setattr(
+        pass_runner,
+        "forward_backward",
+        lambda *given, lane, **how: passes.append((lane, len(given[2]))) or forward_backward(*given, lane=lane, **how),
+    )
+    shared.advance()
+    assert [lane for lane, _ in sorted(passes)] == list(range(lanes))
+    assert sum(jobs for _, jobs in passes) == len(JOBS)
+    assert max(jobs for _, jobs in passes) == math.ceil(len(JOBS) / lanes)
+
+
+def test_what_goes_wrong_in_a_lane_is_raised_when_the_others_are_done(shared, monkeypatch):
+    for one in JOBS:
+        shared.admit(one)
+    last = shared._passes._lanes - 1
+
+    def failing(*given, lane, **how):
+        if lane == last:
+            raise MemoryError(f"lane {lane}")
+        return forward_backward(*given, lane=lane, **how)
+
+    monkeypatch.setattr(pass_runner, "forward_backward", failing)
+    with pytest.raises(MemoryError, match=f"lane {last}"):
+        shared.advance()
 
 
 def test_a_job_that_diverges_changes_no_bit_of_the_others(shared, alone, tmp_path):
@@ -135,7 +171,7 @@ def test_a_job_that_is_stopped_and_resumed_among_others_ends_as_it_would_alone(b
 def test_the_number_of_threads_changes_no_bit(base, shared, alone, tmp_path):
     before = torch.get_num_threads()
     try:
-        torch.set_num_threads(1 if before > 1 else 2)
+        torch.set_num_threads(3)
         for one in JOBS:
             shared.admit(one)
         assert_as_alone(shared, run_to_the_end(shared), alone, tmp_path)

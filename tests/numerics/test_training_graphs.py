@@ -28,7 +28,7 @@ def trained(base, jobs, **how):
     found = {each.id: (curve(reports, each.id), weights_of(engine, each.id)) for each in jobs}
     for each in jobs:
         engine.release(each.id)
-    return found, engine._graphs
+    return found, engine._passes.graphs
 
 
 def assert_near(ours, wanted) -> None:

@@ -15,7 +15,7 @@ in use, side by side), P all numbers of one adapter.
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Self
@@ -89,7 +89,8 @@ class AdapterSlots:
     device: torch.device
     _routing: Routing
     _tables: AdapterTables
-    _training: CohortStorage
+    _training: Callable[[], CohortStorage]
+    _lanes: dict[int, CohortStorage] = field(default_factory=dict)
     _residents: dict[int, _Resident] = field(default_factory=dict)
     _generations: Iterator[int] = field(default_factory=itertools.count)
 
@@ -126,7 +127,7 @@ class AdapterSlots:
             device=model.device,
             _routing=routing,
             _tables=AdapterTables(shapes, dtype=model.dtype, device=model.device),
-            _training=CohortStorage(shapes),
+            _training=lambda: CohortStorage(shapes),
         )
         for index, group in enumerate(groups):
             for place, layer in enumerate(group.layers):
@@ -184,7 +185,8 @@ class AdapterSlots:
         resident = self._residents.pop(slot)
         if resident.trainable is None:
             self._tables.drop(slot)
-        self._training.forget(slot)
+        for storage in self._lanes.values():
+            storage.forget(slot)
 
     def generation(self, slot: int) -> int:
         """What tells the adapter in this slot from all that were ever loaded, while slots are used again.
@@ -204,20 +206,22 @@ class AdapterSlots:
             raise ValueError(f"slot {slot} was loaded for serving; load it with trainable=True to train it")
         return handle
 
-    def cohorts(self, sections: Sequence[Sequence[int]]) -> list[Cohort]:
+    def cohorts(self, sections: Sequence[Sequence[int]], *, lane: int = 0) -> list[Cohort]:
         """Trained slots as one route a section, of one shape each and in this order; valid until the next call.
 
-        Gradients of a section of several are in its own storage: `give_back` copies them into the slots'.
+        Gradients of a section of several are in its own storage: `give_back` copies them into the slots'. Lanes have
+        storage of their own, so that several, over different slots, may be used at a time.
 
         Raises:
             ValueError: a section's adapters are of different shapes, or not trained.
 
         """
-        return self._training.cohorts([[self._member(slot) for slot in section] for section in sections])
+        storage = self._lanes.setdefault(lane, self._training())
+        return storage.cohorts([[self._member(slot) for slot in section] for section in sections])
 
     def empty_cohort(self, count: int, shape: AdapterShape) -> Cohort:
         """So many adapters of this shape with storage of their own, all zeros, for whoever fills them in."""
-        return self._training.empty(count, (shape.rank, self._rounded_scale(shape)), self.dtype, self.device)
+        return self._training().empty(count, (shape.rank, self._rounded_scale(shape)), self.dtype, self.device)
 
     def _member(self, slot: int) -> Member:
         shape, handle = self.shape_of(slot), self.trainable(slot)

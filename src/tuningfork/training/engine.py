@@ -11,7 +11,6 @@ Shape suffixes: T packed tokens, N targets, J jobs, P all numbers of one adapter
 """
 
 import hashlib
-import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,13 +29,10 @@ from tuningfork.modeling import adapter_format
 from tuningfork.modeling.capture import Capture
 from tuningfork.modeling.loading import LoadedBase
 from tuningfork.modeling.lora import AdapterWeights
-from tuningfork.modeling.threads import is_small, one_thread
-from tuningfork.training import room
-from tuningfork.training.batches import DataOrder, Pack, Placed, Segment, pack, saved_by_sharing, split
+from tuningfork.training.batches import DataOrder, Placed, Segment, split
 from tuningfork.training.checkpoint import TrainingState, load_state, save_state
-from tuningfork.training.graphs import PassGraphs
 from tuningfork.training.optimizer import AdamW, update
-from tuningfork.training.passes import forward_backward
+from tuningfork.training.pass_runner import PassRunner
 from tuningfork.training.runs import Batch, Gradient, Run, TrainingJob, tokens_and_targets
 
 __all__ = ["StepReport", "TrainingDiverged", "TrainingEngine", "TrainingJob"]
@@ -49,9 +45,6 @@ _SHARED_TOKENS_ON_CPU = 2048
 
 _LOGITS_PER_PASS = 2**28
 """Likewise for targets times vocabulary: 1 GiB of fp32 logits."""
-
-_TOKENS_PER_TURN = 1024
-"""What a turn costs: passes of up to twice as many tokens count as one, larger ones as so many more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,11 +100,10 @@ class TrainingEngine:
         self._base = base
         self._clock = clock
         self._max_jobs_per_step = max_jobs_per_step
-        self._graphs = PassGraphs.of(base, capture)
-        self._kept_bytes_per_token = room.kept_bytes_per_token(base)
-        self._spare_bytes = room.spare_bytes(base.device)
+        # Only jobs that may share passes may be computed beside each other: see there.
+        lanes = torch.get_num_threads() if max_jobs_per_step > 1 else 1
+        self._passes = PassRunner(base, lanes=lanes, capture=capture)
         self._targets_per_pass = _LOGITS_PER_PASS // base.model.config.get_text_config().vocab_size
-        self._weights = int(base.model.num_parameters())
         self._shared_tokens = _TOKENS_PER_PASS if base.device.type == "cuda" else _SHARED_TOKENS_ON_CPU
         self._runs: dict[JobId, Run] = {}
         # How many those had had who had the last one.
@@ -181,17 +173,15 @@ class TrainingEngine:
         runs = self._next_runs()
         if not runs:
             return []
-        batch = runs[0].under_way or self._begin(runs)
-        runs[0].under_way = None
+        under_way, runs[0].under_way = runs[0].under_way, None
+        batches = [under_way] if under_way else [self._begin(part) for part in self._passes.dealt_out(runs)]
         with _deterministic():
-            self._advance(batch)
-            if batch.passes:
-                runs[0].under_way = batch
+            self._passes.advance(batches)
+            if batches[0].passes:
+                runs[0].under_way = batches[0]
                 return []
-            gradients = batch.gradients()
-            if len(runs) > 1 and not all(gradient.finite for gradient in gradients):
-                # What is not finite spreads to whoever shares the pass; alone, each job answers for itself.
-                gradients = [self._alone(run) for run in runs]
+            runs = [run for batch in batches for run in batch.runs]
+            gradients = [gradient for batch in batches for gradient in self._gradients(batch)]
             for run, gradient in zip(runs, gradients, strict=True):
                 if not gradient.finite:
                     self.release(run.job.id)
@@ -257,10 +247,10 @@ class TrainingEngine:
 
     def _company(self, first: Run, others: Sequence[Run]) -> list[Run]:
         """Those who can share the first one's pass: only a batch that is a single job's is ever cut into several."""
-        room = self._max_jobs_per_step - 1
-        tokens, targets = tokens_and_targets(first.next_batch()) if room else (0, 0)
+        places = self._max_jobs_per_step - 1
+        tokens, targets = tokens_and_targets(first.next_batch()) if places else (0, 0)
         company = []
-        for run in others[:room]:
+        for run in others[:places]:
             more_tokens, more_targets = tokens_and_targets(run.next_batch())
             tokens, targets = tokens + more_tokens, targets + more_targets
             if tokens > self._shared_tokens or targets > self._targets_per_pass:
@@ -281,55 +271,18 @@ class TrainingEngine:
             losses=[0.0] * len(runs),
         )
 
-    def _advance(self, batch: Batch) -> None:
-        """The batch's next pass, which costs its jobs a turn or, if it is large, several."""
-        group = batch.passes.popleft()
-        for owner, loss in enumerate(self._pass(self._packed(group), batch.runs, batch.targets)):
-            batch.losses[owner] += loss
-        batch.add([run.adapter.gradients_P for run in batch.runs])
-        for run in batch.runs:
-            run.turns += max(1, sum(each.segment.tokens for each in group) // len(batch.runs) // _TOKENS_PER_TURN)
-
-    def _packed(self, group: Sequence[Placed]) -> Pack:
-        """The group's pass. What segments begin with is shared; graphs take whole ones, if that is not half of it."""
-        share = self._base.decoder is not None
-        if share and self._graphs is not None:
-            share = 2 * saved_by_sharing(group) >= sum(placed.segment.tokens for placed in group)
-        return pack(group, share=share)
+    def _gradients(self, batch: Batch) -> list[Gradient]:
+        gradients = batch.gradients()
+        if len(gradients) > 1 and not all(gradient.finite for gradient in gradients):
+            # What is not finite spreads to whoever shares the pass; alone, each job answers for itself.
+            return [self._alone(run) for run in batch.runs]
+        return gradients
 
     def _alone(self, run: Run) -> Gradient:
         batch = self._begin([run])
         while batch.passes:
-            self._advance(batch)
+            self._passes.advance([batch])
         return batch.gradients()[0]
-
-    def _pass(self, packed: Pack, runs: Sequence[Run], targets: Sequence[int]) -> list[float]:
-        """One forward and backward pass; leaves the gradients in the slots, returns each job's share of its loss.
-
-        The quantity differentiated is the sum of the jobs' mean losses: an adapter's gradient sees its own job's only.
-        """
-        counts = torch.tensor(targets, dtype=torch.float32)
-        slots = [run.slot for run in runs]
-        weights_N = (1 / counts)[packed.owners_N]
-        # Two operations a weight on the way forward, and two on the way back.
-        with one_thread(only=is_small(4 * len(packed.ids_T) * self._weights)):
-            losses_N = self._losses(packed, slots, weights_N)
-        shares = torch.split(losses_N, torch.bincount(packed.owners_N, minlength=len(runs)).tolist())
-        # Summed exactly, so that nothing depends on how torch would cut the sum up.
-        return [math.fsum(share.tolist()) / count for share, count in zip(shares, targets, strict=True)]
-
-    def _losses(self, packed: Pack, slots: Sequence[int], weights_N: Tensor) -> Tensor:
-        keep = self._keeps(packed)
-
-        def ordinary() -> Tensor:
-            return forward_backward(self._base, packed, slots, weights_N, keep=keep)
-
-        graphs = self._graphs if keep else None
-        return ordinary() if graphs is None else graphs.losses(packed, slots, weights_N, ordinary)
-
-    def _keeps(self, packed: Pack) -> bool:
-        """Whether what layers keep between forward and backward pass fits; else they are computed twice."""
-        return len(packed.ids_T) * self._kept_bytes_per_token <= self._spare_bytes
 
     def _apply(self, runs: Sequence[Run], gradients: Sequence[Gradient]) -> list[StepReport]:
         for run in runs:

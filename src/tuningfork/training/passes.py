@@ -22,7 +22,9 @@ _SMALL_PRODUCT = 16**3
 counted whole; rows are filled up to where each one alone is larger."""
 
 
-def forward_backward(base: LoadedBase, pack: Pack, slots: Sequence[int], weights_N: Tensor, *, keep: bool) -> Tensor:
+def forward_backward(
+    base: LoadedBase, pack: Pack, slots: Sequence[int], weights_N: Tensor, *, keep: bool, lane: int = 0
+) -> Tensor:
     """Each target's loss in nats, `N` in fp32 on the CPU; the slots' gradients become those of their weighted sum.
 
     Args:
@@ -31,6 +33,7 @@ def forward_backward(base: LoadedBase, pack: Pack, slots: Sequence[int], weights
         slots: whose adapter each owner's tokens take; all different, and trained.
         weights_N: of the targets in the sum, fp32 on the CPU.
         keep: layers keep what the way back needs; False: it is computed again there, which takes a third longer.
+        lane: passes of different lanes, over different slots, may be computed at the same time.
 
     """
     if base.decoder is None:
@@ -39,7 +42,7 @@ def forward_backward(base: LoadedBase, pack: Pack, slots: Sequence[int], weights
     sections = _sections(base, pack, slots)
     laid = lay_out(pack, sections)
     members = [[slots[owner] for owner in section.owners] for section in sections]
-    cohorts = base.slots.cohorts(members)
+    cohorts = base.slots.cohorts(members, lane=lane)
     trace = base.decoder.trace(
         laid.ids_T.to(device),
         laid.positions_T.to(device),
