@@ -12,10 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
+from tuningfork.modeling.available_memory import available_memory
 from tuningfork.modeling.capture import Capture
 from tuningfork.modeling.loading import LoadedBase
+from tuningfork.modeling.memory_plan import kept_bytes_per_token, pass_bytes
 from tuningfork.modeling.threads import is_small, one_thread
-from tuningfork.training import room
 from tuningfork.training.batches import Pack, Placed, pack, saved_by_sharing
 from tuningfork.training.graphs import PassGraphs
 from tuningfork.training.passes import forward_backward
@@ -38,8 +39,8 @@ class PassRunner:
     def __init__(self, base: LoadedBase, *, lanes: int, capture: Capture | None) -> None:
         self._base = base
         self.graphs = PassGraphs.of(base, capture)
-        self._kept_bytes_per_token = room.kept_bytes_per_token(base)
-        self._spare_bytes = room.spare_bytes(base.device)
+        self._kept_bytes_per_token = kept_bytes_per_token(base.slots.layers.values(), base.dtype.itemsize)
+        self._pass_bytes = pass_bytes(available_memory(base.device))
         self._weights = int(base.model.num_parameters())
         self._lanes = lanes if base.decoder is not None and self.graphs is None else 1
         # Threads come into being when they are first wanted. Each computes alone.
@@ -101,7 +102,7 @@ class PassRunner:
         return pack(group, share=share)
 
     def _losses(self, packed: Pack, slots: Sequence[int], weights_N: Tensor, lane: int) -> Tensor:
-        keep = len(packed.ids_T) * self._kept_bytes_per_token <= self._spare_bytes // self._lanes
+        keep = len(packed.ids_T) * self._kept_bytes_per_token <= self._pass_bytes // self._lanes
 
         def ordinary() -> Tensor:
             return forward_backward(self._base, packed, slots, weights_N, keep=keep, lane=lane)

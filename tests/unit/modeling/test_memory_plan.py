@@ -162,7 +162,7 @@ def test_where_nothing_is_known_there_are_no_luxuries():
 def test_a_pass_and_a_cache_take_their_share_of_what_is_free():
     roomy, narrow = Memory(64 * GIB, 60 * GIB, ""), Memory(64 * GIB, 4 * GIB, "")
 
-    assert (pass_bytes(roomy), pass_bytes(narrow)) == (8 * GIB, 3 * GIB // 2)
+    assert (pass_bytes(roomy), pass_bytes(narrow), pass_bytes(None)) == (8 * GIB, 3 * GIB // 2, GIB)
     assert (cache_bytes(roomy, CPU), cache_bytes(narrow, CPU)) == (2 * GIB, 3 * GIB // 4)
     assert (cache_bytes(roomy, GPU), cache_bytes(narrow, GPU)) == (59 * GIB // 2, 3 * GIB // 2)
 
