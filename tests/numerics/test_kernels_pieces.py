@@ -30,7 +30,7 @@ def through_kernels(monkeypatch):
     """Lets a test say whether the decoder's pieces are computed by kernels, wherever their tensors are."""
 
     def choose(chosen):
-        monkeypatch.setattr(pieces, "kernels", SimpleNamespace(serve=lambda _tensor: chosen))
+        monkeypatch.setattr(pieces, "kernels", SimpleNamespace(serve=lambda _tensor, _family: chosen))
 
     choose(False)
     return choose

@@ -173,10 +173,10 @@ def test_an_engine_says_the_same_with_kernels(tiny_directories, architecture, ca
     # Those of other rooms have tests of their own, and take long in the interpreter.
     rooms, served = (cached_plan, adapter_routes), []
     for room in rooms:
-        monkeypatch.setattr(room, "kernels", SimpleNamespace(serve=lambda tensor: False))
+        monkeypatch.setattr(room, "kernels", SimpleNamespace(serve=lambda tensor, _family: False))
     wanted = answers()
     for room in rooms:
-        monkeypatch.setattr(room, "kernels", SimpleNamespace(serve=lambda tensor: served.append(tensor) or True))
+        monkeypatch.setattr(room, "kernels", SimpleNamespace(serve=lambda tensor, _: served.append(tensor) or True))
     assert answers() == wanted
     assert served
     assert not caplog.records

@@ -114,7 +114,7 @@ class GivenRows:
         store = self._cache.store(layer)
         window = sliding_window if sliding_window is not None and sliding_window < self._tokens else None
         how = How(scaling, window, softcap)
-        if kernels.serve(query_HTK):
+        if kernels.serve(query_HTK, "attention"):
             new = key_GTK, value_GTK, self._places_B
             return _attended_on_gpu(store, query_HTK, self._pages_P, self._ends_B, how, new)
         store.write(self._places_B, key_GTK, value_GTK)
@@ -244,7 +244,7 @@ class _Rows:
         return len(self.spans)
 
     def attend(self, store: LayerStore, query_HTK: Tensor, key_GTK: Tensor, _value_GTK: Tensor, how: How) -> Tensor:
-        if kernels.serve(query_HTK):
+        if kernels.serve(query_HTK, "attention"):
             if not self._whole:
                 self._whole.append(self._numbers())
             return _attended_on_gpu(store, query_HTK, *self._whole[0], how, None)

@@ -117,7 +117,7 @@ class _RankRows:
 
     def add(self, group: int, x_BD: Tensor, y_BO: Tensor) -> None:
         table = self.tables[group]
-        if kernels.serve(y_BO):
+        if kernels.serve(y_BO, "adapters"):
             from tuningfork.modeling.kernels.adapter_rows import add_rows  # noqa: PLC0415  there may be no Triton
 
             add_rows(x_BD, table.a_CDR, table.bs_CRO, self.rank, self.places_B, y_BO, self.rows_B)
@@ -203,7 +203,7 @@ class Rows:
 
 
 def _rows_at(rank: int, groups: Sequence[GroupTable], places_B: Tensor) -> _RankRows:
-    if kernels.serve(places_B):
+    if kernels.serve(places_B, "adapters"):
         return _RankRows(tables=groups, rank=rank, rows_B=None, places_B=places_B, bags={})
     own_B = places_B.int().clamp_(min=0)
     return _RankRows(tables=groups, rank=rank, rows_B=None, places_B=own_B, bags={}, skipped_B1=places_B[:, None] < 0)

@@ -53,7 +53,7 @@ class RmsNorm:
 
     def forward(self, x: Tensor, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Normed]:
         """The output in that type, and what `backward` needs; `x` is `TD` or `THK` in any floating-point type."""
-        if kernels.serve(x):
+        if kernels.serve(x, "pieces"):
             from tuningfork.modeling.kernels import norms  # noqa: PLC0415  imports Triton
 
             y, inverse = norms.rms_norm(x, self.weight, self.epsilon, dtype)
@@ -67,7 +67,7 @@ class RmsNorm:
         """Like `forward` of the sum of both, which is `Normed.x`; `x_TD` is fp32, and None adds nothing."""
         if more_TD is None:
             return self.forward(x_TD, dtype)
-        if kernels.serve(x_TD):
+        if kernels.serve(x_TD, "pieces"):
             from tuningfork.modeling.kernels import norms  # noqa: PLC0415  imports Triton
 
             sum_TD, y_TD, inverse = norms.add_rms_norm(x_TD, more_TD, self.weight, self.epsilon, dtype)
@@ -78,7 +78,7 @@ class RmsNorm:
         self, slope: Tensor, normed: Normed, rest: Tensor | None = None, dtype: torch.dtype = torch.float32
     ) -> Tensor:
         """The gradient of x, plus `rest`, in that type; `slope` is that of y, in any floating-point type."""
-        if kernels.serve(slope):
+        if kernels.serve(slope, "pieces"):
             from tuningfork.modeling.kernels import norms  # noqa: PLC0415  imports Triton
 
             return norms.rms_norm_backward(slope, normed.x, normed.inverse, self.weight, rest, dtype)
@@ -90,7 +90,7 @@ class RmsNorm:
 
     def backward_stream(self, slope: Tensor, normed: Normed, rest: Tensor | None, products: torch.dtype) -> Slope:
         """Like `backward`, of a norm on the residual stream, whose gradient goes on to products of that type."""
-        if kernels.serve(slope) and products != torch.float32:
+        if kernels.serve(slope, "pieces") and products != torch.float32:
             from tuningfork.modeling.kernels import norms  # noqa: PLC0415  imports Triton
 
             exact, rounded = norms.rms_norm_backward_rounded(
@@ -149,7 +149,7 @@ class Turn:
         """Turn the queries and keys among `all_TLK`; gives what `backward_` needs."""
         if self.rotation is None and self.query_norm is None:
             return None
-        if kernels.serve(all_TLK):
+        if kernels.serve(all_TLK, "pieces"):
             return self._forward_in_one_(all_TLK)
         joint_TJK = all_TLK[:, : self.heads + self.key_heads]
         turned_TJK, kept = self._normed(joint_TJK.to(torch.float32, copy=self.query_norm is not None))
@@ -162,7 +162,7 @@ class Turn:
         """Make the gradient of what `forward_` took of that of what it left."""
         if self.rotation is None and self.query_norm is None:
             return
-        if kernels.serve(slope_TLK):
+        if kernels.serve(slope_TLK, "pieces"):
             self._backward_in_one_(slope_TLK, kept)
             return
         joint_TJK = slope_TLK[:, : self.heads + self.key_heads]
@@ -270,7 +270,7 @@ ACTIVATIONS: dict[str, Callable[[], Activation]] = {
 
 def gated(activation: Activation, both_TF: Tensor) -> tuple[Tensor, Tensor | None]:
     """act(gate) * up, where gate and up lie side by side; and act(gate), unless `gated_backward` computes it again."""
-    if kernels.serve(both_TF):
+    if kernels.serve(both_TF, "pieces"):
         from tuningfork.modeling.kernels import gating  # noqa: PLC0415  imports Triton
 
         return gating.gated(activation.kind, both_TF), None
