@@ -61,15 +61,25 @@ def test_jobs_that_share_their_passes_learn_as_they_would_alone(loaded_tiny, job
         assert close.float().mean() > 0.999
 
 
+@pytest.fixture(params=[1, 3], ids=["one_lane", "three_lanes"])
+def lanes(request):
+    """How many passes of engines made now are computed at a time."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
 @every_architecture_and_bfloat16
-def test_company_does_not_change_a_bit_of_a_job_that_has_its_steps_to_itself(tiny_base, dtype):
+def test_company_does_not_change_a_bit_of_a_job_that_has_its_passes_to_itself(tiny_base, dtype, lanes):
     wanted_losses, wanted_P = alone(load_base(tiny_base, dtype=dtype), JOBS[1])
     engine = engine_over(load_base(tiny_base, dtype=dtype))
     engine.admit(JOBS[0])
     engine.step()
     engine.admit(JOBS[1])
     engine.admit(JOBS[2])
-    for _ in range(4):
+    assert len(engine.step()) == lanes
+    for _ in range(3):
         engine.step()
     engine.release(JobId("letters"))
     reports = run_to_the_end(engine, lambda _: None)

@@ -99,10 +99,7 @@ class TrainingEngine:
             base.decoder.pack(backward=base.luxuries.transposed)
         self._base = base
         self._clock = clock
-        self._max_jobs_per_step = max_jobs_per_step
-        # Only jobs that may share passes may be computed beside each other: see there.
-        lanes = torch.get_num_threads() if max_jobs_per_step > 1 else 1
-        self._passes = PassRunner(base, lanes=lanes, capture=capture)
+        self._passes = PassRunner(base, jobs_per_pass=max_jobs_per_step, capture=capture)
         self._targets_per_pass = _LOGITS_PER_PASS // base.model.config.get_text_config().vocab_size
         self._shared_tokens = _TOKENS_PER_PASS if base.device.type == "cuda" else _SHARED_TOKENS_ON_CPU
         self._runs: dict[JobId, Run] = {}
@@ -246,14 +243,15 @@ class TrainingEngine:
         return chosen
 
     def _company(self, first: Run, others: Sequence[Run]) -> list[Run]:
-        """Those who can share the first one's pass: only a batch that is a single job's is ever cut into several."""
-        places = self._max_jobs_per_step - 1
+        """Those who can move with the first one: only a batch that is a single job's is ever cut into several."""
+        places = self._passes.most_jobs - 1
         tokens, targets = tokens_and_targets(first.next_batch()) if places else (0, 0)
         company = []
         for run in others[:places]:
             more_tokens, more_targets = tokens_and_targets(run.next_batch())
             tokens, targets = tokens + more_tokens, targets + more_targets
-            if tokens > self._shared_tokens or targets > self._targets_per_pass:
+            fits = tokens <= self._shared_tokens and targets <= self._targets_per_pass
+            if not (fits and self._passes.beside(first, run)):
                 break
             company.append(run)
         return company

@@ -1,8 +1,8 @@
 """Carries out the passes of batches: from a graph where there are graphs, several at a time where jobs are small.
 
 A small pass is too short to be cut up among threads: they would wait for each other at each of its thousand operations.
-Jobs that would share one are dealt out to lanes instead, one core each. Where jobs may share passes at all, no number
-depends on the company it has, nor on how many threads compute it.
+Small jobs are dealt out to lanes instead, one core each. A lane computes as the only thread there is would, and where
+jobs may share passes at all, no number depends on who shares one; so no job's numbers depend on the lanes.
 """
 
 import math
@@ -31,33 +31,45 @@ class PassRunner:
 
     Args:
         base: its slots hold the adapters.
-        lanes: how many passes may be computed at a time.
+        jobs_per_pass: how many jobs may share one.
         capture: see `PassGraphs.of`.
 
     """
 
-    def __init__(self, base: LoadedBase, *, lanes: int, capture: Capture | None) -> None:
+    def __init__(self, base: LoadedBase, *, jobs_per_pass: int, capture: Capture | None) -> None:
         self._base = base
         self.graphs = PassGraphs.of(base, capture)
         self._kept_bytes_per_token = kept_bytes_per_token(base.slots.layers.values(), base.dtype.itemsize)
         self._pass_bytes = pass_bytes(available_memory(base.device))
         self._weights = int(base.model.num_parameters())
-        self._lanes = lanes if base.decoder is not None and self.graphs is None else 1
+        self._jobs_per_pass = jobs_per_pass
+        computes_here = base.decoder is not None and base.device.type == "cpu" and self.graphs is None
+        self._lanes = torch.get_num_threads() if computes_here else 1
         # Threads come into being when they are first wanted. Each computes alone.
         self._threads = ThreadPoolExecutor(
-            max(1, lanes - 1), thread_name_prefix="lane", initializer=torch.set_num_threads, initargs=(1,)
+            max(1, self._lanes - 1), thread_name_prefix="lane", initializer=torch.set_num_threads, initargs=(1,)
         )
 
+    @property
+    def most_jobs(self) -> int:
+        """How many jobs can move at a time: in one pass or, if none is shared, in one of each lane."""
+        return self._jobs_per_pass if self._jobs_per_pass > 1 else self._lanes
+
+    def beside(self, run: Run, other: Run) -> bool:
+        """Whether the other job may move together with this one, as far as this room is concerned."""
+        return self._jobs_per_pass > 1 or all(self._is_small(_tokens([each])) for each in (run, other))
+
     def dealt_out(self, runs: Sequence[Run]) -> list[Sequence[Run]]:
-        """Jobs that could share a pass, in as many parts as are to be computed at a time, alike in size."""
+        """Jobs that move together, in as many parts as are to be computed at a time, alike in size."""
+        if self._jobs_per_pass == 1:
+            return [[run] for run in runs]
         parts = min(self._lanes, len(runs))
         if parts < 2:
             return [runs]
         largest = sorted(runs, key=lambda run: tokens_and_targets(run.next_batch()), reverse=True)
         dealt: list[Sequence[Run]] = [largest[place::parts] for place in range(parts)]
-        tokens = max(sum(tokens_and_targets(run.next_batch())[0] for run in part) for part in dealt)
         # With fewer parts than cores a large pass is better computed by all of them.
-        return dealt if parts == self._lanes or self._is_small(tokens) else [runs]
+        return dealt if parts == self._lanes or self._is_small(max(map(_tokens, dealt))) else [runs]
 
     def advance(self, batches: Sequence[Batch]) -> None:
         """Each batch's next pass, which costs its jobs a turn or, if it is large, several."""
@@ -113,3 +125,7 @@ class PassRunner:
     def _is_small(self, tokens: int) -> bool:
         # Two operations a weight on the way forward, and two on the way back.
         return is_small(4 * tokens * self._weights)
+
+
+def _tokens(runs: Sequence[Run]) -> int:
+    return sum(tokens_and_targets(run.next_batch())[0] for run in runs)

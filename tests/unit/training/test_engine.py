@@ -10,8 +10,17 @@ from tuningfork.domain.base_model import AdapterShape
 from tuningfork.domain.dataset import Example
 from tuningfork.domain.errors import InternalError, InvalidArgument, RpcCode
 from tuningfork.domain.tuning_job import JobId
-from tuningfork.modeling import adapter_format
+from tuningfork.modeling import adapter_format, threads
 from tuningfork.training.engine import TrainingDiverged
+
+
+@pytest.fixture(autouse=True)
+def lanes():
+    """One pass at a time, however many cores this machine has, unless a test sets another number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def test_an_engine_without_jobs_has_nothing_to_do(loaded_llama):
@@ -51,6 +60,24 @@ def test_jobs_take_turns(loaded_llama):
     engine.step()
     engine.admit(job("c", epoch_count=1, batch_size=7))
     assert [report.job_id for report in run_to_the_end(engine)] == ["b", "a", "c", "b", "a"]
+
+
+def test_small_jobs_move_side_by_side_where_there_are_cores_for_them(loaded_llama):
+    torch.set_num_threads(2)
+    engine = engine_over(loaded_llama)
+    for name in "abc":
+        engine.admit(job(name, epoch_count=1, batch_size=4))
+    steps = [[report.job_id for report in engine.step()] for _ in range(3)]
+    assert steps == [["a", "b"], ["c", "a"], ["b", "c"]]
+
+
+def test_a_large_job_does_not_move_beside_others_but_on_all_cores(loaded_llama, monkeypatch):
+    torch.set_num_threads(2)
+    engine = engine_over(loaded_llama)
+    monkeypatch.setattr(threads, "_WORTH_WAKING", 0)
+    for name in "ab":
+        engine.admit(job(name, epoch_count=1, batch_size=7))
+    assert [[report.job_id for report in engine.step()] for _ in range(2)] == [["a"], ["b"]]
 
 
 def test_jobs_that_share_a_step_take_turns_as_well(loaded_llama):
