@@ -230,6 +230,7 @@ def _build(
         ),
         log_level=settings.log_level,
         room=settings.adapter_room,
+        gpu_shortcuts=settings.gpu_shortcuts,
     )
     residency = Residency(database, artifacts, catalog, executor, settings.pinned_ids)
     ResidentAdapters(executor, metrics.registry)

@@ -68,6 +68,10 @@ class Settings(BaseSettings):
     generator_threads: int = Field(
         default_factory=usable_cores, ge=1, description="Threads that the generator computes with."
     )
+    gpu_shortcuts: bool = Field(
+        default=True,
+        description="On a GPU: CUDA graphs and kernels that are faster than plain operations; false does without them.",
+    )
     concurrent_jobs: int = Field(default=8, ge=1, description="Tuning jobs that share the trainer at a time.")
     checkpoint_every: int = Field(default=10, ge=1, description="Steps between two checkpoints of a job.")
     resident_adapters: int = Field(

@@ -1,6 +1,7 @@
 """Compiles every kernel for GPUs, through the functions that launch it, on a machine that needs none; says how many.
 
-Tensors stay on the CPU: nothing is launched. Arguments: the directory for what is compiled; names of models, none: all.
+Tensors stay on the CPU: nothing is launched. Arguments: the directory for what is compiled; types of numbers, separated
+by commas; names of models, none: all.
 """
 
 import itertools
@@ -128,9 +129,8 @@ def model(hidden, features, heads, groups, size, dtype):
 def main():
     JITFunction.run = compile_only(JITFunction.run)
     seen = {}
-    for capability, dtype, name in itertools.product(
-        MOST_SHARED, (torch.bfloat16, torch.float32), sys.argv[2:] or MODELS
-    ):
+    dtypes = [getattr(torch, name) for name in sys.argv[2].split(",")]
+    for capability, dtype, name in itertools.product(MOST_SHARED, dtypes, sys.argv[3:] or MODELS):
         triton.runtime.driver.set_active(Driver(capability))
         COMPILED.clear()
         model(*MODELS[name], dtype)

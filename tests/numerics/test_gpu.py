@@ -3,6 +3,8 @@
 Everything is fp32 without TF32, except where bfloat16 is said: differences are then those of the order of sums.
 """
 
+from typing import get_args
+
 import pytest
 import torch
 
@@ -13,9 +15,10 @@ from tiny_models import packed_logits
 from training_runs import LETTERS, NUMBERS, curve, engine_over, job, run_to_the_end, weights_of
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.inference.engine import InferenceEngine
+from tuningfork.modeling import kernels
 from tuningfork.modeling.decoder.layer import How
 from tuningfork.modeling.loading import LoadedBase, load_base
-from tuningfork.training.packed_attention import Borders, FusedAttention
+from tuningfork.training.packed_attention import Borders, FusedAttention, is_fused
 from tuningfork.training.segments import SegmentAttention
 
 DEVICE = "cuda"
@@ -179,6 +182,12 @@ def test_four_jobs_at_once_are_each_what_they_are_alone(tiny_base):
     assert_near(together, alone)
 
 
+@pytest.mark.parametrize("family", get_args(kernels.Family))
+def test_kernels_compute_what_they_should_and_are_used(family, caplog):
+    assert kernels.serve(torch.zeros(1, device=DEVICE), family)
+    assert not caplog.records
+
+
 @pytest.mark.parametrize("window", [None, 20])
 @pytest.mark.parametrize("heads", [(4, 4), (8, 2)])
 def test_fused_attention_is_that_of_segments(heads, window):
@@ -208,6 +217,7 @@ def test_in_bfloat16_jobs_are_trained_from_graphs_within_rounding(tiny_base, cap
     assert engine._passes.graphs._graphs
     # The engine compares them itself, and would say so.
     assert not caplog.records
+    assert is_fused(base.decoder)
     wanted = trained(load_base(tiny_base, dtype=torch.float32), jobs)
     for each in jobs:
         assert curve(reports, each.id) == pytest.approx(wanted[each.id][0], rel=0.02)

@@ -6,13 +6,15 @@ from tuningfork.execution.base import AdapterRoom
 
 ADAPTERS_VARIABLE = "TUNINGFORK_WORKER_ADAPTERS"
 BYTES_VARIABLE = "TUNINGFORK_WORKER_ADAPTER_BYTES"
+SHORTCUTS_VARIABLE = "TUNINGFORK_WORKER_GPU_SHORTCUTS"
 
 
-def of_worker(threads: int, log_level: str) -> dict[str, str]:
-    """For any worker. `threads` are those that torch uses in it."""
+def of_worker(threads: int, log_level: str, *, gpu_shortcuts: bool = True) -> dict[str, str]:
+    """For any worker. `threads` are those that torch uses in it; see `modeling.shortcuts` for the others."""
     return {
         "TUNINGFORK_WORKER_THREADS": str(threads),
         "TUNINGFORK_LOG_LEVEL": log_level,
+        SHORTCUTS_VARIABLE: "on" if gpu_shortcuts else "off",
         "OMP_NUM_THREADS": str(threads),
         # Two busy workers share the cores: a thread that waits must not spin on a core that the other could use.
         "OMP_WAIT_POLICY": "PASSIVE",

@@ -7,6 +7,7 @@ import queue
 import threading
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -76,11 +77,18 @@ class LocalExecutor:
     A worker that dies fails what it was doing with `WorkerDied`; the next call starts a new one.
     """
 
-    def __init__(self, *, threads: WorkerThreads, log_level: str = "warning", room: AdapterRoom | None = None) -> None:
-        self._trainer = _TrainerLink(environment.of_worker(threads.trainer, log_level))
-        generating = environment.of_worker(threads.generator, log_level) | environment.of_room(room or AdapterRoom())
-        self._generator = _GeneratorLink(generating)
-        self._rater = _RequestLink("rater", environment.of_worker(threads.rater, log_level))
+    def __init__(
+        self,
+        *,
+        threads: WorkerThreads,
+        log_level: str = "warning",
+        room: AdapterRoom | None = None,
+        gpu_shortcuts: bool = True,
+    ) -> None:
+        of_worker = partial(environment.of_worker, log_level=log_level, gpu_shortcuts=gpu_shortcuts)
+        self._trainer = _TrainerLink(of_worker(threads.trainer))
+        self._generator = _GeneratorLink(of_worker(threads.generator) | environment.of_room(room or AdapterRoom()))
+        self._rater = _RequestLink("rater", of_worker(threads.rater))
 
     def train(self, assignment: TrainingAssignment) -> Iterator[TrainingEvent]:
         """See `Executor.train`."""

@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from typing import Any, Generic, Protocol, TypeVar
 
+from tuningfork.execution.environment import SHORTCUTS_VARIABLE
+from tuningfork.modeling import shortcuts
+
 SWITCH_SECONDS = 0.0005
 """How long a thread that computes may keep Python's lock from one that has just been woken, such as by a message."""
 
@@ -77,6 +80,8 @@ def run(worker: Worker[Any]) -> None:
     threads = int(os.environ.get("TUNINGFORK_WORKER_THREADS", "0"))
     if threads:
         torch.set_num_threads(threads)
+    if os.environ.get(SHORTCUTS_VARIABLE) == "off":
+        shortcuts.forgo()
     inbox: Inbox[Any] = Inbox(pipe)
     while True:
         for command in inbox.waiting(block=worker.idle):

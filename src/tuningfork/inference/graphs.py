@@ -25,7 +25,7 @@ from tuningfork.inference.cached_plan import GivenRows, Span
 from tuningfork.inference.kv_cache import PAGE_TOKENS, KvCache, pages_for
 from tuningfork.modeling.adapter_routes import Rows
 from tuningfork.modeling.adapter_tables import GroupTable, RankTables
-from tuningfork.modeling.capture import Capture, CudaCapture, Operations
+from tuningfork.modeling.capture import Capture, Operations, capture_of
 from tuningfork.modeling.decoder.decoder import Decoder, Serving
 from tuningfork.modeling.decoder.layer import Pass
 from tuningfork.modeling.decoder.pieces import Rotation
@@ -176,8 +176,7 @@ class DecodeGraphs:
     @classmethod
     def of(cls, base: LoadedBase, cache: KvCache, capture: Capture | None) -> Self | None:
         """What the engine over this base uses; `capture` None: graphs on CUDA, nothing elsewhere."""
-        if capture is None and base.device.type == "cuda":
-            capture = CudaCapture(base.device)
+        capture = capture or capture_of(base.device)
         # What transformers' own code does in a forward pass is not known to be repeatable.
         return None if capture is None or base.decoder is None else cls(base, base.decoder, cache, capture)
 

@@ -10,6 +10,8 @@ from weakref import WeakSet
 
 import torch
 
+from tuningfork.modeling import shortcuts
+
 Operations = Callable[[], None]
 """Work on buffers: called again, it does the same with what is in them then."""
 
@@ -30,6 +32,11 @@ class Capture(Protocol):
 def reexecution(operations: Operations) -> Operations:
     """Nothing is kept; it is all done again. For devices without graphs, and slower there than ordinary steps."""
     return operations
+
+
+def capture_of(device: torch.device) -> Capture | None:
+    """What keeps operations on this device; None: nothing."""
+    return CudaCapture(device) if device.type == "cuda" and shortcuts.are_taken() else None
 
 
 class CudaCapture:

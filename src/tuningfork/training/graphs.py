@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from tuningfork.domain.base_model import AdapterShape
-from tuningfork.modeling.capture import Capture, CudaCapture, Operations
+from tuningfork.modeling.capture import Capture, Operations, capture_of
 from tuningfork.modeling.decoder.decoder import Decoder
 from tuningfork.modeling.decoder.layer import Pass
 from tuningfork.modeling.decoder.pieces import Rotation
@@ -181,8 +181,7 @@ class PassGraphs:
     @classmethod
     def of(cls, base: LoadedBase, capture: Capture | None) -> Self | None:
         """What the engine over this base uses; `capture` None: graphs on CUDA, nothing elsewhere."""
-        if capture is None and base.device.type == "cuda":
-            capture = CudaCapture(base.device)
+        capture = capture or capture_of(base.device)
         return None if capture is None or base.decoder is None else cls(base, base.decoder, capture)
 
     def losses(self, pack: Pack, slots: Sequence[int], weights_N: Tensor, ordinary: Callable[[], Tensor]) -> Tensor:

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tuningfork.modeling import shortcuts
 from tuningfork.modeling.decoder.decoder import Decoder
 from tuningfork.modeling.decoder.layer import How, TracedAttention
 
@@ -35,7 +36,7 @@ _ROUNDING = 0.02
 def is_fused(decoder: Decoder) -> bool:
     """Whether torch has kernels for this model's attention on its device, and they compute what they should."""
     weight_OD = decoder.head.weight_OD
-    if not weight_OD.is_cuda or weight_OD.dtype not in _FUSED_DTYPES:
+    if not (weight_OD.is_cuda and shortcuts.are_taken()) or weight_OD.dtype not in _FUSED_DTYPES:
         return False
     if any(layer.how.softcap is not None or layer.head_size not in _FUSED_HEAD_SIZES for layer in decoder.layers):
         return False

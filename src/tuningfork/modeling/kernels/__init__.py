@@ -12,13 +12,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from tuningfork.modeling import shortcuts
+
 Family = Literal["pieces", "adapters", "attention"]
 """Kernels that are used or left together: between a decoder's products, of rows' adapters, over pages."""
 
 
 def serve(tensor: Tensor, family: Family) -> bool:
     """Whether a family's kernels may take this tensor: it lies on a GPU, on which they compute what they should."""
-    return tensor.is_cuda and _is_right(family, tensor.device)
+    return tensor.is_cuda and shortcuts.are_taken() and _is_right(family, tensor.device)
 
 
 def _is_right(family: Family, device: torch.device) -> bool:
