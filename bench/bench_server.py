@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,5 +69,7 @@ def tune(client: httpx.Client, body: dict | None = None) -> str:
     """Tune to the end; the model's name."""
     operation = client.post("/v1beta/tunedModels", json=body or tutorial_body()).raise_for_status().json()
     while not operation.get("done"):
+        # As clients do, if more often: who asks without a pause takes a core for rendering what was asked.
+        time.sleep(0.1)
         operation = client.get(f"/v1/{operation['name']}").raise_for_status().json()
     return operation["response"]["name"]
