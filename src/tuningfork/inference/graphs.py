@@ -29,7 +29,6 @@ from tuningfork.modeling.capture import Capture, Operations, capture_of
 from tuningfork.modeling.decoder.decoder import Decoder, Serving
 from tuningfork.modeling.decoder.layer import Pass
 from tuningfork.modeling.decoder.pieces import Rotation
-from tuningfork.modeling.decoder.recipe import Tables
 from tuningfork.modeling.loading import LoadedBase
 from tuningfork.modeling.lora import AdapterSlots
 
@@ -115,9 +114,7 @@ class _Buffers:
         self._inputs = torch.zeros((4 + _MOST_RANKS) * _MOST_ROWS + _MOST_PAGES, dtype=torch.long, device=device)
         self.logits_BV = torch.zeros(_MOST_ROWS, len(decoder.head.weight_OD), device=device)
         # Some models look at the largest position first to choose their tables, which no graph does.
-        self._tables = {
-            kind: tables for kind, tables in decoder.rotations.items() if not getattr(tables, "is_fixed", False)
-        }
+        self._tables = {kind: tables for kind, tables in decoder.rotations.items() if not tables.is_fixed}
         positions_B = self._inputs[:_MOST_ROWS]
         self._rotations = {kind: Rotation.of(*tables(positions_B)) for kind, tables in self._tables.items()}
 
@@ -268,10 +265,6 @@ def _difference(logits_BV: Tensor, right_BV: Tensor) -> float | None:
     right_BV = right_BV[finite_B]
     distance_B = (logits_BV[finite_B] - right_BV).square().mean(dim=-1)
     return float((distance_B / right_BV.var(dim=-1).clamp_min(1e-12)).sqrt().max())
-
-
-def _is_fixed(tables: Callable[[Tensor], tuple[Tensor, Tensor]]) -> bool:
-    return isinstance(tables, Tables) and tables.is_fixed
 
 
 def _power_of_two(count: int) -> int:

@@ -129,7 +129,8 @@ class Buffers:
         self.weights_N = torch.zeros(shape.targets, device=base.device)
         self.losses_N = torch.zeros(shape.targets, device=base.device)
         self.cohorts = [base.slots.empty_cohort(block.owners, block.adapter) for block in shape.blocks]
-        self._tables = decoder.rotations
+        # Some models look at the largest position first to choose their tables, which no graph does.
+        self._tables = {kind: tables for kind, tables in decoder.rotations.items() if not tables.is_fixed}
         self.rotations = {kind: Rotation.of(*tables(self.positions_T)) for kind, tables in self._tables.items()}
 
     def fill(self, laid: Layout, weights_N: Tensor) -> None:
@@ -139,7 +140,6 @@ class Buffers:
         laid_weights_N = torch.zeros(len(laid.targets_N)).index_copy_(0, laid.places_N, weights_N)
         for host, own in ((numbers, self._inputs), (laid_weights_N, self.weights_N)):
             own.copy_(host.pin_memory() if own.is_cuda else host, non_blocking=True)
-        # Outside of the graph: some models look at the largest position first to choose their tables.
         for kind, tables in self._tables.items():
             now, own_rotation = Rotation.of(*tables(self.positions_T)), self.rotations[kind]
             own_rotation.cos_T1K.copy_(now.cos_T1K)
@@ -264,13 +264,15 @@ class PassGraphs:
     def _operations(self, shape: _Shape, sections: Sequence[Section], buffers: Buffers) -> Operations:
         longest = max(block.tokens for block in shape.blocks)
         route = routes(sections, buffers.cohorts)
+        fixed = {kind: tables for kind, tables in self._decoder.rotations.items() if tables.is_fixed}
 
         def operations() -> None:
             for cohort in buffers.cohorts:
                 cohort.refresh()
+            rotations = {kind: Rotation.of(*tables(buffers.positions_T)) for kind, tables in fixed.items()}
             pass_ = Pass(
                 attention=attention_over(self._decoder, Borders(buffers.begins_S1.int(), buffers.segment_T, longest)),
-                rotations=buffers.rotations,
+                rotations=buffers.rotations | rotations,
                 route=route.all,
                 tail_route=route.tail,
                 kept_N=buffers.predicting_N,

@@ -5,7 +5,7 @@ Shape suffixes: T packed tokens, N tokens whose logits are asked for, D hidden f
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -16,6 +16,19 @@ from tuningfork.modeling.decoder.layer import How, Kept, Layer, Pass, TracedAtte
 from tuningfork.modeling.decoder.pieces import Normed, RmsNorm, Rotation, Slope
 from tuningfork.modeling.decoder.products import FrozenProduct
 from tuningfork.modeling.lora import AdapterSlots, Slots
+
+
+class RotaryTables(Protocol):
+    """The tables of one kind of layer."""
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether a position's numbers depend on no other position; the longest may choose the frequencies."""
+        ...
+
+    def __call__(self, positions_T: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines, `TK` in fp32, of positions `T`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +67,8 @@ class Decoder:
     """A Llama-like model's weights and how it computes; made by `recipe.decoder_of`."""
 
     embed: Callable[[Tensor], Tensor]
-    rotations: Mapping[str, Callable[[Tensor], tuple[Tensor, Tensor]]]
-    """For each kind of layer: cosines and sines, `TK` in fp32, of positions `T`."""
+    rotations: Mapping[str, RotaryTables]
+    """For each kind of layer."""
     layers: Sequence[Layer]
     norm: RmsNorm
     head: FrozenProduct
