@@ -89,7 +89,7 @@ class AdapterSlots:
     device: torch.device
     _routing: Routing
     _tables: AdapterTables
-    _training: Callable[[], CohortStorage]
+    _new_storage: Callable[[], CohortStorage]
     _lanes: dict[int, CohortStorage] = field(default_factory=dict)
     _residents: dict[int, _Resident] = field(default_factory=dict)
     _generations: Iterator[int] = field(default_factory=itertools.count)
@@ -127,7 +127,7 @@ class AdapterSlots:
             device=model.device,
             _routing=routing,
             _tables=AdapterTables(shapes, dtype=model.dtype, device=model.device),
-            _training=lambda: CohortStorage(shapes),
+            _new_storage=lambda: CohortStorage(shapes),
         )
         for index, group in enumerate(groups):
             for place, layer in enumerate(group.layers):
@@ -216,12 +216,12 @@ class AdapterSlots:
             ValueError: a section's adapters are of different shapes, or not trained.
 
         """
-        storage = self._lanes.setdefault(lane, self._training())
+        storage = self._lanes.setdefault(lane, self._new_storage())
         return storage.cohorts([[self._member(slot) for slot in section] for section in sections])
 
     def empty_cohort(self, count: int, shape: AdapterShape) -> Cohort:
         """So many adapters of this shape with storage of their own, all zeros, for whoever fills them in."""
-        return self._training().empty(count, (shape.rank, self._rounded_scale(shape)), self.dtype, self.device)
+        return self._new_storage().empty(count, (shape.rank, self._rounded_scale(shape)), self.dtype, self.device)
 
     def _member(self, slot: int) -> Member:
         shape, handle = self.shape_of(slot), self.trainable(slot)

@@ -80,10 +80,11 @@ class PassRunner:
             return
         with one_thread(only=True):
             others = [
-                self._threads.submit(self._advance, batch, lane) for lane, batch in enumerate(batches[1:], start=1)
+                self._threads.submit(self._advance, batch, lane, of=len(batches))
+                for lane, batch in enumerate(batches[1:], start=1)
             ]
             try:
-                self._advance(batches[0])
+                self._advance(batches[0], of=len(batches))
             finally:
                 # Nobody goes on while another lane still writes.
                 errors = [other.exception() for other in others]
@@ -91,13 +92,15 @@ class PassRunner:
             if error is not None:
                 raise error
 
-    def _advance(self, batch: Batch, lane: int = 0) -> None:
+    def _advance(self, batch: Batch, lane: int = 0, *, of: int = 1) -> None:
+        """The next pass of one of so many batches that are computed at the time."""
         group = batch.passes.popleft()
         packed = self._packed(group)
         slots = [run.slot for run in batch.runs]
         counts = torch.tensor(batch.targets, dtype=torch.float32)
         # An adapter's gradient sees its own job's mean loss only, though their sum is what is differentiated.
-        losses_N = self._losses(packed, slots, (1 / counts)[packed.owners_N], lane)
+        keep = len(packed.ids_T) * self._kept_bytes_per_token <= self._pass_bytes // of
+        losses_N = self._losses(packed, slots, (1 / counts)[packed.owners_N], lane, keep=keep)
         shares = torch.split(losses_N, torch.bincount(packed.owners_N, minlength=len(slots)).tolist())
         for owner, (share, count) in enumerate(zip(shares, batch.targets, strict=True)):
             # Summed exactly, so that nothing depends on how torch would cut the sum up.
@@ -113,9 +116,7 @@ class PassRunner:
             share = 2 * saved_by_sharing(group) >= sum(placed.segment.tokens for placed in group)
         return pack(group, share=share)
 
-    def _losses(self, packed: Pack, slots: Sequence[int], weights_N: Tensor, lane: int) -> Tensor:
-        keep = len(packed.ids_T) * self._kept_bytes_per_token <= self._pass_bytes // self._lanes
-
+    def _losses(self, packed: Pack, slots: Sequence[int], weights_N: Tensor, lane: int, *, keep: bool) -> Tensor:
         def ordinary() -> Tensor:
             return forward_backward(self._base, packed, slots, weights_N, keep=keep, lane=lane)
 

@@ -11,7 +11,9 @@ from tuningfork.domain.dataset import Example
 from tuningfork.domain.errors import InternalError, InvalidArgument, RpcCode
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.modeling import adapter_format, threads
+from tuningfork.training import pass_runner
 from tuningfork.training.engine import TrainingDiverged
+from tuningfork.training.passes import forward_backward
 
 
 @pytest.fixture(autouse=True)
@@ -78,6 +80,32 @@ def test_a_large_job_does_not_move_beside_others_but_on_all_cores(loaded_llama, 
     for name in "ab":
         engine.admit(job(name, epoch_count=1, batch_size=7))
     assert [[report.job_id for report in engine.step()] for _ in range(2)] == [["a"], ["b"]]
+
+
+def test_passes_that_do_not_fit_into_memory_together_are_computed_twice_to_the_same_bits(loaded_llama, monkeypatch):
+    kept = []
+
+    def spied(*given, keep, **how):
+        kept.append(keep)
+        return forward_backward(*given, keep=keep, **how)
+
+    monkeypatch.setattr(pass_runner, "forward_backward", spied)
+    found = []
+    # Much; enough for one pass at a time and not for two; nothing.
+    for share in (1 << 40, 1, 0):
+        torch.set_num_threads(2)
+        engine = engine_over(loaded_llama)
+        for name in "ab":
+            engine.admit(job(name, epoch_count=1, batch_size=7))
+        tokens = sum(each.tokens for each in engine._runs["a"].segments)
+        engine._passes._pass_bytes = share * tokens * engine._passes._kept_bytes_per_token
+        engine.step()
+        found.append([weights_of(engine, name) for name in "ab"])
+        for name in "ab":
+            engine.release(JobId(name))
+    assert kept == [True] * 2 + [False] * 4
+    for other in found[1:]:
+        assert all(torch.equal(ours, theirs) for ours, theirs in zip(other, found[0], strict=True))
 
 
 def test_jobs_that_share_a_step_take_turns_as_well(loaded_llama):
