@@ -25,7 +25,7 @@ from tuningfork.inference.cached_plan import GivenRows, Span
 from tuningfork.inference.kv_cache import PAGE_TOKENS, KvCache, pages_for
 from tuningfork.modeling.adapter_routes import Rows
 from tuningfork.modeling.adapter_tables import GroupTable, RankTables
-from tuningfork.modeling.capture import Capture, Operations, capture_of
+from tuningfork.modeling.capture import Capture, Operations, capture_of, power_of_two, rounding_of
 from tuningfork.modeling.decoder.decoder import Decoder, Serving
 from tuningfork.modeling.decoder.layer import Pass
 from tuningfork.modeling.decoder.pieces import Rotation
@@ -44,9 +44,6 @@ _MOST_RANKS = 4
 _KEPT_GRAPHS = 64
 _TRIALS = 2
 """So many steps of each graph are compared with ordinary ones: with the numbers it was made with, and with others."""
-_ROUNDING = {torch.float32: 1e-3, torch.float16: 0.05}
-_COARSE_ROUNDING = 0.1
-"""How far a row's logits may be from ordinary ones, as a share of their spread: 8 bits over dozens of layers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +83,7 @@ class _Step:
         """None: it has no shape that graphs are made for."""
         if any(span.length != 1 for span in spans):
             return None
-        rows, pages = _power_of_two(len(spans)), _power_of_two(max(pages_for(span.end) for span in spans))
+        rows, pages = power_of_two(len(spans)), power_of_two(max(pages_for(span.end) for span in spans))
         if rows > _MOST_ROWS or rows * pages > _MOST_PAGES:
             return None
         placed = adapters.tables.placed(slots)
@@ -198,7 +195,7 @@ class DecodeGraphs:
         off = _difference(logits_BV, right_BV)
         if off is not None:
             graph.trials -= 1
-            if not off <= _ROUNDING.get(self._base.dtype, _COARSE_ROUNDING):
+            if not off <= rounding_of(self._base.dtype):
                 self._give_up(f"the logits of one are off by {off:.2g} of their spread")
         return right_BV
 
@@ -265,11 +262,6 @@ def _difference(logits_BV: Tensor, right_BV: Tensor) -> float | None:
     right_BV = right_BV[finite_B]
     distance_B = (logits_BV[finite_B] - right_BV).square().mean(dim=-1)
     return float((distance_B / right_BV.var(dim=-1).clamp_min(1e-12)).sqrt().max())
-
-
-def _power_of_two(count: int) -> int:
-    """The next one."""
-    return 1 << (count - 1).bit_length()
 
 
 def _filled(items: Sequence[_Item], count: int) -> list[_Item]:

@@ -16,6 +16,20 @@ Operations = Callable[[], None]
 """Work on buffers: called again, it does the same with what is in them then."""
 
 
+_ROUNDING = {torch.float32: 1e-3, torch.float16: 0.05}
+_COARSE_ROUNDING = 0.1
+
+
+def rounding_of(dtype: torch.dtype) -> float:
+    """How far a graph's numbers may be from ordinary ones, as a share of theirs: 8 bits over dozens of layers."""
+    return _ROUNDING.get(dtype, _COARSE_ROUNDING)
+
+
+def power_of_two(count: int) -> int:
+    """The next one: shapes are rounded up, so that they recur."""
+    return 1 << (count - 1).bit_length()
+
+
 class Capture(Protocol):
     """Keeps operations."""
 

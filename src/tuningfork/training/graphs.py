@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from tuningfork.domain.base_model import AdapterShape
-from tuningfork.modeling.capture import Capture, Operations, capture_of
+from tuningfork.modeling.capture import Capture, Operations, capture_of, power_of_two, rounding_of
 from tuningfork.modeling.decoder.decoder import Decoder
 from tuningfork.modeling.decoder.layer import Pass
 from tuningfork.modeling.decoder.pieces import Rotation
@@ -39,9 +39,6 @@ _MOST_MASKED_TOKENS = 2048
 _KEPT_GRAPHS = 16
 _FITTING = 2.0
 """A graph serves passes of as few as one over so many of its tokens."""
-_ROUNDING = {torch.float32: 1e-3, torch.float16: 0.05}
-_COARSE_ROUNDING = 0.1
-"""How far losses and gradients may be from ordinary ones, as a share of their length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +98,12 @@ class Needed:
                 len(owners),
                 # A token that predicts nothing stands in for missing targets; there has to be one.
                 _rounded(max(tokens[owner] + (tokens[owner] == targets[owner]) for owner in owners)),
-                _power_of_two(max(16, *(targets[owner] for owner in owners))),
+                power_of_two(max(16, *(targets[owner] for owner in owners))),
             )
             for adapter, owners in by_adapter.items()
         )
         # Each owner's block may end with a segment of filling.
-        segments = _power_of_two(len(pack.lengths) + len(shapes))
+        segments = power_of_two(len(pack.lengths) + len(shapes))
         return cls(_Shape(blocks, segments), tuple(map(tuple, by_adapter.values())))
 
     def sections(self, shape: _Shape) -> list[Section]:
@@ -231,7 +228,7 @@ class PassGraphs:
             for slot, found_P in zip(slots, found_JP, strict=True)
         ]
         off = max(_difference(found, right) for found, right in pairs)
-        if not off <= _ROUNDING.get(self._base.dtype, _COARSE_ROUNDING):
+        if not off <= rounding_of(self._base.dtype):
             self._give_up(f"the numbers of one are off by {off:.2g} of their length")
         return right_N
 
@@ -299,10 +296,5 @@ def _difference(found: Tensor, right: Tensor) -> float:
 
 def _rounded(count: int) -> int:
     """The next power of two, or the one half-way to it; at least 16."""
-    whole = _power_of_two(max(16, count))
+    whole = power_of_two(max(16, count))
     return 3 * whole // 4 if count <= 3 * whole // 4 and whole > 16 else whole
-
-
-def _power_of_two(count: int) -> int:
-    """The next one."""
-    return 1 << (count - 1).bit_length()
