@@ -12,7 +12,13 @@ from pathlib import Path
 
 import httpx
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+
+from surroundings import without_settings
 from tuningfork.tutorial import EXAMPLES
+
+_THREADS = ("TUNINGFORK_TRAINER_THREADS", "TUNINGFORK_GENERATOR_THREADS")
+"""The settings that a server takes over from the benchmark's own environment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +46,7 @@ def running(
             [*command, "--log-level", "warning", *options],
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "COLUMNS": "200", **(environment or {})},
+            env={**_surroundings(), "COLUMNS": "200", **(environment or {})},
         )
         try:
             url = next(line.split()[1] for line in server.stdout if line.strip().startswith("URL"))
@@ -49,6 +55,11 @@ def running(
         finally:
             server.terminate()
             server.wait(60)
+
+
+def _surroundings() -> dict[str, str]:
+    threads = {name: os.environ[name] for name in _THREADS if name in os.environ}
+    return without_settings(os.environ) | threads
 
 
 def tutorial_body(examples: list[dict[str, str]] | None = None, **more: object) -> dict:

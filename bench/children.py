@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from tuningfork.execution.environment import huge_pages
+from tuningfork.execution.local.environment import huge_pages
 
 PROGRAMS = Path(__file__).parent / "programs"
 

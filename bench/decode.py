@@ -19,7 +19,7 @@ import shapes
 
 QUICK_TOKENS = 16
 CAVEATS = (
-    "vLLM is used offline, in one process without its API server, with bfloat16 weights and max_loras 16.",
+    "vLLM is used offline, in one process without its API server, with weights of the machine's type and max_loras 16.",
     "Without adapters vLLM compiles its model at its first start; that time is not counted. With adapters it does not.",
     "transformers' generate cannot give each row an adapter of its own: one adapter for all is its easier task.",
     "Our processes start as the service's workers do, which ask glibc for large pages; peers start as they usually do.",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import peers
+import precision
 import shapes
 from children import Child, Company, company
 from report import OURS, Row, processor_facts
@@ -73,7 +74,7 @@ def compare(
         for taken in paces.values():
             for label in [label for label in taken if label in met.missing]:
                 del taken[label]
-        return rows(shape, paces, met.notes(), new_tokens), met.versions()
+        return rows(shape, paces, [*met.notes(), *precision.notes(device)], new_tokens), met.versions()
 
 
 def rows(shape: shapes.ModelShape, paces: Paces, notes: Sequence[str], new_tokens: int) -> list[Row]:
@@ -172,6 +173,7 @@ def _asker(
 def _invite(met: Company, model: str, adapters: list[str], *, device: str, install: bool, only: str) -> None:
     setup: dict[str, Any] = {
         "device": device,
+        "dtype": precision.native(device),
         "model": model,
         "adapters": adapters,
         "rank": shapes.ADAPTER.rank,

@@ -30,8 +30,8 @@ from tuningfork.domain.hyperparameters import Hyperparameters
 from tuningfork.domain.permission import Email, GranteeType, Permission, PermissionId, Role
 from tuningfork.domain.tuned_model import ModelState, TunedModel, TunedModelId
 from tuningfork.domain.tuning_job import JobId, JobState, Snapshot, TuningJob
-from tuningfork.service.access import Access
-from tuningfork.service.groups import Groups
+from tuningfork.service.identity.keys import Access
+from tuningfork.service.sharing.groups import Groups
 from tuningfork.store import access, tuned_models, tuning_jobs
 from tuningfork.store.database import Database
 

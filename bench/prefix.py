@@ -30,7 +30,7 @@ HOW = Sampling(temperature=0.0, top_p=1.0, top_k=None, max_output_tokens=4)
 
 KEPT, NEW, NOTHING = report.OURS, "ours, the beginning is new", "ours, nothing shared"
 
-CAVEATS = ("There is no peer in this table: it says what keeping beginnings is worth in our own engine.",)
+CAVEATS = ("There is no peer in this table: it shows what the prefix cache saves in this engine.",)
 
 
 class Prompts:

@@ -14,7 +14,7 @@ monotonic clock in the client (a process of its own), in the generator's pipe an
 A request's first piece bears the first two together, every other piece the second alone. `--apart` gives the generator
 the first core, and server and client the second, as the system does by itself where nobody else is at work.
 
-**Snapshots.** The time of a training step in a server, which records every step and whose trainer keeps a checkpoint
+**Snapshots.** The time of a training step in a server, which records every step and whose trainer keeps a savepoint
 every ten, beside the same trainer's alone, whose steps nobody records and who keeps none; turn by turn.
 
 **Large creates.** From the first byte sent of a create with 4 MB of examples to its answer.
@@ -40,12 +40,14 @@ import psutil
 
 import report
 from bench_server import BenchServer, running, tune, tutorial_body
+from tuningfork.artifacts.local import LocalArtifactStore
 from tuningfork.catalog import EMBEDDED_MODEL
+from tuningfork.domain.artifact import ArtifactRef
 from tuningfork.domain.base_model import AdapterShape
 from tuningfork.domain.hyperparameters import Hyperparameters
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.execution.base import Stepped, TrainingAssignment
-from tuningfork.execution.local import LocalExecutor, WorkerThreads
+from tuningfork.execution.local.engines import LocalEngines, WorkerThreads
 from tuningfork.tutorial import EXAMPLES
 
 RECORD = struct.Struct("=cqd")
@@ -172,25 +174,25 @@ def trained_in_server(client: httpx.Client) -> list[float]:
     return between([datetime.fromisoformat(each["computeTime"]) for each in snapshots])
 
 
-def trained_alone(executor: LocalExecutor, number: int, folder: Path) -> list[float]:
+def trained_alone(engines: LocalEngines, number: int, store: LocalArtifactStore) -> list[float]:
     """The same of a job whose steps nobody records."""
-    dataset = folder / f"{number}.jsonl"
+    dataset = ArtifactRef(f"datasets/{number}.jsonl")
     rows = ({"text_input": text_input, "output": output} for text_input, output in EXAMPLES)
-    dataset.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    (folder / str(number)).mkdir()
+    with store.writing(dataset) as path:
+        path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     assignment = TrainingAssignment(
         job_id=JobId(str(number)),
         base=EMBEDDED_MODEL,
-        dataset_path=dataset,
-        work_directory=folder / str(number),
+        dataset=dataset,
+        work=ArtifactRef(f"work/{number}"),
         hyperparameters=Hyperparameters(
             epoch_count=EPOCHS, batch_size=4, learning_rate=0.001, learning_rate_multiplier=None
         ),
         adapter=AdapterShape(rank=EMBEDDED_MODEL.adapter.rank, alpha=EMBEDDED_MODEL.adapter.alpha),
         seed=1,
-        checkpoint_every=0,
+        savepoint_every=0,
     )
-    events = executor.train(assignment)
+    events = engines.trainers.train(assignment)
     return between([event.snapshot.compute_time for event in events if isinstance(event, Stepped)])
 
 
@@ -201,16 +203,17 @@ def between(moments: list[datetime]) -> list[float]:
 def measure_snapshots(rounds: int) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {"recorded": [], "alone": []}
     threads = int(os.environ.get("TUNINGFORK_TRAINER_THREADS", "1"))
-    executor = LocalExecutor(threads=WorkerThreads(trainer=threads, generator=1))
     with tempfile.TemporaryDirectory() as name, running() as server, server.client() as client:
+        artifacts = Path(name)
+        engines = LocalEngines.build(threads=WorkerThreads(trainer=threads, generator=1), artifacts=artifacts)
         tune(client)
         for number in range(rounds + 1):
-            recorded, alone = trained_in_server(client), trained_alone(executor, number, Path(name))
+            recorded, alone = trained_in_server(client), trained_alone(engines, number, LocalArtifactStore(artifacts))
             # The first warms up.
             if number:
                 found["recorded"].append(statistics.mean(recorded))
                 found["alone"].append(statistics.mean(alone))
-        executor.close()
+        engines.close()
     return found
 
 
@@ -277,7 +280,7 @@ def rows_of_snapshots(rounds: int) -> list[report.Row]:
     found = {name: [1000 * each for each in times] for name, times in measure_snapshots(rounds).items()}
     return [
         report.Row(
-            work="a training step whose snapshot is stored, a checkpoint every tenth (mean of a job)",
+            work="a training step whose snapshot is stored, a savepoint every tenth (mean of a job)",
             unit="ms",
             samples={report.OURS: found["recorded"], "the same step, nothing stored": found["alone"]},
             wanted="no slower",

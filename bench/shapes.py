@@ -20,9 +20,10 @@ from torch import nn
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
 
 from tuningfork.domain.base_model import AdapterShape, BaseModel, with_prefix
-from tuningfork.domain.dataset import Dataset, Example
-from tuningfork.modeling import adapter_format
-from tuningfork.modeling.lora import AdapterWeights
+from tuningfork.domain.conversation import Conversation
+from tuningfork.domain.dataset import Examples
+from tuningfork.modeling.adapters import format as adapter_format
+from tuningfork.modeling.adapters.weights import AdapterWeights
 
 ADAPTER = AdapterShape(rank=8, alpha=32.0)
 CONTEXT_TOKENS = 8_192
@@ -110,10 +111,10 @@ def random_words(count: int, vocabulary: int, seed: str) -> str:
     return " ".join(f"w{draw.randrange(len(_CONTROL), vocabulary)}" for _ in range(count))
 
 
-def random_examples(lengths: Sequence[int], vocabulary: int, seed: int) -> Dataset:
+def random_examples(lengths: Sequence[int], vocabulary: int, seed: int) -> Examples:
     """One example for each length, prompt and answer together, with `ANSWER_TOKENS` trained tokens."""
     return tuple(
-        Example(
+        Conversation.pair(
             random_words(length - ANSWER_TOKENS, vocabulary, f"{seed}/{index}/input"),
             random_words(ANSWER_TOKENS - 1, vocabulary, f"{seed}/{index}/output"),
         )

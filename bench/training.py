@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import peers
+import precision
 from children import Child, Company, company
 from report import OURS, Row, processor_facts
 from tuningfork.domain.base_model import AdapterShape
-from tuningfork.domain.dataset import Dataset
+from tuningfork.domain.dataset import Examples
 
 TRL_DEFAULTS = "TRL, defaults"
 TRL_BY_HAND = "TRL, tuned by hand"
@@ -25,7 +26,7 @@ class Work:
 
     name: str
     model: Path
-    examples: Dataset
+    examples: Examples
     batch_size: int
     steps_a_round: int
     adapter: AdapterShape
@@ -40,6 +41,7 @@ def common_setup(work: Work, device: str) -> dict[str, Any]:
     """What every child is told."""
     return {
         "device": device,
+        "dtype": precision.native(device),
         "model": str(work.model),
         "batch_size": work.batch_size,
         "learning_rate": work.learning_rate,
@@ -51,7 +53,7 @@ def common_setup(work: Work, device: str) -> dict[str, Any]:
 
 def ours_setup(work: Work, device: str) -> dict[str, Any]:
     """What our own child is told."""
-    pairs = [[example.text_input, example.output] for example in work.examples]
+    pairs = [example.as_pair() for example in work.examples]
     return common_setup(work, device) | {"model": work.ours or str(work.model), "examples": pairs}
 
 
@@ -106,7 +108,7 @@ def compare(
                 {label: processor[label][WARM_UP_STEPS:] for label in finished} if device == "cpu" else {}
             )
             | loss_facts({label: losses[label] for label in finished}),
-            notes=met.notes(),
+            notes=[*met.notes(), *precision.notes(device)],
         )
         return row, met.versions()
 
@@ -156,7 +158,7 @@ def compare_many(
             samples={which: values for which, values in speeds.items() if which not in met.missing},
             wanted=f"at least {wanted_ratio:g} x TRL in sequence",
             wanted_ratios={label: wanted_ratio},
-            notes=met.notes(),
+            notes=[*met.notes(), *precision.notes(device)],
         )
         return row, met.versions()
 
@@ -208,9 +210,9 @@ def _peers(setup: dict[str, Any], *, install: bool) -> dict[str, Callable[[], Ch
     def peft(dtype: str) -> Child:
         return Child("train_peft.py", setup | {"dtype": dtype})
 
-    return {
+    started: dict[str, Callable[[], Child]] = {
         TRL_DEFAULTS: lambda: trl(by_hand=False),
         TRL_BY_HAND: lambda: trl(by_hand=True),
         PEFT_FLOAT32: lambda: peft("float32"),
-        PEFT_BFLOAT16: lambda: peft("bfloat16"),
     }
+    return started | ({PEFT_BFLOAT16: lambda: peft("bfloat16")} if setup["dtype"] == "bfloat16" else {})

@@ -18,7 +18,7 @@ import report
 import shapes
 import training
 from tuningfork.catalog import EMBEDDED_MODEL
-from tuningfork.domain.dataset import Example
+from tuningfork.domain.conversation import Conversation
 from tuningfork.embedded import model_directory
 from tuningfork.tutorial import EXAMPLES
 
@@ -26,7 +26,7 @@ LENGTHS = (96, 48, 40, 32)
 CAVEATS = (
     "TRL's step is what lies between its callbacks on_step_begin and on_step_end: collating and logging do not count.",
     "TRL also computes token accuracy and entropy in each step; that is one of its defaults.",
-    "TRL tuned by hand: bfloat16 weights, no gradient checkpointing. torch.compile is used by nobody.",
+    "TRL tuned by hand: weights of the machine's type, no gradient checkpointing. torch.compile is used by nobody.",
     "Clipping, which is TRL's default, is off: ours does not clip, and the losses are to be comparable.",
     "Our processes start as the service's workers do, which ask glibc for large pages; peers start as they usually do.",
 )
@@ -50,7 +50,7 @@ def tutorial_work() -> training.Work:
         name="the tutorial's job on the embedded base, batch 4",
         model=model_directory(),
         ours="embedded",
-        examples=tuple(Example(*pair) for pair in EXAMPLES),
+        examples=tuple(Conversation.pair(*pair) for pair in EXAMPLES),
         batch_size=4,
         steps_a_round=4,
         adapter=EMBEDDED_MODEL.adapter,

@@ -17,6 +17,7 @@ import httpx
 
 import children
 import peers
+import precision
 import report
 from bench_server import running, tutorial_body
 from tuningfork.embedded import model_directory
@@ -55,7 +56,13 @@ def script_once(python: Path, *, device: str = "cpu") -> tuple[float, str]:
         PeerMissing: the script failed.
 
     """
-    job = {"model": str(model_directory()), "device": device, "examples": EXAMPLES, "question": QUESTION}
+    job = {
+        "model": str(model_directory()),
+        "device": device,
+        "dtype": precision.native(device),
+        "examples": EXAMPLES,
+        "question": QUESTION,
+    }
     begin = time.perf_counter()
     done = subprocess.run(
         [python, children.PROGRAMS / "tutorial_trl.py", json.dumps(job)], capture_output=True, text=True, check=False
@@ -68,14 +75,14 @@ def script_once(python: Path, *, device: str = "cpu") -> tuple[float, str]:
 
 def compare(*, rounds: int, install: bool, device: str = "cpu", at_most: float, ratio: float) -> list[report.Row]:
     """Rounds of ours and of the script, by turns."""
-    notes: list[str] = []
+    notes = precision.notes(device)
     python: Path | None = None
     try:
         python = peers.python_of("trl", install=install)
         # Once uncounted: its files are then in the page cache, as ours are.
         script_once(python, device=device)
     except peers.PeerMissing as error:
-        python, notes = None, [f"{SCRIPT} was not measured: {error}"]
+        python, notes = None, [*notes, f"{SCRIPT} was not measured: {error}"]
     active: list[float] = []
     answered: list[float] = []
     script: list[float] = []

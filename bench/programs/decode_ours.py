@@ -10,9 +10,9 @@ from time import perf_counter, process_time
 from tuningfork.domain.base_model import BaseModel, with_prefix
 from tuningfork.domain.generation import Sampling
 from tuningfork.inference.engine import InferenceEngine, TokenRequest
-from tuningfork.modeling import adapter_format
+from tuningfork.modeling.adapters import format as adapter_format
+from tuningfork.modeling.adapters.slots import BASE_ALONE
 from tuningfork.modeling.loading import load_base
-from tuningfork.modeling.lora import BASE_ALONE
 
 
 class Ours:

@@ -16,6 +16,7 @@ class Transformers:
 
     def __init__(self, setup: dict) -> None:
         self._device = torch.device(setup["device"])
+        self._dtype = getattr(torch, setup["dtype"])
         self._plain = self._load(setup["model"])
         self._adapted = PeftModel.from_pretrained(self._load(setup["model"]), setup["adapters"][0]).eval()
 
@@ -32,7 +33,7 @@ class Transformers:
         return {"seconds": perf_counter() - begin, "processor": process_time() - worked, "tokens": tokens}
 
     def _load(self, location: str):
-        model = AutoModelForCausalLM.from_pretrained(location, dtype=torch.bfloat16).to(self._device).eval()
+        model = AutoModelForCausalLM.from_pretrained(location, dtype=self._dtype).to(self._device).eval()
         # Every answer is as long as it may be.
         model.generation_config.eos_token_id = None
         return model

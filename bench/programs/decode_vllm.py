@@ -22,7 +22,7 @@ class Vllm:
         count = len(setup["adapters"])
         lora = {"enable_lora": True, "max_loras": count, "max_lora_rank": setup["rank"]} if count else {}
         self._llm = LLM(
-            setup["model"], dtype="bfloat16", max_model_len=2_048, max_num_seqs=setup["streams"], seed=0, **lora
+            setup["model"], dtype=setup["dtype"], max_model_len=2_048, max_num_seqs=setup["streams"], seed=0, **lora
         )
         self._requests = [LoRARequest(f"a{n}", n + 1, path) for n, path in enumerate(setup["adapters"])]
 

@@ -12,10 +12,10 @@ import torch
 
 from tuningfork.catalog import EMBEDDED_MODEL
 from tuningfork.domain.base_model import AdapterShape, BaseModel, with_prefix
-from tuningfork.domain.dataset import Example
+from tuningfork.domain.conversation import Conversation
 from tuningfork.domain.hyperparameters import Hyperparameters
 from tuningfork.domain.tuning_job import JobId
-from tuningfork.modeling import adapter_format
+from tuningfork.modeling.adapters import format as adapter_format
 from tuningfork.modeling.loading import load_base
 from tuningfork.training.batches import DataOrder
 from tuningfork.training.engine import TrainingEngine, TrainingJob
@@ -34,7 +34,7 @@ class Ours:
             max_jobs_per_step=setup.get("max_jobs_per_step") or jobs_per_pass(self._base),
         )
         self._adapter = AdapterShape(rank=setup["rank"], alpha=float(setup["alpha"]))
-        self._examples = tuple(Example(*pair) for pair in setup["examples"])
+        self._examples = tuple(Conversation.pair(*pair) for pair in setup["examples"])
 
     def begin(self, jobs: int = 1, epochs: int = 100_000) -> dict:
         """Admit so many jobs, the first with the setup's seed, the next with those after it."""
@@ -49,9 +49,9 @@ class Ours:
         order = DataOrder(
             example_count=len(self._examples), epoch_count=100_000, batch_size=self._setup["batch_size"], seed=seed
         )
-        rendered = [self._base.chat.render_example(example) for example in self._examples]
+        rendered = [row for example in self._examples for row in self._base.chat.render_example(example)]
         return {
-            "rows": [{"ids": [*each.header, *each.output], "first_target": each.first_target} for each in rendered],
+            "rows": [{"ids": list(each.ids), "first_target": each.targets[0][0]} for each in rendered],
             "batches": [order.batch(step) for step in range(1, steps + 1)],
         }
 

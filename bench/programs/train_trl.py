@@ -23,8 +23,15 @@ from safetensors.torch import load_file
 from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
-BY_HAND = {"bf16": False, "gradient_checkpointing": False, "model_init_kwargs": {"dtype": "bfloat16"}}
-"""What someone sets who knows that the job is small: bfloat16 weights, nothing computed twice."""
+
+def by_hand(dtype: str) -> dict[str, Any]:
+    """What someone sets who knows that the job is small: weights in the machine's own type, nothing computed twice."""
+    return {"bf16": False, "gradient_checkpointing": False, "model_init_kwargs": {"dtype": dtype}}
+
+
+def defaults(dtype: str) -> dict[str, Any]:
+    """Nothing, but where the machine has no bfloat16 products, which TRL takes for granted."""
+    return {"bf16": False} if dtype == "float32" else {}
 
 
 class Gate(TrainerCallback):
@@ -119,7 +126,7 @@ class Trl:
 
 
 def _arguments(setup: dict, directory: str, steps: int) -> SFTConfig:
-    own = BY_HAND if setup["by_hand"] else {}
+    own = by_hand(setup["dtype"]) if setup["by_hand"] else defaults(setup["dtype"])
     return SFTConfig(
         output_dir=directory,
         use_cpu=setup["device"] == "cpu",

@@ -1,8 +1,10 @@
 """What someone without a service writes: import TRL, tune on the tutorial's examples, save, load again, ask.
 
-    python tutorial_trl.py '{"model": DIRECTORY, "device": "cpu", "examples": [[INPUT, OUTPUT], ...], "question": TEXT}'
+    python tutorial_trl.py '{"model": DIRECTORY, "device": "cpu", "dtype": "bfloat16",
+                             "examples": [[INPUT, OUTPUT], ...], "question": TEXT}'
 
-Everything is TRL's default but the job's hyperparameters. Prints the answer.
+Everything is TRL's default but the job's hyperparameters, and `dtype`, float32 where the machine has no bfloat16
+products. Prints the answer.
 """
 
 import json
@@ -38,13 +40,15 @@ def main() -> None:
                 lr_scheduler_type="constant",
                 save_strategy="no",
                 report_to=[],
+                **({"bf16": False} if job["dtype"] == "float32" else {}),
             ),
             train_dataset=Dataset.from_list(rows),
             peft_config=LoraConfig(r=8, lora_alpha=80, target_modules="all-linear", task_type="CAUSAL_LM"),
         )
         trainer.train()
         trainer.save_model(directory)
-        model = AutoPeftModelForCausalLM.from_pretrained(directory, dtype=torch.bfloat16).to(job["device"]).eval()
+        model = AutoPeftModelForCausalLM.from_pretrained(directory, dtype=getattr(torch, job["dtype"]))
+        model = model.to(job["device"]).eval()
     tokenizer = AutoTokenizer.from_pretrained(job["model"])
     prompt = tokenizer.apply_chat_template(
         [{"role": "user", "content": job["question"]}],

@@ -16,8 +16,8 @@ TAKEN, ADDED, BEGUN, ENDED, GIVEN = b"t", b"a", b"b", b"e", b"g"
 
 def trace_generator(path: str) -> None:
     # Only where it is asked for: every Python process below a benchmark comes by here.
-    from tuningfork.execution import worker  # noqa: PLC0415
-    from tuningfork.execution.messages import Generate  # noqa: PLC0415
+    from tuningfork.execution.local import worker  # noqa: PLC0415
+    from tuningfork.execution.local.messages import Generate  # noqa: PLC0415
     from tuningfork.inference.engine import InferenceEngine  # noqa: PLC0415
 
     file = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
@@ -38,7 +38,10 @@ def trace_generator(path: str) -> None:
                 note((TAKEN, message.assignment.sampling.seed or 0, time.monotonic()))
             return message
 
-    taking = worker.Inbox.__init__
+        def send(self, message: object) -> None:
+            self._pipe.send(message)
+
+    taking = worker.Line.__init__
     adding, stepping = InferenceEngine.add, InferenceEngine.step
 
     def take(self, pipe) -> None:
@@ -57,9 +60,9 @@ def trace_generator(path: str) -> None:
         note((BEGUN, len(outputs), began), (ENDED, len(outputs), ended), *given)
         return outputs
 
-    worker.Inbox.__init__ = take
+    worker.Line.__init__ = take
     InferenceEngine.add, InferenceEngine.step = add, step
 
 
-if "TUNINGFORK_BENCH_TRACE" in os.environ and "tuningfork.execution.generator_process" in sys.orig_argv:
+if "TUNINGFORK_BENCH_TRACE" in os.environ and "tuningfork.execution.local.generator_process" in sys.orig_argv:
     trace_generator(os.environ["TUNINGFORK_BENCH_TRACE"])
