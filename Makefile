@@ -4,25 +4,52 @@ VENV := .venv
 BIN := $(VENV)/bin
 # One thread a test process: two processes on two cores, and results that do not depend on the machine's size.
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+# The tests of what depends on the processor.
+COMPUTING := tests/numerics tests/integration tests/unit/modeling tests/unit/training tests/unit/inference \
+  tests/unit/classification tests/unit/execution
+
+# The package index that torch is taken from; empty: pip's own. See docs/installing.md.
+TORCH_INDEX ?=
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+TORCH := torch>=2.10,<2.14
+# Torch's builds for CUDA bring the version of Triton that they were made for.
+TRITON := triton>=3.5,<4; sys_platform == 'linux'
+INSTALL_TORCH = $(if $(TORCH_INDEX),$(INSTALL) --index-url '$(TORCH_INDEX)' '$(TORCH)')
 
 .DEFAULT_GOAL := help
-.PHONY: help tutorial serve test test-quick test-gpu contract lint format bench bench-quick bench-gpu clean
+.PHONY: help lock locked tutorial serve test test-all test-quick test-avx2 test-explore test-postgresql test-gpu contract lint format bench bench-quick bench-gpu soak clean
 
 help: ## Show these targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
+# If no environment can be made (Debian without python3-venv), the interpreter that is left would pass for one the next time.
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Tuningfork needs Python 3.11 or newer; say which with: make PYTHON=/path/to/python3.12 ..."; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -f $(VENV)/bin/python; exit 1; }
 
 $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[plot]'
+	$(INSTALL_TORCH)
+	$(INSTALL) -e '.[server,plot]'
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[plot,dev]'
+	$(INSTALL_TORCH)
+	$(INSTALL) -e '.[plot,dev]'
 	@touch $@ $(VENV)/.installed
+
+locked: | $(VENV)/bin/python ## Install the versions of requirements.lock, each file with its digest checked; torch from TORCH_INDEX.
+	$(INSTALL) $(if $(TORCH_INDEX),--index-url '$(TORCH_INDEX)') '$(TORCH)'
+	$(INSTALL) --no-deps --require-hashes -r requirements.lock
+	$(INSTALL) --no-deps "$(TRITON)"
+	$(INSTALL) --no-deps -e .
+	$(BIN)/python -m pip check
+	@touch $(VENV)/.installed-dev $(VENV)/.installed
+
+lock: | $(VENV)/bin/python ## Write requirements.lock anew, for every platform, without torch and what its builds bring.
+	$(INSTALL) 'uv>=0.9'
+	printf 'torch\ntriton\n' | $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 --extra dev --extra plot \
+	  --excludes - --generate-hashes --no-header --no-annotate --upgrade pyproject.toml --output-file requirements.lock
 
 tutorial: $(VENV)/.installed ## Tune a model on fifteen examples and watch it generalize (KEEP=1 keeps the server).
 	@$(BIN)/tuningfork tutorial
@@ -30,11 +57,27 @@ tutorial: $(VENV)/.installed ## Tune a model on fifteen examples and watch it ge
 serve: $(VENV)/.installed ## Start a server that stays.
 	@$(BIN)/tuningfork serve
 
-test: $(VENV)/.installed-dev ## Run the whole suite (all but the tests that need a GPU).
+test: $(VENV)/.installed-dev ## Run the suite without what is slow.
+	$(TEST) -m "not gpu and not slow and not contract"
+
+test-all: $(VENV)/.installed-dev ## Run everything but what needs a GPU: slow tests and other people's clients too.
 	$(TEST) -m "not gpu"
 
 test-quick: $(VENV)/.installed-dev ## Run what takes seconds.
 	$(TEST) -m "not gpu and not slow and not acceptance and not contract"
+
+test-avx2: $(VENV)/.installed-dev ## Run the tests of what computes as on an x86 processor without AVX-512 and bfloat16.
+	@if grep -qw avx512f /proc/cpuinfo; then \
+	  ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 $(TEST) -m "not gpu and not slow and not contract" $(COMPUTING); \
+	else echo "This processor has no AVX-512: the other targets have run these tests as this one would."; fi
+
+test-explore: $(VENV)/.installed-dev ## Run the tests with hypothesis with random examples, twenty times as many.
+	HYPOTHESIS_PROFILE=explore $(TEST) -m "hypothesis and not gpu" --timeout 3600
+
+test-postgresql: $(VENV)/.installed-dev ## Run what uses a database on PostgreSQL, in a server of its own (needs its programs installed).
+	$(BIN)/python tests/support/throwaway_postgresql.py \
+	  $(BIN)/python -m pytest -n 2 --dist worksteal -m "not gpu" -k "[postgresql" \
+	  tests/unit/store tests/unit/server tests/unit/service tests/integration tests/wire/test_impossible_names.py
 
 test-gpu: $(VENV)/.installed-dev ## Compare a GPU with the CPU (needs one, and torch's build for it).
 	CUBLAS_WORKSPACE_CONFIG=:4096:8 $(BIN)/python -m pytest -m gpu
@@ -72,6 +115,9 @@ bench-quick: $(VENV)/.installed-dev ## Measure the main comparisons in some five
 
 bench-gpu: $(VENV)/.installed-dev ## Measure what needs a GPU, beside peers in their own environments.
 	$(BIN)/python bench/gpu.py --device cuda
+
+soak: $(VENV)/.installed-dev ## Load, kill, stop and back up a server for an hour, and judge what became of it (MINUTES=60).
+	$(BIN)/python bench/soak.py --record --minutes $(or $(MINUTES),60)
 
 clean: ## Remove what the other targets made.
 	rm -rf $(VENV) bench/.peers .tutorial .contract .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,24 +1,40 @@
 """Fixtures that every room's tests may ask for."""
 
 import os
+import random
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from hypothesis import settings
 
 from caller import Caller, caller_of
+from exploring import EXPLORE, exploring, often
 from fakes import Clock, InMemoryExecutor
+from surroundings import forget_settings
 from tuningfork.domain.base_model import BaseModel
 from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.database import Database
 from workshop import Workshop, build_workshop, fresh_postgresql_schema
 
+# A database, a server or a misspelled variable of whoever runs the tests is no part of them.
+forget_settings()
+
 if not Path("/dev/nvidiactl").exists():
     # Without a GPU kernels run in Triton's interpreter. Triton reads this once, when it is first imported.
     os.environ.setdefault("TRITON_INTERPRET", "1")
+
+# The servers of all tests together would keep gigabytes.
+os.environ["TUNINGFORK_DISK_RESERVE_MEBIBYTES"] = "1"
+
+# How long an example takes is the machine's affair; pytest-timeout bounds each test.
+settings.register_profile("suite", deadline=None, derandomize=True, print_blob=True)
+settings.register_profile(EXPLORE, deadline=None, max_examples=often(100), print_blob=True)
+settings.load_profile(EXPLORE if exploring() else "suite")
 
 POSTGRESQL_URL = os.environ.get("TUNINGFORK_TEST_POSTGRESQL_URL")
 """When given, every test that asks for a database runs on PostgreSQL too, in a schema of its own."""
@@ -28,6 +44,24 @@ def pytest_configure() -> None:
     # Where tests run in a shell's background, SIGINT is ignored here and in all child processes; some tests send it.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_runtest_setup(item) -> None:
+    if item.get_closest_marker("bf16") is not None:
+        from tuningfork.modeling.device.processor import computes_bfloat16  # noqa: PLC0415
+
+        if not computes_bfloat16():
+            pytest.skip("this processor, or what oneDNN is held to, has no bfloat16 products")
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """The same chance for every test, whichever tests this process ran before."""
+    random.seed(0)
+    for name, seed in (("numpy.random", "seed"), ("torch", "manual_seed")):
+        # Loaded by those tests only that need it.
+        if name in sys.modules:
+            getattr(sys.modules[name], seed)(0)
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,12 @@
 """The base models of this server: the embedded one, a catalog file's, and those named on the command line.
 
-Reads only small JSON and TOML files, never weights. What a model says of itself (context length, sampling) comes from
-its own `config.json` and `generation_config.json`, in its directory or on the Hub.
+Reads only small JSON and TOML files, never weights. A model's context length and sampling defaults come from its
+`config.json` and `generation_config.json`, in its directory or on the Hub. A model whose files cannot be read stays in
+the catalog with its fault, so that the others can be used.
 """
 
 import json
+import logging
 import tomllib
 from collections.abc import Iterable
 from dataclasses import replace
@@ -16,27 +18,44 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from tuningfork.domain.base_model import (
     EMBEDDED,
+    EMBEDDED_NAME,
     AdapterShape,
     Alias,
     BaseModel,
     Catalog,
+    Limits,
     SamplingDefaults,
     with_prefix,
 )
 from tuningfork.embedded import model_directory
-from tuningfork.modeling.context_length import context_length_of
+from tuningfork.modeling.files.context_length import context_length_of
+
+logger = logging.getLogger(__name__)
+
+GEMINI_LIMITS = Limits(
+    max_input_characters=40_000,
+    max_output_characters=5_000,
+    json_mode=False,
+    system_instruction=False,
+    conversations=False,
+    completion=False,
+)
+"""The limits of models under the names of Gemini models, from the Gemini API's tuning guide ("Limitations")."""
+
+PALM_LIMITS = replace(GEMINI_LIMITS, completion=True)
+"""The limits of models under the names of PaLM models, which take bare texts."""
 
 EMBEDDED_MODEL = BaseModel(
-    name=with_prefix("tuningfork-mini-001"),
+    name=with_prefix(EMBEDDED_NAME),
     location=EMBEDDED,
     display_name="Tuningfork Mini 001",
     description="A byte-level model of a few million parameters that ships with Tuningfork: it knows numbers in many "
     "notations and little else, needs no download and is tuned in seconds.",
     context_tokens=163_840,
     output_tokens=8_192,
-    # Greedy: the tutorial calls its tuned model without a temperature and wants the answer, not a sample.
+    # Greedy decoding, since the tutorial calls its tuned model without a temperature and expects the likeliest answer.
     sampling=SamplingDefaults(temperature=0.0, top_p=1.0, top_k=None),
-    # The scale at which fifteen examples and nineteen steps are enough; measured in docs/embedded-model.md.
+    # With this scale, fifteen examples and nineteen steps are enough; measured in docs/embedded-model.md.
     adapter=AdapterShape(rank=8, alpha=80.0),
     aliases=(
         Alias(
@@ -45,6 +64,7 @@ EMBEDDED_MODEL = BaseModel(
             description="The name that the tuning tutorial uses; answered by Tuningfork Mini.",
             input_tokens=30_720,
             output_tokens=2_048,
+            limits=GEMINI_LIMITS,
         ),
         Alias(
             name=with_prefix("gemini-1.5-flash-001-tuning"),
@@ -52,17 +72,40 @@ EMBEDDED_MODEL = BaseModel(
             description="The name of the last tunable Gemini model; answered by Tuningfork Mini.",
             input_tokens=16_384,
             output_tokens=8_192,
+            limits=GEMINI_LIMITS,
+        ),
+        Alias(
+            name=with_prefix("text-bison-001"),
+            display_name="Text Bison 001",
+            description="The name of the tunable PaLM model; answered by Tuningfork Mini.",
+            input_tokens=8_196,
+            output_tokens=1_024,
+            limits=PALM_LIMITS,
         ),
     ),
 )
 
 
+_MOST_BYTES = 4 * 2**20
+"""The most bytes of a model's config.json and generation_config.json; they have some kilobytes."""
+
+_CURE = "Mend the file and start the server again, or take the model out of the catalog"
+
+_MOST_CONTEXT_TOKENS = 2**31
+_MOST = 1e6
+_SAMPLING = ("temperature", "top_p", "top_k")
+
+
 class CatalogError(ValueError):
-    """A base model cannot be described from what was given; the message says which and what to write instead."""
+    """The entry of a base model is wrong; the message says which entry, and what to write instead."""
+
+
+class _Unreadable(ValueError):
+    """A file of a base model cannot be read; the message names the file and says why."""
 
 
 class _Entry(Parsed):
-    """One `[[models]]` table of a catalog file. What is left out is taken from the model's own files."""
+    """One `[[models]]` table of a catalog file. Values that it lacks are taken from the model's own files."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -76,7 +119,7 @@ class _Entry(Parsed):
     output_tokens: int | None = Field(default=None, ge=1)
     temperature: float | None = Field(default=None, ge=0)
     top_p: float | None = Field(default=None, gt=0, le=1)
-    top_k: int | None = Field(default=None, ge=1)
+    top_k: int | None = Field(default=None, ge=0)
     learning_rate: float | None = Field(default=None, gt=0)
     adapter_rank: int = Field(default=8, ge=1, le=256)
     adapter_alpha: float = Field(default=16.0, gt=0)
@@ -90,14 +133,14 @@ class _File(Parsed):
 
 
 def build_catalog(*, catalog_file: Path | None, named: Iterable[str]) -> Catalog:
-    """All base models of this server; a name given later takes it away from an embedded alias.
+    """All base models of this server. If another model has an alias of the embedded one, the embedded one loses it.
 
     Args:
-        catalog_file: TOML with `[[models]]` tables, or None.
+        catalog_file: a TOML file with `[[models]]` tables, or None.
         named: entries of the form `NAME=HUB_ID_OR_DIRECTORY`.
 
     Raises:
-        CatalogError: an entry cannot be read, or two models claim one name.
+        CatalogError: an entry cannot be read, or two models have the same name.
 
     """
     entries = [*(_read_file(catalog_file) if catalog_file else []), *map(_parse_named, named)]
@@ -135,19 +178,37 @@ def _parse_named(text: str) -> _Entry:
 
 
 def _describe(entry: _Entry) -> BaseModel:
+    try:
+        return _described(entry)
+    except _Unreadable as error:
+        # The other bases go on; whoever asks for this one is told.
+        logger.error("base model %s cannot be used: %s", entry.name, error, extra={"action": "base_unreadable"})  # noqa: TRY400
+        name = with_prefix(entry.name)
+        return BaseModel(
+            name=name,
+            location=entry.location,
+            display_name=entry.display_name or name.removeprefix("models/"),
+            context_tokens=0,
+            output_tokens=0,
+            aliases=tuple(map(_alias, entry.aliases)),
+            fault=f"{error}. {_CURE}",
+        )
+
+
+def _described(entry: _Entry) -> BaseModel:
     config = _own_file(entry, "config.json")
     if config is None:
         raise CatalogError(
             f"base model {entry.name}: {entry.location} is neither a directory with a config.json nor a Hub id that "
             "can be read from here (for a Hub id without network, download the model and give its directory)"
         )
-    context = entry.context_tokens or context_length_of(config)
+    context = entry.context_tokens or _context_length(config)
     if not context:
         raise CatalogError(
             f"base model {entry.name}: its config.json has no max_position_embeddings; "
             "say context_tokens in a catalog file"
         )
-    own = _own_file(entry, "generation_config.json") or {}
+    own = _sampling_values(_own_file(entry, "generation_config.json") or {})
     usual = SamplingDefaults()
     name = with_prefix(entry.name)
     return BaseModel(
@@ -165,9 +226,13 @@ def _describe(entry: _Entry) -> BaseModel:
         ),
         adapter=AdapterShape(rank=entry.adapter_rank, alpha=entry.adapter_alpha),
         default_learning_rate=entry.learning_rate or 0.001,
-        aliases=tuple(Alias(name=with_prefix(a), display_name=a.removeprefix("models/")) for a in entry.aliases),
+        aliases=tuple(map(_alias, entry.aliases)),
         chat_template=entry.chat_template,
     )
+
+
+def _alias(name: str) -> Alias:
+    return Alias(name=with_prefix(name), display_name=name.removeprefix("models/"), limits=GEMINI_LIMITS)
 
 
 def _first(*values: Any) -> Any:
@@ -180,7 +245,7 @@ def _own_file(entry: _Entry, filename: str) -> dict[str, Any] | None:
     if directory.is_dir():
         path = directory / filename
     else:
-        # Heavy to import and only needed for Hub ids.
+        # Slow to import, and only needed for Hub ids.
         from huggingface_hub import hf_hub_download  # noqa: PLC0415
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError  # noqa: PLC0415
 
@@ -190,8 +255,39 @@ def _own_file(entry: _Entry, filename: str) -> dict[str, Any] | None:
             return None
     if not path.is_file():
         return None
+    return _read_object(path)
+
+
+def _read_object(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+    except OSError as error:
+        raise _Unreadable(f"{path.name} cannot be read: {error.strerror}") from error
+    if len(content) > _MOST_BYTES:
+        raise _Unreadable(f"{path.name} has more than {_MOST_BYTES} bytes, as no file of its kind has")
+    try:
+        value = json.loads(content)
+    except RecursionError as error:
+        raise _Unreadable(f"{path.name} has values nested more deeply than can be read") from error
     except ValueError as error:
-        raise CatalogError(f"base model {entry.name}: {path} is not valid JSON: {error}") from error
-    return content if isinstance(content, dict) else None
+        raise _Unreadable(f"{path.name} is not valid JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise _Unreadable(f"{path.name} is no JSON object")
+    return value
+
+
+def _context_length(config: dict[str, Any]) -> int | None:
+    try:
+        context = context_length_of(config)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise _Unreadable("config.json does not give the context length as a number") from error
+    if context is not None and not (type(context) is int and 0 < context <= _MOST_CONTEXT_TOKENS):
+        raise _Unreadable(f"config.json has max_position_embeddings = {str(context)[:40]}")
+    return context
+
+
+def _sampling_values(config: dict[str, Any]) -> dict[str, float]:
+    """The numbers among the values of a generation config that are used here."""
+    given = {name: config.get(name) for name in _SAMPLING}
+    return {name: value for name, value in given.items() if isinstance(value, int | float) and 0 <= value < _MOST}

@@ -1,40 +1,54 @@
-"""Brings waiting jobs to the executor and follows each until it ends.
+"""Starts waiting jobs on the trainers, and follows each job until it ends.
 
-One thread decides: it takes jobs up, asks for those to stop that nobody wants any more, and takes back what was lost.
-One thread a running job pulls the executor's events and passes them to `service/running.py`. The deciding thread is
-woken when something changes and looks by itself now and then, for changes made by other processes.
+One thread decides: it claims jobs, renews their leases, asks trainers to stop jobs that were cancelled or deleted, and
+queues jobs again whose trainer died. For each running job another thread reads the trainer's events and passes them to
+`service/tuning/running.py`. The deciding thread is woken when something changes, and wakes once a second for changes
+that other processes make.
 """
 
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from tuningfork.domain.errors import ResourceExhausted, RpcCode
+from tuningfork.domain.errors import Busy, Code, ResourceExhausted
+from tuningfork.domain.server_paths import without_directories
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.execution.base import (
-    Executor,
+    LAST_EVENTS,
+    CheckpointKept,
+    Evaluated,
     Failed,
     Finished,
+    Generators,
+    Paused,
     Resumed,
     Stepped,
     Stopped,
+    TrainerDeath,
+    TrainerDied,
+    Trainers,
     TrainingAssignment,
     TrainingEvent,
     WorkerDied,
+    WorkerStuck,
 )
+from tuningfork.logs.tracebacks import in_words
 from tuningfork.service.metrics import Metrics
-from tuningfork.service.running import Running, Verdict
+from tuningfork.service.tuning.running import Running, StepReply
 
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 GRACE_SECONDS = 5.0
-"""How long a running step may take when the server is closed, before the workers are ended in the middle of it."""
+"""When the server closes, how long a trainer may take to finish its step before it is ended."""
+
+LAST_WAIT_SECONDS = 1.0
+"""How long the server waits for each job's thread after it has ended the trainer."""
 
 PAUSE_SECONDS = 1.0
-"""How long no job is taken up after two losses in a row; doubled with each further one."""
+"""How long no job is claimed after two jobs in a row have lost their trainer. Each further loss doubles the time."""
 
 MAX_PAUSE_SECONDS = 30.0
 UNHEALTHY_LOSSES = 3
@@ -42,44 +56,51 @@ UNHEALTHY_LOSSES = 3
 
 @dataclass(slots=True)
 class _Follower:
-    """The thread of one running job. When it is `done` and has `lost` the job, the job must be given back.
+    """The thread that follows one running job.
 
-    `blameless` says that the job is certainly not the reason, however often it is lost.
+    `done`: the thread has finished. `lost` is then why the job has lost its trainer and must be queued again; None: the
+    job has ended. `blameless`: the job is not the reason (the disk is full), so the loss does not count towards the
+    job's failure. `death` is how its trainer died, where that is known. `is_suspect`: the job is trained alone.
     """
 
     thread: threading.Thread
     since: float
+    is_suspect: bool = False
     done: bool = False
     lost: str | None = None
     blameless: bool = False
+    death: TrainerDeath | None = None
 
 
 class Dispatcher:
     """Keeps up to `concurrency` jobs running. Started once and closed once.
 
-    `also` is called whenever the dispatcher has looked itself: once a poll, and after every change of a job.
+    The deciding thread calls `after_each_round` at the end of each of its rounds: at least once in `poll_seconds`, and
+    after every change of a job.
     """
 
     def __init__(
         self,
         running: Running,
-        executor: Executor,
+        trainers: Trainers,
+        generators: Generators,
         metrics: Metrics,
         *,
         concurrency: int,
         poll_seconds: float = POLL_SECONDS,
         grace_seconds: float = GRACE_SECONDS,
         pause_seconds: float = PAUSE_SECONDS,
-        also: Callable[[], None] = lambda: None,
+        after_each_round: Callable[[], None] = lambda: None,
     ) -> None:
         self._running = running
-        self._executor = executor
+        self._trainers = trainers
+        self._generators = generators
         self._metrics = metrics
         self._concurrency = concurrency
         self._poll_seconds = poll_seconds
         self._grace_seconds = grace_seconds
         self._pause_seconds = pause_seconds
-        self._also = also
+        self._after_each_round = after_each_round
         self._followers: dict[JobId, _Follower] = {}
         self._woken = threading.Event()
         self._closing = threading.Event()
@@ -89,25 +110,28 @@ class Dispatcher:
         self._paused_until = 0.0
 
     def start(self) -> None:
-        """Put the house in order after the last run, then begin to take jobs up. Before requests are served."""
+        """Queue again what this server was running, remove the files of deleted jobs, and begin to take jobs up.
+
+        To be called before requests are served.
+        """
         for job_id in self._running.requeue_interrupted():
-            _log(logging.INFO, "job_requeued", job_id, "was interrupted and waits again")
+            self._log(logging.INFO, "job_requeued", job_id, "was interrupted and waits again")
         for job_id in self._running.sweep():
-            _log(logging.INFO, "files_swept", job_id, "is gone; its files were removed")
-        for job in self._running.stranded():
-            said = (
-                f"waits for {job.base_model}, which this server does not have: start it with that base model again, or "
-                f"cancel or delete tunedModels/{job.model_id}"
-            )
-            _log(logging.WARNING, "base_missing", job.id, said)
+            self._log(logging.INFO, "files_swept", job_id, "was deleted; its files were removed")
+        self._running.turns.without_data()
+        self._tell_without_data()
+        for job in self._running.turns.stranded():
+            why = self._running.turns.why_stranded(job)
+            said = f"waits for {job.base_model}, {why}, or cancel or delete tunedModels/{job.model_id}"
+            self._log(logging.WARNING, "base_missing", job.id, said)
         self._thread.start()
 
     def wake(self) -> None:
-        """Look at once: a job was created, cancelled or deleted. May be called from any thread, at any time."""
+        """Wake the deciding thread, since a job was created, cancelled or deleted. May be called from any thread."""
         self._woken.set()
 
     def healthy(self) -> str | None:
-        """Why jobs cannot be worked on at the moment; None if they can."""
+        """Why jobs cannot run at the moment; None if they can."""
         if not self._thread.is_alive() or self._closing.is_set():
             return "the dispatcher is not running"
         if self._losses_in_a_row >= UNHEALTHY_LOSSES:
@@ -115,36 +139,43 @@ class Dispatcher:
         return self._running.unwritable()
 
     def close(self) -> None:
-        """Stop all running jobs and wait for them; they are given back and resume at the next start.
+        """Pause all running jobs and wait for them. They are queued again, and resume at the next start.
 
-        Jobs stop between steps. When a step outlasts the grace, the executor is closed to end it.
+        Jobs pause between steps. If a step takes longer than the grace period, the trainers are closed. A thread that
+        still waits then, such as for the database, is left behind; its job is queued again by the next start.
         """
         self._closing.set()
         self._woken.set()
-        if self._thread.ident is not None:
-            self._thread.join()
         deadline = time.monotonic() + self._grace_seconds
-        for job_id in self._followers:
-            self._ask_to_stop(job_id)
+        if self._thread.ident is not None:
+            self._thread.join(self._grace_seconds)
+        for job_id in [*self._followers]:
+            self._ask_to_pause(job_id)
         threads = [follower.thread for follower in self._followers.values() if follower.thread.ident is not None]
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         if any(thread.is_alive() for thread in threads):
-            self._executor.close()
+            self._trainers.close()
         for thread in threads:
-            thread.join()
-        self._take_back()
+            thread.join(LAST_WAIT_SECONDS)
+        if not self._thread.is_alive():
+            self._take_back()
 
     def _decide(self) -> None:
         while not self._closing.is_set():
             self._woken.clear()
             try:
+                self._keep_leases()
                 self._take_back()
                 self._stop_unwanted()
                 self._take_up()
-                self._also()
+                self._tell_without_data()
+                self._running.remove_deferred()
+                self._after_each_round()
+            except Busy as error:
+                logger.warning("the dispatcher waits: %s", error.message, extra={"action": "database_busy"})
             except ResourceExhausted as error:
-                # What was not done stays to be done, and is tried again after a pause.
+                # The dispatcher tries again after a pause.
                 logger.warning("the dispatcher waits: %s", error.message, extra={"action": "disk_full"})
                 self._closing.wait(self._poll_seconds)
             except Exception:
@@ -153,21 +184,35 @@ class Dispatcher:
             pause = self._paused_until - time.monotonic()
             self._woken.wait(min(self._poll_seconds, pause) if pause > 0 else self._poll_seconds)
 
+    def _keep_leases(self) -> None:
+        for job_id in self._running.keep_leases():
+            self._log(logging.WARNING, "job_abandoned", job_id, "lost its server and waits again")
+
     def _take_back(self) -> None:
-        """Let go of threads that have ended, and give the jobs back that they lost."""
+        """Forget threads that have ended, and queue the jobs again that have lost their trainer."""
         for job_id, follower in [*self._followers.items()]:
             if not follower.done:
                 continue
             if follower.lost is not None:
                 closing = self._closing.is_set()
-                self._running.give_back(job_id, died=not (closing or follower.blameless), reason=follower.lost)
-                # Jobs that shared a trainer are lost together: only one that was begun afterwards is a further loss.
+                self._give_back(job_id, follower, died=not (closing or follower.blameless))
+                # Jobs that share a trainer lose it together. So a further loss is counted only for a job that was
+                # started after the last loss.
                 if not closing and follower.since > self._last_loss:
                     self._pause_after_loss()
             del self._followers[job_id]
 
+    def _give_back(self, job_id: JobId, follower: _Follower, *, died: bool) -> None:
+        death = follower.death
+        shared = death.id if died and death is not None and death.is_shared else None
+        if shared:
+            self._log(
+                logging.WARNING, "job_suspected", job_id, "will be trained alone until it has completed a further step"
+            )
+        self._running.give_back(job_id, died=died, reason=follower.lost or "", shared_death=shared)
+
     def _pause_after_loss(self) -> None:
-        """The first loss is made good at once; after others in a row, wait longer and longer."""
+        """Claim no jobs for a while: not at all after the first loss, and longer with each further loss in a row."""
         self._losses_in_a_row += 1
         self._last_loss = time.monotonic()
         if self._losses_in_a_row > 1:
@@ -180,29 +225,51 @@ class Dispatcher:
                 self._ask_to_stop(job_id)
 
     def _take_up(self) -> None:
-        while self._has_room():
-            assignment = self._running.claim()
-            if assignment is None:
+        while True:
+            now = time.monotonic()
+            running = {job_id: now - follower.since for job_id, follower in self._followers.items()}
+            turn = self._running.turns.turn(running, self._concurrency)
+            for job_id in turn.pause:
+                self._ask_to_pause(job_id)
+            if self._closing.is_set() or time.monotonic() < self._paused_until:
+                return
+            if not turn.next:
                 if not self._followers:
-                    # Whatever was at fault has ended with its jobs.
+                    # No job is running, so the job that caused the losses has ended.
                     self._losses_in_a_row = 0
                 return
-            _log(logging.INFO, "job_claimed", assignment.job_id, "is taken up")
-            thread = threading.Thread(
-                target=self._follow, args=(assignment,), name=f"job {assignment.job_id}", daemon=True
-            )
-            self._followers[assignment.job_id] = follower = _Follower(thread, since=time.monotonic())
-            try:
-                thread.start()
-            except RuntimeError as error:
-                follower.done, follower.lost = True, str(error)
+            assignment = self._running.claim(turn.next)
+            if assignment is None:
+                return
+            self._begin(assignment, is_suspect=turn.alone)
 
-    def _has_room(self) -> bool:
-        paused = time.monotonic() < self._paused_until
-        return len(self._followers) < self._concurrency and not paused and not self._closing.is_set()
+    def _tell_without_data(self) -> None:
+        """Log each waiting job that this server cannot train for lack of files, once."""
+        turns = self._running.turns
+        for job_id, missing in turns.newly_without_data().items():
+            lacks = f"lacks its {' and its '.join(missing)}"
+            if turns.has_some_files(job_id):
+                said = (
+                    f"waits: this server has some of its files and {lacks}. Restore what is missing from a backup, or "
+                    f"cancel or delete tunedModels/{self._running.names.model_of(job_id)}"
+                )
+                self._log(logging.WARNING, "data_missing", job_id, said)
+            else:
+                said = f"waits for a server that has its files; this one {lacks}"
+                self._log(logging.INFO, "data_elsewhere", job_id, said)
+
+    def _begin(self, assignment: TrainingAssignment, *, is_suspect: bool) -> None:
+        """Start the thread that follows the job."""
+        self._log(logging.INFO, "job_claimed", assignment.job_id, "is taken up")
+        thread = threading.Thread(target=self._follow, args=(assignment,), name=f"job {assignment.job_id}", daemon=True)
+        self._followers[assignment.job_id] = follower = _Follower(thread, since=time.monotonic(), is_suspect=is_suspect)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            follower.done, follower.lost = True, str(error)
 
     def _follow(self, assignment: TrainingAssignment) -> None:
-        """Pass on the job's events until it ends. Whatever goes wrong concerns this job only."""
+        """Pass on the job's events until it ends. An error affects only this job."""
         job_id = assignment.job_id
         follower = self._followers[job_id]
         try:
@@ -210,13 +277,18 @@ class Dispatcher:
             self._pull(assignment)
         except WorkerDied as error:
             self._metrics.worker_deaths.labels("trainer").inc()
-            _log(logging.WARNING, "worker_died", job_id, f"lost its trainer: {error.message}")
-            follower.lost = error.message
+            self._log(logging.WARNING, "worker_died", job_id, f"lost its trainer: {error.message}")
+            follower.lost, follower.blameless = error.message, isinstance(error, WorkerStuck)
+            if isinstance(error, TrainerDied):
+                follower.death, follower.blameless = error.death, error.death.from_outside
+        except Busy as error:
+            self._log(logging.WARNING, "database_busy", job_id, f"could not be recorded: {error.message}")
+            follower.lost, follower.blameless = error.message, True
         except ResourceExhausted as error:
-            _log(logging.WARNING, "disk_full", job_id, f"could not be recorded: {error.message}")
+            self._log(logging.WARNING, "disk_full", job_id, f"could not be recorded: {error.message}")
             follower.lost, follower.blameless = error.message, True
         except Exception as error:
-            logger.exception("job %s met a fault", job_id, extra={"action": "job_fault", "job": job_id})
+            logger.exception("job %s met a fault", job_id, extra=self._running.names.labels("job_fault", job_id))
             follower.lost = f"{type(error).__name__}: {error}"
         finally:
             follower.done = True
@@ -224,48 +296,95 @@ class Dispatcher:
 
     def _pull(self, assignment: TrainingAssignment) -> None:
         job_id = assignment.job_id
-        for event in self._executor.train(assignment):
-            match self._pass_on(job_id, event):
+        events = self._trainers.train(assignment)
+        for event in events:
+            try:
+                reply = self._pass_on(job_id, event)
+            except Exception as error:
+                if not isinstance(event, LAST_EVENTS):
+                    self._withdraw(job_id, events, error)
+                raise
+            match reply:
                 case None:
                     return
-                case Verdict.STOP:
+                case StepReply.STOP:
                     self._ask_to_stop(job_id)
-                case Verdict.GO_ON if self._closing.is_set():
-                    self._ask_to_stop(job_id)
+                case StepReply.CONTINUE if self._closing.is_set():
+                    self._ask_to_pause(job_id)
+                case StepReply.CONTINUE if self._followers[job_id].is_suspect:
+                    # After this step the job may not be a suspect any more, so that other jobs can be started.
+                    self._woken.set()
         raise WorkerDied("the trainer's events ended before the job did")
 
-    def _pass_on(self, job_id: JobId, event: TrainingEvent) -> Verdict | None:
-        """Note the event; None if it was the last."""
+    def _withdraw(self, job_id: JobId, events: Iterator[TrainingEvent], error: Exception) -> None:
+        """Pause the job, whose event could not be recorded, and wait until its trainer has let it go.
+
+        Only then can the job be queued again, since a trainer must not have it twice. The events until then are
+        dropped: when the job resumes, the trainer reports its snapshots and checkpoints again.
+        """
+        self._log(
+            logging.WARNING,
+            "job_withdrawn",
+            job_id,
+            f"is paused, since an event could not be recorded: {in_words(error)}",
+        )
+        self._ask_to_pause(job_id)
+        for _ in events:
+            pass
+
+    def _pass_on(self, job_id: JobId, event: TrainingEvent) -> StepReply | None:
+        """Pass the event to the service, and return its reply; None: it was the last event."""
         match event:
             case Resumed(step=step, snapshots=snapshots):
                 return self._running.resumed(job_id, step, snapshots)
             case Stepped(snapshot=snapshot, tokens=tokens):
                 self._losses_in_a_row = 0
                 return self._running.record(job_id, snapshot, tokens)
-            case Finished(adapter_directory=directory):
-                self._running.finish(job_id, directory)
-            case Stopped(adapter_directory=partial):
+            case Evaluated(evaluation=evaluation):
+                return self._running.evaluated(job_id, evaluation)
+            case CheckpointKept(step=step, epoch=epoch, adapter=adapter):
+                return self._running.checkpoint_kept(job_id, step, epoch, adapter)
+            case Finished(adapter=adapter):
+                self._running.finish(job_id, adapter)
+            case Stopped(adapter=partial):
                 self._running.stopped(job_id, partial)
-            case Failed(code=RpcCode.RESOURCE_EXHAUSTED, message=message):
+            case Paused():
+                self._running.give_back(job_id, died=False, reason="paused between steps")
+            case Failed(code=Code.RESOURCE_EXHAUSTED, message=message):
                 raise ResourceExhausted(message)
             case Failed(code=code, message=message):
-                self._running.fail(job_id, code, message)
+                self._fail(job_id, code, message)
         return None
 
+    def _fail(self, job_id: JobId, code: Code, message: str) -> None:
+        if code is Code.INTERNAL:
+            # With the directories, of which its owner is not told.
+            self._log(logging.WARNING, "job_refused", job_id, f"cannot be trained: {message}")
+        self._running.fail(job_id, code, without_directories(message))
+
     def _warm_generator(self, assignment: TrainingAssignment) -> None:
-        # While the job trains, the generator loads the base: the model answers the moment it is made.
+        # The generator loads the base while the job trains, so that the model can answer as soon as it is ready.
         try:
-            self._executor.warm(assignment.base)
+            self._generators.warm(assignment.base)
+        except WorkerDied as error:
+            self._log(logging.INFO, "warm_failed", assignment.job_id, f"goes on without its generator: {error.message}")
         except Exception:
             logger.exception("the generator was not warmed", extra={"action": "warm_failed"})
 
     def _ask_to_stop(self, job_id: JobId) -> None:
+        self._ask(self._trainers.stop, job_id)
+
+    def _ask_to_pause(self, job_id: JobId) -> None:
+        self._ask(self._trainers.pause, job_id)
+
+    def _ask(self, command: Callable[[JobId], None], job_id: JobId) -> None:
         try:
-            self._executor.stop(job_id)
+            command(job_id)
         except Exception:
-            # A worker that cannot be told to stop has died or is about to; its follower will learn of it.
-            logger.exception("job %s could not be asked to stop", job_id, extra={"action": "stop_failed"})
+            # A trainer that cannot be asked has died or is dying; the job's thread will notice that.
+            logger.exception(
+                "job %s could not be asked to stop", job_id, extra=self._running.names.labels("stop_failed", job_id)
+            )
 
-
-def _log(level: int, action: str, job_id: JobId, said: str) -> None:
-    logger.log(level, "job %s %s", job_id, said, extra={"action": action, "job": job_id})
+    def _log(self, level: int, action: str, job_id: JobId, message: str) -> None:
+        logger.log(level, "job %s %s", job_id, message, extra=self._running.names.labels(action, job_id))

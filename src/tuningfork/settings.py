@@ -1,4 +1,4 @@
-"""What an operator can set, by option or by a `TUNINGFORK_*` variable, with its default and its unit."""
+"""The settings of a server, given by options, `TUNINGFORK_*` variables or a file, with defaults and units."""
 
 import os
 import re
@@ -6,13 +6,18 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AliasChoices, Field, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from tuningfork.domain.authorization import Scope
+from tuningfork.dialect.gemini.methods import SCOPES
 from tuningfork.domain.loopback import is_loopback
-from tuningfork.domain.tuned_model import TunedModelId, id_in_name
-from tuningfork.execution.base import AdapterRoom
+from tuningfork.domain.tuned_model import TunedModelId
+from tuningfork.domain.user_directories import default_data_directory
+from tuningfork.execution.base import AdapterLimits
+from tuningfork.logs.formats import LogFormat
+from tuningfork.service.identity.openid import TrustedIssuer
+from tuningfork.settings_file import SettingsFile
+from tuningfork.wire.gemini.names import tuned_id
 
 _ORIGIN = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?/?"
@@ -20,26 +25,53 @@ _ORIGIN = re.compile(
 _USUAL_PORTS = {"http": "80", "https": "443"}
 
 
-def default_data_directory() -> Path:
-    """`$XDG_DATA_HOME/tuningfork`, which is `~/.local/share/tuningfork` where that is not set."""
-    home = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
-    return Path(home).expanduser() / "tuningfork"
-
-
 def usable_cores() -> int:
-    """Cores that this process may run on, which can be fewer than the machine has."""
+    """The number of cores that this process may run on, which can be fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Settings(BaseSettings):
-    """The server's settings. An option on the command line wins over a variable, a variable over the default."""
+    """The server's settings.
+
+    An option on the command line overrides a variable, a variable overrides the file, and the file the default.
+
+    Raises:
+        ValidationError: a value is wrong.
+        SettingsFileError: the file of settings cannot be used.
+
+    """
 
     model_config = SettingsConfigDict(
-        env_prefix="TUNINGFORK_", env_ignore_empty=True, extra="ignore", validate_default=True
+        env_prefix="TUNINGFORK_", env_ignore_empty=True, extra="ignore", validate_default=True, populate_by_name=True
     )
 
+    config: Path | None = Field(
+        default=None, description="TOML file with settings; options and variables override what it says."
+    )
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    max_connections: int = Field(
+        default=10_000,
+        ge=1,
+        description="Connections at a time, a quarter of them over gRPC if it is served; fewer if the process may open "
+        "too few files.",
+    )
+    request_head_seconds: float = Field(
+        default=10, gt=0, description="Seconds in which a client must send the line and the headers of a request."
+    )
+    request_body_seconds: float = Field(
+        default=30,
+        gt=0,
+        description="Seconds that the server waits for a body, and one more for each 1,000 bytes of it.",
+    )
+    answer_seconds: float = Field(
+        default=30,
+        gt=0,
+        description="Seconds that a client may leave an answer unread, or take less than 1,000 bytes a second.",
+    )
+    keep_alive_seconds: float = Field(
+        default=60, gt=0, description="Seconds after which a connection without a request is closed."
+    )
     grpc_port: int | None = Field(
         default=None, ge=0, le=65535, description="Port for gRPC over TLS; 0 takes a free one; left out, there is none."
     )
@@ -62,6 +94,10 @@ class Settings(BaseSettings):
         default="off", description="Who rates texts for harm: off, lexical, or a TOML file that describes a rater."
     )
     log_level: str = Field(default="info", pattern="(?i)^(debug|info|warning|error)$", description="Least log level.")
+    log_format: LogFormat = Field(
+        default=LogFormat.TEXT, description="text: log lines for people; json: a JSON object on each line."
+    )
+    access_log: bool = Field(default=True, description="Log each request: path, status, time, bytes, id of the key.")
     trainer_threads: int = Field(
         default_factory=usable_cores, ge=1, description="Threads that the trainer computes with."
     )
@@ -72,8 +108,25 @@ class Settings(BaseSettings):
         default=True,
         description="On a GPU: CUDA graphs and kernels that are faster than plain operations; false does without them.",
     )
+    worker_silence_seconds: float = Field(
+        default=30.0,
+        ge=1,
+        description="Seconds that a trainer, generator or rater may give no sign of life before it is replaced.",
+    )
+    rendering_seconds: int = Field(
+        default=10,
+        ge=1,
+        description="Seconds of computing that a base model's chat template and tokenizer may take for a text, besides "
+        "a second for every 20,000 characters. Reading the model's files may take three times as long.",
+    )
     concurrent_jobs: int = Field(default=8, ge=1, description="Tuning jobs that share the trainer at a time.")
-    checkpoint_every: int = Field(default=10, ge=1, description="Steps between two checkpoints of a job.")
+    savepoint_every: int = Field(
+        default=10,
+        ge=1,
+        # The second name is the former one, which operators may still use.
+        validation_alias=AliasChoices("TUNINGFORK_SAVEPOINT_EVERY", "TUNINGFORK_CHECKPOINT_EVERY"),
+        description="Steps between two savepoints of a job. `TUNINGFORK_CHECKPOINT_EVERY`, the former name, works too.",
+    )
     resident_adapters: int = Field(
         default=1_000,
         ge=1,
@@ -84,13 +137,33 @@ class Settings(BaseSettings):
         ge=1,
         description="What these may take together; left out, an eighth of the machine's memory, or of the GPU's.",
     )
+    disk_reserve_mebibytes: int = Field(
+        default=32,
+        ge=0,
+        description="Disk space that is kept so that models can be deleted when the disk is full; 0 keeps none.",
+    )
     pinned_models: Annotated[list[str], NoDecode] = Field(
         default_factory=list,
         description="Tuned models that stay in memory once they are ACTIVE, each tunedModels/ID, separated by blanks.",
     )
 
+    share_prefixes: bool = Field(
+        default=False,
+        description="Compute what prompts begin with once for all owners, not for each; then an owner can tell from "
+        "the time to a first token what others have asked.",
+    )
+
     no_auth: bool = Field(
         default=False, description="Ask nobody for a key; only together with a loopback address to listen on."
+    )
+    open_metrics: bool = Field(
+        default=False, description="Answer `/metrics` without an API key; where only monitoring reaches the server."
+    )
+    metrics_token: str | None = Field(
+        default=None,
+        min_length=16,
+        pattern=r"^[\x21-\x7e]+$",
+        description="A secret of at least 16 characters that opens `/metrics` and nothing else, beside API keys.",
     )
     cors_origins: Annotated[list[str], NoDecode] = Field(
         default_factory=list,
@@ -120,6 +193,18 @@ class Settings(BaseSettings):
         default=None, ge=1, description="Tuning jobs of a key that may wait and run at a time."
     )
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - not read
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - not read
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Where values are from, the strongest first."""
+        return init_settings, env_settings, SettingsFile(settings_cls)
+
     @field_validator("base_model", "cors_origins", "oidc_default_scopes", "pinned_models", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -129,7 +214,7 @@ class Settings(BaseSettings):
     @classmethod
     def _pinned(cls, names: list[str]) -> list[str]:
         for name in names:
-            if id_in_name(name) is None:
+            if tuned_id(name) is None:
                 raise ValueError(f"a tuned model is named tunedModels/ID; {name!r} was given")
         return names
 
@@ -167,18 +252,32 @@ class Settings(BaseSettings):
     @field_validator("oidc_default_scopes")
     @classmethod
     def _scopes(cls, scopes: list[str]) -> list[str]:
-        return [Scope.named(scope).value for scope in scopes]
+        return [SCOPES.named(scope) for scope in scopes]
 
     @property
-    def adapter_room(self) -> AdapterRoom:
-        """How much of adapters is kept in memory."""
+    def trusted_issuer(self) -> TrustedIssuer | None:
+        """The external OpenID Connect issuer whose tokens are accepted; None if there is none."""
+        if self.oidc_issuer is None or self.oidc_audience is None:
+            return None
+        return TrustedIssuer(
+            url=self.oidc_issuer,
+            audience=self.oidc_audience,
+            scopes=frozenset(SCOPES.names),
+            email_claim=self.oidc_email_claim,
+            scope_claim=self.oidc_scope_claim,
+            default_scopes=frozenset(self.oidc_default_scopes),
+        )
+
+    @property
+    def adapter_limits(self) -> AdapterLimits:
+        """How many adapters, and how many bytes of them, are kept in memory."""
         mebibytes = self.resident_adapter_mebibytes
-        return AdapterRoom(adapters=self.resident_adapters, bytes=None if mebibytes is None else mebibytes * 2**20)
+        return AdapterLimits(adapters=self.resident_adapters, bytes=None if mebibytes is None else mebibytes * 2**20)
 
     @property
     def pinned_ids(self) -> frozenset[TunedModelId]:
-        """The ids of the models that are to stay in memory."""
-        return frozenset(found for name in self.pinned_models if (found := id_in_name(name)) is not None)
+        """The ids of the models whose adapters stay in memory."""
+        return frozenset(found for name in self.pinned_models if (found := tuned_id(name)) is not None)
 
     @property
     def resolved_database_url(self) -> str:
@@ -187,12 +286,24 @@ class Settings(BaseSettings):
 
     @property
     def key_file(self) -> Path:
-        """Where the first start leaves the first API key, readable by its user only."""
+        """The file in which the first start stores the first API key, readable by its user only."""
         return self.data_dir / "api-key"
 
 
+def variables() -> tuple[str, ...]:
+    """The environment variables that set a setting, former names too."""
+    names: list[str] = []
+    for name, field in Settings.model_fields.items():
+        match field.validation_alias:
+            case AliasChoices(choices=choices):
+                names += map(str, choices)
+            case _:
+                names.append(f"TUNINGFORK_{name.upper()}")
+    return tuple(names)
+
+
 def _origin(given: str) -> str:
-    """An origin as browsers write it: lower case, without a path or the port that goes without saying."""
+    """An origin as browsers write it: in lower case, without a path, and without the scheme's default port."""
     if given == "*":
         return given
     found = _ORIGIN.fullmatch(given.lower())

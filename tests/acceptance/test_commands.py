@@ -1,13 +1,14 @@
 """The commands of clients as processes, against a live server, from a file to an adapter that PEFT loads."""
 
 import json
+import resource
 import shutil
 import subprocess
 import sys
-import time
 
 import pytest
 
+from patience import PATIENCE_SECONDS
 from tuningfork.embedded import model_directory
 from tuningfork.tutorial import EXAMPLES
 
@@ -21,7 +22,13 @@ def tuningfork(server):
     def run(*arguments, typed=""):
         command = [sys.executable, "-m", "tuningfork", *map(str, arguments)]
         return subprocess.run(
-            command, env=server.environment, input=typed, capture_output=True, text=True, timeout=120, check=False
+            command,
+            env=server.environment,
+            input=typed,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=False,
         )
 
     return run
@@ -188,8 +195,18 @@ def test_an_unknown_base_model_is_a_sentence(tuningfork, pairs):
 
 
 def test_help_comes_in_well_under_a_second(tuningfork):
-    started = time.perf_counter()
-    shown = tuningfork("--help")
+    libraries = [sys.executable, "-c", "import httpx, typer, rich.table"]
+    least = min(processor_seconds(subprocess.run, libraries, check=True) for _ in range(3))
+    ours = min(processor_seconds(tuningfork, "--help") for _ in range(3))
 
-    assert shown.returncode == 0
-    assert time.perf_counter() - started < 1
+    assert tuningfork("--help").returncode == 0
+    # A fifth of a second for what it is printed with, on a processor on which torch alone takes two.
+    assert ours < 4 * least
+
+
+def processor_seconds(run, *arguments, **options):
+    """What a command computed, whatever other processes did meanwhile."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    run(*arguments, **options)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

@@ -12,9 +12,8 @@ DELAYED_ACKNOWLEDGEMENT_SECONDS = 0.04
 
 def test_an_answer_does_not_wait_for_the_acknowledgement_of_its_own_head(server):
     with server.client() as client:
-        fastest = min(_seconds_of(client, "/healthz") for _ in range(30))
-
-    assert fastest < DELAYED_ACKNOWLEDGEMENT_SECONDS / 2
+        # An answer that waits does so each time, so one quick answer is enough, and a busy machine may have many tries.
+        assert any(_seconds_of(client, "/healthz") < DELAYED_ACKNOWLEDGEMENT_SECONDS / 2 for _ in range(300))
 
 
 def _seconds_of(client, path):

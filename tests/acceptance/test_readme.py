@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import live_server
+from patience import PATIENCE_SECONDS
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.slow]
 
@@ -25,7 +26,7 @@ def test_the_curl_commands_create_wait_and_call(tmp_path):
             env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
 

@@ -5,9 +5,10 @@ import tarfile
 
 import pytest
 
-from live_server import LiveServer, wait_until
+from live_server import LiveServer
+from patience import paths_below, wait_until
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.slow, pytest.mark.timeout(1_200)]
 
 
 def body(examples=6, epochs=20, **origin):
@@ -31,8 +32,14 @@ def create(client, name, wanted):
     return answer.json()["name"]
 
 
-def shown(client, name):
-    return client.get(f"/v1beta/tunedModels/{name}").raise_for_status().json()
+def shown(client, name, fields="*"):
+    return client.get(f"/v1beta/tunedModels/{name}", params={"fields": fields}).raise_for_status().json()
+
+
+def taken(client, operation):
+    """How many steps the job has taken, which costs less to ask than all of them."""
+    shown = client.get(f"/v1beta/{operation}", params={"fields": "metadata.completedSteps"}).raise_for_status().json()
+    return shown.get("metadata", {}).get("completedSteps", 0)
 
 
 def steps(client, name):
@@ -41,7 +48,7 @@ def steps(client, name):
 
 
 def wait_for_end(client, name):
-    wait_until(lambda: shown(client, name)["state"] != "CREATING", seconds=180, what=f"{name} ends", every=0.1)
+    wait_until(lambda: shown(client, name, "state")["state"] != "CREATING", what=f"{name} ends", every=0.1)
     assert shown(client, name)["state"] == "ACTIVE"
 
 
@@ -53,12 +60,13 @@ def adapter(client, name):
 
 
 def files(server):
-    """Every file of any job."""
-    return sorted(
+    """Every file and folder of any job."""
+    rooms = ("datasets", "work", "adapters")
+    return [
         str(path.relative_to(server.data_directory))
-        for room in ("datasets", "work", "adapters")
-        for path in (server.data_directory / room).rglob("*")
-    )
+        for room in rooms
+        for path in paths_below(server.data_directory / room)
+    ]
 
 
 @pytest.fixture
@@ -82,7 +90,7 @@ def test_a_job_on_a_deleted_source_survives_kill_9_and_ends_as_if_undisturbed(se
     with calm.client() as client:
         create(client, "source", body())
         wait_for_end(client, "source")
-        create(client, "further", on("source", epochs=200))
+        create(client, "further", on("source", epochs=400))
         wait_for_end(client, "further")
         undisturbed = adapter(client, "further"), steps(client, "further")
         assert undisturbed[0] != adapter(client, "source")
@@ -90,17 +98,13 @@ def test_a_job_on_a_deleted_source_survives_kill_9_and_ends_as_if_undisturbed(se
     with stormy.client() as client:
         create(client, "source", body())
         wait_for_end(client, "source")
-        create(client, "further", on("source", epochs=200))
+        further = create(client, "further", on("source", epochs=400))
         assert client.delete("/v1beta/tunedModels/source").json() == {}
     for role in ("server", "trainer", "trainer", "server", "trainer"):
         with stormy.client() as client:
-            before = len(steps(client, "further"))
-            wait_until(
-                lambda client=client, before=before: len(steps(client, "further")) > before,
-                seconds=60,
-                what="a further step",
-            )
-            assert shown(client, "further")["state"] == "CREATING"
+            before = taken(client, further)
+            wait_until(lambda client=client, before=before: taken(client, further) > before, what="a further step")
+            assert shown(client, "further", "state")["state"] == "CREATING"
         assert stormy.kill(role)
         if role == "server":
             stormy.start()
@@ -118,15 +122,16 @@ def test_a_model_that_is_deleted_while_it_is_made_leaves_nothing_at_whatever_mom
     with live.client() as client:
         create(client, "source", body(epochs=1))
         wait_for_end(client, "source")
+        wait_until(lambda: not paths_below(live.data_directory / "work"), what="the trainer's own files are removed")
         before = files(live)
         for moment in ("at once", "when it runs", "when it has taken steps"):
             long = create(client, "long", on("source", epochs=1_000))
             waiting = create(client, "waiting", on("source", epochs=1_000))
             job = long.rpartition("/")[2]
             if moment != "at once":
-                wait_until(lambda: "startTime" in shown(client, "long")["tuningTask"], seconds=60, what="it runs")
+                wait_until(lambda: "startTime" in shown(client, "long")["tuningTask"], what="it runs")
             if moment == "when it has taken steps":
-                wait_until(lambda: len(steps(client, "long")) > 25, seconds=60, what="it has a checkpoint")
+                wait_until(lambda long=long: taken(client, long) > 25, what="it has a savepoint")
             for name in ("waiting", "long"):
                 assert client.delete(f"/v1beta/tunedModels/{name}").json() == {}
 
@@ -140,7 +145,7 @@ def test_a_model_that_is_deleted_while_it_is_made_leaves_nothing_at_whatever_mom
                 answer = client.get(f"/v1beta/{path}")
                 assert answer.status_code == 404, path
                 assert answer.json()["error"]["message"].endswith("does not exist.")
-            wait_until(lambda: files(live) == before, seconds=30, what=f"nothing is left ({moment}): {files(live)}")
+            wait_until(lambda: files(live) == before, what=f"nothing is left ({moment})")
         # The trainer is none the worse for it.
         create(client, "after", on("source", epochs=1))
         wait_for_end(client, "after")
@@ -150,7 +155,7 @@ def test_a_job_whose_base_is_missing_at_a_restart_waits_for_it(server, tmp_path)
     first = server("strand")
     with first.client() as client:
         operation = create(client, "long", body(epochs=400))
-        wait_until(lambda: len(steps(client, "long")) > 25, seconds=60, what="it has a checkpoint")
+        wait_until(lambda: taken(client, operation) > 25, what="it has a savepoint")
     first.stop()
 
     without = server("strand", with_base=False)
@@ -158,9 +163,9 @@ def test_a_job_whose_base_is_missing_at_a_restart_waits_for_it(server, tmp_path)
         seen = shown(client, "long"), client.get(f"/v1/{operation}").json()
         assert (seen[0]["state"], "done" in seen[1]) == ("CREATING", False)
         assert len(seen[1]["metadata"]["snapshots"]) > 25
-    said = without.log.read_text()
-    assert "waits for models/tiny, which this server does not have" in said
-    assert "cancel or delete tunedModels/long" in said
+    told = "waits for models/tiny, which this server does not have"
+    wait_until(lambda: told in without.log.read_text(), what="the log says why the job waits")
+    assert "cancel or delete tunedModels/long" in without.log.read_text()
     without.stop()
 
     again = server("strand")

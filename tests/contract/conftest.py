@@ -13,11 +13,12 @@ import httpx
 import pytest
 
 import live_server
+from patience import PATIENCE_SECONDS, wait_until
+from ports import free_port
 from tuningfork.tutorial import EXAMPLES
 
 PROGRAMS = Path(__file__).parent / "programs"
-PROGRAM_SECONDS = 120
-TUNING_SECONDS = 120
+PROGRAM_SECONDS = 300
 GEMINI_BASE = "models/gemini-1.5-flash-001-tuning"
 
 
@@ -26,12 +27,12 @@ def pytest_collection_modifyitems(items):
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.contract)
             # The first one installs its client.
-            item.add_marker(pytest.mark.timeout(900))
+            item.add_marker(pytest.mark.timeout(1_800))
 
 
 @pytest.fixture(scope="session")
 def grpc_port():
-    return live_server.free_port()
+    return free_port()
 
 
 @pytest.fixture(scope="session")
@@ -96,7 +97,7 @@ def operate(operator_environment):
             capture_output=True,
             text=True,
             check=True,
-            timeout=60,
+            timeout=PATIENCE_SECONDS,
         )
         return ended.stdout.strip()
 
@@ -110,7 +111,7 @@ def person(server, operate):
     @cache
     def person(email):
         key = operate("keys", "create", "--email", email, "--name", "contract")
-        client = httpx.Client(base_url=server.url, headers={"x-goog-api-key": key}, timeout=60)
+        client = httpx.Client(base_url=server.url, headers={"x-goog-api-key": key}, timeout=PATIENCE_SECONDS)
         return opened.enter_context(client)
 
     with ExitStack() as opened:
@@ -144,9 +145,8 @@ def short_and_long_run(server):
     with server.client() as client:
         short = tuned(client, f"short-{mark}", GEMINI_BASE, epoch_count=1)
         long = begun(client, f"long-{mark}", GEMINI_BASE, epoch_count=1000)
-        live_server.wait_until(
+        wait_until(
             lambda: client.get(f"/v1beta/{long}").json()["tuningTask"].get("snapshots"),
-            seconds=TUNING_SECONDS,
             what=f"{long} takes its first step",
         )
     return short, long
@@ -171,9 +171,8 @@ def begun(client, model_id, base, *, epoch_count=5):
 def tuned(client, model_id, base, *, epoch_count=5):
     """The same, when its run has ended well."""
     name = begun(client, model_id, base, epoch_count=epoch_count)
-    live_server.wait_until(
+    wait_until(
         lambda: client.get(f"/v1beta/{name}").json()["state"] != "CREATING",
-        seconds=TUNING_SECONDS,
         what=f"{name} is tuned",
     )
     assert client.get(f"/v1beta/{name}").json()["state"] == "ACTIVE"

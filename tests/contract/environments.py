@@ -15,7 +15,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 KEPT = HERE.parents[1] / ".contract"
-INSTALL_SECONDS = 400
+INSTALL_SECONDS = 800
 
 
 class EnvironmentNotMade(Exception):

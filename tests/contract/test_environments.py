@@ -14,6 +14,7 @@ RELEASES = [
     (PythonEnvironment("langchain-google-genai-4.4.2"), "langchain-google-genai", "4.4.2"),
     (PythonEnvironment("litellm-1.106.2"), "litellm", "1.106.2"),
     (PythonEnvironment("requests-2.34.2"), "requests", "2.34.2"),
+    (PythonEnvironment("transformers-4.57.6"), "transformers", "4.57.6"),
     (NodeEnvironment("google-genai-js-1.27.0"), "@google/genai", "1.27.0"),
     (NodeEnvironment("google-genai-js-3.1.0"), "@google/genai", "3.1.0"),
     (NodeEnvironment("google-generative-ai-js-0.24.1"), "@google/generative-ai", "0.24.1"),

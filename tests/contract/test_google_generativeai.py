@@ -1,4 +1,4 @@
-"""google-generativeai 0.8.6, the SDK of the tuning era, unmodified."""
+"""google-generativeai 0.8.6, the SDK of the tuning era, and 0.2.2, that of the PaLM generation, unmodified."""
 
 import re
 from uuid import uuid4
@@ -8,6 +8,7 @@ import pytest
 from contract.environments import PythonEnvironment
 
 CLIENT = PythonEnvironment("google-generativeai-0.8.6")
+OF_PALM = PythonEnvironment("google-generativeai-0.2.2")
 BASE = "models/gemini-1.5-flash-001-tuning"
 
 
@@ -52,6 +53,23 @@ $""",
     ), printed
     first, last = re.search(r"first (\S+) last (\S+)", printed).groups()
     assert float(last) < float(first) / 2
+
+
+def test_a_program_of_2023_for_palm_runs_as_it_did(run, server, fresh):
+    variables = {"TRANSPORT": "rest", "API_ENDPOINT": server.url, "MODEL_ID": fresh}
+    printed = run(OF_PALM, "google_generativeai/palm_2023.py", **variables)
+
+    assert re.match(
+        r"""base: models/text-bison-001 8196 1024
+state: ACTIVE models/text-bison-001
+answer: 55 -> \d+
+answer: four -> \w+
+base answers: True
+description: This is my model\.
+left: False
+$""",
+        printed,
+    ), printed
 
 
 def test_training_data_may_come_as_list_dict_table_csv_and_json(told, transport):

@@ -83,7 +83,7 @@ def shell(server, operator_environment, tmp_path):
             capture_output=True,
             text=True,
             check=True,
-            timeout=60,
+            timeout=300,
         )
         return ended.stdout
 

@@ -24,13 +24,14 @@ from typing import Any
 import psutil
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[1]))
+    sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from fuzz.mutations import mutate, target_of
 from fuzz.samples import Sample, samples
-from tuningfork.domain.errors import RpcCode
+from surroundings import forget_settings
+from tuningfork.domain.errors import Code
 
-CODES = {code.name for code in RpcCode}
+CODES = {code.name for code in Code}
 
 
 @dataclass(slots=True)
@@ -51,7 +52,9 @@ class Report:
 def running_target(directory: Path) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, Any]]]:
     """The application under fire in a process of its own, and where it listens."""
     here = Path(__file__)
-    environment = {**os.environ, "PYTHONPATH": str(here.parents[1])}
+    known = os.environ.get("PYTHONPATH", "")
+    tests = here.parents[1]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tests), str(tests / "support"), known])}
     with (
         (directory / "target.log").open("wb") as log,
         subprocess.Popen(
@@ -62,7 +65,10 @@ def running_target(directory: Path) -> Iterator[tuple[subprocess.Popen[bytes], d
         ) as process,
     ):
         try:
-            yield process, json.loads(process.stdout.readline())
+            told = process.stdout.readline()
+            if not told:
+                raise RuntimeError(f"The server did not start:\n{(directory / 'target.log').read_text()}")
+            yield process, json.loads(told)
         finally:
             process.terminate()
 
@@ -73,7 +79,7 @@ def fire(requests: int, seed: int, *, only: int | None = None, say: Any = lambda
     with tempfile.TemporaryDirectory() as directory, running_target(Path(directory)) as (process, facts):
         right = samples(facts["permission"], facts["operations"])
         memory = psutil.Process(process.pid)
-        connection = http.client.HTTPConnection("127.0.0.1", facts["port"], timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", facts["port"], timeout=300)
         numbers = range(requests) if only is None else (only,)
         for number in numbers:
             random = Random(f"{seed}/{number}")
@@ -133,6 +139,7 @@ def _shown(sample: Sample) -> str:
 
 
 def main() -> None:
+    forget_settings()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)

@@ -6,7 +6,7 @@ from typing import Any
 
 from caller import TUTORIAL_BODY, turn
 
-VERSIONS = ("v1beta", "v1", "v1alpha")
+VERSIONS = ("v1beta", "v1", "v1alpha", "v1beta3", "v1beta2")
 ACTIVE, CREATING, FAILED, BASE = "active-model", "creating-model", "failed-model", "echo-001"
 
 
@@ -123,6 +123,8 @@ def _ours() -> Iterator[Sample]:
     token = {"scopes": ["https://www.googleapis.com/auth/generative-language.tuning"], "lifetime": "600s"}
     yield Sample(verb="POST", path="/tuningfork/v1/accessTokens", body=token)
     yield Sample(verb="GET", path=f"/tuningfork/v1/tunedModels/{ACTIVE}/adapter")
+    yield Sample(verb="GET", path=f"/tuningfork/v1/tunedModels/{ACTIVE}/diagnosis")
+    yield Sample(verb="GET", path="/tuningfork/v1/diagnoses", query=(("pageSize", "2"),))
     yield Sample(verb="GET", path="/healthz")
     yield Sample(verb="GET", path="/metrics")
 

@@ -1,22 +1,27 @@
 """More tuned models than memory has room for, asked by many at once while some come and go: each answers as itself."""
 
 import asyncio
+import os
 import random
-import shutil
+import signal
 from contextlib import aclosing
 
 import pytest
 import torch
 
+from patience import wait_until
 from tiny_models import Architecture, tiny_base_model
+from tuningfork.artifacts.local import LocalArtifactStore
+from tuningfork.domain.artifact import ArtifactRef
 from tuningfork.domain.base_model import AdapterShape
+from tuningfork.domain.conversation import Conversation, Speaker, Turn
 from tuningfork.domain.errors import NotFound
-from tuningfork.domain.generation import Prompt, Sampling, Speaker, Turn
-from tuningfork.execution.base import AdapterRoom, GenerationAssignment
-from tuningfork.execution.local import LocalExecutor, WorkerThreads
-from tuningfork.modeling import adapter_format
+from tuningfork.domain.generation import Sampling
+from tuningfork.execution.base import AdapterLimits, GenerationAssignment
+from tuningfork.execution.local.engines import LocalEngines, WorkerThreads
+from tuningfork.modeling.adapters import format as adapter_format
+from tuningfork.modeling.adapters.weights import AdapterWeights
 from tuningfork.modeling.loading import load_base
-from tuningfork.modeling.lora import AdapterWeights
 
 pytestmark = pytest.mark.slow
 
@@ -32,40 +37,44 @@ def _base(tiny_directories):
 def _adapters(base, tmp_path):
     """Adapters that change the base a great deal, of several ranks, each in its own direction."""
     slots = load_base(base).slots
-    directories = []
+    store, refs = LocalArtifactStore(tmp_path), []
     for number in range(MODELS):
         weights = slots.fresh(AdapterShape(rank=2 + number % 3, alpha=8.0), seed=number)
         torch.manual_seed(number)
         tensors = {
             name: torch.randn_like(each) / 4 if "lora_B" in name else each for name, each in weights.tensors.items()
         }
-        directories.append(tmp_path / f"adapter-{number}")
-        adapter_format.save(directories[-1], AdapterWeights(weights.shape, tensors), base.location)
-    return directories
+        refs.append(ArtifactRef(f"adapter-{number}"))
+        with store.writing(refs[-1]) as directory:
+            adapter_format.save(directory, AdapterWeights(weights.shape, tensors), base.location)
+    return refs
 
 
 @pytest.fixture(name="small")
-def _small():
-    """An executor with room for few."""
-    executor = LocalExecutor(
-        threads=WorkerThreads(trainer=1, generator=1), room=AdapterRoom(adapters=ROOM, bytes=10**9)
+def _small(tmp_path):
+    """Engines with room for few adapters."""
+    engines = LocalEngines.build(
+        threads=WorkerThreads(trainer=1, generator=1),
+        artifacts=tmp_path,
+        adapter_limits=AdapterLimits(adapters=ROOM, bytes=10**9),
     )
-    yield executor
-    executor.close()
+    yield engines
+    engines.close()
 
 
 def question(base, adapter):
     sampling = Sampling(temperature=0.0, top_p=1.0, top_k=None, max_output_tokens=8)
-    prompt = Prompt(turns=(Turn(Speaker.USER, "one two"),))
-    return GenerationAssignment(base=base, adapter_directory=adapter, prompt=prompt, sampling=sampling)
+    prompt = Conversation(turns=(Turn.said(Speaker.USER, "one two"),))
+    return GenerationAssignment(base=base, adapter=adapter, prompt=prompt, sampling=sampling)
 
 
-async def answer(executor, assignment):
-    async with aclosing(executor.generate(assignment)) as chunks:
+async def answer(engines, assignment):
+    async with aclosing(engines.generators.generate(assignment)) as chunks:
         return "".join([chunk.text async for chunk in chunks])
 
 
-def test_every_model_answers_as_itself_while_others_are_loaded_made_and_deleted(small, base, adapters):
+def test_every_model_answers_as_itself_while_others_are_loaded_made_and_deleted(small, base, adapters, tmp_path):
+    store = LocalArtifactStore(tmp_path)
     dice = random.Random(4)
     living, doomed = adapters[:-2], adapters[-2:]
 
@@ -90,9 +99,9 @@ def test_every_model_answers_as_itself_while_others_are_loaded_made_and_deleted(
         async def deletes_and_makes():
             for number, adapter in enumerate(doomed):
                 await asyncio.sleep(0.05)
-                shutil.rmtree(adapter)
-                again = adapter.with_name(f"again-{number}")
-                shutil.copytree(living[number], again)
+                store.delete(adapter)
+                again = ArtifactRef(f"again-{number}")
+                store.share(living[number], again)
                 assert await answer(small, question(base, again)) == known[living[number]]
 
         await asyncio.gather(deletes_and_makes(), *(asker(random.Random(dice.random())) for _ in range(ASKERS)))
@@ -101,7 +110,7 @@ def test_every_model_answers_as_itself_while_others_are_loaded_made_and_deleted(
 
     known = asyncio.run(story())
     assert len(set(known.values())) > MODELS // 2
-    resident = small.resident_adapters()
+    resident = small.generators.resident_adapters()
     assert 1 <= len(resident) <= ROOM
     assert all(size > 0 for size in resident.values())
 
@@ -112,11 +121,10 @@ def test_what_is_kept_stays_in_memory_through_it_all_and_after_a_death(small, ba
     async def ask_all():
         return [await answer(small, question(base, adapter)) for adapter in others]
 
-    small.keep(base, [kept])
+    small.generators.keep(base, [kept])
     before = asyncio.run(ask_all())
-    assert kept in small.resident_adapters()
-    small._generator._child._process.kill()
-    small._generator._child._listener.join(10)
-    assert small.resident_adapters() == {}
+    assert kept in small.generators.resident_adapters()
+    os.kill(small.worker_pids["generator"], signal.SIGKILL)
+    wait_until(lambda: small.generators.resident_adapters() == {})
     assert asyncio.run(ask_all()) == before
-    assert kept in small.resident_adapters()
+    assert kept in small.generators.resident_adapters()

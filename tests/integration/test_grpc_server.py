@@ -7,11 +7,15 @@ import sys
 import time
 
 import grpc
+import psutil
 import pytest
 from google.ai import generativelanguage_v1beta as api
 
 from grpc_caller import calling
-from live_server import free_port, running
+from live_server import running
+from pairs import pairs_of
+from patience import PATIENCE_SECONDS
+from ports import free_port
 from workshop import NUMBER_PAIRS
 
 pytestmark = pytest.mark.slow
@@ -47,7 +51,7 @@ def request(text, model="models/tiny"):
 
 
 def test_a_model_that_is_tuned_over_grpc_answers_over_http_too(server, port):
-    examples = [api.TuningExample(text_input=pair.text_input, output=pair.output) for pair in NUMBER_PAIRS]
+    examples = [api.TuningExample(text_input=given, output=wanted) for given, wanted in pairs_of(NUMBER_PAIRS)]
     model = api.TunedModel(
         base_model="models/tiny",
         tuning_task=api.TuningTask(training_data=api.Dataset(examples=api.TuningExamples(examples=examples))),
@@ -56,7 +60,7 @@ def test_a_model_that_is_tuned_over_grpc_answers_over_http_too(server, port):
         operation = caller.models.create_tuned_model(
             api.CreateTunedModelRequest(tuned_model_id="numbers", tuned_model=model)
         )
-        tuned = operation.result(timeout=120)
+        tuned = operation.result(timeout=PATIENCE_SECONDS)
         asked = request("1", MODEL)
         whole = caller.generative.generate_content(asked).candidates[0].content.parts[0].text
         pieces = [
@@ -89,7 +93,7 @@ def test_a_stop_ends_open_calls_and_the_next_start_has_the_same_root(tmp_path, t
         root = (server.data_directory / "tls" / "root.pem").read_bytes()
         with caller_of(server, port) as caller:
             caller.generative.generate_content(request("warm up"))
-            [generator] = server.workers()
+            generator = server.worker("generator")
             # Asleep, it keeps the stream open.
             generator.suspend()
             chunks = caller.channel.unary_stream(STREAM)(api.GenerateContentRequest.serialize(request("count")))
@@ -100,7 +104,7 @@ def test_a_stop_ends_open_calls_and_the_next_start_has_the_same_root(tmp_path, t
             with pytest.raises(grpc.RpcError):
                 list(chunks)
         assert exit_code == 0
-        assert not generator.is_running()
+        assert not psutil.wait_procs([generator], timeout=PATIENCE_SECONDS)[1]
         assert "Traceback" not in server.log.read_text()
         server.start()
         assert (server.data_directory / "tls" / "root.pem").read_bytes() == root
@@ -116,7 +120,7 @@ def test_a_port_that_is_taken_is_refused_in_a_sentence(server, port, tmp_path):
         ],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
 
@@ -132,7 +136,7 @@ def test_without_the_extra_it_is_named(tmp_path):
         [sys.executable, "-c", program, "serve", "--port", "0", "--grpc-port", "0", "--data-dir", str(tmp_path)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=False,
         env=os.environ,
     )

@@ -10,12 +10,13 @@ import pytest
 
 import live_server
 from rating_models import save_classifier, save_guard
+from tuningfork.domain.conversation import Conversation, Speaker, Turn
 from tuningfork.domain.errors import InternalError
-from tuningfork.domain.generation import FinishReason, Prompt, Sampling, Speaker, Turn
+from tuningfork.domain.generation import FinishReason, Sampling
 from tuningfork.domain.rater import Activation, ClassifierModel, GuardModel, Passage
 from tuningfork.domain.safety import HARMLESS, Assessment, HarmCategory, HarmProbability
 from tuningfork.execution.base import GenerationAssignment, RatingAssignment, WorkerDied
-from tuningfork.execution.local import LocalExecutor, WorkerThreads
+from tuningfork.execution.local.engines import LocalEngines, WorkerThreads
 
 pytestmark = [pytest.mark.slow]
 
@@ -24,10 +25,12 @@ MEANING = (("insult", (HarmCategory.HARASSMENT,)),)
 
 
 @pytest.fixture(scope="module")
-def executor():
-    executor = LocalExecutor(threads=WorkerThreads(trainer=1, generator=1))
-    yield executor
-    executor.close()
+def engines(tmp_path_factory):
+    engines = LocalEngines.build(
+        threads=WorkerThreads(trainer=1, generator=1), artifacts=tmp_path_factory.mktemp("artifacts")
+    )
+    yield engines
+    engines.close()
 
 
 @pytest.fixture(scope="module")
@@ -40,25 +43,25 @@ def assigned(model, *texts):
     return RatingAssignment(model=model, passages=tuple(Passage(text=each, speaker=Speaker.USER) for each in texts))
 
 
-def rate(executor, model, *texts):
-    return asyncio.run(executor.rate(assigned(model, *texts)))
+def rate(engines, model, *texts):
+    return asyncio.run(engines.raters.rate(assigned(model, *texts)))
 
 
-def test_a_classifier_and_a_guard_rate_in_the_same_process(executor, classifier, tmp_path):
+def test_a_classifier_and_a_guard_rate_in_the_same_process(engines, classifier, tmp_path):
     guard = GuardModel(
         location=str(save_guard(tmp_path)), codes=(("S1", (HarmCategory.HARASSMENT,)),), otherwise=(), window_tokens=64
     )
 
-    assert rate(executor, classifier, "insulting", "fine") == (INSULT, HARMLESS)
-    rater = executor.worker_pids["rater"]
-    assert rate(executor, guard, "fine", "a bomb") == (HARMLESS, INSULT)
-    assert executor.worker_pids == {"rater": rater}
+    assert rate(engines, classifier, "insulting", "fine") == (INSULT, HARMLESS)
+    rater = engines.worker_pids["rater"]
+    assert rate(engines, guard, "fine", "a bomb") == (HARMLESS, INSULT)
+    assert engines.worker_pids == {"rater": rater}
 
 
-def test_many_ask_at_once_and_each_gets_its_own_answer(executor, classifier):
+def test_many_ask_at_once_and_each_gets_its_own_answer(engines, classifier):
     async def ask_all():
         texts = ["insulting" if number % 3 == 0 else "fine " * number for number in range(60)]
-        answers = await asyncio.gather(*(executor.rate(assigned(classifier, text)) for text in texts))
+        answers = await asyncio.gather(*(engines.raters.rate(assigned(classifier, text)) for text in texts))
         return [
             answer == ((INSULT,) if "insult" in text else (HARMLESS,))
             for answer, text in zip(answers, texts, strict=True)
@@ -67,33 +70,33 @@ def test_many_ask_at_once_and_each_gets_its_own_answer(executor, classifier):
     assert all(asyncio.run(ask_all()))
 
 
-def test_a_rater_that_is_killed_fails_what_it_was_asked_and_comes_back(executor, classifier):
+def test_a_rater_that_is_killed_fails_what_it_was_asked_and_comes_back(engines, classifier):
     async def kill_while_asking():
-        await executor.rate(assigned(classifier, "warm"))
-        asking = asyncio.create_task(executor.rate(assigned(classifier, "word " * 400_000)))
+        await engines.raters.rate(assigned(classifier, "warm"))
+        asking = asyncio.create_task(engines.raters.rate(assigned(classifier, "word " * 400_000)))
         await asyncio.sleep(0.2)
-        os.kill(executor.worker_pids["rater"], signal.SIGKILL)
+        os.kill(engines.worker_pids["rater"], signal.SIGKILL)
         await asking
 
     with pytest.raises(WorkerDied, match="rater_process ended in the middle of its work"):
         asyncio.run(kill_while_asking())
-    assert rate(executor, classifier, "insulting") == (INSULT,)
+    assert rate(engines, classifier, "insulting") == (INSULT,)
 
 
-def test_a_model_that_cannot_be_used_is_refused_without_a_death(executor, tmp_path):
+def test_a_model_that_cannot_be_used_is_refused_without_a_death(engines, tmp_path):
     nothing = ClassifierModel(location=str(tmp_path), labels=MEANING, activation=Activation.SIGMOID)
 
     with pytest.raises(InternalError, match="no weights in the safetensors format"):
-        rate(executor, nothing, "x")
+        rate(engines, nothing, "x")
 
 
-def test_a_candidate_that_nobody_wants_ends_and_the_others_go_on(executor, tiny_llama):
+def test_a_candidate_that_nobody_wants_ends_and_the_others_go_on(engines, tiny_llama):
     sampling = Sampling(temperature=1.0, top_p=1.0, top_k=None, max_output_tokens=40, candidate_count=3, seed=1)
-    prompt = Prompt(turns=(Turn(Speaker.USER, "hello"),))
-    assignment = GenerationAssignment(base=tiny_llama, adapter_directory=None, prompt=prompt, sampling=sampling)
+    prompt = Conversation(turns=(Turn.said(Speaker.USER, "hello"),))
+    assignment = GenerationAssignment(base=tiny_llama, adapter=None, prompt=prompt, sampling=sampling)
 
     async def read(unwanted):
-        chunks = executor.generate(assignment)
+        chunks = engines.generators.generate(assignment)
         seen, sent = [await anext(chunks)], None
         while True:
             try:

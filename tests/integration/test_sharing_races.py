@@ -7,7 +7,7 @@ import pytest
 from tuningfork.domain.errors import AlreadyExists, InvalidArgument, NotFound, PermissionDenied, TuningforkError
 from tuningfork.domain.permission import Email, GranteeType, PermissionRequest, Principal, Role
 from tuningfork.domain.tuned_model import TunedModelId
-from tuningfork.service.groups import Groups
+from tuningfork.service.sharing.groups import Groups
 from workshop import ADA, number_request
 
 M = TunedModelId("m")

@@ -15,17 +15,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from prometheus_client import CollectorRegistry
 
+from exploring import often
 from fakes import ECHO_CATALOG, Clock
-from tuningfork.domain.errors import NotFound, RpcCode
+from tuningfork.domain.artifact import ArtifactRef
+from tuningfork.domain.errors import Code, NotFound
 from tuningfork.domain.hyperparameters import RequestedHyperparameters
 from tuningfork.domain.tuned_model import ModelState
-from tuningfork.domain.tuning_job import JobId, JobState, Snapshot
+from tuningfork.domain.tuning_job import JobId, JobState, Snapshot, TuningJob
 from tuningfork.service.metrics import Metrics
-from tuningfork.service.running import MAX_ATTEMPTS, Running, Verdict
-from tuningfork.service.tuning import Tuned, Tuning
+from tuningfork.service.tuning.running import MAX_ATTEMPTS, Running, StepReply
+from tuningfork.service.tuning.tuning import Tuned, Tuning
 from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.database import Database
-from workshop import ADA, number_request
+from workshop import ADA, SERVER, number_request
 
 STEPS = 2
 MODELS_AT_A_TIME = 3
@@ -43,7 +45,7 @@ class CrashingArtifacts(Artifacts):
 
     crash: str = ""
 
-    def install_adapter(self, job_id: JobId, finished: Path) -> Path:
+    def install_adapter(self, job_id: JobId, finished: ArtifactRef) -> Path:
         if self.crash == "before":
             raise Crash
         place = super().install_adapter(job_id, finished)
@@ -62,9 +64,12 @@ class JobLives(RuleBasedStateMachine):
         self.clock = Clock()
         self.acknowledged: dict[str, Tuned] = {}
         self.deleted: list[Tuned] = []
-        # The trainers' side: job -> steps in its last checkpoint, and steps taken.
-        self.checkpoints: dict[JobId, int] = {}
+        # The trainers' side: job -> steps in its last savepoint, and steps taken.
+        self.savepoints: dict[JobId, int] = {}
         self.training: dict[JobId, int] = {}
+        # The furthest step that each job has reported, and the step up to which a suspect is trained alone.
+        self.furthest: dict[JobId, int] = {}
+        self.alone_until: dict[JobId, int] = {}
         self.start()
 
     migrated_file: Path
@@ -75,7 +80,7 @@ class JobLives(RuleBasedStateMachine):
         metrics = Metrics(CollectorRegistry(), self.database)
         parts = (self.database, self.artifacts, ECHO_CATALOG, self.clock)
         self.tuning = Tuning(*parts, random.getrandbits, metrics)
-        self.running = Running(*parts, metrics, checkpoint_every=1)
+        self.running = Running(*parts, metrics, server=SERVER, savepoint_every=1)
         self.training = {}
         self.running.requeue_interrupted()
         self.running.sweep()
@@ -126,8 +131,8 @@ class JobLives(RuleBasedStateMachine):
             self.claim()
         if self.training:
             job_id = data.draw(st.sampled_from(sorted(self.training)))
-            steps, keeps_checkpoint = data.draw(st.integers(0, STEPS)), data.draw(st.booleans())
-            self.train(job_id, steps, keeps_checkpoint=keeps_checkpoint, end=data.draw(st.sampled_from(ENDS)))
+            steps, keeps_savepoint = data.draw(st.integers(0, STEPS)), data.draw(st.booleans())
+            self.train(job_id, steps, keeps_savepoint=keeps_savepoint, end=data.draw(st.sampled_from(ENDS)))
 
     def claim(self) -> None:
         waiting = [made for made in self.seen() if made.job.state is JobState.QUEUED]
@@ -135,31 +140,41 @@ class JobLives(RuleBasedStateMachine):
         assert (assignment is None) == (not waiting)
         if assignment is None:
             return
-        assert assignment.job_id == min(waiting, key=lambda made: made.job.create_time).job.id
-        assert assignment.dataset_path.is_file()
-        step = self.checkpoints.get(assignment.job_id, 0)
+        assert assignment.job_id == self.next_of([made.job for made in waiting])
+        assert self.artifacts.store.path(assignment.dataset).is_file()
+        step = self.savepoints.get(assignment.job_id, 0)
         remembered = [self.snapshot(taken) for taken in range(1, step + 1)]
         self.training[assignment.job_id] = step
         self.stops(assignment.job_id, self.running.resumed(assignment.job_id, step, remembered))
 
-    def train(self, job_id: JobId, steps: int, *, keeps_checkpoint: bool, end: str) -> None:
+    def next_of(self, waiting: list[TuningJob]) -> JobId:
+        """A suspect before all others: the one that has come least far, of these the newest. Otherwise the oldest."""
+        suspects = [job for job in waiting if self.furthest.get(job.id, 0) < self.alone_until.get(job.id, 0)]
+        if suspects:
+            return min(suspects, key=lambda job: (self.furthest.get(job.id, 0), -job.create_time.timestamp())).id
+        return min(waiting, key=lambda job: job.create_time).id
+
+    def train(self, job_id: JobId, steps: int, *, keeps_savepoint: bool, end: str) -> None:
         for _ in range(min(steps, STEPS - self.training[job_id])):
             self.training[job_id] += 1
-            if keeps_checkpoint:
-                self.checkpoints[job_id] = self.training[job_id]
+            if keeps_savepoint:
+                self.savepoints[job_id] = self.training[job_id]
             if end == "unheard":
                 self.crash()
                 return
-            if self.stops(job_id, self.running.record(job_id, self.snapshot(self.training[job_id]), tokens=12)):
+            reply = self.running.record(job_id, self.snapshot(self.training[job_id]), tokens=12)
+            self.furthest[job_id] = max(self.furthest.get(job_id, 0), self.training[job_id])
+            if self.stops(job_id, reply):
                 return
         match end.split():
             case ["finish", *crash] if self.training[job_id] == STEPS:
                 self.finish(job_id, "".join(crash))
             case ["die"]:
                 self.running.give_back(job_id, died=True)
+                self.alone_until[job_id] = self.furthest.get(job_id, 0) + 1
                 del self.training[job_id]
             case ["fail"]:
-                self.running.fail(job_id, RpcCode.INTERNAL, "The loss is not finite.")
+                self.running.fail(job_id, Code.INTERNAL, "The loss is not finite.")
                 self.leave(job_id)
 
     def finish(self, job_id: JobId, crash: str) -> None:
@@ -210,7 +225,7 @@ class JobLives(RuleBasedStateMachine):
             if job.state.is_final:
                 assert model.update_time == job.complete_time
             if job.state is JobState.CANCELLED:
-                assert job.error.code is RpcCode.CANCELLED
+                assert job.error.code is Code.CANCELLED
                 assert (model.state is ModelState.ACTIVE) == (job.completed_steps > 0)
 
     def an_active_model_has_its_adapter_and_others_have_none(self, seen: list[Tuned]) -> None:
@@ -247,23 +262,24 @@ class JobLives(RuleBasedStateMachine):
     def seen(self) -> list[Tuned]:
         return list(self.tuning.list(ADA, page_size=1_000).items)
 
-    def stops(self, job_id: JobId, verdict: Verdict) -> bool:
+    def stops(self, job_id: JobId, reply: StepReply) -> bool:
         """A trainer that is told to stop does so between two steps."""
-        if verdict is Verdict.STOP:
+        if reply is StepReply.STOP:
             self.artifacts.crash = ""
             self.running.stopped(job_id, self.adapter(job_id) if self.training[job_id] else None)
             self.leave(job_id)
-        return verdict is Verdict.STOP
+        return reply is StepReply.STOP
 
     def leave(self, job_id: JobId) -> None:
         del self.training[job_id]
-        self.checkpoints.pop(job_id, None)
+        self.savepoints.pop(job_id, None)
 
-    def adapter(self, job_id: JobId) -> Path:
-        directory = self.artifacts.prepare_work(job_id) / "adapter"
-        directory.mkdir(exist_ok=True)
-        (directory / "steps").write_text(str(self.training[job_id]))
-        return directory
+    def adapter(self, job_id: JobId) -> ArtifactRef:
+        ref = self.artifacts.work(job_id).below("adapter")
+        with self.artifacts.store.writing(ref) as directory:
+            directory.mkdir()
+            (directory / "steps").write_text(str(self.training[job_id]))
+        return ref
 
     def snapshot(self, step: int) -> Snapshot:
         return Snapshot(step=step, epoch=step * 8 // 15, mean_loss=8.0 / step, compute_time=self.clock())
@@ -276,11 +292,12 @@ def job_lives(migrated_sqlite_file):
     return JobLives
 
 
+@pytest.mark.hypothesis  # Its plugin marks tests with `given` only.
 @pytest.mark.parametrize("examples", [15, pytest.param(120, marks=pytest.mark.slow)])
 def test_no_life_of_a_job_loses_it_or_ends_it_twice(job_lives, examples):
     state_machine = job_lives.TestCase
     state_machine.settings = settings(
-        max_examples=examples,
+        max_examples=often(examples),
         stateful_step_count=30,
         deadline=None,
         suppress_health_check=list(HealthCheck),

@@ -12,18 +12,19 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from fakes import ECHO_CATALOG, Clock
-from tuningfork.domain.errors import AlreadyExists, NotFound, RpcCode
+from patience import PATIENCE_SECONDS
+from tuningfork.domain.errors import AlreadyExists, Code, NotFound
 from tuningfork.domain.tuned_model import ModelState, TunedModelId
 from tuningfork.domain.tuning_job import JobState, Snapshot
-from tuningfork.execution.base import read_dataset
+from tuningfork.execution.dataset_file import DatasetFile
 from tuningfork.service.metrics import Metrics
-from tuningfork.service.running import Running
-from tuningfork.service.tuning import Tuning
+from tuningfork.service.tuning.running import Running
+from tuningfork.service.tuning.tuning import Tuning
 from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.database import Database
-from workshop import ADA, BOB, NUMBER_PAIRS, number_request
+from workshop import ADA, BOB, NUMBER_PAIRS, SERVER, number_request
 
-TESTS = Path(__file__).parents[1]
+SUPPORT = Path(__file__).parents[1] / "support"
 
 
 def at_once(*actions):
@@ -55,8 +56,9 @@ def started(workshop):
         assignment = workshop.running.claim()
         snapshot = Snapshot(step=1, epoch=0, mean_loss=1.0, compute_time=workshop.clock())
         workshop.running.record(assignment.job_id, snapshot, tokens=1)
-        adapter = assignment.work_directory / "adapter"
-        adapter.mkdir()
+        adapter = assignment.work.below("adapter")
+        with workshop.artifacts.store.writing(adapter) as directory:
+            directory.mkdir()
         return tuned, adapter
 
     return start
@@ -79,7 +81,7 @@ class TestThreads:
         [
             lambda running, job_id, adapter: running.finish(job_id, adapter),
             lambda running, job_id, adapter: running.stopped(job_id, adapter),
-            lambda running, job_id, adapter: running.fail(job_id, RpcCode.INTERNAL, "The loss is not finite."),
+            lambda running, job_id, adapter: running.fail(job_id, Code.INTERNAL, "The loss is not finite."),
             lambda running, job_id, adapter: running.give_back(job_id, died=True),
         ],
         ids=["finish", "stopped", "fail", "give_back"],
@@ -141,18 +143,19 @@ class TestThreads:
 
 
 CLAIM_ALL = """
-import sys
+import os, sys
 from fakes import ECHO_CATALOG, Clock
+from patience import PATIENCE_SECONDS
 from pathlib import Path
 from prometheus_client import CollectorRegistry
 from tuningfork.service.metrics import Metrics
-from tuningfork.service.running import Running
+from tuningfork.service.tuning.running import Running
 from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.database import Database
 url, root = sys.argv[1:]
 database = Database.open(url)
 parts = (database, Artifacts(Path(root)), ECHO_CATALOG, Clock(), Metrics(CollectorRegistry()))
-running = Running(*parts, checkpoint_every=0)
+running = Running(*parts, server=f"server-{os.getpid()}", savepoint_every=0)
 print("ready", flush=True)
 sys.stdin.readline()
 while (assignment := running.claim()) is not None:
@@ -167,7 +170,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 from workshop import ADA, number_request
 from tuningfork.service.metrics import Metrics
-from tuningfork.service.tuning import Tuning
+from tuningfork.service.tuning.tuning import Tuning
 from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.database import Database
 url, root = sys.argv[1:]
@@ -181,7 +184,10 @@ while True:
 
 
 def process(code, *arguments):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(SUPPORT), os.environ.get("PYTHONPATH", "")]),
+    }
     command = [sys.executable, "-c", code, *map(str, arguments)]
     started = subprocess.Popen(
         command, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -194,7 +200,7 @@ class TestProcesses:
     def test_each_job_goes_to_one_of_several_servers(self, workshop, database_url, tmp_path):
         made = {workshop.tuning.create(ADA, number_request()).job.id for _ in range(20)}
         servers = [process(CLAIM_ALL, database_url, tmp_path / "artifacts") for _ in range(2)]
-        outputs = [server.communicate("go\n", timeout=60) for server in servers]
+        outputs = [server.communicate("go\n", timeout=PATIENCE_SECONDS) for server in servers]
 
         taken = [line for output, _ in outputs for line in output.split()]
         assert [error for _, error in outputs] == ["", ""]
@@ -203,16 +209,20 @@ class TestProcesses:
     @pytest.mark.parametrize("round_", range(3))
     def test_what_a_killed_server_acknowledged_is_there_with_its_data(self, database_url, tmp_path, round_):
         server = process(CREATE_FOREVER, database_url, tmp_path / "artifacts")
-        time.sleep(0.2 + 0.05 * round_)
+        output = "".join(server.stdout.readline() for _ in range(5 + round_))
+        # In the middle of one of the next.
+        time.sleep(0.003 * round_)
         server.send_signal(signal.SIGKILL)
-        output, error = server.communicate(timeout=60)
+        output += server.stdout.read()
+        error = server.stderr.read()
+        server.communicate()
         # A last line without an end was cut short: nobody received it.
         acknowledged = [TunedModelId(line.strip()) for line in output.splitlines(keepends=True) if line[-1] == "\n"]
 
         database = Database.open(database_url)
         artifacts, clock, metrics = Artifacts(tmp_path / "artifacts"), Clock(), Metrics(CollectorRegistry())
         tuning = Tuning(database, artifacts, ECHO_CATALOG, clock, lambda _bits: 0, metrics)
-        running = Running(database, artifacts, ECHO_CATALOG, clock, metrics, checkpoint_every=0)
+        running = Running(database, artifacts, ECHO_CATALOG, clock, metrics, server=SERVER, savepoint_every=0)
         swept = running.sweep()
         found = [tuning.get(ADA, model_id) for model_id in acknowledged]
         kept = tuning.list(ADA, page_size=1_000).items
@@ -220,7 +230,7 @@ class TestProcesses:
 
         assert error == ""
         assert len(found) > 0
-        assert all(read_dataset(artifacts.dataset_path(tuned.job.id)) == NUMBER_PAIRS for tuned in found)
+        assert all(tuple(DatasetFile(artifacts.dataset_path(tuned.job.id))) == NUMBER_PAIRS for tuned in found)
         assert len(kept) - len(found) <= 1, "at most the one whose answer was on its way"
         assert len(swept) <= 1, "at most the one whose row was not yet written"
         assert artifacts.job_ids() == {tuned.job.id for tuned in kept}

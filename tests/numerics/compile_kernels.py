@@ -18,6 +18,7 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime.jit import JITFunction
 
 from tuningfork.modeling.kernels import adapter_rows, gating, norms, paged_attention, rotation
+from tuningfork.modeling.kernels.base import HeadNorms, NewTokens, RmsNorm
 
 COMPILED = []
 # Hidden size, MLP's features, heads, key heads, head size.
@@ -76,7 +77,7 @@ def turn(heads, groups, size, dtype):
     all_TLK = torch.zeros(3, joint + groups, size, dtype=dtype)
     cos_T1K, weight = torch.ones(3, 1, size), torch.ones(size)
     rotation.rotate_(all_TLK, joint, cos_T1K, cos_T1K, 1)
-    own = rotation.HeadNorms(heads, weight, 1e-6, weight, 1e-6)
+    own = HeadNorms(heads, RmsNorm(weight, 1e-6), RmsNorm(weight, 1e-6))
     for tables in ((cos_T1K, cos_T1K), (None, None)):
         x_TJK, inverse_TJ1 = rotation.norm_rotate_(all_TLK, joint, own, *tables)
         rotation.norm_rotate_backward_(all_TLK, x_TJK, inverse_TJ1, own, *tables)
@@ -94,7 +95,7 @@ def adapters(rank, inputs, outputs, dtype):
     adapter_rows.add_rows(torch.zeros(3, inputs, dtype=dtype), a_CDR, bs_CRO, rank, places_B, y_YO)
 
 
-def attention(heads, groups, size, dtype, window, softcap, stretches, is_new):
+def attention(heads, groups, size, dtype, window, softcap, splits, is_new):
     query_BHK = torch.zeros(heads, 3, size, dtype=dtype).transpose(0, 1)
     keys_GXK = torch.zeros(groups, 320, size, dtype=dtype)
     numbers_B = torch.ones(3, dtype=torch.int64)
@@ -109,8 +110,8 @@ def attention(heads, groups, size, dtype, window, softcap, stretches, is_new):
         scaling=0.1,
         sliding_window=window,
         softcap=softcap,
-        new=paged_attention.NewTokens(fed, fed, numbers_B) if is_new else None,
-        stretches=stretches,
+        new=NewTokens(fed, fed, numbers_B) if is_new else None,
+        splits=splits,
     )
 
 

@@ -16,15 +16,16 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from constrained_writing import grammars_of, write
+from exploring import often
 from tokenizer_kinds import KINDS, chat_of
 from tuningfork.domain.errors import InvalidArgument
 from tuningfork.domain.generation import ChoiceAnswer, JsonAnswer
-from tuningfork.wire.gemini.answer_formats import answer_format_of, violations_of_format
-from tuningfork.wire.gemini.config_messages import GENERATION_CONFIG
-from tuningfork.wire.proto_json.decode import decode
+from tuningfork.wire.google.answer_formats import answer_format_of, violations_of_format
+from tuningfork.wire.google.config_messages import GENERATION_CONFIG
+from tuningfork.wire.google.proto_json.decode import decode
 
 SETTINGS = settings(
-    max_examples=40,
+    max_examples=often(40),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.filter_too_much],
 )

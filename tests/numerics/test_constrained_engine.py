@@ -73,7 +73,7 @@ def test_an_answer_that_is_cut_short_says_so_and_is_the_beginning_of_one(base):
     [whole] = answers_of(base, asked(base, "a", PERSON)).values()
     [cut] = answers_of(base, asked(base, "a", PERSON, tokens=5)).values()
     assert (cut.finish_reason, cut.output_tokens) == (FinishReason.MAX_TOKENS, 5)
-    assert whole.text.startswith(cut.text.rstrip("\ufffd"))
+    assert whole.text.startswith(cut.text)
     with pytest.raises(ValueError, match=r"."):
         json.loads(cut.text)
 

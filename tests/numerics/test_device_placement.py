@@ -20,17 +20,20 @@ from tuningfork.domain.base_model import AdapterShape
 from tuningfork.inference.cached_plan import CachedPlan, Span
 from tuningfork.inference.graphs import DecodeGraphs
 from tuningfork.inference.kv_cache import KvCache, probed_shapes
-from tuningfork.modeling.attention import ATTENTION
-from tuningfork.modeling.capture import reexecution
-from tuningfork.modeling.decoder.layer import How
+from tuningfork.modeling.adapters.slots import BASE_ALONE, AdapterSlots
+from tuningfork.modeling.adapters.weights import AdapterWeights
+from tuningfork.modeling.attention.plans import AttentionParameters
+from tuningfork.modeling.attention.registration import ATTENTION
 from tuningfork.modeling.decoder.recipe import decoder_of
+from tuningfork.modeling.device.capture import reexecution
+from tuningfork.modeling.kernels.plain import PLAIN
 from tuningfork.modeling.loading import LoadedBase
-from tuningfork.modeling.lora import BASE_ALONE, AdapterSlots, AdapterWeights
-from tuningfork.training.batches import Placed, Segment, pack
+from tuningfork.training.attention.packed_attention import Borders, FusedAttention
+from tuningfork.training.attention.segments import SegmentAttention
+from tuningfork.training.batches import OwnedSegment, Segment, pack
 from tuningfork.training.graphs import Buffers, Needed, PassGraphs
-from tuningfork.training.packed_attention import Borders, FusedAttention
+from tuningfork.training.objectives import LossWeights
 from tuningfork.training.passes import forward_backward
-from tuningfork.training.segments import SegmentAttention
 
 DEVICE = torch.device("meta")
 COPIES = {"aten.copy_.default", "aten._to_copy.default", "aten.to.dtype_layout", "aten.to.device"}
@@ -59,10 +62,10 @@ class Crossings(TorchDispatchMode):
 
 @dataclass
 class _Probe:
-    hows: dict[int, How]
+    parameters: dict[int, AttentionParameters]
 
-    def attend(self, layer, query_HTK, _key, _value, **how):
-        self.hows[layer] = How(**how)
+    def attend(self, layer, query_HTK, _key, _value, **parameters):
+        self.parameters[layer] = AttentionParameters(**parameters)
         return query_HTK.transpose(0, 1)
 
 
@@ -75,7 +78,7 @@ def base(request) -> LoadedBase:
     slots, probe = AdapterSlots.attach(model.eval()), _Probe({})
     token_11 = torch.zeros((1, 1), dtype=torch.long, device=DEVICE)
     model(input_ids=token_11, position_ids=token_11, use_cache=False, attention_plan=probe)
-    decoder = decoder_of(model, slots, [probe.hows[layer] for layer in range(LAYERS)])
+    decoder = decoder_of(model, slots, [probe.parameters[layer] for layer in range(LAYERS)], PLAIN.layers)
     assert decoder is not None
     return LoadedBase(
         location=request.param,
@@ -158,11 +161,16 @@ def test_a_training_pass_over_several_adapters_there_and_back(base, keep):
 @pytest.mark.parametrize("keep", [True, False], ids=["kept", "computed_again"])
 def test_a_pass_of_several_jobs_waits_for_its_losses_and_nothing_before(base, keep):
     slots = [loaded(base, rank, trainable=True) for rank in (4, 4, 4, 8)]
-    segments = [Segment(torch.arange(length, dtype=torch.int32), length - 5) for length in (20, 30, 25, 18, 40)]
-    packed = pack([Placed(segment=each, owner=owner) for each, owner in zip(segments, (0, 0, 1, 2, 3), strict=True)])
+    segments = [
+        Segment(torch.arange(length, dtype=torch.int32), ((length - 5, length),)) for length in (20, 30, 25, 18, 40)
+    ]
+    packed = pack(
+        [OwnedSegment(segment=each, owner=owner) for each, owner in zip(segments, (0, 0, 1, 2, 3), strict=True)]
+    )
     with Crossings() as crossings, pytest.raises(NotImplementedError) as found:
-        forward_backward(base, packed, slots, torch.ones(len(packed.targets_N)), keep=keep)
-    [waits] = [entry for entry in found.traceback if entry.path.name == "passes.py"]
+        forward_backward(base, packed, slots, LossWeights(fixed_N=torch.ones(len(packed.targets_N))), keep=keep)
+    # The pass is a generator that `forward_backward` runs to its end: the innermost frame is the one that waits.
+    *_, waits = (entry for entry in found.traceback if entry.path.name == "passes.py")
     assert "losses_N.cpu()" in str(waits.statement)
     assert crossings.copies <= 20
 
@@ -172,14 +180,15 @@ def test_a_pass_of_several_jobs_waits_for_its_losses_and_nothing_before(base, ke
 def test_a_training_pass_that_is_kept_hands_over_its_numbers_in_two_copies(base, ranks):
     slots = [loaded(base, rank, trainable=True) for rank in ranks]
     assert base.decoder is not None
-    segments = [Segment(torch.arange(length, dtype=torch.int32), length - 5) for length in (20, 31)]
-    packed = pack([Placed(segment=each, owner=owner) for owner in range(len(slots)) for each in segments])
+    segments = [Segment(torch.arange(length, dtype=torch.int32), ((length - 5, length),)) for length in (20, 31)]
+    packed = pack([OwnedSegment(segment=each, owner=owner) for owner in range(len(slots)) for each in segments])
     graphs = PassGraphs(base, base.decoder, reexecution)
-    needed = Needed.of(packed, [base.slots.shape_of(slot) for slot in slots])
+    weights = LossWeights(fixed_N=torch.ones(len(packed.targets_N)))
+    needed = Needed.of(packed, [base.slots.shape_of(slot) for slot in slots], weights)
     sections = needed.sections(needed.shape)
     buffers = Buffers(needed.shape, base, base.decoder)
     with Crossings() as crossings:
-        graphs._fill(buffers, packed, sections, slots, torch.ones(len(packed.targets_N)))
+        graphs._fill(buffers, packed, sections, slots, weights)
     assert crossings.copies == 2
     operations = graphs._operations(needed.shape, sections, buffers)
     with Crossings() as crossings:
@@ -190,7 +199,7 @@ def test_a_training_pass_that_is_kept_hands_over_its_numbers_in_two_copies(base,
 def test_torchs_fused_attention_takes_and_gives_what_training_wants():
     attention = FusedAttention(Borders.of((20, 1, 13), DEVICE))
     all_TLK = torch.empty(34, 13, 64, dtype=torch.bfloat16, device=DEVICE)
-    out_THK, kept = attention.forward(0, How(0.1, 20, None), all_TLK, 9)
+    out_THK, kept = attention.forward(0, AttentionParameters(0.1, 20, None), all_TLK, 9)
     assert (out_THK.shape, out_THK.dtype) == ((34, 9, 64), torch.bfloat16)
     assert attention.backward(kept, out_THK).shape == all_TLK.shape
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from families import FAMILIES, WINDOW
 from family_models import without
 from tiny_models import CONTEXT_TOKENS, packed_logits
-from tuningfork.modeling import adapter_format
+from tuningfork.modeling.adapters import format as adapter_format
 
 # PEFT 0.21 still asks transformers by a name that is on its way out.
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
@@ -133,6 +133,7 @@ def test_an_adapter_that_peft_made_fits_and_gives_its_logits_here(family, tmp_pa
     torch.testing.assert_close(torch.cat(found), torch.cat(logits_of(theirs)), rtol=0, atol=4 * TOLERANCE)
 
 
+@pytest.mark.bf16
 @pytest.mark.parametrize("names", [ALONE, ["a"] * 5, ["b"] * 5, *MIXED])
 def test_in_bfloat16_the_logits_are_as_exact_as_those_of_peft(family, names):
     theirs = peft_logits(family.with_peft(torch.bfloat16), names)

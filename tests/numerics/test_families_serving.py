@@ -96,6 +96,7 @@ def test_answers_on_different_adapters_side_by_side_are_those_of_peft(family, pr
     assert max(lengths) > WINDOW
 
 
+@pytest.mark.bf16
 def test_in_bfloat16_the_scores_of_answers_are_as_exact_as_those_of_peft(family):
     rounded, exact = family.with_peft(torch.bfloat16), family.exact()
     ours, theirs = [], []

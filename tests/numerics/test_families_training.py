@@ -14,24 +14,29 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+import precisions
 from family_models import ADAPTERS
+from rendering import row_of
 from tiny_models import packed_logits
 from training_runs import curve, engine_over, job, run_to_the_end
-from tuningfork.domain.dataset import Example
-from tuningfork.modeling import adapter_format
+from tuningfork.domain.conversation import Conversation
+from tuningfork.modeling.adapters import format as adapter_format
 from tuningfork.training.batches import DataOrder
-from tuningfork.training.checkpoint import FILE
 from tuningfork.training.optimizer import MEAN_DECAY
+from tuningfork.training.savepoint import FILE
 
 # PEFT 0.21 still asks transformers by a name that is on its way out.
-pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning"),
+]
 
 EXAMPLES = (
-    Example("what comes after twelve?", "thirteen, as everybody knows"),
-    Example("and then", "on the other hand, the two of them were there"),
-    Example("seven", "8"),
-    Example("the theory of the theremin, in one word or two", "tone"),
-    Example("-98", "ninety-seven below"),
+    Conversation.pair("what comes after twelve?", "thirteen, as everybody knows"),
+    Conversation.pair("and then", "on the other hand, the two of them were there"),
+    Conversation.pair("seven", "8"),
+    Conversation.pair("the theory of the theremin, in one word or two", "tone"),
+    Conversation.pair("-98", "ninety-seven below"),
 )
 STEPS = 4
 TEXT = torch.randint(0, 250, (40,), generator=torch.Generator().manual_seed(2)).tolist()
@@ -64,7 +69,7 @@ def trained_here(family, dtype, tmp_path) -> Training:
     one = job_of(family)
     engine.admit(one)
     reports = engine.step()
-    engine.save_checkpoint(one.id, tmp_path / "first")
+    engine.write_savepoint(one.id, tmp_path / "first")
     # After one step the running mean of the gradients is a tenth of the only one so far.
     gradient_P = load_file(tmp_path / "first" / FILE)["mean"] / (1 - MEAN_DECAY)
     gradients = base.slots.unflatten(one.adapter, gradient_P).tensors
@@ -86,7 +91,7 @@ def trained_by_peft(family, plain, steps=STEPS) -> Training:
     learned = {name.replace(".default", ""): each for name, each in model.named_parameters() if each.requires_grad}
     optimizer = torch.optim.AdamW(learned.values(), lr=one.hyperparameters.learning_rate, weight_decay=0.0)
     order = DataOrder(example_count=len(EXAMPLES), epoch_count=2, batch_size=3, seed=one.seed)
-    rendered = [family.base().chat.render_example(example) for example in EXAMPLES]
+    rendered = [row_of(family.base().chat, example) for example in EXAMPLES]
     losses, gradients = [], {}
     for step in range(1, steps + 1):
         batch = [rendered[index] for index in order.batch(step)]
@@ -130,6 +135,7 @@ def test_whatever_else_a_configuration_says_is_learned_with_too(variant, tmp_pat
         assert distance(found.gradients[name], gradient) < 2e-5, name
 
 
+@pytest.mark.bf16
 def test_in_bfloat16_the_gradient_is_as_exact_as_that_of_peft(family, tmp_path):
     found = trained_here(family, torch.bfloat16, tmp_path)
     theirs = trained_by_peft(family, family.plain(torch.bfloat16), steps=1)
@@ -160,13 +166,13 @@ def test_jobs_that_share_their_passes_learn_as_they_would_alone(family):
         assert curve(reports, one.id) == pytest.approx(wanted[one.id], rel=1e-4)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+@pytest.mark.parametrize("dtype", precisions.BOTH)
 def test_a_job_that_was_stopped_and_resumed_ends_with_the_same_bits(family, tmp_path, dtype):
     one = job_of(family)
     undisturbed = engine_over(family.fresh_base(dtype))
     undisturbed.admit(one)
     reports = undisturbed.step() + undisturbed.step()
-    undisturbed.save_checkpoint(one.id, tmp_path)
+    undisturbed.write_savepoint(one.id, tmp_path)
     reports += run_to_the_end(undisturbed)
     undisturbed.save_adapter(one.id, tmp_path / "wanted")
     resumed = engine_over(family.fresh_base(dtype))
@@ -177,7 +183,7 @@ def test_a_job_that_was_stopped_and_resumed_ends_with_the_same_bits(family, tmp_
     assert found == wanted
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+@pytest.mark.parametrize("dtype", precisions.BOTH)
 def test_layers_that_are_computed_twice_to_save_memory_give_the_same_bits(family, tmp_path, dtype):
     losses = []
     for name in ("kept", "twice"):

@@ -9,10 +9,11 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from engine_runs import answers_of, greedy, loud_adapter, request
+from exploring import often
 from tuningfork.inference.cached_plan import CachedPlan, Span
 from tuningfork.inference.kv_cache import KvCache, probed_shapes
-from tuningfork.modeling import adapter_format
-from tuningfork.modeling.attention import PackedPlan
+from tuningfork.modeling.adapters import format as adapter_format
+from tuningfork.modeling.attention.plans import PackedPlan
 from tuningfork.modeling.loading import LoadedBase, load_base
 
 LONGER_THAN_WINDOW_AND_PAGES = 75
@@ -95,7 +96,7 @@ def small_cache(base: LoadedBase, pages: int = 40) -> KvCache:
     return KvCache(probed_shapes(base.model), pages=pages, dtype=base.dtype, device=base.device)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=often(15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 @torch.inference_mode()
 def test_logits_from_the_cache_are_those_of_a_full_forward_however_the_tokens_are_fed(base, data):

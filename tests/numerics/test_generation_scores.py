@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from engine_runs import Answer, answers_of, greedy, request
-from tuningfork.modeling.attention import PackedPlan
+from tuningfork.modeling.attention.plans import PackedPlan
 from tuningfork.modeling.loading import LoadedBase
 
 LENGTH = 40

@@ -15,11 +15,13 @@ from tiny_models import packed_logits
 from training_runs import LETTERS, NUMBERS, curve, engine_over, job, run_to_the_end, weights_of
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.inference.engine import InferenceEngine
-from tuningfork.modeling import kernels
-from tuningfork.modeling.decoder.layer import How
+from tuningfork.modeling.attention.plans import AttentionParameters
+from tuningfork.modeling.kernels.choice import kernels_for
+from tuningfork.modeling.kernels.plain import PLAIN
+from tuningfork.modeling.kernels.proof import Family
 from tuningfork.modeling.loading import LoadedBase, load_base
-from tuningfork.training.packed_attention import Borders, FusedAttention, is_fused
-from tuningfork.training.segments import SegmentAttention
+from tuningfork.training.attention.packed_attention import Borders, FusedAttention, is_fused
+from tuningfork.training.attention.segments import SegmentAttention
 
 DEVICE = "cuda"
 
@@ -182,9 +184,10 @@ def test_four_jobs_at_once_are_each_what_they_are_alone(tiny_base):
     assert_near(together, alone)
 
 
-@pytest.mark.parametrize("family", get_args(kernels.Family))
+@pytest.mark.parametrize("family", get_args(Family))
 def test_kernels_compute_what_they_should_and_are_used(family, caplog):
-    assert kernels.serve(torch.zeros(1, device=DEVICE), family)
+    found = kernels_for(torch.device(DEVICE), gpu_shortcuts=True)
+    assert getattr(found, family) is not getattr(PLAIN, family)
     assert not caplog.records
 
 
@@ -193,16 +196,16 @@ def test_kernels_compute_what_they_should_and_are_used(family, caplog):
 def test_fused_attention_is_that_of_segments(heads, window):
     lengths, size = (70, 1, 33, 16), 32
     draw = torch.Generator().manual_seed(0)
-    all_TLK, slope_THK = (
+    all_TLK, grad_THK = (
         torch.randn(sum(lengths), count, size, generator=draw) for count in (heads[0] + 2 * heads[1], heads[0])
     )
-    how = How(size**-0.5, window, None)
+    how = AttentionParameters(size**-0.5, window, None)
     right = SegmentAttention.of(lengths, torch.device("cpu"))
     wanted_THK, kept = right.forward(0, how, all_TLK, heads[0])
-    wanted = wanted_THK, right.backward(kept, slope_THK)
+    wanted = wanted_THK, right.backward(kept, grad_THK)
     fused = FusedAttention(Borders.of(lengths, torch.device(DEVICE)))
     found_THK, kept = fused.forward(0, how, all_TLK.to(DEVICE, torch.bfloat16), heads[0])
-    found = found_THK, fused.backward(kept, slope_THK.to(DEVICE, torch.bfloat16))
+    found = found_THK, fused.backward(kept, grad_THK.to(DEVICE, torch.bfloat16))
     for ours, theirs in zip(found, wanted, strict=True):
         assert (ours.float().cpu() - theirs).norm() < 0.01 * theirs.norm()
 
@@ -230,7 +233,7 @@ def test_a_job_that_is_resumed_ends_as_an_undisturbed_one(tiny_base, tmp_path):
     engine.admit(one)
     engine.step()
     engine.step()
-    engine.save_checkpoint(one.id, tmp_path)
+    engine.write_savepoint(one.id, tmp_path)
     engine = engine_over(load_base(tiny_base, dtype=torch.float32, device=DEVICE))
     assert engine.admit(one, tmp_path) == 2
     losses = curve(run_to_the_end(engine))

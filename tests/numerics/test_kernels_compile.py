@@ -13,7 +13,7 @@ PROGRAM = Path(__file__).with_name("compile_kernels.py")
 KERNELS = {
     *(f"{piece}.{way}" for piece in ("norms", "rotation", "gating") for way in ("_forward", "_backward")),
     *(f"adapter_rows.{name}" for name in ("_add", "_shrink", "_expand")),
-    *(f"paged_attention.{name}" for name in ("_attend", "_put_together")),
+    *(f"paged_attention.{name}" for name in ("_attend", "_combine")),
 }
 
 

@@ -1,20 +1,21 @@
 """The kernels that serve give what torch gives, in Triton's interpreter where there is no GPU."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 
 from engine_runs import Run, greedy, loud_adapter, request
 from tiny_models import Architecture, tiny_base_model
-from tuningfork.inference import cached_plan
 from tuningfork.inference.engine import InferenceEngine
-from tuningfork.modeling import adapter_routes
-from tuningfork.modeling.capture import reexecution
+from tuningfork.modeling.adapters.slots import BASE_ALONE
+from tuningfork.modeling.device.capture import reexecution
 from tuningfork.modeling.kernels.adapter_rows import add_rows
-from tuningfork.modeling.kernels.paged_attention import NewTokens, attend_rows
+from tuningfork.modeling.kernels.base import Kernels, NewTokens
+from tuningfork.modeling.kernels.paged_attention import attend_rows
+from tuningfork.modeling.kernels.plain import PLAIN
+from tuningfork.modeling.kernels.triton_kernels import TRITON
 from tuningfork.modeling.loading import load_base
-from tuningfork.modeling.lora import BASE_ALONE
+
+pytestmark = pytest.mark.slow
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 TOLERANCES = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}
@@ -106,7 +107,7 @@ def wanted_attention(query_BHK, keys_GXK, values_GXV, pages_BP, ends_B, *, scali
     return torch.stack(rows)
 
 
-@pytest.mark.parametrize("stretches", [None, 1, 2, 5])
+@pytest.mark.parametrize("splits", [None, 1, 2, 5])
 @pytest.mark.parametrize(
     ("members", "size", "value_size", "sliding_window", "softcap", "dtype"),
     [
@@ -118,7 +119,7 @@ def wanted_attention(query_BHK, keys_GXK, values_GXV, pages_BP, ends_B, *, scali
         (17, 160, 160, 65, None, torch.bfloat16),
     ],
 )
-def test_a_new_token_attends_to_its_rows_pages(members, size, value_size, sliding_window, softcap, dtype, stretches):
+def test_a_new_token_attends_to_its_rows_pages(members, size, value_size, sliding_window, softcap, dtype, splits):
     groups, ends, pages = 2, [1, 33, 64, 200], 40
     keys_GXK = numbers(groups, pages * PAGE, size, dtype=dtype)
     values_GXV = numbers(groups, pages * PAGE, value_size, dtype=dtype, seed=1)
@@ -141,7 +142,7 @@ def test_a_new_token_attends_to_its_rows_pages(members, size, value_size, slidin
     # What lies in the cache where nobody has written is never looked at.
     keys_GXK[:, :PAGE], values_GXV[:, :PAGE] = torch.nan, torch.nan
     keys_GXK[:, places_B], values_GXV[:, places_B] = torch.nan, torch.nan
-    how |= {"page_tokens": PAGE, "stretches": stretches}
+    how |= {"page_tokens": PAGE, "splits": splits}
     new = NewTokens(key_BGK, value_BGV, places_B)
     ours_BHV = attend_rows(query_BHK, keys_GXK, values_GXV, pages_BP, ends_B, new=new, **how)
     assert ours_BHV.dtype == dtype
@@ -153,30 +154,41 @@ def test_a_new_token_attends_to_its_rows_pages(members, size, value_size, slidin
     torch.testing.assert_close(again_BHV.double(), wanted_BHV, rtol=tolerance, atol=tolerance)
 
 
+class Noted:
+    """A family of kernels that notes that it was used."""
+
+    def __init__(self, kernels, name, used):
+        self._kernels, self._name, self._used = kernels, name, used
+
+    def __getattr__(self, operation):
+        self._used.add(self._name)
+        return getattr(self._kernels, operation)
+
+
 @pytest.mark.parametrize(
     ("architecture", "capture"),
     [("llama", reexecution), ("gemma3", reexecution), ("gemma3", None)],
     ids=["llama_buffers", "gemma3_buffers", "gemma3_ordinary"],
 )
-def test_an_engine_says_the_same_with_kernels(tiny_directories, architecture, capture, monkeypatch, caplog):
+def test_an_engine_says_the_same_with_kernels(tiny_directories, architecture, capture, caplog):
     model = tiny_base_model(Architecture(architecture), tiny_directories[architecture])
-    base = load_base(model, dtype=torch.float32, device=DEVICE)
-    slots = [base.slots.load(loud_adapter(base, rank, rank)) for rank in (4, 4, 8)] + [BASE_ALONE]
-    asked = [
-        request(f"{length} {slot}", list(range(length)), slot, greedy(3))
-        for length, slot in zip((1, 31, 2, 17), slots, strict=True)
-    ]
 
-    def answers():
+    def answers(kernels):
+        base = load_base(model, dtype=torch.float32, device=DEVICE, kernels=kernels)
+        slots = [base.slots.load(loud_adapter(base, rank, rank)) for rank in (4, 4, 8)] + [BASE_ALONE]
+        asked = [
+            request(f"{length} {slot}", list(range(length)), slot, greedy(3))
+            for length, slot in zip((1, 31, 2, 17), slots, strict=True)
+        ]
         return Run(InferenceEngine(base, capture=capture)).add(*asked).to_end()
 
-    # Those of other rooms have tests of their own, and take long in the interpreter.
-    rooms, served = (cached_plan, adapter_routes), []
-    for room in rooms:
-        monkeypatch.setattr(room, "kernels", SimpleNamespace(serve=lambda tensor, _family: False))
-    wanted = answers()
-    for room in rooms:
-        monkeypatch.setattr(room, "kernels", SimpleNamespace(serve=lambda tensor, _: served.append(tensor) or True))
-    assert answers() == wanted
-    assert served
+    used: set[str] = set()
+    # The layers' kernels have tests of their own, and take long in the interpreter.
+    ours = Kernels(
+        layers=PLAIN.layers,
+        adapters=Noted(TRITON.adapters, "adapters", used),
+        attention=Noted(TRITON.attention, "attention", used),
+    )
+    assert answers(ours) == answers(PLAIN)
+    assert used == {"adapters", "attention"}
     assert not caplog.records

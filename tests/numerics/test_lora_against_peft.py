@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM
 
 from tiny_models import packed_logits, trained_looking
 from tuningfork.domain.base_model import AdapterShape
-from tuningfork.modeling import adapter_format
+from tuningfork.modeling.adapters import format as adapter_format
 
 # PEFT 0.21 still asks transformers by a name that is on its way out.
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
+import precisions
 from tiny_models import packed_logits, trained_looking
 from tuningfork.domain.base_model import AdapterShape
+from tuningfork.modeling.adapters.slots import BASE_ALONE
 from tuningfork.modeling.loading import load_base
-from tuningfork.modeling.lora import BASE_ALONE
 
 SHAPES = [AdapterShape(rank=1, alpha=2.0), AdapterShape(rank=4, alpha=16.0), AdapterShape(rank=16, alpha=12.0)]
 TEXTS = [[1, 2, 3], [4, 5, 6, 7, 8, 9], [10], list(range(20, 60)), [4, 5, 6, 7, 8, 9]]
@@ -42,7 +43,7 @@ def test_neighbouring_tokens_of_one_text_may_use_different_slots(loaded_tiny, sl
             torch.testing.assert_close(mixed_TO[row], layer(x_TD)[row])
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", precisions.BOTH)
 @torch.no_grad()
 def test_a_fresh_adapter_is_the_identity(tiny_base, dtype):
     base = load_base(tiny_base, dtype=dtype)

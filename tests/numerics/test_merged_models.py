@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 
 from family_models import ADAPTERS
 from tiny_models import packed_logits
-from tuningfork.modeling import adapter_format
+from tuningfork.modeling.adapters import format as adapter_format
 from tuningfork.modeling.merging import merge
 
 # PEFT 0.21 still asks transformers by a name that is on its way out.

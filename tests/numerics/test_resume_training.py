@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+import precisions
 from training_runs import NUMBERS, curve, engine_over, job, run_to_the_end, weights_of
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.modeling.loading import load_base
@@ -13,12 +14,7 @@ ONE = job(epoch_count=2, batch_size=3)
 
 @pytest.mark.parametrize(
     ("tiny_base", "dtype"),
-    [
-        pytest.param("llama", torch.float32, id="llama-fp32"),
-        pytest.param("qwen3", torch.float32, id="qwen3-fp32"),
-        pytest.param("gemma3", torch.float32, id="gemma3-fp32"),
-        pytest.param("llama", torch.bfloat16, id="llama-bf16"),
-    ],
+    precisions.EVERY_ARCHITECTURE_AND_BFLOAT16,
     indirect=["tiny_base"],
 )
 def test_a_job_resumed_after_any_step_ends_with_the_same_adapter(tiny_base, tmp_path, dtype):
@@ -26,14 +22,14 @@ def test_a_job_resumed_after_any_step_ends_with_the_same_adapter(tiny_base, tmp_
     undisturbed.admit(ONE)
 
     def keep(report):
-        undisturbed.save_checkpoint(ONE.id, tmp_path / str(report.snapshot.step))
+        undisturbed.write_savepoint(ONE.id, tmp_path / str(report.snapshot.step))
 
     reports = run_to_the_end(undisturbed, keep)
     undisturbed.save_adapter(ONE.id, tmp_path / "wanted")
     assert len(reports) == STEPS
     for step in range(STEPS + 1):
         engine = engine_over(load_base(tiny_base, dtype=dtype))
-        # There is no checkpoint of step 0: the job starts at the start.
+        # There is no savepoint of step 0: the job starts at the start.
         assert engine.admit(ONE, tmp_path / str(step)) == step
         again = run_to_the_end(engine)
         assert curve(again) == curve(reports)[step:]
@@ -52,7 +48,7 @@ def test_a_job_may_be_interrupted_after_every_single_step(tiny_llama, tmp_path):
         engine = engine_over(load_base(tiny_llama))
         assert engine.admit(ONE, tmp_path) == step
         engine.step()
-        engine.save_checkpoint(ONE.id, tmp_path)
+        engine.write_savepoint(ONE.id, tmp_path)
     assert torch.equal(weights_of(engine), weights_of(undisturbed))
 
 
@@ -61,7 +57,7 @@ def test_a_resumed_job_finds_its_place_among_others(tiny_llama, tmp_path):
     undisturbed = engine_over(base)
     undisturbed.admit(ONE)
     undisturbed.step()
-    undisturbed.save_checkpoint(ONE.id, tmp_path)
+    undisturbed.write_savepoint(ONE.id, tmp_path)
     run_to_the_end(undisturbed)
     engine = engine_over(load_base(tiny_llama))
     engine.admit(job("before", examples=NUMBERS[:2]))
@@ -75,7 +71,7 @@ def test_a_finished_job_resumes_with_nothing_left_to_do(tiny_llama, tmp_path):
     engine = engine_over(load_base(tiny_llama))
     engine.admit(ONE)
     run_to_the_end(engine)
-    engine.save_checkpoint(ONE.id, tmp_path)
+    engine.write_savepoint(ONE.id, tmp_path)
     again = engine_over(load_base(tiny_llama))
     assert again.admit(ONE, tmp_path) == STEPS
     assert again.step() == []

@@ -1,4 +1,8 @@
-"""What is promised on a CPU in bfloat16: jobs that share passes have, each, the bits that they have alone."""
+"""What is promised on a CPU: jobs that are trained together have, each, the bits that they have alone.
+
+In bfloat16 they share passes, but not with AMX. Otherwise each has passes of its own, as many at the same time as there
+are lanes.
+"""
 
 import math
 
@@ -10,11 +14,12 @@ from training_runs import LETTERS, NUMBERS, curve, engine_over, job, run_to_the_
 from tuningfork.catalog import EMBEDDED_MODEL
 from tuningfork.domain.base_model import AdapterShape
 from tuningfork.domain.tuning_job import JobId
-from tuningfork.modeling import adapter_format
-from tuningfork.modeling.loading import load_base, native_dtype
-from tuningfork.training import pass_runner
-from tuningfork.training.engine import TrainingDiverged
+from tuningfork.modeling.adapters import format as adapter_format
+from tuningfork.modeling.device.processor import has_amx
+from tuningfork.modeling.loading import load_base
+from tuningfork.training.pass_runner import PassRunner
 from tuningfork.training.passes import forward_backward
+from tuningfork.training.reports import TrainingDiverged
 from tuningfork.training.sharing import JOBS_ON_CPU, jobs_per_pass
 
 EIGHT = AdapterShape(rank=8, alpha=80.0)
@@ -30,17 +35,22 @@ JOBS = (
 )
 """Of different data, batches, ranks, scales and lengths."""
 
-pytestmark = pytest.mark.skipif(
-    native_dtype(torch.device("cpu")) != torch.bfloat16, reason="this processor has no bfloat16 products"
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(("embedded", torch.bfloat16), id="embedded", marks=pytest.mark.bf16),
+        pytest.param(("llama", torch.bfloat16), id="llama", marks=pytest.mark.bf16),
+        pytest.param(("embedded", torch.float32), id="embedded-fp32"),
+        pytest.param(("llama", torch.float32), id="llama-fp32"),
+    ],
 )
-
-
-@pytest.fixture(scope="module", params=["embedded", "llama"])
 def base(request):
-    if request.param == "embedded":
-        return load_base(EMBEDDED_MODEL)
+    name, dtype = request.param
+    if name == "embedded":
+        return load_base(EMBEDDED_MODEL, dtype=dtype)
     directories = request.getfixturevalue("tiny_directories")
-    return load_base(tiny_base_model(Architecture.LLAMA, directories["llama"]), dtype=torch.bfloat16)
+    return load_base(tiny_base_model(Architecture.LLAMA, directories["llama"]), dtype=dtype)
 
 
 def adapter_bytes(engine, one, directory) -> bytes:
@@ -73,25 +83,25 @@ def shared(base, request):
     """Jobs that fall due together share one pass, or as many as there are threads, computed at the same time."""
     before = torch.get_num_threads()
     torch.set_num_threads(request.param)
-    engine = engine_over(base, max_jobs_per_step=len(JOBS))
+    engine = engine_over(base, max_jobs_per_step=jobs_per_pass(base))
     yield engine
-    for name in list(engine._runs):
+    for name in list(engine._jobs):
         engine.release(name)
     torch.set_num_threads(before)
 
 
-def test_this_machine_may_share_passes(base):
-    assert jobs_per_pass(base) == JOBS_ON_CPU
+def test_jobs_share_passes_in_bfloat16_without_amx_and_not_in_float32(base):
+    assert jobs_per_pass(base) == (JOBS_ON_CPU if base.dtype == torch.bfloat16 and not has_amx() else 1)
 
 
-def test_jobs_over_a_base_in_fp32_may_not(tiny_llama):
-    assert jobs_per_pass(load_base(tiny_llama, dtype=torch.float32)) == 1
+def due_at_once(base, lanes) -> int:
+    return len(JOBS) if jobs_per_pass(base) == len(JOBS) else lanes
 
 
-def test_jobs_that_begin_together_end_as_they_would_alone(shared, alone, tmp_path):
+def test_jobs_that_begin_together_end_as_they_would_alone(base, shared, alone, tmp_path):
     for one in JOBS:
         shared.admit(one)
-    assert len(shared.advance()) == len(JOBS)
+    assert len(shared.advance()) == due_at_once(base, shared._passes._lanes)
     for one in JOBS:
         shared.release(one.id)
         shared.admit(one)
@@ -106,22 +116,24 @@ def test_jobs_that_come_one_after_the_other_end_as_they_would_alone(shared, alon
     assert_as_alone(shared, reports + run_to_the_end(shared), alone, tmp_path)
 
 
-def test_jobs_are_dealt_out_to_as_many_lanes_as_there_are(shared, monkeypatch):
+def test_jobs_are_dealt_out_to_as_many_lanes_as_there_are(base, shared):
+    passes, lanes = [], shared._passes._lanes
+
+    def noted(*given, lane, **how):
+        passes.append((lane, len(given[2])))
+        return forward_backward(*given, lane=lane, **how)
+
+    shared._passes = PassRunner(base, jobs_per_pass=jobs_per_pass(base), capture=None, compute=noted)
     for one in JOBS:
         shared.admit(one)
-    passes, lanes = [], shared._passes._lanes
-    monkeypatch.setattr(
-        pass_runner,
-        "forward_backward",
-        lambda *given, lane, **how: passes.append((lane, len(given[2]))) or forward_backward(*given, lane=lane, **how),
-    )
     shared.advance()
     assert [lane for lane, _ in sorted(passes)] == list(range(lanes))
-    assert sum(jobs for _, jobs in passes) == len(JOBS)
-    assert max(jobs for _, jobs in passes) == math.ceil(len(JOBS) / lanes)
+    due = due_at_once(base, lanes)
+    assert sum(jobs for _, jobs in passes) == due
+    assert max(jobs for _, jobs in passes) == math.ceil(due / lanes)
 
 
-def test_what_goes_wrong_in_a_lane_is_raised_when_the_others_are_done(shared, monkeypatch):
+def test_what_goes_wrong_in_a_lane_is_raised_when_the_others_are_done(base, shared):
     for one in JOBS:
         shared.admit(one)
     last = shared._passes._lanes - 1
@@ -131,7 +143,7 @@ def test_what_goes_wrong_in_a_lane_is_raised_when_the_others_are_done(shared, mo
             raise MemoryError(f"lane {lane}")
         return forward_backward(*given, lane=lane, **how)
 
-    monkeypatch.setattr(pass_runner, "forward_backward", failing)
+    shared._passes = PassRunner(base, jobs_per_pass=jobs_per_pass(base), capture=None, compute=failing)
     with pytest.raises(MemoryError, match=f"lane {last}"):
         shared.advance()
 
@@ -151,20 +163,22 @@ def test_a_job_that_is_stopped_and_resumed_among_others_ends_as_it_would_alone(b
     for one in JOBS:
         shared.admit(one)
     stopped = JOBS[1]
-    reports = shared.step() + shared.step()
-    shared.save_checkpoint(stopped.id, tmp_path / "checkpoint")
+    reports = []
+    while len(curve(reports, stopped.id)) < 2:
+        reports += shared.step()
+    shared.write_savepoint(stopped.id, tmp_path / "savepoint")
     shared.release(stopped.id)
     reports += run_to_the_end(shared)
     assert_as_alone(shared, reports, alone, tmp_path, [one for one in JOBS if one is not stopped])
-    for name in list(shared._runs):
+    for name in list(shared._jobs):
         shared.release(JobId(name))
-    again = engine_over(base, max_jobs_per_step=3)
-    assert again.admit(stopped, tmp_path / "checkpoint") == 2
+    again = engine_over(base, max_jobs_per_step=min(3, jobs_per_pass(base)))
+    assert again.admit(stopped, tmp_path / "savepoint") == 2
     again.admit(JOBS[0])
     again.admit(JOBS[4])
     reports = [report for report in reports if report.job_id == stopped.id] + run_to_the_end(again)
     assert_as_alone(again, reports, alone, tmp_path / "again", [stopped])
-    for name in list(again._runs):
+    for name in list(again._jobs):
         again.release(JobId(name))
 
 

@@ -10,10 +10,12 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM
 
+import precisions
+from rendering import row_of
 from tiny_models import CONTEXT_TOKENS
 from training_runs import LETTERS, curve, engine_over, job, run_to_the_end, weights_of
 from tuningfork.domain.base_model import AdapterShape
-from tuningfork.domain.dataset import Example
+from tuningfork.domain.conversation import Conversation
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.modeling.loading import load_base
 from tuningfork.training.batches import DataOrder
@@ -27,12 +29,7 @@ JOBS = (
 
 every_architecture_and_bfloat16 = pytest.mark.parametrize(
     ("tiny_base", "dtype"),
-    [
-        pytest.param("llama", torch.float32, id="llama-fp32"),
-        pytest.param("qwen3", torch.float32, id="qwen3-fp32"),
-        pytest.param("gemma3", torch.float32, id="gemma3-fp32"),
-        pytest.param("llama", torch.bfloat16, id="llama-bf16"),
-    ],
+    precisions.EVERY_ARCHITECTURE_AND_BFLOAT16,
     indirect=["tiny_base"],
 )
 
@@ -105,6 +102,7 @@ def test_a_learning_rate_of_zero_changes_nothing(tiny_base, dtype):
     assert losses == pytest.approx([losses[0]] * 3, rel=1e-6 if dtype == torch.float32 else 1e-2)
 
 
+@pytest.mark.bf16
 def test_bfloat16_follows_the_curve_of_float32(tiny_llama):
     exact, _ = alone(load_base(tiny_llama, dtype=torch.float32), JOBS[1])
     rounded, _ = alone(load_base(tiny_llama, dtype=torch.bfloat16), JOBS[1])
@@ -138,8 +136,8 @@ def test_a_plain_loop_over_peft_sees_the_same_losses(loaded_tiny, one):
     assert alone(loaded_tiny, one)[0] == pytest.approx(losses, rel=1e-5, abs=1e-5)
 
 
-def padded_loss(model, base, examples: list[Example]):
-    rendered = [base.chat.render_example(example) for example in examples]
+def padded_loss(model, base, examples: list[Conversation]):
+    rendered = [row_of(base.chat, example) for example in examples]
     width = max(len(each.header) + len(each.output) for each in rendered)
     ids = torch.zeros(len(rendered), width, dtype=torch.long)
     labels = torch.full_like(ids, -100)
@@ -165,7 +163,7 @@ def test_saving_memory_does_not_change_a_bit(tiny_base, dtype):
 
 def test_a_batch_that_needs_several_passes_is_one_step(tiny_llama):
     # Two passes: forty examples of almost the whole context are more tokens than one pass takes.
-    examples = tuple(Example(letter * (CONTEXT_TOKENS - 65), letter * 3) for letter in "abcdefghij" * 4)
+    examples = tuple(Conversation.pair(letter * (CONTEXT_TOKENS - 65), letter * 3) for letter in "abcdefghij" * 4)
     one = job(examples=examples, batch_size=40, epoch_count=1)
     base = load_base(tiny_llama, dtype=torch.float32)
     engine = engine_over(base)

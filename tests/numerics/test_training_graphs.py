@@ -8,15 +8,16 @@ import pytest
 import torch
 
 from family_models import ADAPTERS
+from pairs import pairs_of
 from training_runs import LETTERS, NUMBERS, curve, engine_over, job, run_to_the_end, weights_of
 from tuningfork.domain.base_model import AdapterShape
-from tuningfork.domain.dataset import Example
-from tuningfork.modeling.capture import reexecution
+from tuningfork.domain.conversation import Conversation
+from tuningfork.modeling.device.capture import reexecution
 from tuningfork.modeling.loading import load_base
 
 TOLERANCE = 1e-3
 
-LONG = tuple(Example("word " * (3 * index), "answer " * (index + 1)) for index in range(1, 9))
+LONG = tuple(Conversation.pair("word " * (3 * index), "answer " * (index + 1)) for index in range(1, 9))
 """Of lengths that differ by far, some longer than a sliding window."""
 
 
@@ -91,7 +92,7 @@ def test_one_graph_serves_all_batches_of_like_size(base):
 
 def test_what_all_examples_begin_with_is_shared_where_that_halves_the_pass(base):
     system = "Answer with the next number, and with nothing else, in the language that it is written in. " * 4
-    shared = tuple(Example(system + each.text_input, each.output) for each in NUMBERS)
+    shared = tuple(Conversation.pair(system + text_input, output) for text_input, output in pairs_of(NUMBERS))
     one = job(examples=shared, batch_size=7, epoch_count=3, learning_rate=0.001)
     wanted, _ = trained(base, [one])
     found, graphs = trained(base, [one], capture=reexecution)

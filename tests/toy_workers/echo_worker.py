@@ -3,17 +3,20 @@
 import os
 import signal
 import sys
+import time
 from multiprocessing.connection import Connection
 
-from tuningfork.execution.worker import Inbox
+from tuningfork.execution.local.worker import Line
 
 if __name__ == "__main__":
-    pipe = Connection(int(sys.argv[1]))
-    inbox: Inbox[object] = Inbox(pipe)
+    line: Line[object] = Line(Connection(int(sys.argv[1])))
     while True:
-        for message in inbox.waiting(block=True):
+        for message in line.waiting(block=True):
             if message == "exit":
                 sys.exit(3)
             if message == "killed":
                 os.kill(os.getpid(), signal.SIGKILL)
-            pipe.send(("echo", message, os.environ.get("COLOUR")))
+            if message == "busy":
+                # Longer than the silence that the test bears.
+                time.sleep(5)
+            line.send(("echo", message, os.environ.get("COLOUR")))

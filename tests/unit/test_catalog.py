@@ -24,6 +24,7 @@ def test_the_embedded_model_answers_to_its_own_name_and_to_the_tutorials(model_d
         "models/tuningfork-mini-001",
         "models/gemini-1.0-pro-001",
         "models/gemini-1.5-flash-001-tuning",
+        "models/text-bison-001",
     }
     assert catalog.find("gemini-1.0-pro-001").base is catalog.find("models/tuningfork-mini-001").base
     assert catalog.find("models/gemini-1.0-pro-001").input_tokens == 30_720
@@ -109,6 +110,45 @@ def test_a_faulty_catalog_file_is_refused_with_the_place(tmp_path, content, said
 def test_a_missing_catalog_file_is_named(tmp_path):
     with pytest.raises(CatalogError, match=r"gone\.toml cannot be read: No such file"):
         build_catalog(catalog_file=tmp_path / "gone.toml", named=[])
+
+
+NESTED = '{"a":' * 100_000
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "config.json is not valid JSON"),
+        ("[]", "config.json is no JSON object"),
+        (NESTED, "config.json has values nested more deeply"),
+        ('{"a": "' + "x" * 5_000_000 + '"}', "config.json has more than 4194304 bytes"),
+        ('{"max_position_embeddings": "many"}', "config.json has max_position_embeddings = many"),
+        ('{"max_position_embeddings": 1e308}', "config.json has max_position_embeddings = 1e+308"),
+        ('{"text_config": 3}', "config.json does not give the context length"),
+        ('{"max_position_embeddings": ' + "9" * 5_000 + "}", "config.json is not valid JSON"),
+    ],
+    ids=["cut", "list", "nested", "large", "text", "huge", "no-object", "digits"],
+)
+def test_a_model_whose_files_cannot_be_read_is_listed_with_its_fault_beside_the_others(model_directory, content, said):
+    (model_directory / "config.json").write_text(content)
+
+    catalog = build_catalog(catalog_file=None, named=[f"bad={model_directory}"])
+
+    assert said in catalog.find("bad").base.fault
+    assert "take the model out of the catalog" in catalog.find("bad").base.fault
+    assert not catalog.find("tuningfork-mini-001").base.fault
+
+
+def test_a_generation_config_that_cannot_be_read_is_a_fault_and_values_of_other_kinds_are_left_out(model_directory):
+    (model_directory / "generation_config.json").write_text(NESTED)
+    assert (
+        "generation_config.json has values"
+        in build_catalog(catalog_file=None, named=[f"a={model_directory}"]).find("a").base.fault
+    )
+
+    (model_directory / "generation_config.json").write_text('{"temperature": "hot", "top_k": [1], "top_p": NaN}')
+    model = build_catalog(catalog_file=None, named=[f"a={model_directory}"]).find("a").base
+    assert (model.sampling.temperature, model.sampling.top_p, model.sampling.top_k) == (0.9, 1.0, None)
 
 
 def test_a_model_without_a_context_length_asks_for_one(model_directory):

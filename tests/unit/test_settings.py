@@ -1,12 +1,15 @@
-"""Settings come from options, then variables, then defaults."""
+"""Settings come from options, then variables, then a file, then defaults."""
 
+import re
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from tuningfork.execution.base import AdapterRoom
-from tuningfork.settings import Settings, default_data_directory
+import tuningfork
+from tuningfork.domain.user_directories import default_data_directory
+from tuningfork.execution.base import AdapterLimits
+from tuningfork.settings import Settings
 
 
 def test_an_option_wins_over_a_variable_and_a_variable_over_the_default(monkeypatch):
@@ -15,7 +18,18 @@ def test_an_option_wins_over_a_variable_and_a_variable_over_the_default(monkeypa
 
     settings = Settings(port=9000)
 
-    assert (settings.port, settings.host, settings.checkpoint_every) == (9000, "127.0.0.2", 10)
+    assert (settings.port, settings.host, settings.savepoint_every) == (9000, "127.0.0.2", 10)
+
+
+# `config` names the file that the other settings are read from.
+@pytest.mark.parametrize("name", sorted({*Settings.model_fields} - {"config"}))
+def test_every_setting_is_read(name):
+    package = Path(tuningfork.__file__).parent
+    paths = [*(package / "server").glob("*.py"), package / "cli" / "serving.py"]
+    readers = "\n".join(path.read_text(encoding="utf-8") for path in paths)
+    own_properties = (package / "settings.py").read_text(encoding="utf-8")
+
+    assert re.search(rf"settings\.{name}\b", readers) or re.search(rf"self\.{name}\b", own_properties)
 
 
 @pytest.mark.parametrize("name", sorted(Settings.model_fields))
@@ -26,6 +40,16 @@ def test_an_empty_variable_is_as_good_as_none(monkeypatch, name):
 
     monkeypatch.setenv(f"TUNINGFORK_{name.upper()}", "")
     assert getattr(Settings(), name) == default
+
+
+def test_the_former_name_of_a_setting_still_works(monkeypatch):
+    monkeypatch.delenv("TUNINGFORK_SAVEPOINT_EVERY", raising=False)
+    monkeypatch.setenv("TUNINGFORK_CHECKPOINT_EVERY", "25")
+    assert Settings().savepoint_every == 25
+
+    monkeypatch.setenv("TUNINGFORK_SAVEPOINT_EVERY", "5")
+    assert Settings().savepoint_every == 5
+    assert Settings(savepoint_every=7).savepoint_every == 7
 
 
 def test_several_base_models_fit_in_one_variable(monkeypatch):
@@ -157,7 +181,7 @@ def test_models_that_stay_in_memory_are_named_in_full(monkeypatch):
 
 
 def test_the_room_for_adapters_is_given_in_mebibytes(monkeypatch):
-    assert Settings().adapter_room == AdapterRoom(adapters=1_000, bytes=None)
+    assert Settings().adapter_limits == AdapterLimits(adapters=1_000, bytes=None)
     monkeypatch.setenv("TUNINGFORK_RESIDENT_ADAPTERS", "7")
     monkeypatch.setenv("TUNINGFORK_RESIDENT_ADAPTER_MEBIBYTES", "3")
-    assert Settings().adapter_room == AdapterRoom(adapters=7, bytes=3 * 2**20)
+    assert Settings().adapter_limits == AdapterLimits(adapters=7, bytes=3 * 2**20)

@@ -4,7 +4,7 @@ import pytest
 
 import compatibility_docs as docs
 from caller import TUTORIAL_BODY, turn
-from tuningfork.wire.proto_json.descriptors import Enum, Kind, Rule
+from tuningfork.wire.google.proto_json.descriptors import Enum, Kind, Rule
 
 TASK = TUTORIAL_BODY["tuningTask"]
 PAIRS = TASK["trainingData"]["examples"]["examples"]

@@ -11,10 +11,10 @@ import json
 import pytest
 
 from caller import TUTORIAL_BODY, turn
-from tuningfork.domain.errors import RpcCode
-from tuningfork.domain.tuned_model import new_operation_id
-from tuningfork.wire.errors import HTTP_STATUS
-from tuningfork.wire.proto_json.text import MAX_PAYLOAD_BYTES
+from tuningfork.domain.errors import Code
+from tuningfork.store.artifacts import Artifacts
+from tuningfork.wire.google.errors import HTTP_STATUS
+from tuningfork.wire.google.proto_json.text import MAX_PAYLOAD_BYTES
 
 BASE = "/v1beta/models/echo-001"
 TUNED = "/v1beta/tunedModels"
@@ -58,14 +58,20 @@ def bug(caller):
 
 
 def full_queue(caller):
-    caller.workshop.tuning._max_queued_jobs = 0
+    caller.workshop.tuning._queue._max_jobs = 0
     return caller.post(TUNED, TUTORIAL_BODY)
 
 
+class OnAFullDisk(Artifacts):
+    """Examples are written to a file that takes nothing."""
+
+    def staged_dataset(self, examples, name=""):
+        self._datasets.joinpath("full.aside").symlink_to("/dev/full")
+        return super().staged_dataset(examples, name or "full")
+
+
 def full_disk(caller):
-    caller.workshop.tuning._entropy = lambda _bits: 7
-    aside = caller.workshop.artifacts.dataset_path(new_operation_id(7)).with_suffix(".aside")
-    aside.symlink_to("/dev/full")
+    caller.workshop.tuning._artifacts = OnAFullDisk(caller.workshop.artifacts._root)
     return caller.post(TUNED, TUTORIAL_BODY)
 
 
@@ -88,9 +94,9 @@ FAILURES = {
     ),
     # routes
     "no such route": (404, get("/v1beta/nothing")),
-    "the root": (404, get("/")),
-    "no such version": (404, get("/v1beta2/models")),
-    "a trailing slash": (404, get("/v1beta/models/")),
+    "a POST to the root": (405, lambda caller: caller.post("/", {})),
+    "no such version": (404, get("/v1beta9/models")),
+    "a path below a list": (404, get("/v1beta/models/a/b")),
     "no such custom method": (404, lambda caller: caller.post(f"{BASE}:embedContent", ASK)),
     "wrong verb": (405, lambda caller: caller.call("PUT", f"{TUNED}/abc", {})),
     "wrong verb on a custom method": (405, get(f"{BASE}:generateContent")),
@@ -282,4 +288,4 @@ def test_our_bugs_keep_their_secrets_and_leave_a_trace(caller, caplog):
 
 
 def test_every_code_has_an_http_status():
-    assert set(HTTP_STATUS) == set(RpcCode)
+    assert set(HTTP_STATUS) == set(Code)

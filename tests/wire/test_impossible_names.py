@@ -20,8 +20,8 @@ BODIES = {
 
 @pytest.mark.parametrize("binding", WITH_IDS, ids=lambda binding: f"{binding.verb} {binding.path}")
 def test_an_id_with_a_zero_byte_is_not_found(caller, binding):
-    body = next((body for name, body in BODIES.items() if name in binding.method.value.rpartition(".")[2]), {})
-    mask = "?updateMask=role" if "UpdatePermission" in binding.method else ""
+    body = next((body for name, body in BODIES.items() if name in binding.method.full_name.rpartition(".")[2]), {})
+    mask = "?updateMask=role" if "UpdatePermission" in binding.method.full_name else ""
 
     answer = caller.call(
         binding.verb,

@@ -245,3 +245,15 @@ def test_of_a_deleted_model_nothing_answers_any_more(caller, operation, moment):
     assert {(answer.status_code, answer.json()["error"]["message"]) for answer in answers.values()} == {
         (404, "Tuned model tunedModels/abc does not exist.")
     }
+
+
+def test_a_list_can_leave_out_the_steps_of_its_runs(caller):
+    """What `tuningfork jobs` asks for."""
+    caller.create()
+    caller.workshop.advance(steps=3)
+    fields = "operations(name,done,error,metadata(tunedModel,totalSteps,completedSteps)),nextPageToken"
+
+    (operation,) = caller.get(f"/v1beta/operations?pageSize=1000&fields={fields}").json()["operations"]
+
+    assert operation["metadata"].items() >= {"totalSteps": 19, "completedSteps": 3}.items()
+    assert "snapshots" not in operation["metadata"]

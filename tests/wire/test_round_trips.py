@@ -18,13 +18,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import compatibility_docs as docs
-from tuningfork.wire import errors
-from tuningfork.wire.proto_json.decode import decode
-from tuningfork.wire.proto_json.descriptors import Enum, Kind, Message, Rule
-from tuningfork.wire.proto_json.encode import encode
-from tuningfork.wire.proto_json.text import read, write
+from exploring import often
+from tuningfork.wire.google import errors
+from tuningfork.wire.google.proto_json.decode import decode
+from tuningfork.wire.google.proto_json.descriptors import Enum, Kind, Message, Rule
+from tuningfork.wire.google.proto_json.encode import encode
+from tuningfork.wire.google.proto_json.text import read, write
 
 importlib.import_module("google.ai.generativelanguage_v1beta")
+importlib.import_module("google.ai.generativelanguage_v1alpha")
 
 TABLES = {
     message.full_name: message
@@ -123,7 +125,7 @@ def same(value):
 
 
 @pytest.mark.parametrize("name", sorted(TABLES))
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=often(40), deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_what_we_print_they_print_and_what_they_print_we_read(name, data):
     message = TABLES[name]
@@ -141,7 +143,7 @@ def test_what_we_print_they_print_and_what_they_print_we_read(name, data):
 
 
 @pytest.mark.parametrize("name", sorted(TABLES))
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=often(20), deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_enums_as_numbers_are_theirs_too(name, data):
     message = TABLES[name]

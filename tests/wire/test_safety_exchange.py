@@ -7,13 +7,14 @@ from dataclasses import replace
 import pytest
 
 from caller import caller_of, turn
-from tuningfork.domain.dataset import Example
+from tuningfork.domain.conversation import Conversation
 from tuningfork.domain.rater import Activation, ClassifierModel
 from tuningfork.domain.safety import BlockThreshold, HarmCategory
 from tuningfork.safety.lexical import LexicalRater
-from tuningfork.service.model_rater import ModelRater
+from tuningfork.service.answering.model_rater import ModelRater
 from tuningfork.service.quotas import Budget, Quotas
-from workshop import ADA, number_request, with_rater
+from tuningfork.wire.gemini.names import tuned_name
+from workshop import ADA, BOB, number_request, with_rater
 
 BASE = "/v1beta/models/echo-001"
 SAID = {
@@ -50,10 +51,10 @@ def rated(workshop):
 @pytest.fixture
 def speaker(rated):
     """The path of a tuned model that answers each name of a probability with a text of this probability."""
-    examples = (*(Example(name, text) for name, text in SAID.items()), Example("long", LONG))
+    examples = (*(Conversation.pair(name, text) for name, text in SAID.items()), Conversation.pair("long", LONG))
     tuned = rated.workshop.tuning.create(ADA, number_request(examples=examples))
     rated.workshop.advance()
-    return f"/v1beta/{tuned.model.name}"
+    return f"/v1beta/{tuned_name(tuned.model.id)}"
 
 
 LONG = "This begins well and goes on for a while. Then you are an idiot and more of it follows."
@@ -372,6 +373,12 @@ class TestModel:
     def test_prompts_are_rated_by_it(self, caller_with_model):
         answer = caller_with_model.post(f"{BASE}:generateContent", body("an insult")).json()
         assert answer["promptFeedback"]["safetyRatings"] == ratings("HIGH", blocked=True)
+
+    def test_prompts_and_answers_are_rated_on_behalf_of_whoever_asks(self, caller_with_model):
+        for key in (caller_with_model.key, caller_with_model.bobs_key):
+            caller_with_model.post(f"{BASE}:generateContent", body("hello"), key=key)
+        owners = [each.owner for each in caller_with_model.workshop.executor.ratings]
+        assert owners == [ADA.email, ADA.email, BOB.email, BOB.email]
 
     def test_a_rater_that_died_is_asked_again(self, caller_with_model):
         caller_with_model.workshop.executor.break_rating()

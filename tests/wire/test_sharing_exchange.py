@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tuningfork.service.groups import Groups
+from tuningfork.service.sharing.groups import Groups
 from workshop import BOB
 
 NAME = re.compile(r"tunedModels/x/permissions/[a-z0-9]+")

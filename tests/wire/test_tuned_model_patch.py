@@ -194,7 +194,7 @@ def test_a_mask_that_names_anything_else_is_refused_whole(caller, before, mask, 
         ),
         ({"temperature": 1.5}, "tuned_model.temperature", "temperature must be a number from 0 to 1; 1.5 was given"),
         ({"topP": 0}, "tuned_model.top_p", "top_p must be a number above 0 and at most 1; 0.0 was given"),
-        ({"topK": 0}, "tuned_model.top_k", "top_k must be at least 1; 0 was given"),
+        ({"topK": -1}, "tuned_model.top_k", "top_k must be at least 1, or 0 for no limit; -1 was given"),
         (
             {"readerProjectNumbers": ["0"]},
             "tuned_model.reader_project_numbers[0]",

@@ -11,14 +11,14 @@ from datetime import UTC, datetime
 import pytest
 
 from tuningfork.domain.base_model import AdapterShape, BaseModelName
-from tuningfork.domain.errors import RpcCode
+from tuningfork.domain.errors import Code
 from tuningfork.domain.hyperparameters import Hyperparameters, RequestedHyperparameters
 from tuningfork.domain.tuned_model import ModelState, TunedModel, TunedModelId
 from tuningfork.domain.tuning_job import JobError, JobId, JobState, Snapshot, TuningJob, TuningRequest
 from tuningfork.wire.gemini.operations import render_operation
 from tuningfork.wire.gemini.tuning import parse_create, render_tuned_model
-from tuningfork.wire.proto_json.encode import encode
-from tuningfork.wire.proto_json.text import write
+from tuningfork.wire.google.proto_json.encode import encode
+from tuningfork.wire.google.proto_json.text import write
 from workshop import NUMBER_PAIRS
 
 # The body of the tutorial's curl command as it is printed, trailing commas and all.
@@ -132,6 +132,7 @@ def tuned(state, *, model_id="number-generator-wl1qr34x2py", job_id="41vni3zk0a4
         example_count=15,
         seed=1,
         create_time=CREATED,
+        completed_steps=len(changes.get("snapshots", ())),
         **changes,
     )
     return model, job
@@ -266,13 +267,13 @@ def test_enums_as_numbers_reach_into_the_response():
     [
         (
             JobState.FAILED,
-            JobError(code=RpcCode.INTERNAL, message="The loss is not finite."),
+            JobError(code=Code.INTERNAL, message="The loss is not finite."),
             {"code": 13, "message": "The loss is not finite."},
         ),
         (JobState.FAILED, None, {"code": 13, "message": "The tuning job failed."}),
         (
             JobState.CANCELLED,
-            JobError(code=RpcCode.CANCELLED, message="Cancelled after 3 of 19 steps."),
+            JobError(code=Code.CANCELLED, message="Cancelled after 3 of 19 steps."),
             {"code": 1, "message": "Cancelled after 3 of 19 steps."},
         ),
         (JobState.CANCELLED, None, {"code": 1, "message": "The tuning job was cancelled."}),

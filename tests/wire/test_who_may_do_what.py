@@ -20,17 +20,20 @@ from starlette.routing import Route
 from caller import Caller, caller_of
 from fakes import Clock, InMemoryExecutor
 from tuningfork.dialect.gate import Gate
+from tuningfork.dialect.gemini.methods import SCOPES as KNOWN_SCOPES
+from tuningfork.dialect.gemini.methods import GeminiMethod
+from tuningfork.dialect.own.methods import OwnMethod
 from tuningfork.domain import authorization
-from tuningfork.domain.authorization import CredentialKind, Verdict, decide, decide_caller
-from tuningfork.domain.dataset import Example
-from tuningfork.domain.method import Method
+from tuningfork.domain.authorization import CallDecision, CredentialKind, decide, decide_caller
+from tuningfork.domain.conversation import Conversation
 from tuningfork.domain.permission import GranteeType, PermissionRequest, Role
 from tuningfork.domain.tuned_model import TunedModelId
-from tuningfork.service.groups import Groups
-from tuningfork.service.identity import Identity
-from tuningfork.service.tokens import AccessTokens
+from tuningfork.service.identity.identity import Identity
+from tuningfork.service.identity.tokens import AccessTokens
+from tuningfork.service.sharing.groups import Groups
 from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.database import Database
+from tuningfork.wire.gemini.service import SERVICE
 from workshop import ADA, BOB, Workshop, build_workshop, number_request
 
 GRID = """
@@ -71,10 +74,13 @@ PreviewTunedModel on a base           x  x  x  .  .  .  .     x  x  x  x
 PreviewTunedModel on a tuned model    x  x  x  .  .  .  .     .  x  x  x
 ExportAdapter                         x  x  x  x  .  .  .     .  x  x  x
 GetTunedModel as its residence        x  x  x  x  .  .  .     .  x  x  x
+GetTunedModel as its diagnosis        x  x  x  x  .  .  .     .  x  x  x
+ListTunedModels as diagnoses          x  x  x  x  .  .  .     x  x  x  x
 CreateAccessToken                     .  .  .  .  .  .  .     x  x  x  x
 """
 
 AUTH = "https://www.googleapis.com/auth/"
+METHODS = (*GeminiMethod, *OwnMethod)
 SCOPES = {
     "cp": f"{AUTH}cloud-platform",
     "gl": f"{AUTH}generative-language",
@@ -128,7 +134,7 @@ class Row:
 
     @property
     def method(self):
-        return next(method for method in Method if method.rpartition(".")[2] == self.label.split()[0])
+        return next(method for method in METHODS if method.full_name.rpartition(".")[2] == self.label.split()[0])
 
     def end(self, relation, credential):
         """What becomes of the request: allowed, or the reason why not."""
@@ -200,7 +206,10 @@ class World:
         owner = BOB if role == "OWNER" else ADA
         projects = (int(BOB.project),) if way == "project" else (7,)
         request = number_request(
-            base_model=BASE, examples=(Example("1", "2"),), reader_project_numbers=projects, display_name=relation
+            base_model=BASE,
+            examples=(Conversation.pair("1", "2"),),
+            reader_project_numbers=projects,
+            display_name=relation,
         )
         tuned = self.workshop.tuning.create(owner, request)
         # Models that a row has created wait before it.
@@ -247,7 +256,7 @@ def world(tmp_path_factory):
     clock = Clock()
     executor = InMemoryExecutor(clock)
     workshop = build_workshop(database, Artifacts(directory / "artifacts"), clock, executor)
-    tokens = AccessTokens(database, clock)
+    tokens = AccessTokens(database, clock, scopes=KNOWN_SCOPES, audience=SERVICE)
     identity = Identity(access=workshop.access, tokens=tokens)
     caller = caller_of(workshop, gate=Gate(identity=identity, quotas=workshop.quotas))
     Groups(database, clock).add(TEAM, [BOB.email])
@@ -330,6 +339,8 @@ REQUESTS = {
     "DeleteOperation": lambda world, on: ("DELETE", f"/{on.name}/operations/{on.operation_id}", None),
     "ExportAdapter": lambda world, on: ("GET", f"/tuningfork/v1/{on.name}/adapter", None),
     "GetTunedModel as its residence": lambda world, on: ("GET", f"/tuningfork/v1/{on.name}/residence", None),
+    "GetTunedModel as its diagnosis": lambda world, on: ("GET", f"/tuningfork/v1/{on.name}/diagnosis", None),
+    "ListTunedModels as diagnoses": lambda world, on: ("GET", "/tuningfork/v1/diagnoses", None),
     "CreateAccessToken": lambda world, on: ("POST", "/tuningfork/v1/accessTokens", {"scopes": [SCOPES["tr"]]}),
 }
 """The request of each row."""
@@ -352,7 +363,7 @@ def test_the_grid_is_what_happens(world, label):
         wanted[relation, credential] = (200, "") if end == "allowed" else STATUS[end]
         happened[relation, credential] = status_and_beginning(answer, wanted[relation, credential][1])
         if end == "scope":
-            assert named_method(answer) == row.method
+            assert named_method(answer) == row.method.full_name
         if answer.status_code == 200 and label in SPENT:
             world.spend(relation)
     assert happened == wanted
@@ -376,12 +387,12 @@ def test_the_pure_rule_says_the_same(label):
     row = ROWS[label]
     roles = {"-": None, "R": Role.READER, "W": Role.WRITER, "O": Role.OWNER}
     verdicts = {
-        "allowed": Verdict.ALLOWED,
-        "nothing": Verdict.CALLER_UNKNOWN,
-        "key wanted": Verdict.API_KEY_REQUIRED,
-        "scope": Verdict.SCOPE_INSUFFICIENT,
-        "role": Verdict.ROLE_INSUFFICIENT,
-        "not the owner": Verdict.ROLE_INSUFFICIENT,
+        "allowed": CallDecision.ALLOWED,
+        "nothing": CallDecision.CALLER_UNKNOWN,
+        "key wanted": CallDecision.API_KEY_REQUIRED,
+        "scope": CallDecision.SCOPE_INSUFFICIENT,
+        "role": CallDecision.ROLE_INSUFFICIENT,
+        "not the owner": CallDecision.ROLE_INSUFFICIENT,
     }
     names_a_model = not all(row.roles.values())
     for relation, credential in itertools.product(RELATIONS, ("nothing", "API key", *TOKENS)):
@@ -391,13 +402,15 @@ def test_the_pure_rule_says_the_same(label):
             scopes=frozenset({SCOPES[credential]} if credential in SCOPES else ()),
         )
         said = (
-            decide(row.method, shown, roles[RELATIONS[relation]]) if names_a_model else decide_caller(row.method, shown)
+            decide(row.method.requirement, shown, roles[RELATIONS[relation]])
+            if names_a_model
+            else decide_caller(row.method.requirement, shown)
         )
         assert said is verdicts[row.end(relation, credential)], (relation, credential)
 
 
 def test_every_method_is_in_the_grid():
-    assert {row.method for row in ROWS.values()} == set(Method)
+    assert {row.method for row in ROWS.values()} == set(METHODS)
     assert ROWS.keys() == REQUESTS.keys()
 
 

@@ -1,4 +1,4 @@
-"""HTTP: a route parses, calls one use case and renders.
+"""HTTP: mounts dialects, each in its form. A request becomes one call of a method.
 
-Offers the ASGI application; refuses to hold rules of its own, and never imports torch.
+Offers the ASGI application; has no rules of its own, knows no API's messages, and does not import torch.
 """

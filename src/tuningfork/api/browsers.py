@@ -1,8 +1,8 @@
-"""Web pages as callers: which may, and how a server without credentials keeps the others out.
+"""Which web pages may call the server from a browser, and how a server without credentials refuses the others.
 
-A page's requests come from the browser of somebody who need not know of them, and reach servers that listen on that
-person's machine only. Keys and tokens are sent on purpose, so a server that asks for them is safe from pages that have
-none. A server that asks for nothing (`--no-auth`) has to look where a request comes from.
+A web page can make its visitor's browser send requests to servers on the visitor's own machine, without the visitor
+knowing. A server that asks for a key or a token is safe, since such a page has none. A server without authentication
+(`--no-auth`) has to check the origin of each request.
 """
 
 import re
@@ -11,48 +11,48 @@ from http import HTTPStatus
 
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tuningfork.api.errors import error_response
-from tuningfork.api.options import json_response
+from tuningfork.api.mounts import Mounts, head_of
+from tuningfork.dialect.form import RequestHead
 from tuningfork.domain.errors import PermissionDenied
 from tuningfork.domain.loopback import is_loopback
-from tuningfork.wire.errors import HTTP_STATUS, render_error
 
 ANY_ORIGIN = "*"
 
 _VERBS = ("GET", "POST", "PATCH", "PUT", "DELETE")
-_READABLE_HEADERS = ("Retry-After", "WWW-Authenticate")
+_READABLE_HEADERS = ("Retry-After", "WWW-Authenticate", "X-Request-Id")
 _REMEMBERED_SECONDS = 3_600
 _SHOWN_CHARACTERS = 100
 _HOST = re.compile(r"(?:(?P<name>[^][:@/]+)|\[(?P<address>[0-9a-f:.]+)\])(?::[0-9]*)?", re.IGNORECASE)
 
 
 class AllowedOrigins(CORSMiddleware):
-    """ASGI middleware: pages of these origins may call every route with any header, and read every answer.
+    """ASGI middleware: web pages of these origins may call every route with any header, and read every answer.
 
     Args:
         app: the application.
-        origins: `scheme://host[:port]` each, or `*` for all.
+        origins: each `scheme://host[:port]`, or `*` for all.
+        mounts: for the form in which a refusal is written.
 
     """
 
-    def __init__(self, app: ASGIApp, origins: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, origins: Collection[str], mounts: Mounts) -> None:
         super().__init__(
             app,
             allow_origins=origins,
             allow_methods=_VERBS,
-            # SDKs add headers of their own with every version; none of them grants anything by itself.
+            # All headers are allowed: SDKs add new ones in every version, and no header by itself gives access.
             allow_headers=(ANY_ORIGIN,),
             expose_headers=_READABLE_HEADERS,
             allow_private_network=True,
             max_age=_REMEMBERED_SECONDS,
         )
+        self._mounts = mounts
 
     def preflight_response(self, request_headers: Headers) -> Response:
-        """The answer to a browser that asks before it sends; a refusal in the one error shape."""
+        """Answer the preflight request of a browser (CORS); a refusal has the error body of the default form."""
         response = super().preflight_response(request_headers)
         if response.status_code == HTTPStatus.OK:
             return response
@@ -62,30 +62,33 @@ class AllowedOrigins(CORSMiddleware):
             f"Pages of {origin} may not send {verb} here. The server's setting TUNINGFORK_CORS_ORIGINS names the "
             f"origins that may send {', '.join(_VERBS)}."
         )
-        vary = {"vary": response.headers["vary"]}
-        return json_response(HTTP_STATUS[error.code], render_error(error), headers=vary)
+        # Starlette passes no path, so the form of "/" is used. Browsers do not show this answer's body to anybody.
+        head = RequestHead(verb="OPTIONS", path="/", query={}, headers=request_headers)
+        return self._mounts.error_response(error, head, headers={"vary": response.headers["vary"]})
 
 
 class LocalCallersOnly:
-    """ASGI middleware for a server without credentials: nothing that a foreign web page could have sent comes in.
+    """ASGI middleware for a server without credentials: refuses every request that a foreign web page may have sent.
 
-    Two ways lead from a page to a loopback address: sending there across origins, which the `Origin` header tells;
-    and a name of the page's own that is made to resolve to loopback (DNS rebinding), which the `Host` header tells.
+    A page can reach a loopback address in two ways. It sends a cross-origin request, which the `Origin` header shows.
+    Or its own host name resolves to loopback (DNS rebinding), which the `Host` header shows.
 
     Args:
         app: the application.
-        origins: pages that may call in spite of it.
+        origins: the origins whose pages may call anyway.
+        mounts: for the form in which a refusal is written.
 
     """
 
-    def __init__(self, app: ASGIApp, origins: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, origins: Collection[str], mounts: Mounts) -> None:
         self._app = app
+        self._mounts = mounts
         self._origins = origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the call on, or refuse it."""
+        """Pass the request on, or refuse it."""
         if scope["type"] == "http" and (refusal := self._refusal(scope["scheme"], Headers(scope=scope))):
-            await error_response(PermissionDenied(refusal), Request(scope))(scope, receive, send)
+            await self._mounts.error_response(PermissionDenied(refusal), head_of(scope))(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
@@ -106,6 +109,6 @@ class LocalCallersOnly:
 
 
 def _name_of(host: str) -> str:
-    """The name or address in a `Host` header, without the port; "" where there is more or less than these."""
+    """The host name or address in a `Host` header, without the port; "" if the header is not well formed."""
     found = _HOST.fullmatch(host)
     return (found["name"] or found["address"]) if found else ""

@@ -1,51 +1,167 @@
-"""The dialect's methods carried over HTTP: a request in, one call of a method, an answer out."""
+"""Serves a dialect's methods over HTTP: reads a request, calls the method, writes the answer in the dialect's form."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tuningfork.api.calls import Call
-from tuningfork.api.disconnects import while_connected
-from tuningfork.api.streaming import stream
-from tuningfork.dialect.call import Awaited, Binding, Direct, MethodCall, Streamed
-from tuningfork.dialect.gate import Gate
-from tuningfork.domain.errors import BaseModelNotFound
+from tuningfork.api.body import IncomingBody, drain, read_body
+from tuningfork.api.disconnects import StreamedResponse, while_connected
+from tuningfork.api.mounts import head_of, streamed_response, whole_response
+from tuningfork.api.request_records import access_of
+from tuningfork.api.stopping import Stopping
+from tuningfork.dialect.call import (
+    Answered,
+    Awaited,
+    Binding,
+    BodyStream,
+    Direct,
+    Download,
+    Downloaded,
+    Fed,
+    MessageStream,
+    MethodCall,
+    OneMessage,
+    Rendered,
+    Streamed,
+    StreamedIfAsked,
+)
+from tuningfork.dialect.faults import public_error
+from tuningfork.dialect.form import Form, RequestHead, Writer
+from tuningfork.dialect.gate import Gate, SentCredential
+from tuningfork.dialect.method import Method
+from tuningfork.domain.errors import TuningforkError
+from tuningfork.domain.permission import Principal
+from tuningfork.logs.access import key_of
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def endpoint_of(binding: Binding, gate: Gate, version: str) -> Endpoint:
-    """What answers requests for this method under this version of the API."""
+def endpoint_of(
+    binding: Binding[Rendered], form: Form[Rendered], gate: Gate, stopping: Stopping, version: str
+) -> Endpoint:
+    """What answers requests for this method.
+
+    Args:
+        binding: the method, and how it is answered.
+        form: how requests are read and answers are written.
+        gate: decides who comes in.
+        stopping: ends streams when the server stops.
+        version: the API version that the method is asked under.
+
+    """
 
     async def endpoint(request: Request) -> Response:
+        head = head_of(request.scope)
         try:
-            return await answer(request)
-        except BaseModelNotFound as error:
-            raise error.in_version(version) from error
+            response = await answer(request, head)
+        except TuningforkError as error:
+            return whole_response(form.error(public_error(error), head, version=version))
+        if binding.secret:
+            response.headers["cache-control"] = "no-store"
+        return response
 
-    async def answer(request: Request) -> Response:
-        call = await Call.of(request, gate, binding.method)
-        carried = MethodCall(
-            principal=call.principal,
+    async def answer(request: Request, head: RequestHead) -> Response:
+        principal = await _admitted(request, form.credential(head), gate, binding.method)
+        writer = form.writer(head)
+        is_fed = isinstance(binding.answered, Fed)
+        call = MethodCall(
+            principal=principal,
             path=request.path_params,
-            query=call.query,
-            body=call.body,
+            query=form.parameters(head),
+            body=b"" if is_fed else await read_body(request, form.most_body_bytes),
             version=version,
-            client=request.headers.get("x-goog-api-client", ""),
+            client=form.client(head),
+            wants=writer.wants,
         )
-        match binding.answered:
-            case Direct(work):
-                options = call.options.without_sse()
-                return await run_in_threadpool(lambda: options.response(work(carried)))
-            case Awaited(awaited_work):
-                options = call.options.without_sse()
-                message = await while_connected(request.receive, awaited_work(carried))
-                return await run_in_threadpool(options.response, message)
-            case Streamed(begin):
-                return stream(await while_connected(request.receive, begin(carried)), call.options)
+        return await _answer(request, call, binding.answered, writer, stopping)
 
-    # By this name the requests are counted.
-    endpoint.__name__ = binding.method.name.lower()
+    # The metrics count requests by the endpoint's name.
+    endpoint.__name__ = binding.name
     return endpoint
+
+
+async def _admitted(request: Request, credential: SentCredential | None, gate: Gate, method: Method) -> Principal:
+    """The caller. Credentials are checked before the body is read, so that a stranger cannot send megabytes to parse.
+
+    Raises:
+        TuningforkError: the caller is unknown or may not call this method.
+
+    """
+    access = access_of(request)
+    try:
+        principal = await gate.admit_without_waiting(credential, method, run_in_threadpool, access.remote)
+    except TuningforkError:
+        await drain(request.stream())
+        raise
+    access.key = key_of(principal.credential)
+    return principal
+
+
+async def _answer(
+    request: Request, call: MethodCall, answered: Answered[Rendered], writer: Writer[Rendered], stopping: Stopping
+) -> Response:
+    match answered:
+        case Streamed(begin):
+            return _streamed(await while_connected(request.receive, begin(call)), writer, stopping)
+        case StreamedIfAsked(begin_as_asked):
+            return await _begun(await while_connected(request.receive, begin_as_asked(call)), writer, stopping)
+        case Downloaded(open_file):
+            return _download_response(await run_in_threadpool(open_file, call))
+        case Fed(take, most_bytes):
+            return await _fed(request, writer, take, call, most_bytes)
+        case Direct(work):
+            writer.check_one_message()
+            return await run_in_threadpool(lambda: whole_response(writer.whole(work(call))))
+        case Awaited(awaited_work):
+            writer.check_one_message()
+            message = await while_connected(request.receive, awaited_work(call))
+            return await run_in_threadpool(lambda: whole_response(writer.whole(message)))
+
+
+async def _begun(
+    begun: OneMessage[Rendered] | MessageStream[Rendered], writer: Writer[Rendered], stopping: Stopping
+) -> Response:
+    if isinstance(begun, OneMessage):
+        message = begun.message
+        return await run_in_threadpool(lambda: whole_response(writer.whole(message)))
+    return _streamed(begun, writer, stopping)
+
+
+def _streamed(messages: MessageStream[Rendered], writer: Writer[Rendered], stopping: Stopping) -> Response:
+    return streamed_response(writer.streamed(stopping.until_begun(messages)))
+
+
+async def _fed(
+    request: Request,
+    writer: Writer[Rendered],
+    take: Callable[[MethodCall, BodyStream], Coroutine[Any, Any, Rendered]],
+    call: MethodCall,
+    most_bytes: int,
+) -> Response:
+    """The answer of a method that reads the body piece by piece.
+
+    The method is cancelled if the caller leaves. While the body arrives, reading its next piece shows that; after the
+    body, the next message of the connection does.
+    """
+    body = IncomingBody(request, most_bytes)
+    try:
+        writer.check_one_message()
+        body.check_head()
+        message = await while_connected(body.receive_after_body, take(call, body))
+    except Exception:
+        await body.drain()
+        raise
+    await body.drain()
+    return whole_response(writer.whole(message))
+
+
+def _download_response(download: Download) -> Response:
+    headers = {
+        "content-type": download.content_type,
+        "content-length": str(download.size),
+        "content-disposition": f'attachment; filename="{download.filename}"',
+    }
+    return StreamedResponse(download.pieces, headers)

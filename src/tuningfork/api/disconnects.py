@@ -1,4 +1,4 @@
-"""Callers that leave: work for them ends when they do."""
+"""Stops the work for a caller who closes the connection."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Mapping
@@ -13,10 +13,10 @@ Result = TypeVar("Result")
 
 
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, Result]) -> Result:
-    """Do the work, or cancel it when the client leaves. The body must have been read before.
+    """Do the work, and cancel it if the client closes the connection. The body must have been read before.
 
     Raises:
-        Cancelled: the client left; there is nobody to tell.
+        Cancelled: the client closed the connection, so nobody receives an answer.
 
     """
     working = asyncio.ensure_future(work)
@@ -31,10 +31,10 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, Result]) -
 
 
 class StreamedResponse(Response):
-    """An answer that is sent while it is made.
+    """An answer that is sent piece by piece while it is generated.
 
-    `pieces` is closed when it is sent, when the client leaves, and when the server stops: whatever it holds is let
-    go in its own `finally`.
+    The generator `pieces` is closed when everything has been sent, when the client closes the connection, and when the
+    server stops. It releases what it holds in its own `finally`.
     """
 
     def __init__(self, pieces: AsyncGenerator[bytes, None], headers: Mapping[str, str]) -> None:
@@ -44,7 +44,7 @@ class StreamedResponse(Response):
         self.init_headers(headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
-        """Send everything, unless the client leaves."""
+        """Send every piece, unless the client closes the connection."""
         sending = asyncio.ensure_future(self._send_all(send))
         leaving = asyncio.ensure_future(_until_left(receive))
         try:

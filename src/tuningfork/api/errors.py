@@ -1,8 +1,6 @@
-"""The one place where an error becomes an answer, whatever it was and wherever it came from."""
+"""Turns every error into an answer: errors of methods, errors of routing, and unexpected exceptions."""
 
 import logging
-from collections.abc import Mapping
-from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -11,72 +9,66 @@ from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tuningfork.api.body import drain
-from tuningfork.api.options import json_response, wants_first_error_format, wants_pretty
-from tuningfork.dialect.faults import told
-from tuningfork.domain.errors import (
-    NotFound,
-    QuotaExceeded,
-    ScopeInsufficient,
-    TokenNotValid,
-    TuningforkError,
-    Unimplemented,
-)
-from tuningfork.wire.errors import HTTP_STATUS, render_error
+from tuningfork.api.body_times import SlowBody
+from tuningfork.api.mounts import Mounts, head_of
+from tuningfork.domain.errors import DeadlineExceeded, NotFound, Unimplemented
+from tuningfork.logs.access import shown_path, shown_verb
 
 logger = logging.getLogger(__name__)
 
 _METHOD_NOT_ALLOWED = 405
+_REQUEST_TIMEOUT = 408
 _SHOWN_PATH_CHARACTERS = 200
-_BEARER = 'Bearer realm="https://accounts.google.com/"'
 
 
-def error_json(error: Exception) -> dict[str, Any]:
-    """The error shape of any exception. One that was not foreseen is logged, and its text stays there."""
-    return render_error(told(error))
+class ErrorAnswers:
+    """Exception handlers of the application, which answer in the form of the dialect at the request's path."""
+
+    def __init__(self, mounts: Mounts) -> None:
+        self._mounts = mounts
+
+    async def answer_error(self, request: Request, error: Exception) -> Response:
+        """The answer for an error of the domain."""
+        return self._mounts.error_response(error, head_of(request.scope))
+
+    async def answer_routing_error(self, request: Request, error: Exception) -> Response:
+        """The answer for a path without a route, or for a verb that the route does not take."""
+        await drain(request.stream())
+        head = head_of(request.scope)
+        path = request.url.path[:_SHOWN_PATH_CHARACTERS]
+        allowed = sorted(_verbs_at(request))
+        if not allowed:
+            return self._mounts.error_response(
+                NotFound(f"{request.method} {path} is not a method of this server."), head
+            )
+        if isinstance(error, HTTPException) and error.status_code == _METHOD_NOT_ALLOWED:
+            refused = Unimplemented(f"{request.method} is not served at {path}; use {' or '.join(allowed)}.")
+            # No `Code` means that the verb is wrong, so the HTTP status is given.
+            return self._mounts.error_response(
+                refused, head, status=_METHOD_NOT_ALLOWED, headers={"allow": ", ".join(allowed)}
+            )
+        return self._mounts.error_response(error, head)
 
 
-def error_response(error: Exception, request: Request) -> Response:
-    """The whole HTTP answer for any exception, in the form that the request asks for."""
-    return _response(request, told(error))
-
-
-async def answer_error(request: Request, error: Exception) -> Response:
-    """Exception handler for errors of the domain."""
-    return error_response(error, request)
-
-
-async def answer_routing_error(request: Request, error: Exception) -> Response:
-    """Exception handler for what the router refuses: no such route, or not with this method."""
-    await drain(request.stream())
-    path = request.url.path[:_SHOWN_PATH_CHARACTERS]
-    allowed = sorted(_methods_at(request))
-    if not allowed:
-        return error_response(NotFound(f"{request.method} {path} is not a method of this server."), request)
-    if isinstance(error, HTTPException) and error.status_code == _METHOD_NOT_ALLOWED:
-        refused = Unimplemented(f"{request.method} is not served at {path}; use {' or '.join(allowed)}.")
-        # google.rpc has no code for a wrong verb; HTTP does.
-        return _response(request, refused, _METHOD_NOT_ALLOWED, headers={"allow": ", ".join(allowed)})
-    return error_response(error, request)
-
-
-def _methods_at(request: Request) -> set[str]:
-    """The verbs that some route takes at this path."""
+def _verbs_at(request: Request) -> set[str]:
+    """The verbs that the routes at this path take."""
     return {
-        method
+        verb
         for route in request.app.routes
         if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
-        for method in route.methods or ()
+        for verb in route.methods or ()
     }
 
 
 class ErrorBoundary:
-    """ASGI middleware: nothing leaves the application as an exception."""
+    """ASGI middleware: answers every exception that the application raises before it has begun to answer."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, mounts: Mounts) -> None:
         self._app = app
+        self._mounts = mounts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the call on; answer for it if it fails before it has begun to answer."""
+        """Pass the request on, and answer it here if the application raises."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -90,31 +82,24 @@ class ErrorBoundary:
         try:
             await self._app(scope, receive, watch)
         except ClientDisconnect:
-            logger.info("%s %s: the client left while it was sending", scope["method"], scope["path"])
+            verb, path = shown_verb(scope["method"]), shown_path(scope["path"])
+            logger.info("%s %s: the client left while it was sending", verb, path)
+        except SlowBody as slow:
+            if begun:
+                raise
+            await self._slow_answer(slow, scope)(scope, receive, send)
         except Exception as error:
             if begun:
-                # Too late for an answer: the server closes the connection, which tells the client enough.
+                # The status has been sent already. The server closes the connection, so the client sees a failure.
                 raise
-            await error_response(error, Request(scope))(scope, receive, send)
+            await self._mounts.error_response(error, head_of(scope))(scope, receive, send)
 
-
-def _response(
-    request: Request, error: TuningforkError, status: int | None = None, headers: Mapping[str, str] | None = None
-) -> Response:
-    status = status or HTTP_STATUS[error.code]
-    headers = {**_headers(error), **(headers or {})}
-    shape = render_error(error, status, first_format=wants_first_error_format(request))
-    return json_response(status, shape, pretty=wants_pretty(request), headers=headers)
-
-
-def _headers(error: TuningforkError) -> Mapping[str, str]:
-    """What HTTP says in headers beside the body (RFC 6750 section 3, RFC 9110 section 10.2.3)."""
-    match error:
-        case ScopeInsufficient(scopes=scopes):
-            return {"www-authenticate": f'{_BEARER}, error="insufficient_scope", scope="{" ".join(scopes)}"'}
-        case TokenNotValid():
-            return {"www-authenticate": f'{_BEARER}, error="invalid_token"'}
-        case QuotaExceeded(retry_seconds=seconds):
-            return {"retry-after": str(seconds)}
-        case _:
-            return {}
+    def _slow_answer(self, slow: SlowBody, scope: Scope) -> Response:
+        error = DeadlineExceeded(
+            f"The body of the request did not arrive within {slow.seconds:.0f} seconds. Send it faster, or in smaller "
+            "requests; the server's setting TUNINGFORK_REQUEST_BODY_SECONDS is the limit."
+        )
+        # No code of ours says that the client was slow; HTTP does.
+        return self._mounts.error_response(
+            error, head_of(scope), status=_REQUEST_TIMEOUT, headers={"connection": "close"}
+        )

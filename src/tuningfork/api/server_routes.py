@@ -1,6 +1,7 @@
-"""Routes of the server itself: whether it is well, what it counts, previews, and adapters to take home."""
+"""Routes of the server itself, which belong to no dialect: its health, its readiness and its metrics."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -8,99 +9,55 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tuningfork.api.archive import AdapterArchive
-from tuningfork.api.calls import Call
-from tuningfork.api.carrying import Endpoint, endpoint_of
-from tuningfork.api.disconnects import StreamedResponse
-from tuningfork.api.options import json_response
-from tuningfork.dialect.gate import Gate
-from tuningfork.dialect.previews import PreviewMethods
+from tuningfork.api.carrying import Endpoint
+from tuningfork.api.health import HealthCheck, StuckCheck
+from tuningfork.dialect.method import Asks, Method
 from tuningfork.domain.errors import Unavailable
-from tuningfork.domain.method import Method
-from tuningfork.domain.tuned_model import TunedModelId
-from tuningfork.service.previewing import Previewing
-from tuningfork.service.residency import Residency
-from tuningfork.service.tuning import Tuning
-from tuningfork.wire.access_tokens import parse_wanted_token, render_access_token
-from tuningfork.wire.gemini.tuning import refuse_query
+from tuningfork.service.quotas import Cost
 
-Route = tuple[str, str, Endpoint]
-"""HTTP verb, path from the root, endpoint."""
+_WELL = json.dumps({"status": "ok"}, indent=2) + "\n"
+_UNAVAILABLE = 503
+
+
+class ServerMethod(Method):
+    """The methods of the server's own routes that need a credential."""
+
+    # Access tokens have no scope for this.
+    GET_METRICS = Asks(full_name="tuningfork.v1.GetMetrics", scopes=(), action=None, cost=Cost.NOTHING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerRoutes:
-    """What is ours and not the Gemini API's. `healthy` gives the reason why no work can be taken, or None."""
+    """The routes for monitoring. `admit` refuses callers who may not see the metrics; the others need no credential."""
 
-    gate: Gate
-    tuning: Tuning
-    previewing: Previewing
-    residency: Residency
     registry: CollectorRegistry
-    healthy: Callable[[], str | None]
+    health_check: HealthCheck[str | None]
+    ready_check: HealthCheck[Mapping[str, str | None]]
+    admit: Callable[[Request], Awaitable[None]]
 
-    def routes(self) -> tuple[Route, ...]:
-        """Every route, from the root."""
-        methods = PreviewMethods(self.previewing).bindings()
-        return (
-            ("GET", "/healthz", self.health),
-            ("GET", "/metrics", self.metrics),
-            ("POST", "/tuningfork/v1/accessTokens", self.create_access_token),
-            ("GET", "/tuningfork/v1/tunedModels/{tuned_model:id}/adapter", self.adapter),
-            ("GET", "/tuningfork/v1/tunedModels/{tuned_model:id}/residence", self.residence),
-            # Errors that tell a version tell the one that creating is usually asked under.
-            *((each.verb, f"/tuningfork/v1{each.path}", endpoint_of(each, self.gate, "v1beta")) for each in methods),
-        )
+    def routes(self) -> tuple[tuple[str, Endpoint], ...]:
+        """Every path, with its GET endpoint."""
+        return ("/healthz", self.health), ("/readyz", self.readiness), ("/metrics", self.metrics)
 
     async def health(self, _request: Request) -> Response:
-        """200 when the service can take work, else 503 with the reason."""
-        reason = await run_in_threadpool(self.healthy)
+        """Status 200 if the service can work, else 503 with the reason."""
+        reason = await self.health_check.reason()
         if reason is not None:
             raise Unavailable(reason)
-        return json_response(200, {"status": "ok"})
+        return Response(_WELL, media_type="application/json; charset=UTF-8")
 
-    async def metrics(self, _request: Request) -> Response:
-        """Everything that is counted, in the Prometheus text format."""
+    async def readiness(self, _request: Request) -> Response:
+        """Status 200 if every part of the service works, else 503; in both cases, what is the matter with each part."""
+        try:
+            checks = await self.ready_check.result()
+        except StuckCheck as stuck:
+            checks = {"checks": str(stuck)}
+        is_ready = not any(checks.values())
+        shown = {name: reason or "ok" for name, reason in checks.items()}
+        body = json.dumps({"status": "ready" if is_ready else "not ready", "checks": shown}, indent=2) + "\n"
+        return Response(body, 200 if is_ready else _UNAVAILABLE, media_type="application/json; charset=UTF-8")
+
+    async def metrics(self, request: Request) -> Response:
+        """All metrics in the Prometheus text format."""
+        await self.admit(request)
         return Response(await run_in_threadpool(generate_latest, self.registry), media_type=CONTENT_TYPE_LATEST)
-
-    async def create_access_token(self, request: Request) -> Response:
-        """An access token for the holder of the API key."""
-        call = await Call.of(request, self.gate, Method.CREATE_ACCESS_TOKEN)
-        refuse_query(call.query)
-        options = call.options.without_sse()
-
-        def work() -> Response:
-            wanted = parse_wanted_token(call.body)
-            made = self.gate.identity.tokens.create(call.principal, wanted.scopes, wanted.lifetime)
-            return options.response(render_access_token(made.value, made.expire_time, made.scopes))
-
-        response = await run_in_threadpool(work)
-        # RFC 6749 section 5.1: nobody on the way is to keep it.
-        response.headers["cache-control"] = "no-store"
-        return response
-
-    async def residence(self, request: Request) -> Response:
-        """Whether a tuned model lies in memory, for those who may read the model."""
-        call = await Call.of(request, self.gate, Method.GET_TUNED_MODEL)
-        refuse_query(call.query)
-        model_id = TunedModelId(request.path_params["tuned_model"])
-        found = await run_in_threadpool(self.residency.of, call.principal, model_id)
-        size = {} if found.size_bytes is None else {"sizeBytes": str(found.size_bytes)}
-        value = {"tunedModel": found.name, "resident": found.size_bytes is not None, **size, "pinned": found.pinned}
-        return json_response(200, value, pretty=call.options.without_sse().pretty)
-
-    async def adapter(self, request: Request) -> Response:
-        """The adapter of a tuned model in PEFT's format, for those who may read the model."""
-        call = await Call.of(request, self.gate, Method.EXPORT_ADAPTER)
-        model_id = TunedModelId(request.path_params["tuned_model"])
-
-        def work() -> AdapterArchive:
-            return AdapterArchive(self.tuning.adapter_directory(call.principal, model_id))
-
-        archive = await run_in_threadpool(work)
-        headers = {
-            "content-type": "application/x-tar",
-            "content-length": str(archive.size),
-            "content-disposition": f'attachment; filename="{model_id}.tar"',
-        }
-        return StreamedResponse(archive.pieces(), headers)

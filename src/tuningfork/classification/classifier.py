@@ -17,10 +17,10 @@ from tuningfork.domain.rater import Activation, ClassifierModel, Passage
 from tuningfork.domain.safety import HARMLESS, Assessment, HarmCategory
 
 BATCH_TOKENS = 8_192
-"""Padding included; bounds the memory of a forward pass."""
+"""The most tokens of a batch, padding included, to limit the memory of a forward pass."""
 
 _ENDLESS = 1_000_000
-"""Tokenizers that know no longest text say a number far beyond this."""
+"""A maximum length above this means that the tokenizer has none."""
 
 
 class Classifier:
@@ -31,6 +31,8 @@ class Classifier:
 
     """
 
+    most_together = 32
+
     def __init__(self, described: ClassifierModel, *, device: str) -> None:
         self._described = described
         kind = AutoModelForSequenceClassification
@@ -38,7 +40,7 @@ class Classifier:
         self._tokenizer = load_tokenizer(described)
         self._device = torch.device(device)
         self._labels = self._find_labels()
-        # Without a padding token pieces of different lengths cannot share a batch.
+        # None: the tokenizer has no padding token, so only pieces of equal length share a batch.
         self._pad_id: int | None = self._tokenizer.pad_token_id
         self._window = self._longest()
         if self._window - self._tokenizer.num_special_tokens_to_add() < OVERLAP:
@@ -46,7 +48,7 @@ class Classifier:
         self._try_longest()
 
     def rate(self, passages: Sequence[Passage]) -> list[Assessment]:
-        """See `PassageRater.rate`. Who speaks, and what was asked, makes no difference to a classifier."""
+        """See `PassageRater.rate`. A classifier ignores the speaker and the question."""
         pieces = [(number, ids_T) for number, passage in enumerate(passages) for ids_T in self._pieces(passage.text)]
         assessments = [HARMLESS] * len(passages)
         for batch in self._batches(pieces):
@@ -55,7 +57,7 @@ class Classifier:
         return assessments
 
     def _pieces(self, text: str) -> Iterator[list[int]]:
-        """The ids of each piece, with the tokens that the model wants around a text."""
+        """The token ids of each piece, with the special tokens that the model puts around a text."""
         inner = self._window - self._tokenizer.num_special_tokens_to_add()
         encoded = self._tokenizer(
             text,
@@ -63,14 +65,14 @@ class Classifier:
             max_length=self._window,
             stride=inner // OVERLAP,
             return_overflowing_tokens=True,
-            # What a text says of control tokens is text.
+            # A control token's name within a text is encoded as plain text.
             split_special_tokens=True,
             verbose=False,
         )
         yield from encoded["input_ids"]
 
     def _batches(self, pieces: list[tuple[int, list[int]]]) -> Iterator[list[tuple[int, list[int]]]]:
-        """Pieces of like length together, as many as the memory of a pass allows."""
+        """Batches of pieces of similar length, each of at most `BATCH_TOKENS`, with each piece's number."""
         batch: list[tuple[int, list[int]]] = []
         for piece in sorted(pieces, key=lambda each: len(each[1])):
             if batch and (self._pad_id is None or (len(batch) + 1) * len(piece[1]) > BATCH_TOKENS):
@@ -97,7 +99,7 @@ class Classifier:
         return scores
 
     def _assess(self, scores_L: Sequence[float]) -> Assessment:
-        # Labels that exclude each other share one certainty; others are each a reason of their own.
+        # The probabilities of mutually exclusive labels (softmax) are added; of independent labels the largest counts.
         total = sum if self._described.activation is Activation.SOFTMAX else max
         cut_points = self._described.cut_points
         return Assessment.of(
@@ -121,14 +123,14 @@ class Classifier:
         return found
 
     def _longest(self) -> int:
-        """Tokens of a piece, those around a text included."""
+        """The most tokens of a piece, special tokens included."""
         limits = [self._described.window_tokens, getattr(self._model.config, "max_position_embeddings", None)]
         if self._tokenizer.model_max_length < _ENDLESS:
             limits.append(self._tokenizer.model_max_length)
         return min(limit for limit in limits if limit)
 
     def _try_longest(self) -> None:
-        """Rate a piece of the greatest length: some models have fewer positions than they say."""
+        """Rate a piece of the greatest length, since some models have fewer positions than their configuration says."""
         (some_T, *_) = self._pieces("a")
         try:
             self._score([[*some_T, *[some_T[-1]] * (self._window - len(some_T))]])

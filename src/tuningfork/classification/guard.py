@@ -1,11 +1,12 @@
-"""Guards: language models that are asked whether a text is safe, and answer in words.
+"""Guards: language models that are asked whether a text is safe and answer in words, such as Llama Guard.
 
-Asked with its own chat template, a guard answers `safe`, or `unsafe` and on the next line the codes of what is wrong
-(Inan et al. 2023, "Llama Guard"). The probability of the first word is the score; the codes say what it is a score of.
+A guard gets the text in its own chat template. It answers `safe`, or `unsafe` and on the next line codes for the kinds
+of harm (Inan et al. 2023, "Llama Guard"). The score is the probability of `unsafe` as the first word.
 
 Shape suffixes: B rows (1), T tokens, V vocabulary.
 """
 
+import inspect
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -16,22 +17,22 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from tuningfork.classification.loading import RaterUnusable, load_model, load_tokenizer
 from tuningfork.classification.windows import pieces_of
+from tuningfork.domain.conversation import Conversation, Speaker, Turn
 from tuningfork.domain.errors import InternalError
-from tuningfork.domain.generation import Prompt, Speaker, Turn
 from tuningfork.domain.rater import GuardModel, Passage
 from tuningfork.domain.safety import HARMLESS, Assessment, HarmCategory, HarmProbability
 from tuningfork.modeling.chat_template import ChatFormat
-from tuningfork.modeling.loading import native_dtype
+from tuningfork.modeling.device.processor import native_dtype
 
 MOST_BLANKS = 4
-"""Tokens of white space that a guard may write before its first word."""
+"""The most tokens of white space that a guard may write before its first word."""
 
 MOST_CODE_TOKENS = 32
 
 LEAST_WINDOW = 16
 
 LEAST_CERTAINTY = 0.5
-"""Below this share of the probability for `safe` and `unsafe` together, the model is not answering the question."""
+"""If `safe` and `unsafe` together have less probability than this, the model does not answer the question."""
 
 _SHORTEST_ANSWER = Passage(text="a", speaker=Speaker.MODEL, asked="a")
 
@@ -39,13 +40,15 @@ _CODE = re.compile(r"[A-Za-z]+[0-9]+|[A-Za-z]{3,}")
 
 
 class Guard:
-    """Implements `classification.base.PassageRater`. Texts are asked about one by one.
+    """Implements `classification.base.PassageRater`. Passages are rated one by one.
 
     Raises:
         RaterUnusable: the model cannot be loaded, or its context holds no text.
         InternalError: its chat template cannot be rendered.
 
     """
+
+    most_together = 1
 
     def __init__(self, described: GuardModel, *, device: str) -> None:
         self._described = described
@@ -54,7 +57,7 @@ class Guard:
         self._tokenizer = load_tokenizer(described)
         self._device = place
         self._chat = ChatFormat(self._tokenizer, template=described.template, end_ids=_end_ids(self._model))
-        self._safe, self._unsafe = (_beginnings(self._tokenizer, word).to(place) for word in ("safe", "unsafe"))
+        self._safe, self._unsafe = (_first_tokens(self._tokenizer, word).to(place) for word in ("safe", "unsafe"))
         self._verdict: list[int] = self._tokenizer("unsafe\n", add_special_tokens=False)["input_ids"]
         self._window = described.window_tokens
         self._codes = {code.casefold(): categories for code, categories in described.codes}
@@ -78,17 +81,17 @@ class Guard:
 
     def _turns(self, piece: str, passage: Passage) -> tuple[Turn, ...]:
         if passage.speaker is Speaker.USER:
-            return (Turn(Speaker.USER, piece),)
-        # Of a long question its end is nearest to the answer.
+            return (Turn.said(Speaker.USER, piece),)
+        # The guard gets only the end of a long question, which is nearest to the answer.
         asked = self._pieces(passage.asked, self._window // 2)[-1]
-        return (Turn(Speaker.USER, asked), Turn(Speaker.MODEL, piece))
+        return (Turn.said(Speaker.USER, asked), Turn.said(Speaker.MODEL, piece))
 
     def _longest(self) -> int:
-        """Tokens of a piece, such that half as many of a question fit beside it into the model's context."""
+        """The most tokens of a piece: it must fit into the model's context with a question of half as many tokens."""
         context = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
         if context is None:
             return self._described.window_tokens
-        frame = len(self._chat.render_prompt(Prompt(turns=self._turns("a", _SHORTEST_ANSWER))))
+        frame = len(self._chat.render_prompt(Conversation(turns=self._turns("a", _SHORTEST_ANSWER))))
         longest: int = min(self._described.window_tokens, (context - frame - MOST_BLANKS - MOST_CODE_TOKENS) * 2 // 3)
         if longest < LEAST_WINDOW:
             raise RaterUnusable(
@@ -99,7 +102,7 @@ class Guard:
 
     @torch.inference_mode()
     def _ask(self, piece: str, passage: Passage) -> Assessment:
-        prompt = self._chat.render_prompt(Prompt(turns=self._turns(piece, passage)))
+        prompt = self._chat.render_prompt(Conversation(turns=self._turns(piece, passage)))
         answer = _Answer(self._model, prompt, self._device)
         for _ in range(MOST_BLANKS):
             if self._chat.spell([answer.likeliest]).strip():
@@ -112,7 +115,7 @@ class Guard:
         return Assessment.of(dict.fromkeys(self._categories(self._read_codes(answer)), probability))
 
     def _score(self, answer: "_Answer") -> float:
-        """The probability of `unsafe` against `safe` as the word that comes now."""
+        """The probability of `unsafe` as the next word, relative to `safe` and `unsafe` together."""
         probabilities_V = answer.logits_V.softmax(-1)
         safe, unsafe = (float(probabilities_V[ids].sum()) for ids in (self._safe, self._unsafe))
         if not safe + unsafe >= LEAST_CERTAINTY:
@@ -130,35 +133,38 @@ class Guard:
         return _CODE.findall(self._chat.spell(said))
 
     def _categories(self, codes: Iterable[str]) -> set[HarmCategory]:
-        """What the codes speak of; a guard that names none, or one that is not known, has still found something."""
+        """The harm categories of these codes; a missing or unknown code counts as the description's `otherwise`."""
         found = [self._codes.get(code.casefold(), self._described.otherwise) for code in codes]
         return {category for categories in found or [self._described.otherwise] for category in categories}
 
 
 class _Answer:
-    """What a model says after a prompt, token by token. `logits_V` are of the next one."""
+    """A model's answer to a prompt, extended token by token. `logits_V` are the logits of the next token."""
 
     def __init__(self, model: Any, prompt: list[int], device: torch.device) -> None:
         self._model = model
         self._device = device
-        self._past: Any = None
+        # Transformers 5.24 renamed the argument and the output, and warns of the former name.
+        renamed = "cache" in inspect.signature(model.forward).parameters
+        self._cache_name = "cache" if renamed else "past_key_values"
+        self._cache: Any = None
         self.say(prompt)
 
     @property
     def likeliest(self) -> int:
-        """The token that the model would say now."""
+        """The most likely next token."""
         return int(self.logits_V.argmax())
 
     def say(self, ids: Sequence[int]) -> None:
-        """Let the model have said these."""
+        """Append these tokens to the answer and compute the logits that follow."""
         ids_1T = torch.tensor([list(ids)], device=self._device)
-        output = self._model(input_ids=ids_1T, past_key_values=self._past, use_cache=True)
-        self._past = output.past_key_values
+        output = self._model(input_ids=ids_1T, use_cache=True, **{self._cache_name: self._cache})
+        self._cache = output[self._cache_name]
         self.logits_V: Tensor = output.logits[0, -1].float()
 
 
-def _beginnings(tokenizer: PreTrainedTokenizerBase, word: str) -> Tensor:
-    """The ids of all tokens that a word can begin with, whatever space they write before it."""
+def _first_tokens(tokenizer: PreTrainedTokenizerBase, word: str) -> Tensor:
+    """The ids of all tokens that the word can begin with, with or without white space before it."""
     texts = tokenizer.batch_decode([[token] for token in range(len(tokenizer))], skip_special_tokens=True)
     return torch.tensor([token for token, text in enumerate(texts) if text.strip() and word.startswith(text.strip())])
 

@@ -1,4 +1,4 @@
-"""Rating models from disk or the Hub: safetensors only, no code of theirs, and no weight left to chance."""
+"""Loads rating models from disk or the Hub: safetensors only, no code of the model's, and no missing weights."""
 
 from pathlib import Path
 from typing import Any, cast
@@ -17,20 +17,20 @@ _LOADING_FAULTS = (OSError, ValueError, KeyError, TypeError, RuntimeError, Impor
 
 
 class RaterUnusable(InternalError):
-    """The model that should rate texts cannot be used; the message says what to change."""
+    """The rating model cannot be used; the message says what to change."""
 
 
 def load_model(described: RatingModel, kind: type, *, device: str, dtype: torch.dtype) -> PreTrainedModel:
-    """The weights, ready to be asked.
+    """Load the model in evaluation mode.
 
     Args:
-        described: where they are.
+        described: names the model's location.
         kind: the auto class that builds the architecture, such as `AutoModelForSequenceClassification`.
         device: a torch device.
-        dtype: of the weights and of all computing.
+        dtype: the type of the weights and of all computing.
 
     Raises:
-        RaterUnusable: they cannot be read, or do not make up a model of this kind.
+        RaterUnusable: the files cannot be read, or lack weights of a model of this kind.
 
     """
     _check_directory(described)
@@ -61,10 +61,10 @@ def load_model(described: RatingModel, kind: type, *, device: str, dtype: torch.
 
 
 def load_tokenizer(described: RatingModel) -> PreTrainedTokenizerBase:
-    """The tokenizer of the model, one that knows which characters a token stands for.
+    """Load the model's tokenizer, which must be a fast one: it tells which characters a token stands for.
 
     Raises:
-        RaterUnusable: there is none.
+        RaterUnusable: there is no such tokenizer.
 
     """
     try:
@@ -84,7 +84,7 @@ def load_tokenizer(described: RatingModel) -> PreTrainedTokenizerBase:
 
 
 def _check_directory(described: RatingModel) -> None:
-    """Name what is missing before transformers stumbles over it. A Hub id that is no directory passes."""
+    """Refuse a directory without safetensors files, with a clearer message than transformers'. A Hub id passes."""
     directory = Path(described.location)
     if directory.is_dir() and not any(directory.glob("*.safetensors")):
         raise RaterUnusable(

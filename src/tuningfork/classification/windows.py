@@ -1,15 +1,15 @@
-"""Long texts as pieces that overlap, so that what stands at a border is seen whole in one of them."""
+"""Cuts long texts into overlapping pieces, so that words around a cut are together in one of the pieces."""
 
 from collections.abc import Sequence
 
 OVERLAP = 4
-"""A piece shares this part of its length (a quarter) with the one before."""
+"""A piece shares one part in this many of its length (a quarter) with the previous piece."""
 
 
 def windows_of(tokens: int, size: int) -> list[slice]:
-    """Slices of at most so many tokens that cover all of them; at least one, also of nothing.
+    """Overlapping slices of at most `size` tokens that cover all tokens; one slice also for no tokens.
 
-    The number of slices grows linearly with the tokens: all but the last hold `size`.
+    All slices except the last have `size` tokens, so their number grows linearly with the number of tokens.
     """
     step = max(1, size - size // OVERLAP)
     last = max(0, tokens - size)
@@ -18,7 +18,7 @@ def windows_of(tokens: int, size: int) -> list[slice]:
 
 
 def pieces_of(text: str, offsets: Sequence[tuple[int, int]], size: int) -> list[str]:
-    """The text cut into pieces of at most so many tokens, which lie at these characters."""
+    """Cut the text into pieces of at most `size` tokens; `offsets` are each token's begin and end in characters."""
     if len(offsets) <= size:
         return [text]
     return [text[offsets[piece][0][0] : offsets[piece][-1][1]] for piece in windows_of(len(offsets), size)]

@@ -1,15 +1,23 @@
-"""`tuningfork generate`: one prompt to a model, its answer on standard output."""
+"""`tuningfork generate`: sends one prompt to a model, and prints the answer on standard output."""
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
+from tuningfork.cli import output
 from tuningfork.cli.connection import DEFAULT_URL, ApiKey, Url, connect
-from tuningfork.client import ClientError
+from tuningfork.client.errors import ClientError
 from tuningfork.client.terminal import harmless
-from tuningfork.domain.generation import RequestedSampling
+
+if TYPE_CHECKING:
+    from tuningfork.client import Client
+    from tuningfork.domain.generation import RequestedSampling
+
+
+AsJson = Annotated[
+    bool, output.as_json_option("the GenerateContentResponse of the API; with --stream one in each line")
+]
 
 
 def _typed() -> str:
@@ -21,10 +29,8 @@ def _typed() -> str:
 
 
 def _write(answer: str, end: str = "") -> None:
-    """The answer as it is, except on a terminal: a model may be somebody else's, and say anything."""
-    shown = harmless(answer, keep="\n\t") if Console().is_terminal else answer
-    # Without colours, what looks like one would be cut out of the text.
-    typer.echo(shown + end, nl=False, color=True)
+    """Print the answer; on a terminal without control sequences, since somebody else's model may answer anything."""
+    output.result(harmless(answer, keep="\n\t") if output.is_for_a_person() else answer, end)
 
 
 def _full_name(text: str) -> str:
@@ -51,11 +57,12 @@ def generate(
     *,
     stream: Annotated[bool, typer.Option("--stream", help="Write the text as it is generated.")] = False,
     temperature: Annotated[
-        float | None, typer.Option(help="0 takes the likeliest token.", show_default="the model's")
+        float | None, typer.Option(metavar="NUMBER", help="0 takes the likeliest token.", show_default="the model's")
     ] = None,
     max_output_tokens: Annotated[
-        int | None, typer.Option(help="Stop after so many tokens.", show_default="the model's")
+        int | None, typer.Option(metavar="NUMBER", help="Stop after so many tokens.", show_default="the model's")
     ] = None,
+    as_json: AsJson = False,
     url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
 ) -> None:
@@ -63,12 +70,28 @@ def generate(
 
     Writes its answer to standard output.
     """
+    from tuningfork.domain.generation import RequestedSampling  # noqa: PLC0415 - `--help` does not need it
+
     asked = _typed() if prompt == "-" else prompt
     sampling = RequestedSampling(temperature=temperature, max_output_tokens=max_output_tokens)
     with connect(url, api_key) as client:
-        if not stream:
+        if as_json:
+            _write_json(client, model, asked, sampling, stream=stream)
+        elif stream:
+            for piece in client.stream(model, asked, sampling):
+                _write(piece)
+            _write("\n")
+        else:
             _write(client.generate(model, asked, sampling), "\n")
-            return
-        for piece in client.stream(model, asked, sampling):
-            _write(piece)
-        _write("\n")
+
+
+def _write_json(client: "Client", model: str, asked: str, sampling: "RequestedSampling", *, stream: bool) -> None:
+    """Print the answers of the API, also one whose text is withheld, which is an error afterwards."""
+    from tuningfork.client.dialect import parse_text  # noqa: PLC0415 - `--help` does not need it
+
+    answers = (
+        client.stream_answers(model, asked, sampling) if stream else [client.generate_answer(model, asked, sampling)]
+    )
+    for answer in answers:
+        output.result_json(answer, indent=None if stream else 2)
+        parse_text(answer)

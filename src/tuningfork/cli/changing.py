@@ -4,21 +4,27 @@ from typing import Annotated
 
 import typer
 
+from tuningfork.cli import output
 from tuningfork.cli.connection import DEFAULT_URL, ApiKey, Url, connect
 from tuningfork.cli.listing import TunedModelName, tuned_model_name
 from tuningfork.domain.tuned_model import Changeable, ModelChange
 
 _BY_OPTION = {field.value.replace("_", "-"): field for field in Changeable}
 
-DisplayName = Annotated[str | None, typer.Option(help="A name for people, at most 40 characters.")]
-Description = Annotated[str | None, typer.Option(help="What the model is for.")]
-Temperature = Annotated[float | None, typer.Option(help="The temperature of requests that say none, 0 to 1.")]
-TopP = Annotated[float | None, typer.Option(help="The top-p of requests that say none, above 0 to 1.")]
-TopK = Annotated[int | None, typer.Option(help="The top-k of requests that say none, at least 1.")]
+DisplayName = Annotated[str | None, typer.Option(metavar="NAME", help="A name for people, at most 40 characters.")]
+Description = Annotated[str | None, typer.Option(metavar="TEXT", help="What the model is for.")]
+Temperature = Annotated[
+    float | None, typer.Option(metavar="NUMBER", help="The temperature of requests that say none, 0 to 1.")
+]
+TopP = Annotated[
+    float | None, typer.Option(metavar="NUMBER", help="The top-p of requests that say none, above 0 to 1.")
+]
+TopK = Annotated[int | None, typer.Option(metavar="NUMBER", help="The top-k of requests that say none, at least 1.")]
 ReaderProjectNumbers = Annotated[
     list[int] | None,
     typer.Option(
         "--reader-project-number",
+        metavar="NUMBER",
         help="The number of a project whose members may use the model; repeated, several. Those before are replaced.",
     ),
 ]
@@ -42,6 +48,7 @@ def update(
     top_k: TopK = None,
     reader_project_numbers: ReaderProjectNumbers = None,
     clear: Clear = None,
+    as_json: output.AsJson = False,
     url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
 ) -> None:
@@ -73,7 +80,11 @@ def update(
         reader_project_numbers=tuple(reader_project_numbers or ()),
     )
     with connect(url, api_key) as client:
-        typer.echo(client.update_tuned_model(tuned_model_name(model), change).name)
+        changed = client.update_tuned_model(tuned_model_name(model), change)
+    if as_json:
+        output.result_json(changed.answer)
+    else:
+        output.result(changed.name)
 
 
 def _cleared(name: str) -> Changeable:

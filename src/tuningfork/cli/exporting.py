@@ -1,17 +1,19 @@
-"""`tuningfork export`: a tuned model to take home, as an adapter or merged into its base."""
+"""`tuningfork export`: downloads a tuned model, as an adapter or merged into its base."""
 
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
 
+from tuningfork.cli import output
 from tuningfork.cli.connection import DEFAULT_URL, ApiKey, Url, connect
 from tuningfork.cli.listing import TunedModelName, tuned_model_name
-from tuningfork.client import ClientError
+from tuningfork.client.errors import ClientError
 from tuningfork.domain.errors import NotFound, TuningforkError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 To = Annotated[
     Path | None,
@@ -27,10 +29,21 @@ Base = Annotated[
     str | None,
     typer.Option(
         metavar="DIR",
-        show_default="where the server has it",
+        show_default="the Hub id that the adapter names, or the embedded model",
         help="For --merged: the base model on this machine, a directory or a Hub id.",
     ),
 ]
+BaseName = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        show_default="its Hub id, or without one its public name",
+        help="For --to: what the adapter's configuration calls its base, a Hub id or a directory.",
+    ),
+]
+
+
+AsJson = Annotated[bool, output.as_json_option('{"adapter": DIR, "merged": DIR}, of which only what was made is there')]
 
 
 def export(
@@ -39,6 +52,8 @@ def export(
     to: To = None,
     merged: Merged = None,
     base: Base = None,
+    base_name: BaseName = None,
+    as_json: AsJson = False,
     url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
 ) -> None:
@@ -52,25 +67,44 @@ def export(
         raise typer.BadParameter("Say what to make: --to DIR for the adapter, --merged DIR for the whole model.")
     if merged is None and base is not None:
         raise typer.BadParameter("A base is only needed for --merged.", param_hint="--base")
+    if to is None and base_name is not None:
+        raise typer.BadParameter("The base is only named in an adapter of its own: --to DIR.", param_hint="--base-name")
     if merged is not None:
         _refuse_taken(merged)
+        _import_merging()
     with connect(url, api_key) as client, tempfile.TemporaryDirectory(prefix="tuningfork-export-") as aside:
-        adapter = client.export(tuned_model_name(model), to if to is not None else Path(aside, "adapter"))
+        place = to if to is not None else Path(aside, "adapter")
+        adapter = client.export(tuned_model_name(model), place, base_name)
+        made: dict[str, str] = {}
         if to is not None:
-            typer.echo(adapter)
+            made["adapter"] = str(adapter)
+            _print_path(adapter, as_json=as_json)
         if merged is not None:
-            typer.echo(_merge(adapter, merged.absolute(), base))
+            made["merged"] = str(_merge(adapter, merged.absolute(), base))
+            _print_path(merged.absolute(), as_json=as_json)
+    if as_json:
+        output.result_json(made)
+
+
+def _print_path(path: Path, *, as_json: bool) -> None:
+    if not as_json:
+        output.result(str(path))
 
 
 def _refuse_taken(directory: Path) -> None:
-    """Before anything is fetched; merging looks again."""
+    """Refuse a target directory that is in use, before anything is downloaded. Merging checks it again."""
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise ClientError(f"{directory} is there already.", advice="Name a new or an empty directory with --merged.")
 
 
+def _import_merging() -> None:
+    """Import what merges a model, before anything is downloaded: an installation of a client alone does not have it."""
+    from tuningfork.modeling import merging  # noqa: F401, PLC0415
+
+
 def _merge(adapter: Path, target: Path, base: str | None) -> Path:
-    # Seconds to import, and no other command of clients computes anything.
-    from tuningfork.modeling.base_files import base_directory, base_directory_of  # noqa: PLC0415
+    # These imports take seconds, and no other client command needs them.
+    from tuningfork.modeling.files.base_files import base_directory, base_directory_of  # noqa: PLC0415
     from tuningfork.modeling.merging import merge  # noqa: PLC0415
 
     try:
@@ -81,7 +115,7 @@ def _merge(adapter: Path, target: Path, base: str | None) -> Path:
                 directory,
                 adapter,
                 target,
-                told=lambda done, total: progress.update(task, completed=done, total=total),
+                on_progress=lambda done, total: progress.update(task, completed=done, total=total),
             )
     except NotFound as error:
         advice = "Name a directory of this machine that holds a copy of it: --base DIR."
@@ -93,10 +127,14 @@ def _merge(adapter: Path, target: Path, base: str | None) -> Path:
     return target
 
 
-def _progress() -> Progress:
-    console = Console(stderr=True, highlight=False, markup=False)
+def _progress() -> "Progress":
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn  # noqa: PLC0415 - as above
+
+    console = output.errors()
     columns = (BarColumn(), DownloadColumn(binary_units=True), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    return Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal or console.is_dumb_terminal
+    )
 
 
 def _sentence(message: str) -> str:

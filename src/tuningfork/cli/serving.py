@@ -1,4 +1,4 @@
-"""`tuningfork serve` and `tuningfork keys`: the commands of whoever runs the server."""
+"""`tuningfork serve` and `tuningfork keys`: the commands for the server's operator."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,25 +7,38 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tuningfork.cli.operating import DataDirectory, refuse, settings_of
+from tuningfork.cli import output
+from tuningfork.cli.help import Commands
+from tuningfork.cli.operating import ConfigFile, DataDirectory, refuse, settings_of
 from tuningfork.domain.permission import LOCAL_PRINCIPAL
 
 if TYPE_CHECKING:
-    # The whole service takes a second to import; `--help` and the commands of clients need none of it.
-    from tuningfork.service.access import Access
+    # Importing the service takes a second, which `--help` and client commands do not need.
+    from tuningfork.domain.api_key import ApiKey
+    from tuningfork.service.identity.keys import Access
 
-keys = typer.Typer(
-    help="API keys of a server on this machine, running or not.", no_args_is_help=True, rich_markup_mode=None
-)
+keys = Commands(None, "API keys of a server on this machine, running or not.")
 
-
+KeyAsJson = Annotated[bool, output.as_json_option('{"key", "id", "prefix", "name", "email", "project", "createTime"}')]
+KeysAsJson = Annotated[
+    bool,
+    output.as_json_option(
+        '{"keys": [...]}, each like that of `keys create` without its key; revoked ones have a "revokeTime"'
+    ),
+]
 Host = Annotated[
-    str | None, typer.Option(envvar="TUNINGFORK_HOST", show_default="127.0.0.1", help="Address to listen on.")
+    str | None,
+    typer.Option(envvar="TUNINGFORK_HOST", metavar="ADDRESS", show_default="127.0.0.1", help="Address to listen on."),
 ]
 Port = Annotated[
     int | None,
     typer.Option(
-        envvar="TUNINGFORK_PORT", show_default="8000", help="Port to listen on; 0 takes a free one.", min=0, max=65535
+        envvar="TUNINGFORK_PORT",
+        metavar="PORT",
+        show_default="8000",
+        help="Port to listen on; 0 takes a free one.",
+        min=0,
+        max=65535,
     ),
 ]
 BaseModels = Annotated[
@@ -37,12 +50,14 @@ BaseModels = Annotated[
     ),
 ]
 CatalogFile = Annotated[
-    Path | None, typer.Option(envvar="TUNINGFORK_CATALOG", help="TOML file that describes further base models.")
+    Path | None,
+    typer.Option(envvar="TUNINGFORK_CATALOG", metavar="FILE", help="TOML file that describes further base models."),
 ]
 GrpcPort = Annotated[
     int | None,
     typer.Option(
         envvar="TUNINGFORK_GRPC_PORT",
+        metavar="PORT",
         show_default="no gRPC",
         help="Port for gRPC over TLS, which needs the extra: pip install 'tuningfork[grpc]'. 0 takes a free one.",
         min=0,
@@ -53,13 +68,16 @@ GrpcCertificate = Annotated[
     Path | None,
     typer.Option(
         envvar="TUNINGFORK_GRPC_CERTIFICATE",
+        metavar="FILE",
         show_default="one that is made, with a root to trust",
         help="PEM file of the certificate that gRPC shows, and of those that signed it.",
     ),
 ]
 GrpcPrivateKey = Annotated[
     Path | None,
-    typer.Option(envvar="TUNINGFORK_GRPC_PRIVATE_KEY", help="PEM file of the private key of this certificate."),
+    typer.Option(
+        envvar="TUNINGFORK_GRPC_PRIVATE_KEY", metavar="FILE", help="PEM file of the private key of this certificate."
+    ),
 ]
 NoAuth = Annotated[
     bool,
@@ -90,7 +108,20 @@ Safety = Annotated[
 LogLevel = Annotated[
     str | None,
     typer.Option(
-        envvar="TUNINGFORK_LOG_LEVEL", show_default="info", help="Least level to log: debug, info, warning, error."
+        envvar="TUNINGFORK_LOG_LEVEL",
+        metavar="LEVEL",
+        show_default="info",
+        help="Least level to log: debug, info, warning, error.",
+    ),
+]
+LogLayout = Annotated[
+    str | None,
+    typer.Option(
+        "--log-format",
+        envvar="TUNINGFORK_LOG_FORMAT",
+        metavar="text|json",
+        show_default="text",
+        help="Log lines for people, or a JSON object on each line. With json the welcome is in the log too.",
     ),
 ]
 
@@ -102,12 +133,14 @@ def serve(
     grpc_certificate: GrpcCertificate = None,
     grpc_private_key: GrpcPrivateKey = None,
     data_dir: DataDirectory = None,
+    config: ConfigFile = None,
     base_model: BaseModels = None,
     catalog: CatalogFile = None,
     no_auth: NoAuth = False,
     cors_origins: CorsOrigins = None,
     safety: Safety = None,
     log_level: LogLevel = None,
+    log_format: LogLayout = None,
 ) -> None:
     """Start a server that stays until it is interrupted."""
     settings = settings_of(
@@ -117,28 +150,26 @@ def serve(
         grpc_certificate=grpc_certificate,
         grpc_private_key=grpc_private_key,
         data_dir=data_dir,
+        config=config,
         base_model=base_model,
         catalog=catalog,
-        # False is what the option has when it was not given; a variable may still say otherwise.
+        # The option is False if it was not given. Then None lets the environment variable decide.
         no_auth=no_auth or None,
         cors_origins=cors_origins,
         safety=safety,
         log_level=log_level,
+        log_format=log_format,
     )
-    import logging  # noqa: PLC0415
-
     from tuningfork.catalog import CatalogError  # noqa: PLC0415
-    from tuningfork.cli.banner import welcome  # noqa: PLC0415
-    from tuningfork.server import StartError, compose  # noqa: PLC0415
+    from tuningfork.cli.banner import announce  # noqa: PLC0415
+    from tuningfork.logs.configuration import configure  # noqa: PLC0415
+    from tuningfork.server.compose import compose  # noqa: PLC0415
+    from tuningfork.server.data_directory import StartError  # noqa: PLC0415
 
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    if settings.log_level.lower() != "debug":
-        # What they say at a start is no news to an operator.
-        for talkative in ("alembic", "uvicorn"):
-            logging.getLogger(talkative).setLevel(logging.WARNING)
+    configure(settings.log_level, settings.log_format, "server", access=settings.access_log)
     try:
         with compose(settings) as server:
-            typer.echo(welcome(server.url, settings, server.new_key, server.grpc))
+            announce(server.url, settings, server.new_key, server.grpc)
             server.run()
     except (CatalogError, StartError) as error:
         refuse(str(error))
@@ -147,42 +178,76 @@ def serve(
 @keys.command("create")
 def create_key(
     data_dir: DataDirectory = None,
-    name: Annotated[str, typer.Option(help="What the key is for.")] = "",
+    config: ConfigFile = None,
+    name: Annotated[str, typer.Option(metavar="NAME", help="What the key is for.")] = "",
     email: Annotated[
-        str, typer.Option(help="Whom it speaks for; keys with one address own the same models.")
+        str, typer.Option(metavar="ADDRESS", help="Whom it speaks for; keys with one address own the same models.")
     ] = LOCAL_PRINCIPAL.email,
-    project: Annotated[str, typer.Option(help="The project it belongs to.")] = LOCAL_PRINCIPAL.project,
+    as_json: KeyAsJson = False,
+    project: Annotated[str, typer.Option(metavar="NAME", help="The project it belongs to.")] = LOCAL_PRINCIPAL.project,
 ) -> None:
     """Make a key and print it, and only it: it is stored as a hash and cannot be shown again."""
     from tuningfork.domain.errors import InvalidArgument  # noqa: PLC0415
 
-    with _access(data_dir) as access:
+    with _access(data_dir, config) as access:
         try:
-            typer.echo(access.create_key(name, email, project).key)
+            made = access.create_key(name, email, project)
         except InvalidArgument as error:
             refuse("; ".join(violation.description for violation in error.violations))
+    if as_json:
+        output.result_json({"key": made.key, **_key_as_json(made.record)})
+    else:
+        output.result(made.key)
 
 
 @keys.command("list")
-def list_keys(data_dir: DataDirectory = None) -> None:
-    """Show all keys: id, beginning, name, address, project, and when it was made or revoked."""
-    with _access(data_dir) as access:
-        for key in access.list_keys():
-            made = f"{key.create_time:%Y-%m-%d %H:%M}Z"
-            state = f"revoked {key.revoke_time:%Y-%m-%d %H:%M}Z" if key.revoke_time else "valid"
-            whose = (key.principal.email, key.principal.project)
-            typer.echo("\t".join((key.id, f"{key.prefix}...", key.name or "-", *whose, made, state)))
+def list_keys(*, as_json: KeysAsJson = False, data_dir: DataDirectory = None, config: ConfigFile = None) -> None:
+    """Show all keys: id, beginning, name, address, project, and when it was made or revoked.
+
+    On a terminal as a table; elsewhere one line a key, its fields separated by tabs.
+    """
+    with _access(data_dir, config) as access:
+        found = access.list_keys()
+    rows = [_key_row(key) for key in found]
+    if as_json:
+        output.result_json({"keys": [_key_as_json(key) for key in found]})
+    elif output.is_for_a_person():
+        from tuningfork.cli import tables  # noqa: PLC0415 - `--help` does not need it
+
+        tables.show("API keys", ("id", "key", "name", "address", "project", "made", "state"), rows)
+    else:
+        for row in rows:
+            output.result_row(*row)
+
+
+def _key_row(key: "ApiKey") -> tuple[str, ...]:
+    made = f"{key.create_time:%Y-%m-%d %H:%M}Z"
+    state = f"revoked {key.revoke_time:%Y-%m-%d %H:%M}Z" if key.revoke_time else "valid"
+    return key.id, f"{key.prefix}...", key.name or "-", key.principal.email, key.principal.project, made, state
+
+
+def _key_as_json(key: "ApiKey") -> dict[str, object]:
+    return {
+        "id": key.id,
+        "prefix": key.prefix,
+        "name": key.name,
+        "email": key.principal.email,
+        "project": key.principal.project,
+        "createTime": key.create_time,
+        **({"revokeTime": key.revoke_time} if key.revoke_time else {}),
+    }
 
 
 @keys.command("revoke")
 def revoke_key(
     key_id: Annotated[str, typer.Argument(metavar="ID", help="The key's id, as `keys list` shows it.")],
     data_dir: DataDirectory = None,
+    config: ConfigFile = None,
 ) -> None:
     """Make a key useless from now on. The models of its owner stay."""
     from tuningfork.domain.errors import NotFound  # noqa: PLC0415
 
-    with _access(data_dir) as access:
+    with _access(data_dir, config) as access:
         try:
             access.revoke_key(key_id)
         except NotFound as error:
@@ -190,11 +255,11 @@ def revoke_key(
 
 
 @contextmanager
-def _access(data_dir: Path | None) -> Iterator["Access"]:
-    from tuningfork.server import StartError, open_access  # noqa: PLC0415
+def _access(data_dir: Path | None, config: Path | None) -> Iterator["Access"]:
+    from tuningfork.server.data_directory import StartError, open_access  # noqa: PLC0415
 
     try:
-        with open_access(settings_of(data_dir=data_dir)) as access:
+        with open_access(settings_of(data_dir=data_dir, config=config)) as access:
             yield access
     except StartError as error:
         refuse(str(error))

@@ -5,18 +5,19 @@ server's own `wire` room, so that the two check each other. Fields left at their
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from tuningfork.client import answer_fields as fields
+from tuningfork.client.answer_fields import Json
 from tuningfork.client.errors import TextWithheld
+from tuningfork.domain.conversation import Conversation, Example
 from tuningfork.domain.errors import FieldViolation
 from tuningfork.domain.generation import RequestedSampling
+from tuningfork.domain.references import TunedRef
 from tuningfork.domain.tuned_model import Changeable, ModelChange
 from tuningfork.domain.tuning_job import Snapshot, TuningRequest
-
-Json = Mapping[str, Any]
 
 _CHANGEABLE = {
     Changeable.DISPLAY_NAME: "displayName",
@@ -30,7 +31,10 @@ _CHANGEABLE = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """A tuning run as its operation shows it. `error` is None unless the run ended without success."""
+    """A tuning run as its operation shows it; a list shows it without its steps.
+
+    `error` is None unless the run ended without success.
+    """
 
     name: str
     tuned_model: str
@@ -38,11 +42,15 @@ class Operation:
     snapshots: tuple[Snapshot, ...]
     done: bool
     error: str | None
+    told_steps: int = 0
+    """Steps taken so far, as an answer without the steps themselves tells it."""
+    answer: Json = field(default_factory=dict, repr=False, compare=False)
+    """The JSON that it was read from."""
 
     @property
     def completed_steps(self) -> int:
         """Optimizer steps taken so far."""
-        return self.snapshots[-1].step if self.snapshots else 0
+        return self.snapshots[-1].step if self.snapshots else self.told_steps
 
     @property
     def losses(self) -> tuple[float, ...]:
@@ -58,6 +66,8 @@ class BaseModelEntry:
     display_name: str
     input_tokens: int
     output_tokens: int
+    answer: Json = field(default_factory=dict, repr=False, compare=False)
+    """The JSON that it was read from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +79,8 @@ class TunedModelEntry:
     base_model: str
     state: str
     create_time: datetime
+    answer: Json = field(default_factory=dict, repr=False, compare=False)
+    """The JSON that it was read from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,10 +110,10 @@ def render_creation(request: TuningRequest) -> dict[str, Any]:
         learningRate=request.hyperparameters.learning_rate,
         learningRateMultiplier=request.hyperparameters.learning_rate_multiplier,
     )
-    examples = [{"textInput": example.text_input, "output": example.output} for example in request.examples]
-    source = request.tuned_model_source
+    source = request.source
+    name = f"tunedModels/{source.id}" if isinstance(source, TunedRef) else source and source.text
     return {
-        **({"tunedModelSource": {"tunedModel": source}} if source else {"baseModel": request.base_model}),
+        **({"tunedModelSource": {"tunedModel": name}} if name else {"baseModel": request.base_model}),
         **_present(
             displayName=request.display_name or None,
             description=request.description or None,
@@ -109,7 +121,36 @@ def render_creation(request: TuningRequest) -> dict[str, Any]:
             topP=request.top_p,
             topK=request.top_k,
         ),
-        "tuningTask": {"hyperparameters": hyperparameters, "trainingData": {"examples": {"examples": examples}}},
+        "tuningTask": {"hyperparameters": hyperparameters, "trainingData": {"examples": _rendered_examples(request)}},
+    }
+
+
+def needs_conversations(request: TuningRequest) -> bool:
+    """Whether an example is more than one input and one output, which only `v1alpha` has a message for."""
+    return any(_pair(example) is None for example in request.examples)
+
+
+def _rendered_examples(request: TuningRequest) -> dict[str, Any]:
+    """TuningExamples. Where one example needs to be a conversation all are, so that they keep their order."""
+    if needs_conversations(request):
+        return {"multiturnExamples": [_rendered_conversation(example) for example in request.examples]}
+    pairs = [pair for example in request.examples if (pair := _pair(example)) is not None]
+    return {"examples": [{"textInput": text_input, "output": output} for text_input, output in pairs]}
+
+
+def _pair(example: Example) -> tuple[str, str] | None:
+    return example.as_pair() if isinstance(example, Conversation) else None
+
+
+def _rendered_conversation(example: Example) -> dict[str, Any]:
+    if not isinstance(example, Conversation) or any(turn.weight != 1 for turn in example.turns):
+        raise ValueError("the Gemini API's tuning learns every answer of a conversation; something else was given")
+    system = example.system_instruction
+    return {
+        **({} if system is None else {"systemInstruction": {"parts": [{"text": system}]}}),
+        "contents": [
+            {"role": turn.speaker.value, "parts": [{"text": part} for part in turn.parts]} for turn in example.turns
+        ],
     }
 
 
@@ -142,45 +183,53 @@ def render_question(prompt: str, sampling: RequestedSampling) -> dict[str, Any]:
 
 def parse_operation(answer: Json) -> Operation:
     """An Operation whose metadata is a CreateTunedModelMetadata."""
-    metadata = answer["metadata"]
-    error = answer.get("error")
+    metadata = fields.inner(answer, "metadata")
+    error = fields.inner(answer, "error") if "error" in answer else None
     return Operation(
-        name=answer["name"],
-        tuned_model=metadata["tunedModel"],
-        total_steps=metadata.get("totalSteps", 0),
-        snapshots=tuple(_parse_snapshot(snapshot) for snapshot in metadata.get("snapshots", ())),
-        done=answer.get("done", False),
-        error=None if error is None else error.get("message", "no reason was given"),
+        name=fields.name(answer, "name"),
+        tuned_model=fields.name(metadata, "tunedModel"),
+        total_steps=fields.whole(metadata, "totalSteps", 0),
+        snapshots=tuple(map(_parse_snapshot, fields.objects(metadata, "snapshots"))),
+        done=fields.flag(answer, "done"),
+        error=None if error is None else fields.text(error, "message", "no reason was given"),
+        told_steps=fields.whole(metadata, "completedSteps", 0),
+        answer=answer,
     )
 
 
 def parse_base_model(answer: Json) -> BaseModelEntry:
     """A Model."""
     return BaseModelEntry(
-        name=answer["name"],
-        display_name=answer.get("displayName", ""),
-        input_tokens=answer.get("inputTokenLimit", 0),
-        output_tokens=answer.get("outputTokenLimit", 0),
+        name=fields.name(answer, "name"),
+        display_name=fields.text(answer, "displayName", ""),
+        input_tokens=fields.whole(answer, "inputTokenLimit", 0),
+        output_tokens=fields.whole(answer, "outputTokenLimit", 0),
+        answer=answer,
     )
 
 
 def parse_tuned_model(answer: Json) -> TunedModelEntry:
     """A TunedModel."""
+    source = fields.inner(answer, "tunedModelSource")
     return TunedModelEntry(
-        name=answer["name"],
-        display_name=answer.get("displayName", ""),
-        base_model=answer.get("baseModel") or answer.get("tunedModelSource", {}).get("baseModel", ""),
-        state=answer.get("state", "STATE_UNSPECIFIED"),
-        create_time=datetime.fromisoformat(answer["createTime"]),
+        name=fields.name(answer, "name"),
+        display_name=fields.text(answer, "displayName", ""),
+        base_model=fields.name(answer, "baseModel", "") or fields.name(source, "baseModel", ""),
+        state=fields.name(answer, "state", "STATE_UNSPECIFIED"),
+        create_time=fields.time(answer, "createTime"),
+        answer=answer,
     )
 
 
 def parse_access_token(answer: Json) -> AccessToken:
     """The answer to a request for an access token."""
+    scopes = answer["scopes"]
+    if not isinstance(scopes, list):
+        raise TypeError("scopes is no list")
     return AccessToken(
-        value=answer["accessToken"],
-        expire_time=datetime.fromisoformat(answer["expireTime"]),
-        scopes=tuple(answer["scopes"]),
+        value=fields.token(answer, "accessToken"),
+        expire_time=fields.time(answer, "expireTime"),
+        scopes=tuple(fields.name({"scope": scope}, "scope") for scope in scopes),
     )
 
 
@@ -191,19 +240,22 @@ def parse_text(answer: Json) -> str:
         TextWithheld: there is none, because the prompt or the text was rated harmful.
 
     """
-    feedback = answer.get("promptFeedback", {})
+    feedback = fields.inner(answer, "promptFeedback")
     if "blockReason" in feedback:
         raise _withheld("prompt", feedback)
-    candidate = answer["candidates"][0]
+    candidate = fields.objects(answer, "candidates")[0]
     if candidate.get("finishReason") == "SAFETY":
         raise _withheld("answer", candidate)
-    return "".join(part.get("text", "") for part in candidate.get("content", {}).get("parts", ()))
+    return "".join(
+        fields.text(part, "text", "") for part in fields.objects(fields.inner(candidate, "content"), "parts")
+    )
 
 
 def _withheld(what: str, rated: Json) -> TextWithheld:
     reasons = [
-        f"{rating['category'].removeprefix('HARM_CATEGORY_').lower().replace('_', ' ')} ({rating['probability']})"
-        for rating in rated.get("safetyRatings", ())
+        f"{fields.name(rating, 'category').removeprefix('HARM_CATEGORY_').lower().replace('_', ' ')} "
+        f"({fields.name(rating, 'probability')})"
+        for rating in fields.objects(rated, "safetyRatings")
         if rating.get("blocked")
     ]
     return TextWithheld(
@@ -215,25 +267,27 @@ def _withheld(what: str, rated: Json) -> TextWithheld:
 def parse_refusal(answer: Json) -> Refusal:
     """An error body: `{"error": {"code", "message", "status", "details"}}`."""
     error = answer["error"]
-    details = error.get("details", ())
+    details = fields.objects(error, "details")
     return Refusal(
-        message=error["message"].strip(),
-        status=error.get("status", "UNKNOWN"),
-        reason=next((detail["reason"] for detail in details if "reason" in detail), ""),
+        message=fields.text(error, "message").strip(),
+        status=fields.name(error, "status", "UNKNOWN"),
+        reason=next((fields.text(detail, "reason") for detail in details if "reason" in detail), ""),
         violations=tuple(
-            FieldViolation(field=violation.get("field", ""), description=violation.get("description", ""))
+            FieldViolation(
+                field=fields.text(violation, "field", ""), description=fields.text(violation, "description", "")
+            )
             for detail in details
-            for violation in detail.get("fieldViolations", ())
+            for violation in fields.objects(detail, "fieldViolations")
         ),
     )
 
 
 def _parse_snapshot(answer: Json) -> Snapshot:
     return Snapshot(
-        step=answer["step"],
-        epoch=answer.get("epoch", 0),
-        mean_loss=float(answer.get("meanLoss", 0.0)),
-        compute_time=datetime.fromisoformat(answer["computeTime"]),
+        step=fields.whole(answer, "step"),
+        epoch=fields.whole(answer, "epoch", 0),
+        mean_loss=fields.number(answer, "meanLoss", 0.0),
+        compute_time=fields.time(answer, "computeTime"),
     )
 
 

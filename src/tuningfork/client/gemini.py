@@ -3,11 +3,10 @@
 Synchronous, without retries except in `watch`, which outlives a restart of the server.
 """
 
-import ipaddress
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -16,9 +15,12 @@ from urllib.parse import quote
 import httpx
 
 from tuningfork import __version__
-from tuningfork.client import archive, dialect, preview
-from tuningfork.client.dialect import AccessToken, BaseModelEntry, Json, Operation, TunedModelEntry
-from tuningfork.client.errors import ClientError, ServerUnreachable, ServiceRefusal, UnexpectedAnswer
+from tuningfork.client import address, answer_bodies, answer_fields, archive, dialect, findings, preview
+from tuningfork.client.answer_fields import Json
+from tuningfork.client.deadline import Connections, Deadline
+from tuningfork.client.dialect import AccessToken, BaseModelEntry, Operation, TunedModelEntry
+from tuningfork.client.errors import ClientError, ServerUnreachable, ServiceRefusal, TextWithheld, UnexpectedAnswer
+from tuningfork.client.findings import RunFinding
 from tuningfork.domain.generation import RequestedSampling
 from tuningfork.domain.preview import USUALLY_SHOWN_EXAMPLES, TuningPreview
 from tuningfork.domain.tuned_model import ModelChange
@@ -29,10 +31,14 @@ Parsed = TypeVar("Parsed")
 CONNECT_SECONDS = 5.0
 # A 40,000-character prompt on a busy CPU may take minutes before its answer begins.
 ANSWER_SECONDS = 600.0
+# Of a whole stream of text, or of an adapter's archive.
+STREAM_SECONDS = 3_600.0
 # How long `watch` bears a server that is away: longer than a restart takes.
 PATIENCE_SECONDS = 60.0
 POLL_SECONDS = 0.2
 PAGE_SIZE = 1_000
+_METADATA = "tunedModel,totalSteps,completedSteps"
+_WITHOUT_STEPS = f"operations(name,done,error,metadata({_METADATA})),nextPageToken"
 MODEL_DEFAULTS = RequestedSampling()
 
 
@@ -45,6 +51,7 @@ class Client:
         transport: replaces the network, for tests.
         sleep: how `watch` waits, in seconds.
         clock: seconds from any beginning, never going back.
+        answer_seconds: how long a whole answer in JSON may take.
 
     Raises:
         ClientError: the URL or the key cannot be sent at all.
@@ -59,20 +66,23 @@ class Client:
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
+        answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
         self.url = url.rstrip("/")
         self._sleep = sleep
         self._clock = clock
-        headers = {"user-agent": f"tuningfork/{__version__}"}
+        self._answer_seconds = answer_seconds
+        self._connections = Connections()
+        headers = {"user-agent": f"tuningfork/{__version__}", "accept-encoding": "identity"}
         if api_key is not None:
-            headers["x-goog-api-key"] = _sendable(api_key)
+            headers["x-goog-api-key"] = address.checked_key(api_key)
         self._http = httpx.Client(
-            base_url=_checked(self.url),
+            base_url=address.checked_url(self.url),
             headers=headers,
             transport=transport,
             timeout=httpx.Timeout(CONNECT_SECONDS, read=ANSWER_SECONDS),
             # A proxy named in the environment cannot reach this machine's own loopback.
-            trust_env=not is_loopback(url),
+            trust_env=not address.is_loopback(url),
         )
 
     def __enter__(self) -> Self:
@@ -90,8 +100,9 @@ class Client:
     def is_healthy(self) -> bool:
         """Whether the server is there and can take work."""
         try:
-            return self._http.get("/healthz").is_success
-        except httpx.TransportError:
+            with self._opened("GET", "/healthz", CONNECT_SECONDS):
+                return True
+        except ClientError:
             return False
 
     def base_models(self) -> list[BaseModelEntry]:
@@ -109,15 +120,18 @@ class Client:
     def create_tuned_model(self, request: TuningRequest) -> Operation:
         """Begin a tuning run; it goes on at the server whatever happens to the caller.
 
+        Pairs are sent to `v1beta` like every client's; conversations to `v1alpha`, which alone has a message for them.
+
         Raises:
             ServiceRefusal: with one violation for each fault in the dataset.
 
         """
         query = {} if request.tuned_model_id is None else {"tunedModelId": request.tuned_model_id}
+        version = "v1alpha" if dialect.needs_conversations(request) else "v1beta"
         return self._read(
             dialect.parse_operation,
             "POST",
-            "/v1beta/tunedModels",
+            f"/{version}/tunedModels",
             params=query,
             json=dialect.render_creation(request),
         )
@@ -133,9 +147,13 @@ class Client:
             ServiceRefusal: whatever creating would refuse.
 
         """
+        return preview.parse(self.preview_answer(request, examples))
+
+    def preview_answer(self, request: TuningRequest, examples: int = USUALLY_SHOWN_EXAMPLES) -> Json:
+        """Like `preview`, and returns the JSON, which `preview.parse` can read."""
         query = {} if request.tuned_model_id is None else {"tunedModelId": request.tuned_model_id}
         return self._read(
-            preview.parse,
+            _checked_preview,
             "POST",
             "/tuningfork/v1/tunedModels:preview",
             params={**query, "examples": str(examples)},
@@ -149,6 +167,18 @@ class Client:
     def operations(self, tuned_model: str) -> list[Operation]:
         """The tuning runs of a tuned model, of which there is one."""
         return list(self._pages(f"{_path(tuned_model)}/operations", "operations", dialect.parse_operation))
+
+    def all_operations(self) -> list[Operation]:
+        """The tuning runs of all models that the key may read, without their steps."""
+        return list(self._pages("/v1beta/operations", "operations", dialect.parse_operation, fields=_WITHOUT_STEPS))
+
+    def diagnosis(self, tuned_model: str) -> tuple[RunFinding, ...]:
+        """What the losses of a model's run give reason to warn of, with what to try."""
+        return self._read(findings.parse_diagnosis, "GET", f"/tuningfork/v1/{quote(tuned_model)}/diagnosis")
+
+    def diagnoses(self) -> dict[str, tuple[RunFinding, ...]]:
+        """By model, the kinds of findings of all runs that the key may read; runs without any are not among them."""
+        return dict(self._pages("/tuningfork/v1/diagnoses", "diagnoses", findings.parse_diagnosed))
 
     def watch(self, operation: Operation) -> Iterator[Operation]:
         """Yield the run's state again and again until it is done; the last one yielded is the final one.
@@ -184,28 +214,41 @@ class Client:
 
     def generate(self, model: str, prompt: str, sampling: RequestedSampling = MODEL_DEFAULTS) -> str:
         """The model's whole answer to one prompt. `model` is `models/...` or `tunedModels/...`."""
+        return dialect.parse_text(self.generate_answer(model, prompt, sampling))
+
+    def generate_answer(self, model: str, prompt: str, sampling: RequestedSampling = MODEL_DEFAULTS) -> Json:
+        """Like `generate`, and returns the GenerateContentResponse. A text that is withheld is no error here."""
         question = dialect.render_question(prompt, sampling)
-        return self._read(dialect.parse_text, "POST", _path(model) + ":generateContent", json=question)
+        return self._read(_checked_answer, "POST", _path(model) + ":generateContent", json=question)
 
     def stream(self, model: str, prompt: str, sampling: RequestedSampling = MODEL_DEFAULTS) -> Iterator[str]:
         """Yield the answer's text piece by piece, as it is generated; closing the iterator stops the generation."""
+        with closing(self.stream_answers(model, prompt, sampling)) as answers:
+            yield from map(dialect.parse_text, answers)
+
+    def stream_answers(self, model: str, prompt: str, sampling: RequestedSampling = MODEL_DEFAULTS) -> Generator[Json]:
+        """Like `stream`, and yields each GenerateContentResponse."""
         question = dialect.render_question(prompt, sampling)
         path = _path(model) + ":streamGenerateContent"
-        with self._opened("POST", path, params={"alt": "sse"}, json=question) as response:
-            for data in _events(response.iter_bytes()):
+        with self._opened("POST", path, STREAM_SECONDS, params={"alt": "sse"}, json=question) as response:
+            for data in answer_bodies.events(response.iter_bytes(), self.url):
                 chunk = self._decoded(response.status_code, data)
                 if "error" in chunk:
                     raise self._refusal(response.status_code, chunk)
-                yield self._understood(dialect.parse_text, chunk)
+                yield self._understood(_checked_answer, chunk)
 
-    def export(self, model: str, directory: Path) -> Path:
+    def export(self, model: str, directory: Path, base_name: str | None = None) -> Path:
         """Fetch a tuned model's adapter as a PEFT directory, which appears complete or not at all.
+
+        `base_name` is what the adapter is to call its base; None: its Hub id, or its public name.
 
         Raises:
             ClientError: `directory` exists already, or the archive holds anything but plain files.
 
         """
-        with self._opened("GET", f"/tuningfork/v1/{quote(model)}/adapter") as response:
+        query = {"baseName": base_name} if base_name else {}
+        path = f"/tuningfork/v1/{quote(model)}/adapter"
+        with self._opened("GET", path, STREAM_SECONDS, params=query) as response:
             return archive.unpack(response.iter_bytes(), directory)
 
     def create_access_token(self, scopes: Sequence[str]) -> AccessToken:
@@ -218,16 +261,19 @@ class Client:
         body = {"scopes": list(scopes)}
         return self._read(dialect.parse_access_token, "POST", "/tuningfork/v1/accessTokens", json=body)
 
-    def _pages(self, path: str, key: str, parse: Callable[[Json], Parsed]) -> Iterator[Parsed]:
-        token = ""
+    def _pages(self, path: str, key: str, parse: Callable[[Json], Parsed], **further: str) -> Iterator[Parsed]:
+        token, seen = "", set[str]()
         while True:
-            query: dict[str, str | int] = {"pageSize": PAGE_SIZE, **({"pageToken": token} if token else {})}
+            query: dict[str, str | int] = {"pageSize": PAGE_SIZE, **({"pageToken": token} if token else {}), **further}
             page = self._call("GET", path, params=query)
-            for entry in page.get(key, ()):
+            for entry in self._understood(lambda answer: answer_fields.objects(answer, key), page):
                 yield self._understood(parse, entry)
-            token = page.get("nextPageToken", "")
+            token = self._understood(lambda answer: answer_fields.text(answer, "nextPageToken", ""), page)
             if not token:
                 return
+            if token in seen or len(seen) == answer_bodies.MAX_PAGES:
+                raise self._not_ours(f"its list of {key} has no end")
+            seen.add(token)
 
     def _patiently(self, operation_name: str) -> Operation:
         deadline = self._clock() + PATIENCE_SECONDS
@@ -243,16 +289,19 @@ class Client:
         return self._understood(parse, self._call(method, path, **sent))
 
     def _call(self, method: str, path: str, **sent: Any) -> dict[str, Any]:
-        with self._opened(method, path, **sent) as response:
-            return self._decoded(response.status_code, response.read())
+        with self._opened(method, path, self._answer_seconds, **sent) as response:
+            return self._decoded(response.status_code, answer_bodies.whole(response.iter_bytes(), self.url))
 
     @contextmanager
-    def _opened(self, method: str, path: str, **sent: Any) -> Iterator[httpx.Response]:
+    def _opened(self, method: str, path: str, seconds: float, **sent: Any) -> Iterator[httpx.Response]:
         """An answer with status 200 whose body is still to be read; every other end is an error."""
+        deadline = Deadline(self._connections, seconds)
         try:
-            with self._http.stream(method, path, **sent) as response:
+            with deadline, self._http.stream(method, path, extensions=self._connections.extensions, **sent) as response:
+                self._refuse_packed(response)
                 if response.status_code != httpx.codes.OK:
-                    raise self._refusal(response.status_code, self._decoded(response.status_code, response.read()))
+                    body = answer_bodies.whole(response.iter_bytes(), self.url)
+                    raise self._refusal(response.status_code, self._decoded(response.status_code, body))
                 yield response
         except UnicodeEncodeError as error:
             raise ClientError(
@@ -264,18 +313,21 @@ class Client:
                 f"No server answers at {self.url}.",
                 advice="Start one with `tuningfork serve`, or name another with --url or TUNINGFORK_URL.",
             ) from error
-        except httpx.TransportError as error:
+        except httpx.HTTPError as error:
+            why = f"no whole answer within {seconds:.0f} seconds" if deadline.has_passed else _reason(error)
             raise ServerUnreachable(
-                f"The connection to {self.url} broke: {str(error) or type(error).__name__}.",
+                f"The connection to {self.url} broke: {why}.",
                 advice="The server may be restarting: try again, and see its log if it happens again.",
             ) from error
 
+    def _refuse_packed(self, response: httpx.Response) -> None:
+        # Asked not to; and a few bytes could unpack to any number.
+        if (packing := response.headers.get("content-encoding", "identity")) != "identity":
+            raise self._not_ours(f"its answer is packed ({packing[:40]!r})")
+
     def _decoded(self, http_status: int, body: bytes) -> dict[str, Any]:
-        try:
-            answer = json.loads(body)
-        except ValueError:
-            answer = None
-        if not isinstance(answer, dict):
+        answer = answer_bodies.json_object(body)
+        if answer is None:
             raise self._not_ours(f"status {http_status}, {body[:80]!r}")
         return answer
 
@@ -292,8 +344,8 @@ class Client:
     def _understood(self, parse: Callable[[Json], Parsed], answer: Json) -> Parsed:
         try:
             return parse(answer)
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-            raise self._not_ours(json.dumps(answer, ensure_ascii=False)[:200]) from error
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+            raise self._not_ours(_shown(answer)) from error
 
     def _not_ours(self, seen: str) -> UnexpectedAnswer:
         return UnexpectedAnswer(
@@ -302,41 +354,32 @@ class Client:
         )
 
 
-def is_loopback(url: str) -> bool:
-    """Whether the URL's host is this machine itself."""
+def _reason(error: httpx.HTTPError) -> str:
+    return str(error) or type(error).__name__
+
+
+def _shown(answer: Json) -> str:
+    """The beginning of an answer; one that is nested too deep to be written is told by its names."""
     try:
-        host = httpx.URL(url).host
-    except httpx.InvalidURL:
-        return False
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+        return json.dumps(answer, ensure_ascii=False)[:200]
+    except RecursionError:
+        return str(list(answer))[:200]
+
+
+def _checked_answer(answer: Json) -> Json:
+    """A GenerateContentResponse, whose text `dialect.parse_text` can read, or says that it is withheld."""
+    with suppress(TextWithheld):
+        dialect.parse_text(answer)
+    return answer
+
+
+def _checked_preview(answer: Json) -> Json:
+    preview.parse(answer)
+    return answer
 
 
 def _path(name: str) -> str:
     return f"/v1beta/{quote(name)}"
-
-
-def _checked(url: str) -> httpx.URL:
-    try:
-        parsed = httpx.URL(url)
-    except httpx.InvalidURL as error:
-        raise ClientError(f"{url!r} is not a URL: {error}.", advice="Write it like http://127.0.0.1:8000.") from error
-    if parsed.scheme not in {"http", "https"} or not parsed.host:
-        raise ClientError(f"{url!r} names no server.", advice="Write it like http://127.0.0.1:8000.")
-    return parsed
-
-
-def _sendable(api_key: str) -> str:
-    if not api_key or not api_key.isascii() or not api_key.isprintable() or " " in api_key:
-        raise ClientError(
-            "The API key is empty, or holds blanks or characters that no key has.",
-            advice="Copy it again, or make a new one with `tuningfork keys create`.",
-        )
-    return api_key
 
 
 def _advice(refusal: dialect.Refusal) -> str:
@@ -345,16 +388,3 @@ def _advice(refusal: dialect.Refusal) -> str:
     if "unregistered callers" in refusal.message:
         return "Pass a key as --api-key or TUNINGFORK_API_KEY; `tuningfork keys create` makes one."
     return ""
-
-
-def _events(body: Iterator[bytes]) -> Iterator[bytes]:
-    """The data of each server-sent event; the dialect writes each in one line.
-
-    Splits at LF only: a splitter that knows Unicode would cut JSON strings at U+2028 or U+0085.
-    """
-    rest = b""
-    for piece in body:
-        *lines, rest = (rest + piece).split(b"\n")
-        for line in lines:
-            if line.startswith(b"data:"):
-                yield line.removeprefix(b"data:")

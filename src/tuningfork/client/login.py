@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tuningfork.client.dialect import AccessToken
 from tuningfork.client.errors import ClientError
+from tuningfork.domain.user_directories import settings_directory
 
 MARGIN = timedelta(minutes=5)
 """A token that expires sooner than this is not handed out again: its user needs it for more than one call."""
@@ -49,9 +50,13 @@ class _Content:
 
 
 def credentials_file() -> Path:
-    """`$XDG_CONFIG_HOME/tuningfork/credentials.json`, which is below `~/.config` where that is not set."""
-    home = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
-    return Path(home).expanduser() / "tuningfork" / "credentials.json"
+    """`$XDG_CONFIG_HOME/tuningfork/credentials.json`, which is below `~/.config` where that is not set.
+
+    Raises:
+        NoHomeDirectory: neither is known.
+
+    """
+    return settings_directory() / "credentials.json"
 
 
 class LoginFile:
@@ -80,14 +85,14 @@ class LoginFile:
 
     def forget(self) -> bool:
         """Remove the login and all tokens. Returns whether there was anything."""
-        with self._told():
+        with self._explaining_errors():
             try:
                 self.path.unlink()
             except FileNotFoundError:
                 return False
             return True
 
-    def token(self, login: Login, scopes: tuple[str, ...], now: datetime) -> str | None:
+    def token(self, login: Login, scopes: tuple[str, ...], now: datetime) -> AccessToken | None:
         """A token for these scopes that is good for a while yet, if one is kept.
 
         Raises:
@@ -98,8 +103,10 @@ class LoginFile:
         kept = next((each for each in self._read().tokens if (each.url, each.key, each.scopes) == asked), None)
         if kept is None:
             return None
-        with self._told():
-            return kept.value if datetime.fromisoformat(kept.expire_time) - now > MARGIN else None
+        with self._explaining_errors():
+            expire_time = datetime.fromisoformat(kept.expire_time)
+            good = expire_time - now > MARGIN
+            return AccessToken(value=kept.value, expire_time=expire_time, scopes=scopes) if good else None
 
     def keep_token(self, login: Login, scopes: tuple[str, ...], token: AccessToken) -> None:
         """Remember a token beside the login, in the place of another for the same scopes.
@@ -120,7 +127,7 @@ class LoginFile:
         self._write(replace(content, tokens=(new, *others[: _MAX_TOKENS - 1])))
 
     def _read(self) -> _Content:
-        with self._told():
+        with self._explaining_errors():
             try:
                 content = json.loads(self.path.read_text(encoding="utf-8"))
             except FileNotFoundError:
@@ -132,7 +139,7 @@ class LoginFile:
             )
 
     def _write(self, content: _Content) -> None:
-        with self._told():
+        with self._explaining_errors():
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             aside = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}")
             try:
@@ -141,14 +148,14 @@ class LoginFile:
                     os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
                 ) as file:
                     json.dump(asdict(content), file, indent=2)
-                aside.rename(self.path)
+                aside.replace(self.path)
             except BaseException:
                 with suppress(OSError):
                     aside.unlink()
                 raise
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _explaining_errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:

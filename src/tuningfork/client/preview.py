@@ -1,5 +1,6 @@
 """What a tuning would train, read from the server's answer and shown to a person, with and without colours."""
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from tuningfork.client import answer_fields as fields
 from tuningfork.client.terminal import harmless
 from tuningfork.domain.base_model import BaseModelName
 from tuningfork.domain.hyperparameters import Hyperparameters
@@ -15,35 +17,50 @@ from tuningfork.domain.preview import DatasetPreview, PreviewedExample, PreviewS
 # Of a longer segment, the beginning and the end are shown.
 _MOST_CHARACTERS = 2_000
 
+_LEAST_SECONDS = 0.1
+_MINUTE = 60.0
+_HOUR = 3_600.0
+
 _LABELS = {False: "  given   │ ", True: "  TRAINED │ "}
 _BLANKS_AT_END = re.compile(r"[ \t]+$")
 
 
 def parse(answer: Mapping[str, Any]) -> TuningPreview:
     """The answer to `tunedModels:preview`."""
-    used = answer["hyperparameters"]
+    used = fields.inner(answer, "hyperparameters")
     return TuningPreview(
-        base_model=BaseModelName(answer["baseModel"]),
+        base_model=BaseModelName(fields.name(answer, "baseModel")),
         hyperparameters=Hyperparameters(
-            epoch_count=used["epochCount"], batch_size=used["batchSize"], learning_rate=float(used["learningRate"])
+            epoch_count=fields.whole(used, "epochCount"),
+            batch_size=fields.whole(used, "batchSize"),
+            learning_rate=fields.number(used, "learningRate"),
         ),
-        total_steps=answer["totalSteps"],
-        example_count=answer["exampleCount"],
+        total_steps=fields.whole(answer, "totalSteps"),
+        example_count=fields.whole(answer, "exampleCount"),
         dataset=DatasetPreview(
-            total_tokens=answer["totalTokenCount"],
-            trained_tokens=answer["trainedTokenCount"],
-            longest_tokens=answer["longestExampleTokenCount"],
-            longest_example=answer["longestExample"],
-            context_tokens=answer["contextTokenCount"],
-            shown=tuple(_example(example) for example in answer.get("examples", ())),
+            total_tokens=fields.whole(answer, "totalTokenCount"),
+            trained_tokens=fields.whole(answer, "trainedTokenCount"),
+            longest_tokens=fields.whole(answer, "longestExampleTokenCount"),
+            longest_example=fields.whole(answer, "longestExample"),
+            context_tokens=fields.whole(answer, "contextTokenCount"),
+            shown=tuple(map(_example, fields.objects(answer, "examples"))),
         ),
+        tokens_per_second=_speed(fields.number(answer, "measuredTokensPerSecond", 0.0)),
     )
+
+
+def _speed(told: float) -> float | None:
+    return told if 0 < told < math.inf else None
 
 
 def _example(answer: Mapping[str, Any]) -> PreviewedExample:
     segments = (
-        PreviewSegment(text=each["text"], tokens=each.get("tokenCount", 0), trained=each["trained"])
-        for each in answer["segments"]
+        PreviewSegment(
+            text=fields.text(each, "text"),
+            tokens=fields.whole(each, "tokenCount", 0),
+            trained=fields.flag(each, "trained"),
+        )
+        for each in fields.objects(answer, "segments")
     )
     return PreviewedExample(segments=tuple(segments))
 
@@ -80,6 +97,30 @@ def _summary(preview: TuningPreview, place: Callable[[int], str]) -> Iterator[st
         f"the longest example, {place(dataset.longest_example)}, has {dataset.longest_tokens:,} tokens; "
         f"the model takes {dataset.context_tokens:,}"
     )
+    yield from _expected(preview)
+
+
+def _expected(preview: TuningPreview) -> Iterator[str]:
+    step, longest = preview.step_seconds, preview.longest_seconds
+    if step is None or longest is None:
+        yield "how long a step takes is not known yet: the server measures it in the first runs over this base"
+        return
+    yield (
+        f"a step takes about {_duration(step)} and all of them {_duration(step * preview.total_steps)}, as fast as the "
+        "server's last steps over this base; longer while other jobs are trained"
+    )
+    if longest > 2 * step:
+        yield f"a step with the longest example takes about {_duration(longest)}, or longer"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < _LEAST_SECONDS:
+        return f"{_LEAST_SECONDS} s"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < _MINUTE:
+        return f"{seconds:.0f} s"
+    return f"{seconds / _MINUTE:.0f} min" if seconds < _HOUR else f"{seconds / _HOUR:.1f} h"
 
 
 def _lines(text: str) -> Iterator[str]:

@@ -5,13 +5,30 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
+from tuningfork.client import findings
 from tuningfork.client.dialect import Operation
 from tuningfork.client.errors import ClientError
 
 _PLAIN_LINES = 10
-"""About so many lines are written where there is no terminal."""
+"""About so many lines are written where there is no terminal, or one that cannot move its cursor."""
+
+# In cells, each with the blank in front of it or behind it. Times are written as in 0:12:34.
+_SPINNER_WIDTH = 2
+_ELAPSED_WIDTH = len(" · 0:00:00")
+_LEFT_WIDTH = len(" · left 0:00:00")
+_LEAST_BAR_WIDTH = 6
+_MOST_BAR_WIDTH = 24
 
 Show = Callable[[Operation], None]
 
@@ -28,12 +45,17 @@ def follow(console: Console, states: Iterable[Operation], *, indent: int = 0) ->
         ClientError: the run failed or was cancelled.
 
     """
-    shown: AbstractContextManager[Show] = (
-        _bar(console, indent) if console.is_terminal else nullcontext(_lines(console, indent))
-    )
+    has_cursor = console.is_terminal and not console.is_dumb_terminal
+    shown: AbstractContextManager[Show] = _bar(console, indent) if has_cursor else nullcontext(_lines(console, indent))
+    warned = ""
     with shown as show:
         for operation in states:
             show(operation)
+            warning = findings.so_far(operation)
+            if warning not in ("", warned):
+                # Above the bar, which has no room for it.
+                console.print(f"{'':{indent}}So far: {warning}", markup=False, highlight=False, soft_wrap=True)
+                warned = warning
     if operation.error is not None:
         progress = f"{operation.completed_steps} of {operation.total_steps} steps"
         raise ClientError(f"The tuning of {operation.tuned_model} ended after {progress}: {operation.error}")
@@ -50,29 +72,49 @@ def in_words(operation: Operation) -> str:
 
 @contextmanager
 def _bar(console: Console, indent: int) -> Iterator[Show]:
-    columns = (
-        # The grid puts one blank behind each column.
-        *([TextColumn(" " * (indent - 1))] if indent else []),
-        SpinnerColumn(finished_text="[green]✓[/green]"),
-        BarColumn(bar_width=24),
-        TextColumn("{task.description}", markup=False),
-        TextColumn("[dim]·[/dim]"),
-        TimeElapsedColumn(),
-        TextColumn("[dim]· left[/dim]"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("", total=None)
+    shown: Progress | None = None
+    task = TaskID(0)
 
-        def show(operation: Operation) -> None:
-            bar.update(
-                task,
-                total=operation.total_steps,
-                completed=operation.completed_steps,
-                description=in_words(operation),
-            )
+    def show(operation: Operation) -> None:
+        nonlocal shown, task
+        if shown is None:
+            # Only now is it known how long the words will be.
+            columns = _columns(console.width - indent, len(_longest_words(operation)))
+            # The table of a progress bar puts one blank after each column, so this column is one blank narrower.
+            indentation = [TextColumn(" " * (indent - 1))] if indent else []
+            shown = Progress(*indentation, *columns, console=console)
+            shown.start()
+            task = shown.add_task("", total=None)
+        shown.update(
+            task, total=operation.total_steps, completed=operation.completed_steps, description=in_words(operation)
+        )
 
+    try:
         yield show
+    finally:
+        if shown is not None:
+            shown.stop()
+
+
+def _longest_words(operation: Operation) -> str:
+    most = "9" * len(str(operation.total_steps))
+    return f"step {most}/{most} · epoch 999 · mean loss 99.999"
+
+
+def _columns(width: int, words: int) -> list[ProgressColumn]:
+    """The columns for which there is room: first the words, then a bar, the time so far, and the time that is left."""
+    elapsed = [TextColumn("[dim]·[/dim]"), TimeElapsedColumn()]
+    left = [TextColumn("[dim]· left[/dim]"), TimeRemainingColumn()]
+    room = width - _SPINNER_WIDTH - words
+    times: list[ProgressColumn] = []
+    for more, needed in ((elapsed, _ELAPSED_WIDTH), (left, _LEFT_WIDTH)):
+        if room >= needed + _LEAST_BAR_WIDTH:
+            times += more
+            room -= needed
+    # One cell is the blank behind the bar.
+    bar = [BarColumn(bar_width=min(_MOST_BAR_WIDTH, room - 1))] if room >= _LEAST_BAR_WIDTH else []
+    spinner = SpinnerColumn(finished_text="[green]✓[/green]")
+    return [spinner, *bar, TextColumn("{task.description}", markup=False), *times]
 
 
 def _lines(console: Console, indent: int) -> Show:

@@ -1,4 +1,4 @@
-"""The methods of the API, whatever carries them: each parses, calls one use case and renders.
+"""The dialects: the methods of each API. A method parses a request, calls one use case and renders the answer.
 
-Knows wire formats and use cases; refuses to know how a call came in, over HTTP or over gRPC.
+Knows wire formats and use cases; does not know whether a call came over HTTP or gRPC.
 """

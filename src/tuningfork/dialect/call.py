@@ -1,99 +1,193 @@
-"""One call of a method, freed from what carried it, and the three ways to answer it."""
+"""One call of a method, independent of HTTP or gRPC, and the ways to answer it.
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+A method returns a `Rendered`: a value of its dialect's wire format, such as `Typed` in Google's dialects. The dialect's
+form writes it as bytes.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
-from tuningfork.domain.errors import InvalidArgument
-from tuningfork.domain.method import Method
+from tuningfork.dialect.method import Method
+from tuningfork.domain.errors import TuningforkError
 from tuningfork.domain.permission import Principal
 from tuningfork.domain.tuned_model import TunedModelId
-from tuningfork.wire.errors import Relocation
-from tuningfork.wire.proto_json.encode import Typed
+from tuningfork.wire.google.requests import RequestWords
+
+Rendered = TypeVar("Rendered")
+Yielded_co = TypeVar("Yielded_co", covariant=True)
+
+
+def wants_everything(*_path: str) -> bool:
+    """Whether a caller wants a part of the answer who did not say which parts they want."""
+    return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodCall:
-    """A call from somebody known.
+    """A call of a method by an authenticated caller.
 
     `path` holds the ids in the resource's name (`model`, `tuned_model`, `operation`, `permission`), `query` the
-    method's own parameters as text, `body` JSON. `version` is the API version that was asked, such as `v1beta`;
-    `client` what the program calls itself in `X-Goog-Api-Client`, "" if it does not, None where no carrier told.
+    method's own parameters as text, `body` is JSON. `version` is the called API version, such as `v1beta`; `client` is
+    the name that the calling program sent, "" if it sent none, None if unknown. `wants` says whether the caller
+    wants the part of the answer at a path of field names, in snake_case.
     """
 
     principal: Principal
     path: Mapping[str, str]
     query: Mapping[str, str]
     body: bytes
-    version: str = "v1beta"
+    version: str
     client: str | None = None
+    wants: Callable[..., bool] = wants_everything
 
     @property
     def tuned_model(self) -> TunedModelId:
-        """The id of the tuned model that is named."""
+        """The id of the tuned model in the path."""
         return TunedModelId(self.path["tuned_model"])
 
-    @property
-    def resource(self) -> str:
-        """The name of the model that is asked: `models/x` or `tunedModels/x`."""
-        return f"models/{self.path['model']}" if "model" in self.path else f"tunedModels/{self.path['tuned_model']}"
 
+class MessageStream(Protocol[Yielded_co]):
+    """A stream of messages. Read it to its end or close it, even if no message was read."""
 
-class MessageStream(Protocol):
-    """Messages that come one by one; to be read to the end or closed, also when none was read."""
-
-    def __aiter__(self) -> AsyncIterator[Typed]:
+    def __aiter__(self) -> AsyncIterator[Yielded_co]:
         """The stream itself."""
         ...
 
-    async def __anext__(self) -> Typed:
+    async def __anext__(self) -> Yielded_co:
         """The next message."""
         ...
 
     async def aclose(self) -> None:
-        """Let go of what makes the messages."""
+        """Stop making messages, and release what the stream holds."""
         ...
 
 
+class BodyStream(Protocol):
+    """The body of a request while it arrives: pieces of bytes, unpacked if they were sent compressed.
+
+    A piece is received when it is asked for; until then the sender has to wait. Asking for the next piece raises
+    `BodyTooLarge` once the body has more bytes than its method takes, and ends the call if the caller has left.
+    """
+
+    @property
+    def content_type(self) -> str:
+        """The `Content-Type` as it was sent, with its parameters; "" if none was."""
+        ...
+
+    @property
+    def length(self) -> int | None:
+        """The bytes that the caller announced; None if they did not, or if the body is compressed."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """The stream itself."""
+        ...
+
+    async def __anext__(self) -> bytes:
+        """The next piece."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Download:
+    """A file for the caller. `size` is in bytes; `pieces` is closed after the last byte, or when the caller leaves."""
+
+    content_type: str
+    filename: str
+    size: int
+    pieces: AsyncGenerator[bytes, None]
+
+
 @dataclass(frozen=True, slots=True)
-class Direct:
-    """Answered by a synchronous use case, which belongs into a thread."""
+class Direct(Generic[Rendered]):
+    """Answered by a synchronous use case, which runs in a thread."""
 
-    work: Callable[[MethodCall], Typed]
-
-
-@dataclass(frozen=True, slots=True)
-class Awaited:
-    """Answered when something asynchronous is done; cancelled when the caller leaves."""
-
-    work: Callable[[MethodCall], Coroutine[Any, Any, Typed]]
+    work: Callable[[MethodCall], Rendered]
 
 
 @dataclass(frozen=True, slots=True)
-class Streamed:
-    """Answered message by message. What can be refused is refused before the stream is handed over."""
+class Awaited(Generic[Rendered]):
+    """Answered by a coroutine, which is cancelled when the caller leaves."""
 
-    begin: Callable[[MethodCall], Coroutine[Any, Any, MessageStream]]
+    work: Callable[[MethodCall], Coroutine[Any, Any, Rendered]]
 
 
 @dataclass(frozen=True, slots=True)
-class Binding:
-    """A method and the HTTP verb and path (below the version) that it is bound to."""
+class Streamed(Generic[Rendered]):
+    """Answered message by message. A request that must be refused is refused before the stream begins."""
+
+    begin: Callable[[MethodCall], Coroutine[Any, Any, MessageStream[Rendered]]]
+
+
+@dataclass(frozen=True, slots=True)
+class OneMessage(Generic[Rendered]):
+    """A single message, from a method that can also answer with a stream."""
+
+    message: Rendered
+
+
+@dataclass(frozen=True, slots=True)
+class StreamedIfAsked(Generic[Rendered]):
+    """Answered with one message, or message by message, as the body of the request asks."""
+
+    begin: Callable[[MethodCall], Coroutine[Any, Any, OneMessage[Rendered] | MessageStream[Rendered]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Fed(Generic[Rendered]):
+    """Answered by a coroutine, `take`, that reads the body piece by piece, so that it need not fit into memory.
+
+    The call's own `body` is empty. `take` is cancelled when the caller leaves, and releases what it holds in its
+    `finally`. `most_bytes` is the largest body, both as sent and as decompressed.
+    """
+
+    take: Callable[[MethodCall, BodyStream], Coroutine[Any, Any, Rendered]]
+    most_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Downloaded:
+    """Answered with a file that a synchronous use case opens; it runs in a thread."""
+
+    open: Callable[[MethodCall], Download]
+
+
+Answered = (
+    Direct[Rendered] | Awaited[Rendered] | Streamed[Rendered] | StreamedIfAsked[Rendered] | Fed[Rendered] | Downloaded
+)
+"""How a method is answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Binding(Generic[Rendered]):
+    """A method and the HTTP verb and path (below the dialect's prefix) that it is bound to.
+
+    `counted_as` is the name by which `/metrics` counts its requests; "": the method's own name. Caches must not store
+    an answer that is `secret`.
+    """
 
     verb: str
     path: str
     method: Method
-    answered: Direct | Awaited | Streamed
+    answered: Answered[Rendered]
+    counted_as: str = ""
+    secret: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name by which metrics count its requests, and the API's document describes it."""
+        return self.counted_as or self.method.name.lower()
 
 
 @contextmanager
-def relocating(relocation: Relocation) -> Iterator[None]:
-    """Faults that a use case finds in a request are told with the paths of the wire."""
+def translated_errors(words: RequestWords) -> Iterator[None]:
+    """Translate errors that are raised within the `with` block into those of the API's request message."""
     try:
         yield
-    except InvalidArgument as error:
-        relocated = relocation.apply(error)
-        if relocated is error:
+    except TuningforkError as error:
+        translated = words.translate(error)
+        if translated is error:
             raise
-        raise relocated from error
+        raise translated from error

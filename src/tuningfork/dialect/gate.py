@@ -1,100 +1,154 @@
-"""Who comes in, whatever carried the call: a credential in, the principal behind it out."""
+"""Authenticates a call, over HTTP or gRPC: from the credential that was sent to the principal who calls."""
 
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tuningfork.domain.authorization import SCOPES, Verdict, decide_caller
-from tuningfork.domain.errors import ApiKeyRequired, CallerUnknown, ScopeInsufficient
-from tuningfork.domain.method import Method
+from tuningfork.dialect.method import Method
+from tuningfork.domain.authorization import CallDecision, decide_caller
+from tuningfork.domain.errors import (
+    ApiKeyNotValid,
+    ApiKeyRequired,
+    CallerUnknown,
+    ScopeInsufficient,
+    TokenNotValid,
+)
 from tuningfork.domain.permission import Principal
-from tuningfork.service.identity import Identity, Recognised
+from tuningfork.service.identity.identity import Identity, Recognised
+from tuningfork.service.identity.issuer_keys import FETCH_SECONDS, KeysAwaited
 from tuningfork.service.quotas import Quotas
 
+logger = logging.getLogger(__name__)
 
-class ShownAs(StrEnum):
-    """How a credential was sent; bad ones of each kind have an answer of their own."""
+
+class SentCredentialKind(StrEnum):
+    """The kind of a credential as it was sent. An invalid key is refused with another error than an invalid token."""
 
     KEY = "key"
     TOKEN = "token"  # noqa: S105 - a name, no secret
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """What a caller shows."""
+class SentCredential:
+    """A credential as it was sent, not yet checked."""
 
-    kind: ShownAs
+    kind: SentCredentialKind
     value: str
 
     @classmethod
-    def among(cls, *, key: str | None, token: str | None = None, authorization: str | None) -> "Shown | None":
-        """The credential that counts: a key before a token; empty ones are none.
+    def among(cls, *, key: str | None, token: str | None = None, authorization: str | None) -> "SentCredential | None":
+        """The credential to use among those that were sent: the key if there is one, else a token. None: there is none.
+
+        An empty credential counts as not sent.
 
         Args:
             key: an API key.
-            token: an access token that came without a scheme.
+            token: an access token that was sent without a scheme.
             authorization: the value of an `Authorization` header.
 
         """
         if key:
-            return cls(ShownAs.KEY, key.strip())
+            return cls(SentCredentialKind.KEY, key.strip())
         if token:
-            return cls(ShownAs.TOKEN, token.strip())
+            return cls(SentCredentialKind.TOKEN, token.strip())
         scheme, _, token = (authorization or "").strip().partition(" ")
         if not scheme:
             return None
         # Any other scheme (Basic) is a token that is not valid.
-        return cls(ShownAs.TOKEN, token.strip() if scheme.lower() == "bearer" else "")
+        return cls(SentCredentialKind.TOKEN, token.strip() if scheme.lower() == "bearer" else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """Decides who comes in. Reads the database, so it belongs into a thread.
+    """Decides whether a call is let in: credential, scope and budget. Reads the database, so call it in a thread.
 
-    Without `require_credential` everybody is whoever owns the machine, whatever they show: SDKs cannot go without a
-    key, so any will do.
+    Without `require_credential` every caller is the local principal, whatever credential is sent: SDKs refuse to work
+    without a key, so any key is accepted.
     """
 
     identity: Identity
     quotas: Quotas
     require_credential: bool = True
 
-    def admit(self, credential: Shown | None, method: Method) -> Principal:
-        """The principal behind a call of this method that shows this credential, or none.
+    def admit(self, credential: SentCredential | None, method: Method) -> Principal:
+        """The principal who calls this method with this credential (None: without one).
 
         Raises:
-            CallerUnknown: nothing was sent.
+            CallerUnknown: no credential was sent.
             ApiKeyNotValid: the key is unknown or revoked.
             TokenNotValid: the token is unknown, expired or revoked.
-            ScopeInsufficient: the token is not for this method.
-            ApiKeyRequired: no token is.
+            ScopeInsufficient: the token has no scope that this method accepts.
+            ApiKeyRequired: this method accepts API keys only.
             QuotaExceeded: the caller has used up a budget.
-            Unavailable: the issuer of the token cannot be asked just now.
+            Unavailable: the keys of the token's issuer cannot be fetched at the moment.
 
         """
         recognised = self._recognise(credential, method) if self.require_credential else self.identity.of_machine()
         return self._let_in(recognised, method)
 
-    def admit_at_once(self, credential: Shown | None, method: Method) -> Principal | None:
-        """As `admit`, without waiting for anything; None, and nothing is counted, where only that can tell."""
+    async def admit_without_waiting(
+        self,
+        credential: SentCredential | None,
+        method: Method,
+        in_thread: Callable[[Callable[[], Principal]], Awaitable[Principal]],
+        remote: str = "unknown",
+    ) -> Principal:
+        """Like `admit`, for an event loop. `in_thread` runs a function in a thread, where the database is read.
+
+        If an issuer's keys have to be fetched first, no thread waits for them. A credential that is refused is logged
+        with the caller's address, `remote`, and without the credential.
+
+        Raises:
+            TuningforkError: as `admit`.
+
+        """
+        try:
+            return await self._admit_without_waiting(credential, method, in_thread)
+        except (ApiKeyNotValid, TokenNotValid) as error:
+            sent = "an API key" if isinstance(error, ApiKeyNotValid) else "an access token"
+            said = "refused %s from %s for %s: it is unknown, expired or revoked"
+            logger.warning(said, sent, remote, method.full_name, extra={"action": "key_refused", "remote": remote})
+            raise
+
+    async def _admit_without_waiting(
+        self,
+        credential: SentCredential | None,
+        method: Method,
+        in_thread: Callable[[Callable[[], Principal]], Awaitable[Principal]],
+    ) -> Principal:
+        principal = self.admit_at_once(credential, method)
+        if principal is not None:
+            return principal
+        try:
+            return await in_thread(lambda: self.admit(credential, method))
+        except KeysAwaited as awaited:
+            # A call that waits for the issuer's server must not occupy a thread that other calls need.
+            await asyncio.wait({asyncio.wrap_future(awaited.ready)}, timeout=FETCH_SECONDS + 1)
+        return await in_thread(lambda: self.admit(credential, method))
+
+    def admit_at_once(self, credential: SentCredential | None, method: Method) -> Principal | None:
+        """Like `admit`, but never blocks: returns None, and uses no budget, if the database has to be read."""
         recognised = None
         if not self.require_credential:
             recognised = self.identity.of_machine_at_once()
-        elif credential is not None and credential.kind is ShownAs.KEY:
+        elif credential is not None and credential.kind is SentCredentialKind.KEY:
             recognised = self.identity.of_key_at_once(credential.value)
         return None if recognised is None else self._let_in(recognised, method)
 
     def _let_in(self, recognised: Recognised, method: Method) -> Principal:
-        match decide_caller(method, recognised.credential):
-            case Verdict.SCOPE_INSUFFICIENT:
-                raise ScopeInsufficient(method.value, SCOPES[method])
-            case Verdict.API_KEY_REQUIRED:
+        match decide_caller(method.requirement, recognised.credential):
+            case CallDecision.SCOPE_INSUFFICIENT:
+                raise ScopeInsufficient(method.full_name, method.requirement.scopes)
+            case CallDecision.API_KEY_REQUIRED:
                 raise ApiKeyRequired
-        self.quotas.admit(recognised.principal, method)
+        self.quotas.admit(recognised.principal, method.cost)
         return recognised.principal
 
-    def _recognise(self, shown: Shown | None, method: Method) -> Recognised:
-        if shown is None:
+    def _recognise(self, sent: SentCredential | None, method: Method) -> Recognised:
+        if sent is None:
             raise CallerUnknown
-        if shown.kind is ShownAs.KEY:
-            return self.identity.of_key(shown.value)
-        return self.identity.of_token(shown.value, method)
+        if sent.kind is SentCredentialKind.KEY:
+            return self.identity.of_key(sent.value)
+        return self.identity.of_token(sent.value, method.full_name)

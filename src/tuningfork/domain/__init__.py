@@ -1,4 +1,4 @@
-"""The words of the business: frozen values, enums and pure rules, standard library only.
+"""The domain: frozen values, enums and pure rules, with the standard library only.
 
-Knows no JSON, no SQL, no tensors and no clock; time, ids and randomness are passed in.
+Knows no JSON, SQL, tensors or clock; time, ids and randomness are passed in.
 """

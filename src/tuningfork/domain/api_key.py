@@ -1,4 +1,4 @@
-"""An API key as it may be shown: who it speaks for, and never the key itself."""
+"""What is stored of an API key: its holder and its id, but never the key itself."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,12 +7,12 @@ from typing import NewType
 from tuningfork.domain.permission import Principal
 
 ApiKeyId = NewType("ApiKeyId", str)
-"""Twelve characters of [a-z0-9], by which a key is listed and revoked."""
+"""The id by which a key is listed and revoked: twelve characters of [a-z0-9]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKey:
-    """One key. `prefix` is the key's first characters, enough to recognise it and too few to use it."""
+    """One key. `prefix` is the key's first characters, by which its holder can recognise it."""
 
     id: ApiKeyId
     name: str

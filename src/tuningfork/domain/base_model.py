@@ -1,4 +1,4 @@
-"""A base model as the catalog knows it: where its weights are, what it allows, and the names it answers to."""
+"""A base model as the catalog describes it: where its weights are, what it allows, and its public names."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -9,37 +9,31 @@ BaseModelName = NewType("BaseModelName", str)
 
 EMBEDDED = "embedded"
 """The location of the base model that ships inside the package."""
+EMBEDDED_NAME = "tuningfork-mini-001"
+"""Its public name without the prefix."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What requests to a model may contain. `None` means that only the context length bounds it.
-
-    The Gemini profile's figures: the Gemini API's tuning guide ("Limitations").
-    """
+    """What requests to a model may contain. A limit that is None: only the context length limits it."""
 
     max_input_characters: int | None = None
     max_output_characters: int | None = None
     json_mode: bool = True
     system_instruction: bool = True
-    generate_text: bool = True
-    """Whether the PaLM generation's method serves it, which no Gemini model had."""
+    conversations: bool = True
+    """Whether an example may be more than one input and one output: several turns, or a system instruction."""
+    completion: bool = True
+    """Whether a prompt may be a bare text instead of a conversation."""
 
 
 OWN_LIMITS = Limits()
-"""Of a model under a name of its own: what its context holds."""
-GEMINI_LIMITS = Limits(
-    max_input_characters=40_000,
-    max_output_characters=5_000,
-    json_mode=False,
-    system_instruction=False,
-    generate_text=False,
-)
+"""The limits of a model under its own name: only those of its context."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterShape:
-    """The adapters that a base is tuned with: LoRA rank R and scale alpha / R (Hu et al. 2021, section 4.1)."""
+    """The shape of a LoRA adapter: rank R and scale alpha / R (Hu et al. 2021, section 4.1)."""
 
     rank: int = 8
     alpha: float = 16.0
@@ -47,7 +41,7 @@ class AdapterShape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingDefaults:
-    """What a request that does not say otherwise samples with. `top_k` None: no such limit."""
+    """The sampling values for requests that give none. `top_k` None: no limit."""
 
     temperature: float = 0.9
     top_p: float = 1.0
@@ -57,10 +51,10 @@ class SamplingDefaults:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseModel:
-    """One resident model and all that is said of it in public.
+    """A base model: where its weights are, and its public description.
 
-    `location` is `"embedded"`, a local directory or a Hub id; `aliases` are further public names, each with the
-    limits profile that its name promises.
+    `location` is `"embedded"`, a local directory or a Hub id. `aliases` are further public names, each with its own
+    limits.
     """
 
     name: BaseModelName
@@ -77,25 +71,37 @@ class BaseModel:
     limits: Limits = OWN_LIMITS
     aliases: tuple["Alias", ...] = ()
     chat_template: str | None = None
-    """A Jinja template that replaces the one the model brings; None uses the model's own, or the default."""
+    """A Jinja template that replaces the model's. None: the model's own, or the default if it has none."""
+    fault: str = ""
+    """Why the model cannot be used, if its files could not be read when the catalog was made; "": nothing is known."""
+
+    @property
+    def is_on_hub(self) -> bool:
+        """Whether `location` is a Hub id, and not the embedded model or a directory."""
+        return self.location != EMBEDDED and not self.location.startswith(("/", ".", "~"))
+
+    @property
+    def exported_name(self) -> str:
+        """What exported adapters call their base: its Hub id, or without one its public name, never a path."""
+        return self.location if self.is_on_hub else self.name.removeprefix("models/")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alias:
-    """Another public name of a base model. What is None is taken from the base."""
+    """Another public name of a base model. Values that are None are taken from the base."""
 
     name: BaseModelName
     display_name: str
     description: str = ""
     version: str = "001"
-    limits: Limits = GEMINI_LIMITS
+    limits: Limits
     input_tokens: int | None = None
     output_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublicModel:
-    """A base model seen through one of its names: what `models.list` shows and what a tuned model refers to."""
+    """A base model under one of its public names, with the values of that name."""
 
     name: BaseModelName
     display_name: str
@@ -135,7 +141,7 @@ def _faces(base: BaseModel) -> list[PublicModel]:
 
 
 def with_prefix(name: str) -> BaseModelName:
-    """Add the `models/` prefix where it is missing: the dialect takes both forms."""
+    """Add the `models/` prefix if it is missing, since callers may leave it out."""
     return BaseModelName(name if name.startswith("models/") else f"models/{name}")
 
 
@@ -144,7 +150,7 @@ class Catalog:
     """The base models of this server, found by any of their public names.
 
     Raises:
-        ValueError: two models claim one name.
+        ValueError: two models have the same name.
 
     """
 
@@ -163,7 +169,7 @@ class Catalog:
         object.__setattr__(self, "_by_name", by_name)
 
     def find(self, name: str) -> PublicModel | None:
-        """The model of this public name, with or without its `models/` prefix; None if there is none."""
+        """The model with this public name, with or without its `models/` prefix; None if there is none."""
         return self._by_name.get(with_prefix(name))
 
     def public_models(self) -> Iterable[PublicModel]:

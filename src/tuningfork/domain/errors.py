@@ -1,322 +1,276 @@
-"""Every error that a user of the service can meet, each with one google.rpc code.
+"""Every error that a user of the service can meet, each with one code.
 
     TuningforkError
-    ├── InvalidArgument          3   the request itself is wrong; `violations` says where
+    ├── InvalidArgument          the request itself is wrong; `violations` says where
     │   └── ApiKeyNotValid           the key is unknown or revoked
-    ├── NotFound                 5   the named thing does not exist
-    │   └── BaseModelNotFound        no base model of this name serves the method
-    ├── AlreadyExists            6   the chosen name is taken
-    ├── PermissionDenied         7   the caller is known, but may not
+    ├── NotFound                 the named thing does not exist
+    ├── AlreadyExists            the chosen name is taken
+    ├── PermissionDenied         the caller is known, but may not
     │   ├── CallerUnknown            no credential was sent at all
     │   ├── ApiKeyRequired           an access token was sent where only a key will do
     │   └── ScopeInsufficient        the access token is good, but not for this method
-    ├── ResourceExhausted        8   a queue or quota is full; try again later
+    ├── ResourceExhausted        a queue or quota is full; try again later
     │   └── QuotaExceeded            the caller's own budget is used up; says which and until when
-    ├── FailedPrecondition       9   right request, wrong moment (a model still CREATING)
-    ├── Cancelled                1   stopped on request
-    ├── Unimplemented           12   a method of the dialect that this server does not serve
-    ├── InternalError           13   our fault; the message says what is kept and what to do
-    ├── Unavailable             14   a worker is starting or was replaced; try again
-    └── Unauthenticated         16   nobody stands behind what was shown
+    ├── FailedPrecondition       right request, wrong moment (a model still CREATING)
+    ├── Cancelled                stopped on request
+    ├── DeadlineExceeded         the caller took longer than is allowed
+    ├── Unimplemented           a method that this server does not serve
+    ├── InternalError           our fault; the message says what is kept and what to do
+    │   └── BaseUnusable             a base model's files, or a lack of memory, keep it from being used
+    ├── Unavailable             a worker is starting or was replaced; try again
+    │   └── Busy                     what all writers share is taken; says when to try again
+    └── Unauthenticated         the credential belongs to nobody
         └── TokenNotValid            the access token is unknown, expired or revoked
 
-Raised where the fault is known, translated at borders only, rendered in one handler (`api/app.py`).
-Error numbers: google.rpc.Code (google/rpc/code.proto).
+Errors carry facts: which field, which limit, whose budget. `message` tells them in plain words, for logs and for the
+operator; what a caller reads is written by the dialect that they speak. Errors about models, jobs and permissions are
+in `refusals`. Raised where the fault is known, translated at borders only.
 """
 
 import math
 from dataclasses import dataclass
-from enum import IntEnum
-from typing import ClassVar
-
-SERVICE = "generativelanguage.googleapis.com"
-"""The name of the service in errors, as its clients know it."""
+from enum import StrEnum
+from typing import Any, ClassVar
 
 
-class RpcCode(IntEnum):
-    """The numbers of google.rpc.Code, which every error of the dialect carries."""
+class Code(StrEnum):
+    """The kind of an error. Each dialect has a number or a status for each code."""
 
-    CANCELLED = 1
-    UNKNOWN = 2
-    INVALID_ARGUMENT = 3
-    DEADLINE_EXCEEDED = 4
-    NOT_FOUND = 5
-    ALREADY_EXISTS = 6
-    PERMISSION_DENIED = 7
-    RESOURCE_EXHAUSTED = 8
-    FAILED_PRECONDITION = 9
-    ABORTED = 10
-    OUT_OF_RANGE = 11
-    UNIMPLEMENTED = 12
-    INTERNAL = 13
-    UNAVAILABLE = 14
-    DATA_LOSS = 15
-    UNAUTHENTICATED = 16
+    CANCELLED = "CANCELLED"
+    UNKNOWN = "UNKNOWN"
+    INVALID_ARGUMENT = "INVALID_ARGUMENT"
+    DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
+    NOT_FOUND = "NOT_FOUND"
+    ALREADY_EXISTS = "ALREADY_EXISTS"
+    PERMISSION_DENIED = "PERMISSION_DENIED"
+    RESOURCE_EXHAUSTED = "RESOURCE_EXHAUSTED"
+    FAILED_PRECONDITION = "FAILED_PRECONDITION"
+    ABORTED = "ABORTED"
+    OUT_OF_RANGE = "OUT_OF_RANGE"
+    UNIMPLEMENTED = "UNIMPLEMENTED"
+    INTERNAL = "INTERNAL"
+    UNAVAILABLE = "UNAVAILABLE"
+    DATA_LOSS = "DATA_LOSS"
+    UNAUTHENTICATED = "UNAUTHENTICATED"
+
+
+class Reason(StrEnum):
+    """What kind of fault a field has. A dialect with a sentence of its own for a fault finds the fault by this."""
+
+    MISSING = "missing"
+    """The field is required and was left out, or is empty."""
+    EXCLUDED = "excluded"
+    """The field cannot be set together with another one, or only together with it."""
+    MALFORMED = "malformed"
+    """The text is not of the form that the field takes."""
+    NOT_ALLOWED = "not allowed"
+    """The value is readable, and may not stand here."""
+    OUT_OF_RANGE = "out of range"
+    """The number is below the least or above the most that is allowed."""
+    TOO_LONG = "too long"
+    """The text has too many characters or tokens, or the list has too many members."""
+    OTHER = "other"
+    """Whatever only the description tells."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldViolation:
     """One thing wrong with a request.
 
-    `field` is a snake_case path from the request message's root (`tuned_model.tuning_task...`), "" for the
-    message as a whole.
+    `field` is a snake_case path from the request's root (`examples[3].output`), "" for the request as a whole. Dialects
+    put their own path in its place. `reason` is the kind of fault. `description` says what is wrong, without a full
+    stop; `given` is the value that was refused, where it is not in the description.
     """
 
     field: str
     description: str
+    given: str = ""
+    reason: Reason = Reason.OTHER
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ErrorInfo:
-    """The machine-readable reason of an error (google.rpc.ErrorInfo)."""
+class Quota(StrEnum):
+    """A budget that an operator can set for each caller."""
 
-    reason: str
-    domain: str = "googleapis.com"
-    metadata: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QuotaViolation:
-    """One budget that is used up (google.rpc.QuotaFailure.Violation).
-
-    `value` is the most that the budget allows; `dimensions` say whose it is.
-    """
-
-    metric: str
-    id: str
-    value: int
-    dimensions: tuple[tuple[str, str], ...] = ()
+    REQUESTS_PER_MINUTE = "requests per minute"
+    TOKENS_PER_MINUTE = "tokens per minute"
+    CONCURRENT_JOBS = "tuning jobs at a time"
 
 
 class TuningforkError(Exception):
-    """The root: an error whose message may be shown to the caller as it is."""
+    """The base class of the tree: an error whose message may be shown to the caller.
 
-    code: ClassVar[RpcCode] = RpcCode.UNKNOWN
+    Args:
+        message: what happened; "": the message is made of the violations.
+        violations: everything that is wrong with a request.
 
-    def __init__(
-        self, message: str, *, violations: tuple[FieldViolation, ...] = (), info: ErrorInfo | None = None
-    ) -> None:
-        super().__init__(message)
-        self.message = message
+    """
+
+    code: ClassVar[Code] = Code.UNKNOWN
+
+    def __init__(self, message: str = "", *, violations: tuple[FieldViolation, ...] = ()) -> None:
+        self.message = message or "; ".join(f"{each.field}: {each.description}" for each in violations)
         self.violations = violations
-        self.info = info
+        super().__init__(self.message)
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Errors cross process borders by pickle; keyword-only arguments need saying.
-        return _rebuild, (type(self), self.message, self.violations, self.info)
+        # Errors are pickled to cross process borders, and the constructors of subclasses have different arguments.
+        return _rebuild, (type(self), self.args, vars(self))
 
 
-def _rebuild(
-    kind: type[TuningforkError], message: str, violations: tuple[FieldViolation, ...], info: ErrorInfo | None
-) -> TuningforkError:
-    return kind(message, violations=violations, info=info)
+def _rebuild(kind: type[TuningforkError], arguments: tuple[Any, ...], facts: dict[str, Any]) -> TuningforkError:
+    error = kind.__new__(kind, *arguments)
+    vars(error).update(facts)
+    return error
 
 
 class InvalidArgument(TuningforkError):
-    """The request is wrong whatever the state of the service; each violation names a field."""
+    """The request is wrong in any state of the service; each violation names a field."""
 
-    code = RpcCode.INVALID_ARGUMENT
-
-    @classmethod
-    def of(cls, request: str, violations: tuple[FieldViolation, ...]) -> "InvalidArgument":
-        """One error for many violations, in the service's form `* Request.path: reason` a line.
-
-        Args:
-            request: the request message's name, such as `CreateTunedModelRequest`.
-            violations: at least one.
-
-        """
-        lines = [
-            f"* {request}{'.' + violation.field if violation.field else ''}: {violation.description}\n"
-            for violation in violations
-        ]
-        return cls("".join(lines), violations=violations)
+    code = Code.INVALID_ARGUMENT
 
 
 class ApiKeyNotValid(InvalidArgument):
     """The API key is unknown, revoked or malformed."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "API key not valid. Please pass a valid API key.",
-            info=ErrorInfo(reason="API_KEY_INVALID", metadata=(("service", SERVICE),)),
-        )
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return type(self), ()
+        super().__init__("the API key is unknown or revoked")
 
 
 class NotFound(TuningforkError):
     """The named model, job or operation does not exist."""
 
-    code = RpcCode.NOT_FOUND
-
-
-class BaseModelNotFound(NotFound):
-    """No base model of this name serves the method; told with the API version that the caller used."""
-
-    def __init__(self, name: str, method: str, version: str = "v1beta") -> None:
-        super().__init__(
-            f"{name} is not found for API version {version}, or is not supported for {method}. "
-            "Call ListModels to see the list of available models and their supported methods."
-        )
-        self._name = name
-        self._method = method
-
-    def in_version(self, version: str) -> "BaseModelNotFound":
-        """The same error as it is told to a caller of this version."""
-        return BaseModelNotFound(self._name, self._method, version)
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self._name, self._method)
+    code = Code.NOT_FOUND
 
 
 class AlreadyExists(TuningforkError):
-    """The chosen name is taken; pick another."""
+    """The chosen name is taken; choose another."""
 
-    code = RpcCode.ALREADY_EXISTS
+    code = Code.ALREADY_EXISTS
 
 
 class PermissionDenied(TuningforkError):
     """The caller is known, but holds no role that allows this."""
 
-    code = RpcCode.PERMISSION_DENIED
+    code = Code.PERMISSION_DENIED
 
 
 class CallerUnknown(PermissionDenied):
     """No credential was sent at all."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "Method doesn't allow unregistered callers (callers without established identity). "
-            "Please use API Key or other form of API consumer identity to call this API."
-        )
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return type(self), ()
+        super().__init__("no credential was sent")
 
 
 class ApiKeyRequired(PermissionDenied):
-    """The caller showed an access token to a method that takes API keys only."""
+    """The caller sent an access token to a method that accepts only API keys."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "Access tokens are made for API keys only, not for other access tokens. Please pass an API key.",
-            info=ErrorInfo(reason="ACCESS_TOKEN_TYPE_UNSUPPORTED", metadata=(("service", SERVICE),)),
-        )
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return type(self), ()
+        super().__init__("access tokens are made for API keys only, not for other access tokens")
 
 
 class ScopeInsufficient(PermissionDenied):
-    """The access token has none of the scopes that the method asks for.
+    """The access token has none of the scopes that the method accepts.
 
     Args:
         method: the full name of the method.
-        scopes: any one of these would have been enough.
+        scopes: the scopes of which the token needs any one.
 
     """
 
     def __init__(self, method: str, scopes: tuple[str, ...]) -> None:
-        super().__init__(
-            "Request had insufficient authentication scopes.",
-            info=ErrorInfo(
-                reason="ACCESS_TOKEN_SCOPE_INSUFFICIENT", metadata=(("service", SERVICE), ("method", method))
-            ),
-        )
+        super().__init__(f"the access token has none of the scopes of {method}")
         self.method = method
         self.scopes = scopes
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.method, self.scopes)
-
 
 class ResourceExhausted(TuningforkError):
-    """A queue or a quota is full; the same request may go through later."""
+    """A queue is full or a quota is used up; the same request may succeed later."""
 
-    code = RpcCode.RESOURCE_EXHAUSTED
+    code = Code.RESOURCE_EXHAUSTED
 
 
 class QuotaExceeded(ResourceExhausted):
     """The caller has used up a budget that the operator set.
 
     Args:
-        exceeded: the budget.
-        retry_seconds: when the same request is worth another try.
+        quota: the budget.
+        limit: the most that it allows.
+        caller: the credential whose budget it is (`Principal.credential`); "": the local principal's.
+        retry_seconds: how long to wait before the same request may succeed.
 
     """
 
-    def __init__(self, exceeded: QuotaViolation, retry_seconds: float) -> None:
-        # Whole seconds, rounded up: who comes back after them is not refused for coming too early.
+    def __init__(self, quota: Quota, *, limit: int, caller: str, retry_seconds: float) -> None:
+        # Whole seconds, rounded up, so that a caller who waits that long is not too early.
         self.retry_seconds = max(1, math.ceil(retry_seconds))
-        self.exceeded = exceeded
-        super().__init__(
-            "You exceeded your current quota, please check your plan and billing details.\n"
-            f"* Quota exceeded for metric: {exceeded.metric}, limit: {exceeded.value}\n"
-            f"Please retry in {self.retry_seconds}s."
-        )
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.exceeded, self.retry_seconds)
+        self.quota = quota
+        self.limit = limit
+        self.caller = caller
+        super().__init__(f"{quota.value}: {limit} is the most, try again in {self.retry_seconds} seconds")
 
 
 class FailedPrecondition(TuningforkError):
-    """The request is right, but the named thing is not in a state that allows it."""
+    """The request is right, but the state of the named thing does not allow it now."""
 
-    code = RpcCode.FAILED_PRECONDITION
+    code = Code.FAILED_PRECONDITION
 
 
 class Cancelled(TuningforkError):
     """The work was stopped on request."""
 
-    code = RpcCode.CANCELLED
+    code = Code.CANCELLED
+
+
+class DeadlineExceeded(TuningforkError):
+    """The caller kept the server waiting for longer than is allowed."""
+
+    code = Code.DEADLINE_EXCEEDED
 
 
 class Unimplemented(TuningforkError):
     """The dialect has this method or field, but this server does not serve it."""
 
-    code = RpcCode.UNIMPLEMENTED
+    code = Code.UNIMPLEMENTED
 
 
 class InternalError(TuningforkError):
-    """A fault of ours; the message says what happened to the caller's work."""
+    """A fault of the server; the message says what happened to the caller's work."""
 
-    code = RpcCode.INTERNAL
+    code = Code.INTERNAL
+
+
+class BaseUnusable(InternalError):
+    """The base model that the catalog names cannot be loaded or tuned; the message says what to change."""
 
 
 class Unavailable(TuningforkError):
-    """A worker is starting or was just replaced; the same request will go through in a moment."""
+    """A worker is starting or was just replaced; the same request will succeed in a moment."""
 
-    code = RpcCode.UNAVAILABLE
+    code = Code.UNAVAILABLE
+
+
+class Busy(Unavailable):
+    """Something that takes one caller at a time is taken; nothing was done. `retry_seconds`: when to try again."""
+
+    def __init__(self, message: str, *, retry_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_seconds = max(1, math.ceil(retry_seconds))
 
 
 class Unauthenticated(TuningforkError):
-    """Nobody stands behind what the caller showed."""
+    """The caller's credential belongs to nobody."""
 
-    code = RpcCode.UNAUTHENTICATED
+    code = Code.UNAUTHENTICATED
 
 
 class TokenNotValid(Unauthenticated):
     """The access token is unknown, has expired, or was obtained with a key that is revoked.
 
     Args:
-        method: the full name of the method, given only when the token is of a kind that nothing here takes.
+        method: the full name of the method; given only if this server accepts no tokens of this kind.
 
     """
 
     def __init__(self, method: str | None = None) -> None:
-        super().__init__(
-            "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other "
-            "valid authentication credential. See "
-            "https://developers.google.com/identity/sign-in/web/devconsole-project.",
-            info=None
-            if method is None
-            else ErrorInfo(
-                reason="ACCESS_TOKEN_TYPE_UNSUPPORTED", domain="", metadata=(("service", SERVICE), ("method", method))
-            ),
-        )
+        super().__init__("the access token is not valid")
         self.method = method
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.method,)

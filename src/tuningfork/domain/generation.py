@@ -1,8 +1,9 @@
-"""A request for text, and the text as it comes: turns in, chunks out."""
+"""A request for text, which has a conversation, and the chunks of the generated text."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
+from tuningfork.domain.conversation import Conversation
 from tuningfork.domain.safety import SafetyRating, SafetySetting
 
 MAX_STOP_SEQUENCES = 5
@@ -11,24 +12,9 @@ MAX_LOGPROBS = 20
 MAX_PENALTY = 2.0
 
 
-class Speaker(StrEnum):
-    """Who said a turn."""
-
-    USER = "user"
-    MODEL = "model"
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One message of a conversation."""
-
-    speaker: Speaker
-    text: str
-
-
 @dataclass(frozen=True, slots=True)
 class JsonAnswer:
-    """The answer is one JSON value. `schema` is a JSON Schema as JSON text; None allows any value."""
+    """The answer is one JSON value. `schema` is a JSON Schema as JSON text; None: any value."""
 
     schema: str | None = None
 
@@ -41,17 +27,17 @@ class ChoiceAnswer:
 
 
 AnswerFormat = JsonAnswer | ChoiceAnswer
-"""What an answer has to look like; a model can then write nothing else."""
+"""The format of an answer; the model is prevented from generating anything else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """How tokens are drawn, every value decided.
+    """How tokens are sampled, with all defaults filled in.
 
-    `temperature` 0 always takes the likeliest token; `top_k` None and `top_p` 1 do not limit; `seed` None draws
-    differently each time. A stop sequence is not part of the output. `presence_penalty` is taken off the logit of
-    each token that the answer holds already, `frequency_penalty` once for each time it does. `logprobs` asks for the
-    log probabilities of the chosen tokens and of so many of the likeliest beside each; None for none.
+    `temperature` 0: always the likeliest token; `top_k` None and `top_p` 1: no limit; `seed` None: another result each
+    time. A stop sequence is not part of the output. `presence_penalty` is subtracted from the logit of each token that
+    is in the answer already, `frequency_penalty` once for each occurrence. `logprobs` is the number of likeliest tokens
+    to report for each chosen token, all with log probabilities; None: no log probabilities.
     """
 
     temperature: float
@@ -68,16 +54,8 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prompt:
-    """What the model is asked: an optional system instruction, then turns, the last one the user's."""
-
-    turns: tuple[Turn, ...]
-    system_instruction: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestedSampling:
-    """What the caller said of sampling; None is left to the (tuned) model's defaults."""
+    """The sampling values that the caller gave; None means the (tuned) model's default. `top_k` 0 means no limit."""
 
     temperature: float | None = None
     top_p: float | None = None
@@ -103,8 +81,9 @@ class FinishReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """A token that was or could have been chosen. `log_probability` is natural, of the model's own distribution
-    (after penalties and before temperature and limits).
+    """A token, chosen or considered, with its log probability.
+
+    `log_probability` is a natural logarithm, taken after penalties and before temperature, top_k and top_p.
     """
 
     text: str
@@ -114,7 +93,7 @@ class TokenLogprob:
 
 @dataclass(frozen=True, slots=True)
 class ChosenToken:
-    """One chosen token and the likeliest at its place, the likeliest first."""
+    """One chosen token, and the likeliest tokens at its position, the likeliest first."""
 
     chosen: TokenLogprob
     likeliest: tuple[TokenLogprob, ...]
@@ -122,12 +101,12 @@ class ChosenToken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """A piece of one candidate. `text` is a delta and may be empty; the last chunk of a candidate has a reason.
+    """The next part of one candidate. `text` may be empty; the last chunk of a candidate has a finish reason.
 
-    Token counts are those of the request so far: the prompt's, and all candidates' together. Of the prompt's,
-    `cached_prompt_tokens` had been read for an earlier prompt that begins alike. `tokens` are those of this piece where
-    log probabilities were asked for; text that is held back may come later than its tokens.
-    `safety_ratings` are of the candidate's text so far, where a rater looks at it.
+    The token counts are those of the request so far: the prompt's, and those of all candidates together.
+    `cached_prompt_tokens` of the prompt's tokens were in the prefix cache. `tokens` are the chunk's tokens if log
+    probabilities were requested; text that is held back may come in a later chunk than its tokens. `safety_ratings` are
+    of the candidate's text so far, if texts are rated.
     """
 
     candidate: int
@@ -142,8 +121,8 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationRequest:
-    """One call for text: what is asked, and how it should be drawn."""
+    """A request for text: the prompt, and the requested sampling."""
 
-    prompt: Prompt
+    prompt: Conversation
     sampling: RequestedSampling = RequestedSampling()
     safety_settings: tuple[SafetySetting, ...] = ()

@@ -1,4 +1,4 @@
-"""Which names and addresses can only be this machine itself."""
+"""Recognises names and addresses that always mean this machine."""
 
 import ipaddress
 

@@ -1,6 +1,6 @@
-"""Who may do what with a tuned model: one pure rule.
+"""Permissions: who may do what with a tuned model.
 
-People and groups are told apart by e-mail addresses, compared in lower case: `parse_email` is the only way in.
+People and groups are identified by e-mail addresses in lower case, which only `parse_email` makes.
 """
 
 import unicodedata
@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType
 
-from tuningfork.domain.errors import FieldViolation
+from tuningfork.domain.errors import FieldViolation, Reason
 from tuningfork.domain.tuned_model import TunedModelId
 
 PermissionId = NewType("PermissionId", str)
 Email = NewType("Email", str)
-"""An address as `parse_email` makes it."""
+"""An address that `parse_email` returned."""
 
 MAX_EMAIL_CHARACTERS = 254
-"""What a mail server takes (RFC 5321, section 4.5.3.1.3, less two brackets); short enough for every index."""
+"""The longest address that mail servers accept (RFC 5321, section 4.5.3.1.3, without two brackets)."""
 
 MAX_PROJECT_NUMBER = 2**63 - 1
 """The largest int64, the type of `readerProjectNumbers`."""
@@ -25,7 +25,7 @@ _MAX_PROJECT_DIGITS = 40
 
 
 class Role(StrEnum):
-    """Concentric: each role may do all that the one before it may."""
+    """The roles on a tuned model; each may do everything that the previous role may."""
 
     READER = "READER"
     WRITER = "WRITER"
@@ -60,7 +60,7 @@ class Action(StrEnum):
 
     @property
     def least_role(self) -> Role:
-        """The weakest role that allows it."""
+        """The weakest role that allows the action."""
         return _LEAST_ROLE[self]
 
 
@@ -79,10 +79,10 @@ _LEAST_ROLE = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """Who is calling: a person (by e-mail address) on behalf of a project.
+    """The caller: a person, by e-mail address, on behalf of a project.
 
-    `groups` are the addresses of the groups that the person is in. `credential` tells what they showed apart from
-    what else they could have shown (a key's id); quotas are counted by it, and no right depends on it.
+    `groups` are the addresses of the groups that the person is in. `credential` identifies the credential that was
+    sent, such as a key's id; quotas are counted for it, and no permission depends on it.
     """
 
     email: Email
@@ -92,19 +92,19 @@ class Principal:
 
     @property
     def project_number(self) -> int | None:
-        """The project as models name it in `readerProjectNumbers`; None for one that is named by letters."""
+        """The project's number, as in `readerProjectNumbers`; None if the project has a name instead of a number."""
         is_number = self.project.isascii() and self.project.isdecimal() and len(self.project) <= _MAX_PROJECT_DIGITS
         number = int(self.project) if is_number else 0
         return number if 0 < number <= MAX_PROJECT_NUMBER else None
 
 
 LOCAL_PRINCIPAL = Principal(email=Email("me@localhost"), project="local")
-"""Whoever owns the machine: the identity of keys that were made without an e-mail address."""
+"""The machine's owner: the holder of keys that were made without an e-mail address."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Permission:
-    """One grant on one model. `email` is None for EVERYONE only."""
+    """One role of one grantee on one model. `email` is None only for EVERYONE."""
 
     id: PermissionId
     model_id: TunedModelId
@@ -112,15 +112,10 @@ class Permission:
     email: Email | None
     role: Role
 
-    @property
-    def name(self) -> str:
-        """The resource name, `tunedModels/{model}/permissions/{id}`."""
-        return f"tunedModels/{self.model_id}/permissions/{self.id}"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PermissionRequest:
-    """A grant as somebody asks for it; what they left out is None or ""."""
+    """A requested permission; values that the request lacks are None or ""."""
 
     grantee_type: GranteeType | None = None
     email_address: str = ""
@@ -128,10 +123,10 @@ class PermissionRequest:
 
 
 def parse_email(text: str) -> Email:
-    """The address in the one form in which addresses are kept and compared: trimmed and in lower case.
+    """The address in the form in which addresses are stored and compared: trimmed and in lower case.
 
     Raises:
-        ValueError: it is none, or has another spelling (Unicode's NFKC) that is; the message shows one.
+        ValueError: the text is not an e-mail address, or not in Unicode's form NFKC; the message shows the right form.
 
     """
     address = text.strip().lower()
@@ -142,14 +137,15 @@ def parse_email(text: str) -> Email:
             f"must be an address such as ada@example.com, at most {MAX_EMAIL_CHARACTERS} characters; "
             f"{text[:80]!r} was given"
         )
-    # A letter that only looks like another one (the Kelvin sign, whose small letter is k) makes nobody somebody else.
+    # Refuses characters that NFKC or lower case turn into others, such as the Kelvin sign, whose lower case is k: two
+    # different addresses must not become one.
     if (ordinary := unicodedata.normalize("NFKC", text.strip())) != text.strip():
         raise ValueError(f"must be spelled with ordinary characters, as {ordinary!r}; {text[:80]!a} was given")
     return Email(address)
 
 
 def violations_of(request: PermissionRequest) -> tuple[FieldViolation, ...]:
-    """Everything that is wrong with a request for a permission, whatever the model."""
+    """Everything that is wrong with a request for a permission on any model."""
     return (
         *_violations_of_grantee(request.grantee_type, request.email_address),
         *violations_of_role(request.role, request.grantee_type),
@@ -157,52 +153,51 @@ def violations_of(request: PermissionRequest) -> tuple[FieldViolation, ...]:
 
 
 def violations_of_role(role: Role | None, grantee_type: GranteeType | None) -> tuple[FieldViolation, ...]:
-    """What is wrong with the role that somebody of this type shall have."""
+    """Everything that is wrong with this role for a grantee of this type."""
     if role is None:
-        described = "role is required: READER or WRITER"
+        described, reason = "role is required: READER or WRITER", Reason.MISSING
     elif role is Role.OWNER:
-        described = (
-            "role must be READER or WRITER; a model has one owner, and tunedModels.transferOwnership makes another"
-        )
+        described, reason = "role must be READER or WRITER; a model has one owner", Reason.NOT_ALLOWED
     elif grantee_type is GranteeType.EVERYONE and role is not Role.READER:
-        described = f"role must be READER for EVERYONE; {role.value} was given"
+        described, reason = f"role must be READER for EVERYONE; {role.value} was given", Reason.EXCLUDED
     else:
         return ()
-    return (FieldViolation(field="role", description=described),)
+    return (FieldViolation(field="role", description=described, reason=reason),)
 
 
 def violations_of_email(address: str) -> tuple[FieldViolation, ...]:
-    """What is wrong with the address of a person or group."""
+    """Everything that is wrong with the address of a person or group."""
     if not address.strip():
-        return (FieldViolation(field="email_address", description="email_address is required"),)
+        return (FieldViolation(field="email_address", description="email_address is required", reason=Reason.MISSING),)
     try:
         parse_email(address)
     except ValueError as error:
-        return (FieldViolation(field="email_address", description=f"email_address {error}"),)
+        described = f"email_address {error}"
+        return (FieldViolation(field="email_address", description=described, reason=Reason.MALFORMED),)
     return ()
 
 
 def _violations_of_grantee(grantee_type: GranteeType | None, address: str) -> tuple[FieldViolation, ...]:
     if grantee_type is None:
         described = "grantee_type is required: USER, GROUP or EVERYONE"
-        return (FieldViolation(field="grantee_type", description=described),)
+        return (FieldViolation(field="grantee_type", description=described, reason=Reason.MISSING),)
     if grantee_type is not GranteeType.EVERYONE:
         return violations_of_email(address)
     if address:
         described = f"email_address must not be set for EVERYONE; {address[:80]!r} was given"
-        return (FieldViolation(field="email_address", description=described),)
+        return (FieldViolation(field="email_address", description=described, reason=Reason.EXCLUDED),)
     return ()
 
 
 def role_of(
     principal: Principal, permissions: Iterable[Permission], reader_project_numbers: Iterable[int] = ()
 ) -> Role | None:
-    """The strongest role that the principal has on a model; None for a stranger.
+    """The strongest role that the principal has on a model; None: the principal has none.
 
     Args:
-        principal: whoever calls.
-        permissions: all those on the model.
-        reader_project_numbers: the model's; whoever calls for one of these projects is a READER.
+        principal: the caller.
+        permissions: all permissions on the model.
+        reader_project_numbers: the model's reader projects; a caller on behalf of one of them is a READER.
 
     """
     roles = [permission.role for permission in permissions if _is_for(permission, principal)]
@@ -212,7 +207,7 @@ def role_of(
 
 
 def allows(role: Role | None, action: Action) -> bool:
-    """Whether someone with this role may do this."""
+    """Whether this role allows the action."""
     return role is not None and role.rank >= action.least_role.rank
 
 

@@ -1,4 +1,4 @@
-"""What a tuning would learn, shown before it begins: the very tokens, and which of them are trained."""
+"""Previews of a tuning before it begins: the tokens of its examples, and which of them are trained."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ USUALLY_SHOWN_EXAMPLES = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreviewSegment:
-    """Consecutive tokens of an example that are all trained or all not, and the text that they spell."""
+    """Consecutive tokens of an example, all trained or all not, and their text."""
 
     text: str
     tokens: int
@@ -21,26 +21,26 @@ class PreviewSegment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreviewedExample:
-    """One example as the trainer sees it, in order."""
+    """One tokenized example as the trainer sees it: its segments in order."""
 
     segments: tuple[PreviewSegment, ...]
 
     @property
     def tokens(self) -> int:
-        """All tokens, those of the chat template included."""
+        """The number of tokens, including those of the chat template."""
         return sum(segment.tokens for segment in self.segments)
 
     @property
     def trained_tokens(self) -> int:
-        """The tokens that the loss is on."""
+        """The number of tokens for which a loss is computed."""
         return sum(segment.tokens for segment in self.segments if segment.trained)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetPreview:
-    """Examples measured in tokens. `longest_example` is an index; `shown` are the first of them.
+    """Sizes of a dataset in tokens. `longest_example` is an index; `shown` are the first examples.
 
-    `context_tokens` is what the base can take: a longer example cannot be trained.
+    `context_tokens` is the base's context length: longer examples cannot be trained.
     """
 
     total_tokens: int
@@ -53,17 +53,32 @@ class DatasetPreview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuningPreview:
-    """A tuning that was checked and not begun. `base_model` is the base at its root, under the name that was asked."""
+    """A tuning that was checked but not started. `base_model` is its base, under the name in the request.
+
+    `tokens_per_second` is how fast the server has trained on this base lately, all jobs together; None: it has not.
+    """
 
     base_model: BaseModelName
     hyperparameters: Hyperparameters
     total_steps: int
     example_count: int
     dataset: DatasetPreview
+    tokens_per_second: float | None = None
+
+    @property
+    def step_seconds(self) -> float | None:
+        """About how long a step takes that has the server to itself; None if nothing was measured."""
+        tokens = self.dataset.total_tokens / self.example_count * self.hyperparameters.batch_size
+        return tokens / self.tokens_per_second if self.tokens_per_second else None
+
+    @property
+    def longest_seconds(self) -> float | None:
+        """About how long the longest example alone takes in a step, rather more; None if nothing was measured."""
+        return self.dataset.longest_tokens / self.tokens_per_second if self.tokens_per_second else None
 
 
 def joined(parts: Sequence[tuple[int, DatasetPreview]]) -> DatasetPreview:
-    """The preview of a dataset out of those of its parts, in order; each with the index of its first example."""
+    """Join the previews of a dataset's parts, each given with the index of its first example, in order."""
     first, longest = max(parts, key=lambda part: part[1].longest_tokens)
     previews = [preview for _, preview in parts]
     return DatasetPreview(

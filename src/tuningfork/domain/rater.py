@@ -1,25 +1,25 @@
-"""A model that rates texts, as an operator describes it: where it is, and what its verdicts mean in our categories."""
+"""A rating model as the operator describes it: where it is, and which harm categories its labels mean."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tuningfork.domain.generation import Speaker
+from tuningfork.domain.conversation import Speaker
 from tuningfork.domain.safety import HarmCategory, HarmProbability
 
 Meanings = tuple[tuple[str, tuple[HarmCategory, ...]], ...]
-"""A model's own labels or codes, each with the categories that it speaks of."""
+"""A model's labels or codes, each with the harm categories that it means."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutPoints:
-    """From which score in (0, 1] on a probability is LOW, MEDIUM and HIGH; below it is NEGLIGIBLE."""
+    """The least scores, in (0, 1], for the probabilities LOW, MEDIUM and HIGH; lower scores are NEGLIGIBLE."""
 
     low: float = 0.25
     medium: float = 0.5
     high: float = 0.8
 
     def probability(self, score: float) -> HarmProbability:
-        """What a score of 0 to 1 is called."""
+        """The probability for a score of 0 to 1."""
         if score >= self.high:
             return HarmProbability.HIGH
         if score >= self.medium:
@@ -28,7 +28,7 @@ class CutPoints:
 
 
 class Activation(StrEnum):
-    """How a classifier's logits become scores: each label for itself, or one label out of all."""
+    """How a classifier's logits become scores: independently for each label, or for labels that exclude each other."""
 
     SIGMOID = "sigmoid"
     SOFTMAX = "softmax"
@@ -38,9 +38,9 @@ class Activation(StrEnum):
 class ClassifierModel:
     """A text classifier (`AutoModelForSequenceClassification`): one forward pass scores every label.
 
-    `location` is a directory or a Hub id. A category's score is the highest of its labels' under sigmoid, their sum
-    under softmax, where labels exclude one another. Labels that `labels` does not name count for nothing.
-    `window_tokens` is the longest piece rated at once; longer texts are rated piece by piece.
+    `location` is a directory or a Hub id. A category's score is the highest score of its labels with sigmoid, and the
+    sum of their scores with softmax. Labels that are not in `labels` are ignored. A text with more than `window_tokens`
+    tokens is rated in pieces of that length.
     """
 
     location: str
@@ -53,11 +53,11 @@ class ClassifierModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardModel:
-    """A language model that answers `safe`, or `unsafe` and the codes of what is wrong, in the manner of Llama Guard.
+    """A language model that answers like Llama Guard: `safe`, or `unsafe` and codes for the kinds of harm.
 
-    The score is the probability of `unsafe` against `safe` as the first word (Inan et al. 2023, "Llama Guard"); it
-    counts for the categories of the codes that the model names. A code that `codes` does not name counts for
-    `otherwise`. `template` is a Jinja chat template that replaces the model's own.
+    The score is the probability of `unsafe` relative to `safe` as the first word (Inan et al. 2023, "Llama Guard"). It
+    is the score of the categories of the codes in the answer. A code that is not in `codes` means the categories
+    `otherwise`. `template` is a Jinja chat template that replaces the model's.
     """
 
     location: str
@@ -74,7 +74,7 @@ RatingModel = ClassifierModel | GuardModel
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passage:
-    """A text to rate, and who says it. `asked` is what a model's text answers, which some raters want to see."""
+    """A text to rate, and its speaker. For a model's text, `asked` is the prompt, which some raters need."""
 
     text: str
     speaker: Speaker

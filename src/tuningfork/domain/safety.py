@@ -1,7 +1,4 @@
-"""What a rater says of a text, and from which probability on a caller wants no such text.
-
-Source: google/ai/generativelanguage/v1beta/safety.proto.
-"""
+"""Harm categories, the probability of harm in each, and the thresholds at which callers want a text withheld."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +15,7 @@ class HarmCategory(StrEnum):
 
 
 class UnratedCategory(StrEnum):
-    """Kinds of harm that a caller may name and that no rater here looks for."""
+    """Kinds of harm that a caller may name but that no rater assesses."""
 
     VIOLENCE = "HARM_CATEGORY_VIOLENCE"
     MEDICAL = "HARM_CATEGORY_MEDICAL"
@@ -26,7 +23,7 @@ class UnratedCategory(StrEnum):
 
 
 class HarmProbability(StrEnum):
-    """How likely the text is harmful in one way."""
+    """How likely a text is harmful in one category."""
 
     NEGLIGIBLE = "NEGLIGIBLE"
     LOW = "LOW"
@@ -43,14 +40,14 @@ _RANKS = {probability: rank for rank, probability in enumerate(HarmProbability, 
 
 
 class BlockThreshold(StrEnum):
-    """From which probability on a text is withheld."""
+    """The lowest probability at which a text is withheld."""
 
     BLOCK_LOW_AND_ABOVE = "BLOCK_LOW_AND_ABOVE"
     BLOCK_MEDIUM_AND_ABOVE = "BLOCK_MEDIUM_AND_ABOVE"
     BLOCK_ONLY_HIGH = "BLOCK_ONLY_HIGH"
     BLOCK_NONE = "BLOCK_NONE"
     OFF = "OFF"
-    """Nothing is withheld and nothing is said either: the category is left out of the ratings."""
+    """Nothing is withheld, and the category is left out of the ratings."""
 
     @property
     def is_active(self) -> bool:
@@ -58,7 +55,7 @@ class BlockThreshold(StrEnum):
         return self in _LEAST_BLOCKED
 
     def blocks(self, probability: HarmProbability) -> bool:
-        """Whether a text of this probability is withheld."""
+        """Whether a text with this probability of harm is withheld."""
         return self.is_active and probability.rank >= _LEAST_BLOCKED[self].rank
 
 
@@ -69,13 +66,12 @@ _LEAST_BLOCKED = {
 }
 
 DEFAULT_THRESHOLD = BlockThreshold.BLOCK_MEDIUM_AND_ABOVE
-"""What the Gemini API documents for models up to gemini-1.5-flash-001, which are the ones it could tune ("Safety
-settings", table of thresholds: "Block some" is the default of all models before gemini-1.5-flash-002)."""
+"""The documented default of hosted models that could be tuned (the reference of the tuning API, "Safety settings")."""
 
 
 @dataclass(frozen=True, slots=True)
 class SafetySetting:
-    """What a caller wants for one category."""
+    """The threshold that a caller sets for one category."""
 
     category: HarmCategory | UnratedCategory
     threshold: BlockThreshold
@@ -83,7 +79,7 @@ class SafetySetting:
 
 @dataclass(frozen=True, slots=True)
 class SafetyRating:
-    """What a rater found. `blocked`: the text was withheld because of it, at this threshold."""
+    """A text's probability of harm in one category. `blocked`: the text was withheld because of it, at `threshold`."""
 
     category: HarmCategory
     probability: HarmProbability
@@ -93,20 +89,20 @@ class SafetyRating:
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """How likely one text is harmful in each way: a probability for each category, in their order."""
+    """The probability of harm of one text in each category, in the order of the categories."""
 
     probabilities: tuple[HarmProbability, ...] = (HarmProbability.NEGLIGIBLE,) * len(HarmCategory)
 
     @classmethod
     def of(cls, found: Mapping[HarmCategory, HarmProbability]) -> "Assessment":
-        """The assessment with these findings; a category that is not named is NEGLIGIBLE."""
+        """The assessment with these probabilities; all other categories are NEGLIGIBLE."""
         return cls(tuple(found.get(category, HarmProbability.NEGLIGIBLE) for category in HarmCategory))
 
     def __getitem__(self, category: HarmCategory) -> HarmProbability:
         return self.probabilities[_PLACES[category]]
 
     def or_worse(self, other: "Assessment") -> "Assessment":
-        """For each category the higher one of the two: what a text is that has both texts in it."""
+        """For each category the higher of the two probabilities, as for a text that contains both texts."""
         pairs = zip(self.probabilities, other.probabilities, strict=True)
         return Assessment(tuple(max(pair, key=lambda each: each.rank) for pair in pairs))
 

@@ -1,10 +1,10 @@
-"""What counts as text: anything Unicode, except for halves of characters."""
+"""Checks that a string is valid Unicode, without halves of surrogate pairs."""
 
 
 def refusal_of(text: str) -> str | None:
-    r"""Why this is not text, as the end of a sentence that begins with its name; None if it is.
+    r"""Why this is not valid text, as the end of a sentence that begins with the field's name; None if it is valid.
 
-    JSON can spell a lone surrogate (`"\ud800"`), which no UTF-8 file, database or tokenizer can hold.
+    JSON can express a lone surrogate (`"\ud800"`), which UTF-8 files, databases and tokenizers cannot.
     """
     try:
         text.encode()

@@ -1,4 +1,4 @@
-"""The thing that is called: a base model, an adapter, and the names and defaults its owner gave it."""
+"""A tuned model: a base model, an adapter, and the names and defaults that its owner gave it."""
 
 import re
 from dataclasses import dataclass
@@ -7,21 +7,22 @@ from enum import StrEnum
 from typing import NewType
 
 from tuningfork.domain.base_model import BaseModelName
-from tuningfork.domain.errors import FieldViolation
+from tuningfork.domain.errors import FieldViolation, Reason
+from tuningfork.domain.ids import random_id
 
 TunedModelId = NewType("TunedModelId", str)
-"""The last part of `tunedModels/{id}`."""
+"""The last part of the model's name: letters, digits and dashes."""
 
 MAX_DISPLAY_NAME_CHARACTERS = 40
 MAX_DESCRIPTION_CHARACTERS = 10_000
 MAX_READER_PROJECTS = 1_000
-_NAME = re.compile(r"tunedModels/(?P<id>[a-z0-9-]{1,63})")
+DEFAULT_LOCATION = "global"
+"""The location of models and jobs if the caller named none."""
 _CHOSEN_ID = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
-_SUFFIX_CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
 class ModelState(StrEnum):
-    """Whether the model can be called; what its job is doing is the job's own state."""
+    """Whether the model can be called. Its job has a state of its own."""
 
     CREATING = "CREATING"
     ACTIVE = "ACTIVE"
@@ -30,12 +31,12 @@ class ModelState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TunedModel:
-    """A tuned model. `base_model` is the public name its owner asked for (an alias stays an alias)."""
+    """A tuned model. `base_model` is the public name in the owner's request, which may be an alias."""
 
     id: TunedModelId
     base_model: BaseModelName
     source: TunedModelId | None = None
-    """The tuned model whose weights it started from; None where it started from the base itself."""
+    """The tuned model from whose weights it was tuned; None: it was tuned from the base."""
     display_name: str = ""
     description: str = ""
     state: ModelState
@@ -45,11 +46,11 @@ class TunedModel:
     top_p: float
     top_k: int | None = None
     reader_project_numbers: tuple[int, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """The resource name, `tunedModels/{id}`."""
-        return f"tunedModels/{self.id}"
+    project: str = ""
+    """The project of whoever created it."""
+    location: str = DEFAULT_LOCATION
+    default_checkpoint: int | None = None
+    """The number of its default checkpoint; None as long as the model cannot be called."""
 
 
 class Changeable(StrEnum):
@@ -65,9 +66,10 @@ class Changeable(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelChange:
-    """A wish to change a tuned model: `fields` become what is said here, all others stay as they are.
+    """A requested change of a tuned model: the fields named in `fields` get the values here; others do not change.
 
-    A temperature, top_p or top_k of None becomes the base model's own again. Faults are reported under these names.
+    A temperature, top_p or top_k of None is reset to the base model's; a top_k of 0 means no limit. Violations have
+    these field names.
     """
 
     fields: frozenset[Changeable]
@@ -80,45 +82,29 @@ class ModelChange:
 
 
 def new_id(display_name: str, entropy: int) -> TunedModelId:
-    """A resource id in the service's manner: slug of the display name, a dash, a base-36 suffix.
+    """A new id: a slug of the display name, a dash, and a base-36 suffix, as in the hosted API.
 
     Args:
-        display_name: may be empty; then the id is the suffix alone.
-        entropy: 62 random bits, which make the suffix.
+        display_name: the display name; "": the id is only the suffix.
+        entropy: 62 random bits, from which the suffix is made.
 
-    The whole is at most 63 characters and begins with a letter, which the Google SDK's permission helper demands.
+    The id has at most 63 characters and begins with a letter, which some clients require.
     """
     slug = re.sub(r"[^a-z0-9-]", "", display_name.lower().replace(" ", "-"))[:50].strip("-")
     if slug and not slug[0].isalpha():
         slug = f"m{slug}"[:50]
-    suffix = _base36(entropy, 12)
+    suffix = random_id(entropy)
     if slug:
         return TunedModelId(f"{slug}-{suffix}")
     return TunedModelId(suffix if suffix[0].isalpha() else f"m{suffix[1:]}")
 
 
-def id_in_name(name: str) -> TunedModelId | None:
-    """The id in `tunedModels/{id}`; None if this is not the name of any tuned model."""
-    found = _NAME.fullmatch(name)
-    return None if found is None else TunedModelId(found["id"])
-
-
-def new_operation_id(entropy: int) -> str:
-    """Twelve characters of [a-z0-9] from 62 random bits."""
-    return _base36(entropy, 12)
-
-
-def _base36(number: int, length: int) -> str:
-    characters = []
-    for _ in range(length):
-        number, digit = divmod(number, 36)
-        characters.append(_SUFFIX_CHARACTERS[digit])
-    return "".join(characters)
-
-
 def violations_of_chosen_id(chosen: str, path: str) -> tuple[FieldViolation, ...]:
-    """What is wrong with a `tunedModelId`: 1 to 40 characters of [a-z0-9-], a letter first, no dash last."""
+    """Everything wrong with an id that the caller chose: it must be 1 to 40 characters of [a-z0-9-].
+
+    The first must be a letter, and the last must not be a dash.
+    """
     if _CHOSEN_ID.fullmatch(chosen):
         return ()
     wanted = f"{path} must match {_CHOSEN_ID.pattern} (1 to 40 characters); {chosen[:80]!r} was given"
-    return (FieldViolation(field=path, description=wanted),)
+    return (FieldViolation(field=path, description=wanted, reason=Reason.MALFORMED),)

@@ -1,23 +1,29 @@
-"""The run that makes a tuned model: its states, its steps and what is known of its end."""
+"""Tuning jobs: their states, steps and errors, the seed of a job, and the request for one."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import NewType
 
 from tuningfork.domain.base_model import AdapterShape, BaseModelName
-from tuningfork.domain.dataset import Dataset
-from tuningfork.domain.errors import RpcCode
+from tuningfork.domain.checkpoint_schedule import CheckpointSchedule
+from tuningfork.domain.conversation import Conversation, Example
+from tuningfork.domain.dataset import Examples
+from tuningfork.domain.errors import Code
+from tuningfork.domain.findings import FindingKind
 from tuningfork.domain.hyperparameters import Hyperparameters, RequestedHyperparameters
-from tuningfork.domain.tuned_model import TunedModelId
+from tuningfork.domain.objective import CrossEntropy
+from tuningfork.domain.references import TunedRef, UnreadableName
+from tuningfork.domain.tuned_model import DEFAULT_LOCATION, TunedModelId
 
 JobId = NewType("JobId", str)
-"""Twelve characters of [a-z0-9]; the last part of the operation's name."""
+"""The id of a job: twelve characters of [a-z0-9]; the last part of the operation's name."""
 
 
 class JobState(StrEnum):
-    """Where a job stands. A wish to cancel is a flag on the job, not a state."""
+    """The state of a job. A request to cancel is a flag on the job, not a state."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -27,14 +33,14 @@ class JobState(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing more will happen to the job."""
+        """Whether the job has ended."""
         return not TRANSITIONS[self]
 
 
 TRANSITIONS: dict[JobState, frozenset[JobState]] = {
-    # queued -> failed: version 0.1 ended jobs so whose base model had left the catalog. Today they wait for it.
+    # queued -> failed: version 0.1 failed jobs whose base model was not in the catalog any more. Now they wait for it.
     JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELLED, JobState.FAILED}),
-    # running -> queued: its trainer died or the server was restarted; it resumes from its last checkpoint.
+    # running -> queued: its trainer died or the server was restarted; it resumes from its last savepoint.
     JobState.RUNNING: frozenset({JobState.QUEUED, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}),
     JobState.SUCCEEDED: frozenset(),
     JobState.FAILED: frozenset(),
@@ -44,8 +50,9 @@ TRANSITIONS: dict[JobState, frozenset[JobState]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """What one optimizer step showed. `step` is 1-based; `epoch` counts completed epochs; `mean_loss` is in nats
-    per trained token, the mean over the step's batch before its update.
+    """The result of one optimizer step. `step` counts from 1; `epoch` is the number of completed epochs.
+
+    `mean_loss` is the mean over the step's batch before the update, in nats for each trained token.
     """
 
     step: int
@@ -56,15 +63,19 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobError:
-    """Why a job ended without success, in words for its owner."""
+    """Why a job ended without success. `message` is for its owner; "": the job's state says enough."""
 
-    code: RpcCode
-    message: str
+    code: Code
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuningJob:
-    """One tuning run. Times are aware and in UTC; `snapshots` holds one entry a completed step, in order."""
+    """One tuning job. Times are in UTC and timezone-aware.
+
+    `snapshots` has one snapshot for each completed step, in order. It is empty unless a use case says that it reads
+    them, since there may be thousands; the job's progress is also in `completed_steps` and `last_loss`.
+    """
 
     id: JobId
     model_id: TunedModelId
@@ -81,50 +92,100 @@ class TuningJob:
     """The credential that created it (`Principal.credential`), for quotas."""
     cancel_requested: bool = False
     attempts: int = 0
-    """How often a trainer has taken the job up since it last completed a step."""
+    """How often the job has been given to a trainer since it last completed a step."""
+    completed_steps: int = 0
+    """Completed optimizer steps; when a job resumes, those of its savepoint."""
+    last_loss: float | None = None
+    """Mean loss of the last completed step, in nats for each trained token; None before the first step."""
+    project: str = ""
+    """The project of whoever created it."""
+    location: str = DEFAULT_LOCATION
+    checkpoints: CheckpointSchedule = CheckpointSchedule()
+    validation_count: int = 0
+    """Examples of its validation set; 0: it has none and is never evaluated."""
+    evaluate_every: int = 0
+    """Steps between two evaluations, if there is a validation set; 0: only after the last step."""
     error: JobError | None = None
+    findings: tuple[FindingKind, ...] | None = None
+    """What its losses gave reason to warn of at its end; None: it has not ended with weights, or an earlier version of
+    Tuningfork ended it."""
     snapshots: tuple[Snapshot, ...] = ()
 
     @property
     def total_steps(self) -> int:
-        """Optimizer steps of the whole job."""
+        """The number of optimizer steps of the whole job."""
         return self.hyperparameters.total_steps(self.example_count)
 
-    @property
-    def completed_steps(self) -> int:
-        """Optimizer steps taken so far."""
-        return self.snapshots[-1].step if self.snapshots else 0
+
+class SeedHash:
+    """Computes the seed of a job, 32 bits, from its examples one after the other.
+
+    Two equal requests have the same seed, and so get the same adapter; different requests have independent seeds.
+    """
+
+    def __init__(self, hyperparameters: Hyperparameters, base_model: BaseModelName) -> None:
+        self._objective = hyperparameters.objective
+        self._digest = hashlib.sha256(f"({base_model!r}, {hyperparameters!r}, (".encode())
+        self._count = 0
+
+    def add(self, example: Example) -> None:
+        """Add the next example."""
+        self._count += 1
+        self._digest.update(f"{', ' if self._count > 1 else ''}{_in_seed(example)}".encode())
+
+    def seed(self, source: TuningJob | None = None) -> int:
+        """The seed with the examples so far.
+
+        `source` is the job of the tuned model that this job starts from, which changes the seed; None: it starts from a
+        base model. The source counts by the values that determine its weights: its seed, adapter shape and steps.
+        """
+        digest = self._digest.copy()
+        # The hashed text is `repr` of a tuple of the examples, as in version 0.1.
+        digest.update(b",)" if self._count == 1 else b")")
+        if self._objective != CrossEntropy():
+            digest.update(f", {self._objective!r}".encode())
+        if source is not None:
+            digest.update(f", {source.seed!r}, {source.adapter!r}, {source.completed_steps!r}".encode())
+        digest.update(b")")
+        return int.from_bytes(digest.digest()[:4], "big")
 
 
 def seed_of(
-    examples: Dataset,
+    examples: Iterable[Example],
     hyperparameters: Hyperparameters,
     base_model: BaseModelName,
     source: TuningJob | None = None,
 ) -> int:
-    """The seed of a job, 32 bits: the same request makes the same adapter, and another one an independent one.
+    """The seed of a job with these examples; see `SeedHash`."""
+    hashed = SeedHash(hyperparameters, base_model)
+    for example in examples:
+        hashed.add(example)
+    return hashed.seed(source)
 
-    A job that goes on from a `source` is another one with each of them. A source is told by what its weights are a
-    function of: its own seed, the shape of its adapter and the steps that it took.
-    """
-    said: tuple[object, ...] = (base_model, hyperparameters, examples)
-    if source is not None:
-        said = (*said, source.seed, source.adapter, source.completed_steps)
-    return int.from_bytes(hashlib.sha256(repr(said).encode()).digest()[:4], "big")
+
+def _in_seed(example: Example) -> str:
+    """The text of an example that is hashed for the seed. For pairs it is the same as in version 0.1."""
+    pair = example.as_pair() if isinstance(example, Conversation) else None
+    return repr(example) if pair is None else f"Example(text_input={pair[0]!r}, output={pair[1]!r})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuningRequest:
-    """What a caller asks for when creating a tuned model; None and "" are left to the service.
+    """A request to create a tuned model. For values that are None or "", the service uses defaults.
 
-    Faults in it are reported under these field names (`examples[3].output`, `hyperparameters.batch_size`); the wire
-    formats translate them into their own paths.
+    Violations have these field names (`examples[3].output`, `hyperparameters.batch_size`); the wire formats translate
+    them into their own paths.
     """
 
     base_model: str = ""
-    tuned_model_source: str = ""
-    """`tunedModels/x` to go on from there instead of a base model; exactly one of the two is given."""
-    examples: Dataset
+    source: TunedRef | UnreadableName | None = None
+    """The tuned model to start from instead of a base model; exactly one of the two is given. Violations name it
+    `tuned_model_source`."""
+    examples: Examples = ()
+    """The examples; empty if they are streamed."""
+    validation: Examples | None = None
+    """The examples of the validation set, of the same kind as the others and with the same checks. None: the validation
+    set is streamed, or there is none."""
     hyperparameters: RequestedHyperparameters = RequestedHyperparameters()
     tuned_model_id: str | None = None
     display_name: str = ""
@@ -133,3 +194,6 @@ class TuningRequest:
     top_p: float | None = None
     top_k: int | None = None
     reader_project_numbers: tuple[int, ...] = ()
+    checkpoints: CheckpointSchedule = CheckpointSchedule()
+    evaluate_every: int = 0
+    """Steps between two evaluations; 0: only after the last step. Above 0 it needs a validation set."""

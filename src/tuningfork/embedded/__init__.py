@@ -1,6 +1,7 @@
-"""The base model that ships with the package, so that a first run downloads nothing, beside the recipe that made it.
+"""The base model that ships with the package, so that a first run downloads nothing; and the recipe that made it.
 
-Offers the directory transformers loads; knows nothing of tuning, serving or the catalog, and needs no torch to answer.
+Offers the model's directory, which transformers can load. Knows nothing of tuning, serving or the catalog, and does not
+import torch.
 """
 
 from pathlib import Path

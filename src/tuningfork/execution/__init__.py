@@ -1,5 +1,5 @@
-"""Where the engines run: one `Executor` protocol, and its implementations.
+"""Where the engines run: the protocols `Trainers`, `Generators` and `Raters`, and their implementations.
 
-Offers trainers and generators as iterators of events and chunks; refuses to know the database, the wire formats
-and who is asking.
+Offers training as iterators of events and generation as iterators of chunks. Knows no database, wire formats or
+callers.
 """

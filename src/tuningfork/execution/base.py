@@ -1,18 +1,21 @@
-"""The seam between the service and its compute: what goes to an engine, and what comes back.
+"""The protocols between the service and its compute: what an engine is given, and what it returns.
 
-Everything here crosses process borders, so it is frozen, picklable and small: paths instead of data.
+All values may be sent from one machine to another, so they are frozen, picklable and small: references instead of data,
+and never a path. Each side resolves references in its own artifact store.
 """
 
-import json
 from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
-from tuningfork.domain.base_model import AdapterShape, BaseModel
-from tuningfork.domain.dataset import Dataset, Example
-from tuningfork.domain.errors import RpcCode, TuningforkError
-from tuningfork.domain.generation import Chunk, Prompt, Sampling
+from tuningfork.domain.artifact import ArtifactRef
+from tuningfork.domain.base_model import AdapterShape, BaseModel, BaseModelName
+from tuningfork.domain.checkpoint_schedule import CheckpointSchedule
+from tuningfork.domain.conversation import Conversation
+from tuningfork.domain.dataset import Examples
+from tuningfork.domain.errors import Code, TuningforkError
+from tuningfork.domain.evaluation import Evaluation
+from tuningfork.domain.generation import Chunk, Sampling
 from tuningfork.domain.hyperparameters import Hyperparameters
 from tuningfork.domain.preview import DatasetPreview
 from tuningfork.domain.rater import Passage, RatingModel
@@ -24,34 +27,42 @@ from tuningfork.domain.tuning_job import JobId, Snapshot
 class TrainingAssignment:
     """One job for a trainer.
 
-    `dataset_path` is a JSONL file of `{"text_input", "output"}`. `work_directory` belongs to the job: checkpoints are
-    kept there, and a trainer that finds one resumes from it. `checkpoint_every` is in steps; 0 keeps none.
+    `dataset` is a file of lines in the format of `domain/dataset_lines.py`. `work` is the reference below which the
+    trainer stores all that it writes: the adapter, checkpoints and savepoints. The trainer resumes the job from the
+    last savepoint there. `savepoint_every` is a number of steps; 0: no savepoints.
     """
 
     job_id: JobId
     base: BaseModel
-    dataset_path: Path
-    work_directory: Path
+    dataset: ArtifactRef
+    work: ArtifactRef
     hyperparameters: Hyperparameters
     adapter: AdapterShape
     seed: int
-    checkpoint_every: int
-    initial_adapter: Path | None = None
-    """The adapter that training starts from, in PEFT's format; None starts from fresh weights."""
+    savepoint_every: int
+    initial_adapter: ArtifactRef | None = None
+    """The adapter that training starts from, in PEFT's format. None: training starts from new weights."""
+    validation: ArtifactRef | None = None
+    """The examples that the job is evaluated on, a file like `dataset`; None: the job is never evaluated."""
+    evaluate_every: int = 0
+    """The number of steps between evaluations. 0: the job is evaluated only after its last step."""
+    checkpoints: CheckpointSchedule = CheckpointSchedule()
+    owner: str = ""
+    """Whose job it is: owners have equal shares of the trainer, however many jobs each has in training."""
+    model: str = ""
+    """The id of the tuned model that the job makes, for the log."""
 
-
-def read_dataset(path: Path) -> Dataset:
-    """The examples of an assignment's `dataset_path`, in order."""
-    with path.open(encoding="utf-8") as lines:
-        return tuple(Example(row["text_input"], row["output"]) for row in map(json.loads, lines))
+    def labels(self, action: str) -> dict[str, str]:
+        """What a record of the log about this job has beside its message."""
+        return {"action": action, "job": self.job_id, "model": self.model}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resumed:
-    """The trainer has taken the job up after `step` completed steps (0: from the start).
+    """The trainer starts or resumes the job after `step` completed steps (0: from the beginning).
 
-    Snapshots after this step, which an earlier trainer may have reported, will be reported again. `snapshots` are
-    those up to this step as the checkpoint remembers them: a server that died had perhaps not kept them all.
+    The trainer reports later snapshots again, even if an earlier trainer has reported them. `snapshots` are the
+    snapshots up to `step`, read from the savepoint: a server that died may not have stored all of them.
     """
 
     step: int
@@ -67,56 +78,122 @@ class Stepped:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
-    """The last step is done and the adapter lies complete in `adapter_directory` (below the work directory)."""
+class Evaluated:
+    """The job's validation set was evaluated. A job that resumes may report the same evaluation again."""
 
-    adapter_directory: Path
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointKept:
+    """The adapter as it was after `step` steps is complete; its reference is below the assignment's `work`.
+
+    It stays there until the job has ended. A job that resumes may report the same checkpoint again.
+    """
+
+    step: int
+    epoch: int
+    adapter: ArtifactRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """The last step is done and the adapter is complete; its reference is below the assignment's `work`."""
+
+    adapter: ArtifactRef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stopped:
-    """The job was stopped between steps. The partial adapter is kept if at least one step ran, else None."""
+    """The job was stopped between steps. `adapter` is the partially trained adapter, None if no step was completed."""
 
-    adapter_directory: Path | None
+    adapter: ArtifactRef | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paused:
+    """The job was paused after a complete step, and has a savepoint from which it can resume."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """The job cannot go on, and trying again would not help (a base that does not load, a loss that is NaN).
+    """The job has failed, and trying again would not help: for example, its base does not load or its loss is NaN.
 
-    With RESOURCE_EXHAUSTED it would: there was no room on the disk, and the job waits until there is some.
+    The code RESOURCE_EXHAUSTED is the exception: the disk was full, and the job waits until there is space.
     """
 
-    code: RpcCode
+    code: Code
     message: str
 
 
-TrainingEvent = Resumed | Stepped | Finished | Stopped | Failed
-"""`Resumed` comes first; `Finished`, `Stopped` or `Failed` ends the stream."""
+TrainingEvent = Resumed | Stepped | Evaluated | CheckpointKept | Finished | Stopped | Paused | Failed
+"""`Resumed` comes first; one of `LAST_EVENTS` ends the stream."""
+
+LAST_EVENTS = (Finished, Stopped, Paused, Failed)
 
 
 class WorkerDied(TuningforkError):
-    """A child process or actor ended in the middle of its work; what it did can be done again."""
+    """A worker process died during its work; the work can be repeated."""
 
-    code = RpcCode.UNAVAILABLE
+    code = Code.UNAVAILABLE
+
+
+class WorkerStuck(WorkerDied):
+    """A worker does not read its messages at the moment, so the work was not begun. The call can be repeated."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainerDeath:
+    """A trainer process ended without its server having asked for it.
+
+    Args:
+        id: identifies this death.
+        jobs: all jobs that the trainer had.
+        from_outside: another process asked the trainer to end, by a signal such as SIGTERM, so no job is the reason.
+
+    """
+
+    id: str
+    jobs: frozenset[JobId]
+    from_outside: bool = False
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the trainer had several jobs, so that each of them may be the reason."""
+        return len(self.jobs) > 1
+
+
+class TrainerDied(WorkerDied):
+    """A trainer died. The message says how; `death` says which jobs it was training."""
+
+    def __init__(self, message: str, death: TrainerDeath) -> None:
+        super().__init__(message)
+        self.death = death
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationAssignment:
-    """One request for a generator. `adapter_directory` None asks the base itself.
+    """One request for a generator. `adapter` None: the base answers without an adapter.
 
-    Adapters are identified by their directory: its content never changes once it is in place.
+    A complete adapter's files never change, so the adapter's reference also identifies its weights in memory. `owner`
+    is whoever asks: owners have equal shares of the generator, however many requests each has sent. What a request has
+    computed of its prompt is used again only for requests of the same owner, unless both are `sharing_prefixes`.
     """
 
     base: BaseModel
-    adapter_directory: Path | None
-    prompt: Prompt
+    adapter: ArtifactRef | None
+    prompt: Conversation
     sampling: Sampling
+    owner: str = ""
+    sharing_prefixes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AdapterRoom:
-    """How much of adapters a generator keeps in memory over each base. `bytes` None: an eighth of the device's."""
+class AdapterLimits:
+    """How many adapters, and how many bytes of them, a generator keeps in memory for each base.
+
+    `bytes` None: an eighth of the device's memory.
+    """
 
     adapters: int = 1_000
     bytes: int | None = None
@@ -124,82 +201,119 @@ class AdapterRoom:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RatingAssignment:
-    """Some texts for a rating model."""
+    """Texts to be rated by a rating model. `owner` is on whose behalf: owners take turns."""
 
     model: RatingModel
     passages: tuple[Passage, ...]
+    owner: str = ""
 
 
-class Executor(Protocol):
-    """Runs training and generation somewhere. Thread-safe; the async methods belong to one event loop."""
+class Trainers(Protocol):
+    """Trains the models of tuning jobs, on this machine or another. Thread-safe."""
 
     def train(self, assignment: TrainingAssignment) -> Iterator[TrainingEvent]:
         """Run the job and yield its events as they happen; blocks between them.
 
         Raises:
-            WorkerDied: the trainer ended before the job did; call again to resume from the last checkpoint.
+            TrainerDied: the trainer died before the job ended; call again to resume from the last savepoint.
+            WorkerDied: the same, if no more is known about the death; or the trainers are closed.
 
         """
         ...
 
     def stop(self, job_id: JobId) -> None:
-        """Ask for the job to stop between two steps; its stream then ends with `Stopped`. Unknown ids are ignored."""
+        """Request that the job stops between two steps; its events then end with `Stopped`. Unknown ids are ignored."""
         ...
 
-    def warm(self, base: BaseModel) -> None:
-        """Begin to load the base for generation, so that the first request need not wait. Returns at once."""
-        ...
+    def pause(self, job_id: JobId) -> None:
+        """Request that the job writes a savepoint after its current step and stops; its events end with `Paused`.
 
-    def keep(self, base: BaseModel, adapters: Collection[Path]) -> None:
-        """Keep these adapters of a base in memory from now on, and no others for this reason. Returns at once.
-
-        Holds for generators that are started later too, after one has died.
+        Unknown ids are ignored.
         """
         ...
 
-    def resident_adapters(self) -> Mapping[Path, int]:
-        """The adapters that lie in memory, as far as is known at this moment, each with its size in bytes."""
+    def close(self) -> None:
+        """End all trainers; running jobs keep their savepoints."""
+        ...
+
+
+class Generators(Protocol):
+    """Answer prompts with bases and tuned models. Thread-safe; the async methods belong to one event loop."""
+
+    def warm(self, base: BaseModel) -> None:
+        """Begin to load the base for generation, so that the first request does not wait for it. Returns at once."""
+        ...
+
+    def keep(self, base: BaseModel, adapters: Collection[ArtifactRef]) -> None:
+        """Pin exactly these adapters of a base: they stay in memory while unused.
+
+        Returns at once. It also applies to a generator that is started after another has died.
+        """
+        ...
+
+    def forget(self, adapters: Collection[ArtifactRef]) -> None:
+        """Unload these adapters, whose models have been deleted; those in use once their requests have ended.
+
+        Returns at once.
+        """
+        ...
+
+    def resident_adapters(self) -> Mapping[ArtifactRef, int]:
+        """The adapters in memory and their sizes in bytes, by the generator's last report."""
+        ...
+
+    def refused_bases(self) -> Mapping[BaseModelName, str]:
+        """The bases that cannot be used because of what their files did, and why, by the generator's last report."""
         ...
 
     def generate(self, assignment: GenerationAssignment) -> AsyncGenerator[Chunk, int | None]:
         """Generate and yield chunks as tokens come; closing the iterator cancels the request.
 
-        A number sent into it (`asend`) ends that candidate: nobody wants more of it, and the others go on. Chunks of it
-        that were on their way may still come.
+        Sending a candidate's number (`asend`) ends that candidate only; chunks that the generator has sent before may
+        still arrive.
 
         Raises:
             InvalidArgument: the prompt is longer than the model's context.
-            WorkerDied: the generator ended in the middle.
+            WorkerDied: the generator died meanwhile.
 
         """
         ...
 
-    async def count_tokens(self, base: BaseModel, prompt: Prompt) -> int:
-        """How many tokens the prompt is, chat template included."""
+    async def count_tokens(self, base: BaseModel, prompt: Conversation, *, owner: str = "") -> int:
+        """How many tokens the prompt is, chat template included. `owner`: see `GenerationAssignment`."""
         ...
 
-    async def preview(self, base: BaseModel, examples: Dataset, shown: int) -> DatasetPreview:
-        """What the trainer would make of the examples, at least one, as it would; the first `shown` are shown.
+    async def preview(self, base: BaseModel, examples: Examples, shown: int, *, owner: str = "") -> DatasetPreview:
+        """Measure the examples, at least one, as the trainer would render them, and show the first `shown`.
 
-        Holds up other requests for as long as it takes, so that large datasets come in parts.
-
-        Raises:
-            InvalidArgument: an example is no text, or the model's template refuses it.
-            WorkerDied: the generator ended in the middle.
-
-        """
-        ...
-
-    async def rate(self, assignment: RatingAssignment) -> tuple[Assessment, ...]:
-        """What each passage is in the eyes of a model, in their order.
+        Other long prompts wait meanwhile, so callers split large datasets into several calls. `owner`: see
+        `GenerationAssignment`.
 
         Raises:
-            InternalError: the model cannot be used, or gave no usable answer.
-            WorkerDied: the rater ended in the middle.
+            InvalidArgument: an example cannot be encoded, or the model's template refuses it.
+            WorkerDied: the generator died meanwhile.
 
         """
         ...
 
     def close(self) -> None:
-        """End all workers; running jobs keep their checkpoints."""
+        """End all generators; requests that they are answering end with `WorkerDied`."""
+        ...
+
+
+class Raters(Protocol):
+    """Rate texts for harm with a model. `close` may be called in any thread, `rate` in the server's event loop only."""
+
+    async def rate(self, assignment: RatingAssignment) -> tuple[Assessment, ...]:
+        """The model's assessment of each passage, in their order.
+
+        Raises:
+            InternalError: the model cannot be used, or gave no usable answer.
+            WorkerDied: the rater died meanwhile.
+
+        """
+        ...
+
+    def close(self) -> None:
+        """End all raters; requests that they are rating end with `WorkerDied`."""
         ...

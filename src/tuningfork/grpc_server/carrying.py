@@ -1,7 +1,9 @@
-"""The dialect's methods carried over gRPC: bytes of a request in, one call of a method, bytes of an answer out."""
+"""Serves the Gemini API's methods over gRPC: decodes a request, calls the method, encodes the answer."""
 
 import asyncio
+import contextvars
 import re
+import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import Executor
@@ -14,19 +16,24 @@ from grpc.aio import ServicerContext
 from prometheus_client import CollectorRegistry, Histogram
 
 from tuningfork.dialect.call import Awaited, Binding, Direct, MethodCall, Streamed
-from tuningfork.dialect.gate import Gate, Shown
+from tuningfork.dialect.gate import Gate, SentCredential
 from tuningfork.dialect.gemini.table import VERSIONS
-from tuningfork.domain.errors import BaseModelNotFound, TuningforkError, Unimplemented
-from tuningfork.domain.method import Method
+from tuningfork.dialect.method import Method
+from tuningfork.domain.errors import DeadlineExceeded, InvalidArgument, TuningforkError, Unimplemented
 from tuningfork.domain.permission import Principal
 from tuningfork.grpc_server.messages import answer_bytes, body_of, parse_request, path_value, query_of
 from tuningfork.grpc_server.refusals import refusal_of
 from tuningfork.grpc_server.rpcs import RPCS, Address, Rpc, addresses, find_address
+from tuningfork.grpc_server.shares import Shares, address_of
+from tuningfork.logs.access import Access, key_of, log_access
+from tuningfork.logs.request_ids import HEADER, current_request, request_id
+from tuningfork.wire.google.errors import ErrorWords
+from tuningfork.wire.google.proto_json.encode import Typed
 
 Context = ServicerContext[bytes, bytes]
 Result = TypeVar("Result")
 
-# The messages of all versions are the same on the wire, as far as they are served.
+# The fields that this server serves have the same numbers and types in all versions of the API.
 _VERSIONED = re.compile(rf"(google\.ai\.generativelanguage)\.({'|'.join(VERSIONS)})\.")
 _NEWEST = VERSIONS[0]
 
@@ -35,19 +42,19 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """An rpc in one version of the API, and where it can lead."""
+    """An rpc in one version of the API, and the bindings that can answer it."""
 
     rpc: Rpc
     addresses: tuple[Address, ...]
     version: str
 
-    def call(self, principal: Principal, request: bytes, client: str) -> tuple[Binding, MethodCall]:
+    def call(self, principal: Principal, request: bytes, client: str) -> tuple[Binding[Typed], MethodCall]:
         """The call that a request makes, and the binding that answers it.
 
         Args:
-            principal: who calls.
-            request: the request message in its wire form.
-            client: what the program calls itself in `x-goog-api-client`.
+            principal: the caller.
+            request: the serialized request message.
+            client: the program's name in `x-goog-api-client`.
 
         Raises:
             InvalidArgument: the request cannot be read, or names no resource.
@@ -67,20 +74,39 @@ class Served:
 
 
 class Carrier(grpc.GenericRpcHandler):
-    """Finds what answers an rpc: a method that is bound, or a refusal that names what was called.
+    """Finds the handler of an rpc: that of a method, or one that refuses the rpc and names it.
 
     Args:
         bindings: the methods.
-        gate: decides who comes in.
-        threads: where synchronous work is done.
-        registry: counts how long calls take.
+        words: the texts of the API's errors.
+        gate: authenticates callers, and checks scopes and quotas.
+        threads: run synchronous work.
+        registry: records how long calls take.
+        shares: bounds the calls of one address.
+        message_seconds: how long a caller may take to send the request message, once it is let in.
+        large_message_seconds: the same while few calls are open (`Shares.place`).
 
     """
 
-    def __init__(self, bindings: Iterable[Binding], gate: Gate, threads: Executor, registry: CollectorRegistry) -> None:
+    def __init__(
+        self,
+        bindings: Iterable[Binding[Typed]],
+        words: ErrorWords,
+        gate: Gate,
+        threads: Executor,
+        registry: CollectorRegistry,
+        *,
+        shares: Shares,
+        message_seconds: float,
+        large_message_seconds: float,
+    ) -> None:
+        self._words = words
         self._gate = gate
         self._threads = threads
-        self._rpcs: Mapping[str, Rpc] = {rpc.method: rpc for rpc in RPCS}
+        self._shares = shares
+        self._message_seconds = message_seconds
+        self._large_message_seconds = large_message_seconds
+        self._rpcs: Mapping[str, Rpc] = {rpc.method.full_name: rpc for rpc in RPCS}
         self._addresses: Mapping[Method, tuple[Address, ...]] = addresses(bindings)
         self._seconds = Histogram(
             "tuningfork_grpc_request_seconds",
@@ -91,82 +117,123 @@ class Carrier(grpc.GenericRpcHandler):
         )
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes]":
-        """What answers the rpc of this name."""
+        """The handler of the rpc with this name."""
         name = handler_call_details.method.lstrip("/").replace("/", ".")
         versioned = _VERSIONED.match(name)
         rpc = self._rpcs.get(_VERSIONED.sub(rf"\1.{_NEWEST}.", name))
         if rpc is None or rpc.method not in self._addresses:
-            return grpc.stream_stream_rpc_method_handler(_refusing(name))
+            return grpc.stream_stream_rpc_method_handler(_refusing(name, self._words))
         served = Served(rpc, self._addresses[rpc.method], versioned[2] if versioned else _NEWEST)
-        if isinstance(served.addresses[0].binding.answered, Streamed):
-            return grpc.unary_stream_rpc_method_handler(self._streaming(served))
-        return grpc.unary_unary_rpc_method_handler(self._answering(served))
+        # A handler of one request would be called with the message in hand, however late it comes.
+        return grpc.stream_stream_rpc_method_handler(self._answering(served))
 
-    def _answering(self, served: Served) -> Callable[[bytes, Context], Any]:
-        async def respond(request: bytes, context: Context) -> bytes:
-            async with self._telling(served, context):
-                binding, call = await self._admitted(served, request, context)
-                match binding.answered:
-                    case Direct(work):
-                        return await self._in_thread(lambda: answer_bytes(work(call)))
-                    case Awaited(awaited_work):
-                        answer = await awaited_work(call)
-                        return await self._in_thread(lambda: answer_bytes(answer))
-            raise AssertionError("a method is bound both as a stream and as a single answer")
+    def _answering(self, served: Served) -> Callable[[Any, Context], Any]:
+        async def respond(_requests: object, context: Context) -> None:
+            async with self._telling(served, context) as access:
+                principal = await self._admitted(served, context, access.remote)
+                access.key = key_of(principal.credential)
+                with self._shares.place(context.peer()) as is_quiet:
+                    seconds = self._large_message_seconds if is_quiet else self._message_seconds
+                    request = await _first_message(context, seconds)
+                    binding, call = await self._in_thread(lambda: served.call(principal, request, _client_of(context)))
+                    await self._answer(binding, call, context, access)
 
         return respond
 
-    def _streaming(self, served: Served) -> Callable[[bytes, Context], Any]:
-        async def stream(request: bytes, context: Context) -> None:
-            async with self._telling(served, context):
-                binding, call = await self._admitted(served, request, context)
-                assert isinstance(binding.answered, Streamed)  # noqa: S101 - of one method, all are
-                messages = await binding.answered.begin(call)
+    async def _answer(self, binding: Binding[Typed], call: MethodCall, context: Context, access: Access) -> None:
+        match binding.answered:
+            case Direct(work):
+                await _write(await self._in_thread(lambda: answer_bytes(work(call))), context, access)
+            case Awaited(awaited_work):
+                answer = await awaited_work(call)
+                await _write(await self._in_thread(lambda: answer_bytes(answer)), context, access)
+            case Streamed(begin):
+                messages = await begin(call)
                 try:
                     async for message in messages:
-                        await context.write(answer_bytes(message))
+                        await _write(answer_bytes(message), context, access)
                 finally:
                     await messages.aclose()
+            case other:
+                raise AssertionError(f"no rpc is answered as {type(other).__name__}")
 
-        return stream
-
-    async def _admitted(self, served: Served, request: bytes, context: Context) -> tuple[Binding, MethodCall]:
-        """Credentials come first, so that a stranger cannot make the server parse megabytes."""
-        # Values that are bytes belong to names that end in `-bin`.
-        shown = {name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)}
-        credential = Shown.among(key=shown.get("x-goog-api-key"), authorization=shown.get("authorization"))
-        method = served.rpc.method
-        principal = self._gate.admit_at_once(credential, method)
-        if principal is None:
-            principal = await self._in_thread(lambda: self._gate.admit(credential, method))
-        client = shown.get("x-goog-api-client", "")
-        return await self._in_thread(lambda: served.call(principal, request, client))
+    async def _admitted(self, served: Served, context: Context, remote: str) -> Principal:
+        """Credentials come first, so that a stranger's call ends before anything is waited for, or parsed."""
+        shown = _metadata_of(context)
+        credential = SentCredential.among(key=shown.get("x-goog-api-key"), authorization=shown.get("authorization"))
+        return await self._gate.admit_without_waiting(credential, served.rpc.method, self._in_thread, remote)
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        # With the context of the call, so that the log names the request.
+        run = contextvars.copy_context().run
+        return await asyncio.get_running_loop().run_in_executor(self._threads, run, work)
 
     @asynccontextmanager
-    async def _telling(self, served: Served, context: Context) -> AsyncIterator[None]:
-        """Take the time of an rpc, and end it with the refusal that any exception makes.
+    async def _telling(self, served: Served, context: Context) -> AsyncIterator[Access]:
+        """Measure and log an rpc, and end it with the refusal for any exception within the `with` block.
 
-        A caller that leaves, or whose deadline passes, cancels the task that this is in.
+        If the caller leaves or its deadline passes, gRPC cancels the task.
         """
         began = time.monotonic()
-        code = grpc.StatusCode.CANCELLED
+        known = request_id(_metadata_of(context).get(HEADER), secrets.randbits)
+        current_request.set(known)
+        context.set_trailing_metadata(((HEADER, known),))
+        access = Access(
+            verb="gRPC",
+            path=served.rpc.method.full_name,
+            remote=address_of(context.peer()),
+            route=served.rpc.method.full_name,
+            endpoint=served.rpc.method.name.lower(),
+            status=grpc.StatusCode.CANCELLED.name,
+        )
         try:
-            yield
-            code = grpc.StatusCode.OK
-        except Exception as error:  # noqa: BLE001 - logged and told by refusal_of
-            refusal = refusal_of(error.in_version(served.version) if isinstance(error, BaseModelNotFound) else error)
-            code = refusal.code
-            await context.abort(code, refusal.message, refusal.trailers)
+            yield access
+            access.status = grpc.StatusCode.OK.name
+        except Exception as error:  # noqa: BLE001 - refusal_of logs it and words it
+            refusal = refusal_of(error, self._words, served.version)
+            access.status = refusal.code.name
+            await context.abort(refusal.code, refusal.message, (*refusal.trailers, (HEADER, known)))
         finally:
-            self._seconds.labels(served.rpc.method.name.lower(), code.name).observe(time.monotonic() - began)
+            seconds = time.monotonic() - began
+            self._seconds.labels(access.endpoint, access.status).observe(seconds)
+            log_access(access, seconds)
 
 
-def _refusing(name: str) -> Callable[[Any, Context], Awaitable[None]]:
+def _metadata_of(context: Context) -> dict[str, str]:
+    # Values that are bytes belong to names that end in `-bin`.
+    return {name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)}
+
+
+def _client_of(context: Context) -> str:
+    """What the program calls itself."""
+    return _metadata_of(context).get("x-goog-api-client", "")
+
+
+async def _write(answer: bytes, context: Context, access: Access) -> None:
+    access.sent_bytes += len(answer)
+    await context.write(answer)
+
+
+async def _first_message(context: Context, seconds: float) -> bytes:
+    """The request.
+
+    Raises:
+        DeadlineExceeded: it did not come in time.
+        InvalidArgument: the caller sent none.
+
+    """
+    try:
+        message = await asyncio.wait_for(context.read(), seconds)
+    except TimeoutError as error:
+        raise DeadlineExceeded(f"The request message did not arrive within {seconds:g} seconds.") from error
+    if not isinstance(message, bytes):
+        raise InvalidArgument("The call has no request message.")
+    return message
+
+
+def _refusing(name: str, words: ErrorWords) -> Callable[[Any, Context], Awaitable[None]]:
     async def refuse(_requests: Any, context: Context) -> None:
-        refusal = refusal_of(_unserved(name))
+        refusal = refusal_of(_unserved(name), words)
         await context.abort(refusal.code, refusal.message, refusal.trailers)
 
     return refuse

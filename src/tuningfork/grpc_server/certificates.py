@@ -1,7 +1,8 @@
-"""What the server shows to its callers: an operator's certificate, or one that is made here and renewed in time.
+"""The certificate that the gRPC server presents: the operator's, or one that is created here and renewed in time.
 
-A certificate made here is signed by a root made here, which callers are told to trust:
-`GRPC_DEFAULT_SSL_ROOTS_FILE_PATH` names its file. The root stays for ten years, so that they are told once.
+A certificate created here is signed by a root certificate created here. Callers trust the root if the variable
+`GRPC_DEFAULT_SSL_ROOTS_FILE_PATH` names its file. The root is valid for ten years, so that callers set the variable
+only once.
 """
 
 import ipaddress
@@ -21,7 +22,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 ROOT_LIFE = timedelta(days=3650)
 SERVER_LIFE = timedelta(days=730)
 RENEWED_BEFORE = timedelta(days=30)
-"""This long before its end a certificate is made anew, at a start of the server."""
+"""When the server starts, it replaces a certificate that expires within this time."""
 
 _NOWHERE = ("", "0.0.0.0", "::")  # noqa: S104 - not names of a machine
 
@@ -34,9 +35,9 @@ class CertificateError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerCertificate:
-    """What a server shows. `chain` and `private_key` are PEM; `root_file` is for its callers to trust.
+    """The certificate that a server presents. `chain` and `private_key` are PEM.
 
-    There is no `root_file` where the operator brought the certificate.
+    `root_file` holds the root certificate that callers have to trust; None if the operator provided the certificate.
     """
 
     chain: bytes
@@ -45,13 +46,13 @@ class ServerCertificate:
 
 
 def usual_hosts(host: str) -> tuple[str, ...]:
-    """The names and addresses by which a server is reached that listens on this one."""
+    """The names and addresses by which callers reach a server that listens on `host`."""
     names = ("localhost", "127.0.0.1", "::1", socket.gethostname(), host)
     return tuple(dict.fromkeys(name for name in names if name.isascii() and name not in _NOWHERE))
 
 
 def operators_certificate(certificate_file: Path, private_key_file: Path) -> ServerCertificate:
-    """The certificate of an operator, with the certificates of those that signed it behind it in the same file.
+    """The operator's certificate; intermediate certificates follow it in the same file.
 
     Raises:
         CertificateError: a file cannot be read, or key and certificate do not belong together.
@@ -79,11 +80,11 @@ def operators_certificate(certificate_file: Path, private_key_file: Path) -> Ser
 
 
 def own_certificate(directory: Path, hosts: Sequence[str], now: datetime) -> ServerCertificate:
-    """The certificate that is kept in a directory, made or made anew where it must be.
+    """The certificate in this directory; a new one is created if it is missing, expires soon or lacks a host.
 
     Args:
-        directory: created if need be, for its user only.
-        hosts: names and addresses that callers reach the server by; a certificate for fewer is made anew.
+        directory: the directory; it is created if needed, readable by its user only.
+        hosts: the names and addresses by which callers reach the server; the certificate must have all of them.
         now: the current time.
 
     Raises:
@@ -117,7 +118,7 @@ def _bits(key: PublicKeyTypes | CertificatePublicKeyTypes) -> bytes:
 
 
 def _kept(directory: Path, name: str, now: datetime) -> x509.Certificate | None:
-    """The certificate of this name, if it is there with its key and lasts for a while."""
+    """The stored certificate with this name; None if it or its key is missing, or if it expires soon."""
     try:
         certificate = x509.load_pem_x509_certificate((directory / f"{name}.pem").read_bytes())
         key = _load_key(directory, name)
@@ -176,7 +177,7 @@ def _make_server(directory: Path, root: x509.Certificate, hosts: Sequence[str], 
 
 
 def _lasting(life: timedelta, now: datetime) -> x509.CertificateBuilder:
-    # From an hour ago: clocks of callers differ.
+    # Valid from an hour ago, since callers' clocks may be slow.
     return (
         x509.CertificateBuilder()
         .serial_number(x509.random_serial_number())
@@ -214,7 +215,7 @@ def _is_signed_by(certificate: x509.Certificate, root: x509.Certificate) -> bool
 
 
 def _write(directory: Path, name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
-    """The key first: a certificate without its key is made anew, and so is a pair that does not match."""
+    """Write key and certificate, the key first: a key without its certificate is replaced at the next start."""
     secret = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

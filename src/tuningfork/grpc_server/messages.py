@@ -1,14 +1,14 @@
-"""Protobuf messages to the JSON that the dialect's methods read, and their answers to protobuf messages.
+"""Converts protobuf messages to the JSON that the methods read, and the methods' answers to protobuf messages.
 
-The messages are those of Google's own package. Its names decide what a request may hold; what a newer client sends
-beyond them is passed over, as protobuf asks.
+The messages are those of Google's Python package. Fields that the package does not know, such as those of newer
+clients, are ignored, as is usual with protobuf.
 """
 
 import json
 from collections.abc import Mapping
 from typing import Any
 
-# Imported for what it registers: every message below is found by its full name.
+# These imports register the messages, which are then found by their full names.
 import google.ai.generativelanguage_v1beta  # noqa: F401
 from google.longrunning import operations_pb2  # noqa: F401
 from google.protobuf import descriptor_pool, json_format, message_factory
@@ -18,17 +18,17 @@ from google.rpc import error_details_pb2, status_pb2  # noqa: F401
 
 from tuningfork.domain.errors import InvalidArgument
 from tuningfork.grpc_server.rpcs import WHOLE, Rpc
-from tuningfork.wire.proto_json.encode import Typed, encode
+from tuningfork.wire.google.proto_json.encode import Typed, encode
 
 _MISNAMED = {"responseJsonSchema": "_responseJsonSchema", "responseJsonSchemaOrdered": "responseJsonSchema"}
-"""The package left out the two JSON names that generative_service.proto gives itself (GenerationConfig, 24 and 28)."""
+"""The package lacks the JSON names that generative_service.proto gives two fields (GenerationConfig, 24 and 28)."""
 
 
 def parse_request(rpc: Rpc, request: bytes) -> Message:
     """The request message of an rpc.
 
     Raises:
-        InvalidArgument: the bytes are no such message.
+        InvalidArgument: the bytes are not such a message.
 
     """
     message = _message_class(rpc.request)()
@@ -40,7 +40,7 @@ def parse_request(rpc: Rpc, request: bytes) -> Message:
 
 
 def path_value(rpc: Rpc, request: Message) -> str:
-    """The value of the field that is in the path; "" where there is none, or where it is not set."""
+    """The value of the field that is in the path; "" if the rpc has no such field, or it is not set."""
     value: Any = request
     for name in rpc.path_field:
         value = getattr(value, name)
@@ -48,7 +48,7 @@ def path_value(rpc: Rpc, request: Message) -> str:
 
 
 def query_of(rpc: Rpc, request: Message) -> Mapping[str, str]:
-    """What is left of a request beside path and body, as the text that a URL would have."""
+    """The fields of a request that are neither in the path nor in the body, as query parameters."""
     if rpc.body == WHOLE:
         return {}
     elsewhere = {rpc.body, *rpc.path_field[:1]}
@@ -56,10 +56,10 @@ def query_of(rpc: Rpc, request: Message) -> Mapping[str, str]:
 
 
 def body_of(rpc: Rpc, request: Message) -> bytes:
-    """The body that a request would have over HTTP, with all names sorted.
+    """The body that the request would have over HTTP, with sorted keys.
 
     Raises:
-        InvalidArgument: a value in it has no JSON form, such as NaN among the arguments of a function.
+        InvalidArgument: a value has no JSON form, such as NaN among the arguments of a function.
 
     """
     if not rpc.body:
@@ -77,19 +77,20 @@ def body_of(rpc: Rpc, request: Message) -> bytes:
             holder["generationConfig"] = {
                 _MISNAMED.get(name, name): value for name, value in holder["generationConfig"].items()
             }
-    # Protobuf's maps have another order in each process, and an answer's keys come in that of its schema's properties.
+    # The keys of an answer have the order of its schema's properties, and protobuf's maps have a different order in
+    # each process, so keys are sorted.
     return json.dumps(fields, ensure_ascii=False, allow_nan=False, sort_keys=True).encode()
 
 
 def answer_bytes(answer: Typed) -> bytes:
-    """An answer of the dialect as the message of its name."""
-    # Numbers keep a value that the package has no name for.
+    """An answer as a serialized protobuf message."""
+    # Enums are passed as numbers, since the package may have no name for a value.
     fields = encode(answer.message, answer.fields, enums_as_numbers=True)
     return message_of(answer.message.full_name, fields).SerializeToString()
 
 
 def message_of(full_name: str, fields: Mapping[str, Any]) -> Message:
-    """The message of a name from its JSON form. What the installed package does not know yet is left out."""
+    """The protobuf message with this full name, from JSON. Fields that the installed package lacks are left out."""
     return json_format.ParseDict(dict(fields), _message_class(full_name)(), ignore_unknown_fields=True)
 
 

@@ -1,4 +1,4 @@
-"""Many adapters over one resident base: `InferenceEngine.add(request)`, `step()` -> tokens.
+"""Generates text with many adapters over one base model in memory: `InferenceEngine.add(request)`, then `step()`.
 
-Knows tokens and adapter slots; refuses to know users, names, processes and HTTP.
+Knows tokens and adapter slots; knows no users, names, processes or HTTP.
 """

@@ -1,20 +1,17 @@
-"""Which adapters lie beside a base: loaded when asked for, kept while used, the least recently used leaves first."""
+"""A pool of adapters in memory beside a base: loaded on request, and evicted least recently used first."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Generic, TypeVar
 
-import torch
-
-from tuningfork.domain.errors import FailedPrecondition
-from tuningfork.modeling import adapter_format
-from tuningfork.modeling.lora import AdapterSlots, AdapterWeights
+from tuningfork.modeling.adapters.slots import AdapterSlots
+from tuningfork.modeling.adapters.weights import AdapterWeights
 
 
 @dataclass(frozen=True, slots=True)
-class PoolRoom:
-    """How much of adapters is kept in memory: so many, and so many bytes of their numbers."""
+class PoolLimits:
+    """How many adapters may stay in memory, and how many bytes their weights may take together."""
 
     adapters: int
     bytes: int
@@ -34,113 +31,133 @@ class _Resident:
     uses: int = 0
 
 
-def _tell_nobody(directory: Path, size: int | None) -> None:
-    """What is done where nobody asks."""
+Adapter = TypeVar("Adapter", bound=Hashable)
+"""What identifies an adapter, such as its directory or its reference."""
 
 
-class AdapterPool:
-    """Adapter directories in the slots of one base.
+def _ignore_change(adapter: Hashable, size: int | None) -> None:
+    """The default of `on_change`: does nothing."""
 
-    An adapter's directory never changes once it is in place, so it is read once. Not thread-safe.
+
+def _ignore_unload(generation: int) -> None:
+    """The default of `on_unload`: does nothing."""
+
+
+class AdapterPool(Generic[Adapter]):
+    """Adapters in the slots of one base.
+
+    An adapter's files never change once it is complete, so it is read once. Not thread-safe.
 
     Args:
-        slots: where adapters are placed; slots that others loaded are left alone.
-        room: what is kept. While more is in use or to be kept at once, more is kept: a request is never refused for
-            it.
-        tell: called with each adapter that comes and its size in bytes, and with each that goes and None.
+        slots: where the pool loads its adapters. It leaves other adapters there alone.
+        limits: beyond these, unused adapters are evicted. Adapters that are in use or pinned by `keep` may exceed the
+            limits, so no request is refused for lack of memory.
+        read: reads an adapter's weights.
+        on_change: called with an adapter and its size in bytes when it is loaded, and with the adapter and None when it
+            is evicted.
+        on_unload: called with the generation of an adapter that leaves its slot (`AdapterSlots.generation`).
 
     """
 
     def __init__(
-        self, slots: AdapterSlots, room: PoolRoom, tell: Callable[[Path, int | None], None] = _tell_nobody
+        self,
+        slots: AdapterSlots,
+        limits: PoolLimits,
+        read: Callable[[Adapter], AdapterWeights],
+        on_change: Callable[[Adapter, int | None], None] = _ignore_change,
+        on_unload: Callable[[int], None] = _ignore_unload,
     ) -> None:
         self._slots = slots
-        self._room = room
-        self._tell = tell
+        self._limits = limits
+        self._read = read
+        self._on_change = on_change
+        self._on_unload = on_unload
         # In order of use, the least recently used first.
-        self._residents: OrderedDict[Path, _Resident] = OrderedDict()
+        self._residents: OrderedDict[Adapter, _Resident] = OrderedDict()
         self._bytes = 0
-        self._kept: frozenset[Path] = frozenset()
+        self._kept: frozenset[Adapter] = frozenset()
+        # Adapters to unload, which are in use.
+        self._unwanted: set[Adapter] = set()
 
-    def slot_for(self, directory: Path) -> int:
-        """The slot of this adapter, loaded if it is not there, and in use until `release` is called as often.
+    def slot_for(self, adapter: Adapter) -> int:
+        """Load the adapter if it is not loaded, and return its slot. The adapter counts as used until `release`.
 
         Raises:
-            InvalidArgument: the directory holds no adapter, or one made for another base.
-            FailedPrecondition: its training diverged.
+            InvalidArgument: there is no adapter that can be read, or it was made for another base.
 
         """
-        resident = self._resident(directory)
+        resident = self._resident(adapter)
         resident.uses += 1
         return resident.slot
 
-    def release(self, directory: Path) -> None:
-        """Say that one request for this adapter has ended; it stays loaded while there is room."""
-        self._residents[directory].uses -= 1
+    def release(self, adapter: Adapter) -> None:
+        """End one use of this adapter. An unused adapter stays loaded until the pool's limits evict it."""
+        self._residents[adapter].uses -= 1
+        self._unload_unwanted()
         self._evict()
 
-    def keep(self, directories: Collection[Path]) -> None:
-        """From now on these stay in memory, whether they are used or not, and no others do for this reason.
+    def keep(self, adapters: Collection[Adapter]) -> None:
+        """Pin these adapters, and no others: once loaded, they stay in memory while unused.
 
-        They are loaded when they are first asked for, or now with `load`.
+        Nothing is loaded here: a pinned adapter is loaded by its first use, or by `load`.
         """
-        self._kept = frozenset(directories)
+        self._kept = frozenset(adapters)
         self._evict()
 
-    def load(self, directory: Path) -> None:
-        """Load the adapter before it is asked for.
+    def forget(self, adapters: Collection[Adapter]) -> None:
+        """Unload these adapters, pinned or not; those in use as soon as they are not. Unknown ones are ignored."""
+        self._unwanted.update(adapter for adapter in adapters if adapter in self._residents)
+        self._unload_unwanted()
+
+    def load(self, adapter: Adapter) -> None:
+        """Load the adapter before its first use.
 
         Raises:
-            InvalidArgument: the directory holds no adapter, or one made for another base.
-            FailedPrecondition: its training diverged.
+            InvalidArgument: there is no adapter that can be read, or it was made for another base.
 
         """
-        self._resident(directory)
+        self._resident(adapter)
 
     def empty(self) -> None:
-        """Let all adapters go, before the base itself goes; none may be in use."""
-        for directory in [*self._residents]:
-            self._leave(directory)
+        """Unload all adapters, before the base itself is unloaded; none may be in use."""
+        for adapter in [*self._residents]:
+            self._leave(adapter)
 
-    def _resident(self, directory: Path) -> _Resident:
-        resident = self._residents.get(directory)
+    def _resident(self, adapter: Adapter) -> _Resident:
+        resident = self._residents.get(adapter)
         if resident is None:
-            weights = adapter_format.load(directory)
-            _check_finite(weights)
+            weights = self._read(adapter)
             size = sum(tensor.numel() for tensor in weights.tensors.values()) * self._slots.dtype.itemsize
-            # Evicted first, so that the memory is free when the new one comes.
+            # Others are evicted before the new adapter is loaded, so that both are never in memory.
             self._evict(adapters=1, size=size)
-            resident = self._residents[directory] = _Resident(self._slots.load(weights), size)
+            resident = self._residents[adapter] = _Resident(self._slots.load(weights), size)
             self._bytes += size
-            self._tell(directory, size)
-        self._residents.move_to_end(directory)
+            self._on_change(adapter, size)
+        self._residents.move_to_end(adapter)
         return resident
 
     def _evict(self, *, adapters: int = 0, size: int = 0) -> None:
-        """Make room for so many more adapters of this size, as far as what may leave allows."""
+        """Evict adapters that are neither used nor pinned until this many more, of this total size in bytes, fit."""
         if self._holds(adapters, size):
             return
-        for directory, resident in [*self._residents.items()]:
-            if resident.uses or directory in self._kept:
+        for adapter, resident in [*self._residents.items()]:
+            if resident.uses or adapter in self._kept:
                 continue
-            self._leave(directory)
+            self._leave(adapter)
             if self._holds(adapters, size):
                 return
 
     def _holds(self, adapters: int, size: int) -> bool:
-        return len(self._residents) + adapters <= self._room.adapters and self._bytes + size <= self._room.bytes
+        return len(self._residents) + adapters <= self._limits.adapters and self._bytes + size <= self._limits.bytes
 
-    def _leave(self, directory: Path) -> None:
-        resident = self._residents.pop(directory)
+    def _unload_unwanted(self) -> None:
+        for adapter in [each for each in self._unwanted if not self._residents[each].uses]:
+            self._leave(adapter)
+
+    def _leave(self, adapter: Adapter) -> None:
+        resident = self._residents.pop(adapter)
+        self._unwanted.discard(adapter)
         self._bytes -= resident.bytes
+        self._on_unload(self._slots.generation(resident.slot))
         self._slots.unload(resident.slot)
-        self._tell(directory, None)
-
-
-def _check_finite(weights: AdapterWeights) -> None:
-    # Adapters share products in a mixed batch, where infinity would reach the rows of others: 0 times it is not 0.
-    if not all(torch.isfinite(tensor).all() for tensor in weights.tensors.values()):
-        raise FailedPrecondition(
-            "the tuned model has weights that are not finite numbers: its training diverged. Tune it again with a "
-            "lower learning rate"
-        )
+        self._on_change(adapter, None)

@@ -1,8 +1,9 @@
-"""What is asked of an answer's form, as a grammar; and what no schema may ask, so that compiling stays cheap and safe.
+"""Turns an answer format into a grammar, and refuses schemas that would be expensive or unsafe to compile.
 
-The compiler (llguidance) bounds its own work in most places and says so. Where it does not, the bounds are here: a
-chain of some thousand references overflows its stack, and the automaton of `multipleOf` has as many states as the
-number. One promise of JSON Schema it cannot keep is refused too: keys that `properties` does not list may repeat.
+The compiler (llguidance) limits its own work in most places, and reports an error. This module limits what the compiler
+does not: a chain of some thousand references overflows its stack, and the automaton of `multipleOf: n` has n states.
+Schemas that need a check which the compiler does not make are refused too: it allows an answer to repeat a key that
+`properties` does not list.
 """
 
 import json
@@ -16,21 +17,22 @@ from llguidance import LLMatcher
 
 from tuningfork.domain.errors import FieldViolation, InvalidArgument
 from tuningfork.domain.generation import AnswerFormat, ChoiceAnswer
-from tuningfork.inference.schema_numbers import FARTHEST, beyond_reach, is_number, tighten_bounds
+from tuningfork.inference.schema_numbers import LARGEST_BOUND, inexact_numbers, is_number, tighten_bounds
 
 MAX_CHARACTERS = 100_000
-"""Of a schema as JSON text, or of all choices together."""
+"""The most characters of a schema as JSON text, or of all choices together."""
 MAX_DEPTH = 64
-"""Containers within containers of a schema."""
+"""The deepest nesting of objects and arrays in a schema."""
 MAX_REFERENCES = 200
-"""`$ref`s in one schema; a chain of them is followed recursively."""
+"""The most `$ref`s in one schema, since the compiler follows a chain of them recursively."""
 MAX_MULTIPLE = 50_000
-"""The sum of all `multipleOf`s in units of their last decimal place, or where schemas are merged their least common
-multiple: some 4 microseconds of compiling each."""
+"""The largest sum of all `multipleOf`s of a schema, in units of their last decimal place. Where schemas are merged,
+their least common multiple counts. Compiling takes about 4 microseconds for each unit."""
 
 _FIELD = "sampling.answer_format"
 _WHITE_SPACE = r"[ ]|\n[ \t]{0,64}"
-"""What may stand between the tokens of JSON: a space or an indented line. Unbounded, models may never stop with it."""
+"""The white space allowed between the tokens of JSON: a space or an indented line. Without a limit a model may write
+white space endlessly."""
 
 _CONSTRAINING = {
     "type",
@@ -46,7 +48,7 @@ _DATA = {"enum", "const", "default", "example", "examples"}
 
 
 def refusal(reason: str) -> InvalidArgument:
-    """The error of an answer format that cannot be kept to."""
+    """The error for an answer format that cannot be enforced."""
     return InvalidArgument(reason, violations=(FieldViolation(field=_FIELD, description=reason),))
 
 
@@ -54,11 +56,12 @@ def grammar_of(answer_format: AnswerFormat, *, lead: str = "") -> str:
     """The grammar of an answer, for `llguidance.LLMatcher`.
 
     Args:
-        answer_format: what to keep to.
+        answer_format: what the answer has to look like.
         lead: what the chat template writes before an answer; the grammar begins with it.
 
     Raises:
-        InvalidArgument: too large, or asking for what cannot be promised. Other faults show when it is compiled.
+        InvalidArgument: the format is too large, or asks for something that cannot be enforced. Other faults show when
+            the grammar is compiled.
 
     """
     if isinstance(answer_format, ChoiceAnswer):
@@ -81,10 +84,10 @@ def _grammar_of_choices(choices: tuple[str, ...], lead: str) -> str:
 
 
 def _read(text: str | None) -> dict[str, Any]:
-    """The schema, within bounds and with its properties in the order in which they have to come.
+    """Parse a schema, check it against the limits, and order its properties as an answer writes them.
 
     Raises:
-        InvalidArgument: beyond a bound.
+        InvalidArgument: the schema exceeds a limit.
 
     """
     if text is None:
@@ -108,7 +111,7 @@ def _read(text: str | None) -> dict[str, Any]:
         _check_counted_keys(node)
         _order_properties(node)
         tighten_bounds(node)
-    # A caller's word on how the compiler should work would come before ours.
+    # `x-guidance` sets options of the compiler, and would override the options that this module sets.
     schema.pop("x-guidance", None)
     return schema
 
@@ -127,7 +130,10 @@ def _check_depth(schema: dict[str, Any]) -> None:
 
 
 def _schemas_in(schema: Any) -> Iterator[dict[str, Any]]:
-    """The schema and all schemas in it, but no data that only looks like one."""
+    """The schema and all schemas nested in it.
+
+    Values such as those of `enum` are data, even where they look like a schema.
+    """
     if isinstance(schema, list):
         for each in schema:
             yield from _schemas_in(each)
@@ -147,7 +153,7 @@ def _check_references(nodes: list[dict[str, Any]]) -> None:
     if len(references) > MAX_REFERENCES:
         raise refusal(f"the schema has {len(references)} references ($ref); at most {MAX_REFERENCES} are taken")
     for reference in references:
-        # Nobody has looked at what stands there.
+        # The checks skip data such as the values of `enum`, so a schema that is referred to there would not be checked.
         if _points_at_data(reference):
             raise refusal(
                 f"$ref {reference[:80]!r} points at a value, not at a schema; put schemas that are shared below $defs"
@@ -155,7 +161,7 @@ def _check_references(nodes: list[dict[str, Any]]) -> None:
 
 
 def _points_at_data(reference: str) -> bool:
-    """Whether a JSON pointer leads into what `_schemas_in` does not look at."""
+    """Whether a JSON pointer leads into data, which `_schemas_in` skips."""
     in_map = False
     for key in unquote(reference.partition("#")[2]).split("/")[1:]:
         if not in_map and key in _DATA:
@@ -183,10 +189,10 @@ def _merges(node: dict[str, Any]) -> bool:
 
 
 def _check_numbers(node: dict[str, Any]) -> None:
-    for asked in beyond_reach(node):
+    for asked in inexact_numbers(node):
         raise refusal(
             f"{asked[:60]} cannot be enforced: numbers are kept exactly up to {2**53} from zero, those that a 64-bit "
-            f"float holds up to {FARTHEST}. Use numbers of this size, or strings"
+            f"float holds up to {LARGEST_BOUND}. Use numbers of this size, or strings"
         )
 
 
@@ -204,10 +210,10 @@ def _check_counted_keys(node: dict[str, Any]) -> None:
 
 
 def _close(node: dict[str, Any]) -> None:
-    """Let an object that lists its properties have no others, where the schema leaves that open.
+    """Set `additionalProperties` to false where a schema lists properties and does not say whether others are allowed.
 
-    What is written is valid all the same, and models that may invent keys do. Not where schemas are merged: there, one
-    would forbid the properties of the other.
+    Answers stay valid against the caller's schema, and models do not invent keys. Schemas that are merged with others
+    are left as they are: each would forbid the properties of the other.
     """
     listed, required = node.get("properties"), node.get("required", [])
     if not (isinstance(listed, dict) and listed) or "patternProperties" in node:
@@ -217,7 +223,7 @@ def _close(node: dict[str, Any]) -> None:
 
 
 def _order_properties(node: dict[str, Any]) -> None:
-    """Put the properties into the order that the Gemini API's `propertyOrdering` gives, the others behind."""
+    """Put the properties into the order that `propertyOrdering` gives; properties that it does not name come last."""
     order, properties = node.pop("propertyOrdering", None), node.get("properties")
     if isinstance(order, list) and isinstance(properties, dict):
         first = {name: properties[name] for name in order if isinstance(name, str) and name in properties}

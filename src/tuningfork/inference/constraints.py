@@ -1,7 +1,7 @@
-"""Answers in a given form: of all tokens, those that may come next, so that a model can write nothing else.
+"""Constrained decoding: which tokens an answer format allows next, so that a model cannot write anything else.
 
-A grammar is compiled once for a base's tokens and kept. What remains for each step is a walk over the tokens' bytes,
-some hundredths of a millisecond in a vocabulary of 150,000 (docs/adr/0009-constrained-decoding.md).
+A grammar is compiled once for a base's vocabulary and kept. Each step then tests the bytes of all tokens, which takes
+some hundredths of a millisecond for a vocabulary of 150,000 tokens (docs/adr/0009-constrained-decoding.md).
 
 Shape suffixes: W words of 32 bits, one bit a token.
 """
@@ -17,18 +17,19 @@ from torch import Tensor
 from tuningfork.domain.errors import InvalidArgument
 from tuningfork.domain.generation import AnswerFormat
 from tuningfork.inference.answer_schemas import grammar_of, refusal
-from tuningfork.modeling.chat_template import ChatFormat
+from tuningfork.modeling.chat_template import Chat
 
-# Its messages would otherwise hold the whole schema.
+# Verbose messages of the compiler would contain the whole schema.
 _LIMITS = LLParserLimits(verbose_errors=False)
 _SHOWN_CHARACTERS = 300
 
 
 class Constraint:
-    """One answer on its way through a grammar.
+    """The state of one answer in its grammar.
 
     Attributes:
-        fault: why the grammar cannot be followed any further; some schemas show only here that they are too complex.
+        fault: why the grammar failed on this answer, or None. Some schemas turn out to be too complex only while an
+            answer is generated.
 
     """
 
@@ -38,20 +39,20 @@ class Constraint:
 
     @property
     def complete(self) -> bool:
-        """Whether the answer is whole, so that nothing but the end of the turn may follow."""
+        """Whether the answer is complete: only the end of the turn may follow."""
         return self.fault is None and self._matcher.is_stopped()
 
     def allowed(self) -> Tensor:
         """The tokens that may come next, as int32 words `W` on the CPU: bit i of word w is token 32 w + i.
 
-        The tokens that end a turn are among them wherever the answer may end. None is where there is a fault.
+        Tokens that end a turn are allowed wherever the answer may end. After a fault no token is allowed.
         """
         mask_W = torch.frombuffer(bytearray(self._matcher.compute_bitmask()), dtype=torch.int32)
         self._look()
         return mask_W if self.fault is None else torch.zeros_like(mask_W)
 
     def accept(self, token: int) -> None:
-        """Go on with a token that was allowed."""
+        """Advance the grammar by a token that was allowed."""
         self._matcher.consume_token(token)
         self._look()
 
@@ -61,16 +62,16 @@ class Constraint:
 
 
 class Grammars:
-    """The answer formats of one base. Thread-safe, so that compiling need not hold up a running engine.
+    """The compiled answer formats of one base. Thread-safe, so that a format can be compiled while the engine runs.
 
     Args:
-        chat: how the base writes; its tokenizer must be a fast one of a kind whose tokens are pieces of text.
-        vocabulary_size: the width of the logits, which may be more than the tokenizer's tokens.
-        capacity: compiled grammars that are kept; the least recently used leaves first.
+        chat: the base's chat format; its tokenizer must be a fast one whose tokens decode to known bytes.
+        vocabulary_size: the width of the logits, which may exceed the number of the tokenizer's tokens.
+        capacity: how many compiled grammars are kept; the least recently used one is dropped first.
 
     """
 
-    def __init__(self, chat: ChatFormat, *, vocabulary_size: int, capacity: int = 64) -> None:
+    def __init__(self, chat: Chat, *, vocabulary_size: int, capacity: int = 64) -> None:
         self._chat = chat
         self._vocabulary_size = vocabulary_size
         self._capacity = capacity
@@ -80,16 +81,16 @@ class Grammars:
         self._compiling = threading.Lock()
 
     def has(self, answer_format: AnswerFormat) -> bool:
-        """Whether `begin` would return at once."""
+        """Whether this format is compiled already, so that `begin` returns at once."""
         with self._keeping:
             return answer_format in self._kept
 
     def begin(self, answer_format: AnswerFormat) -> Constraint:
-        """The constraint of a new answer.
+        """The constraint for a new answer; compiles the format if it is not compiled yet.
 
         Raises:
-            InvalidArgument: the format cannot be kept to: it contradicts itself, asks for what is not supported, is
-                too large, or the base's tokenizer is of a kind that cannot be constrained.
+            InvalidArgument: the format cannot be enforced: it contradicts itself, uses something unsupported or is too
+                large, or the bytes of the tokenizer's tokens are not known.
 
         """
         with self._keeping:
@@ -108,7 +109,7 @@ class Grammars:
     def _compile(self, answer_format: AnswerFormat) -> LLMatcher:
         tokens, lead = self._tokens(), self._chat.lead
         matcher = LLMatcher(tokens, grammar_of(answer_format, lead=lead), log_level=0, limits=_LIMITS)
-        # Some faults show only at the first step behind the lead.
+        # The compiler reports some faults only at the first token after the lead, so a copy advances past it.
         ahead = matcher.deep_copy()
         if not matcher.is_error():
             ahead.consume_tokens(tokens.tokenize_str(lead))
@@ -137,7 +138,7 @@ class Grammars:
 
 
 def _cannot_follow(error: str) -> InvalidArgument:
-    # Of what the compiler says, neither the grammar that it quotes nor where in it the fault lies.
+    # Cut the grammar that the compiler quotes, and the position in it, from its message.
     [said, *_] = re.split(r"\n\s*\d+ \| ", error.replace("<non-verbose/>", ""))
     said = re.sub(r"^at \d+\(\d+\): failed to compile JSON schema: ", "", " ".join(said.split()))
     said = said.replace("NoExtensionBias", "no answer satisfies it")

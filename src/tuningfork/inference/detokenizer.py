@@ -1,23 +1,29 @@
-"""Token ids to text as they come, never showing half a character."""
+"""Decodes token ids to text as they arrive, holding back characters that are not complete."""
 
 from collections.abc import Callable, Sequence
 
 _UNFINISHED = "\ufffd"
-"""What tokenizers decode bytes to that are no character, or not yet one."""
+"""The character to which tokenizers decode bytes that do not form a character, or not yet."""
 
-_PATIENCE = 32
-"""After this many tokens without a whole character, all but the last character is shown as it is."""
+_MOST_INCOMPLETE_TOKENS = 32
+"""The most tokens whose text is held back because it ends with U+FFFD. Then all of the text but the last U+FFFD is
+returned, since the bytes will probably never form a character."""
+
+_MOST_CUT_BYTES = 3
+"""The most bytes that can be there of a character that is not complete. Tokenizers decode them to one U+FFFD, or to one
+for each byte."""
 
 
 class Detokenizer:
-    """Turns the tokens of one answer into text, piece by piece.
+    """Decodes the tokens of one answer into text as they arrive.
 
     Decoding single tokens is wrong for most tokenizers: a kanji may be three tokens, and a space may belong to the word
-    behind it. So the newest tokens are decoded after those before them, and what is new is shown.
+    after it. So the newest tokens are decoded together with a few tokens before them, and only the text that they add
+    is returned.
 
     Args:
-        decode: the tokenizer's own decoding of a run of tokens, without control tokens.
-        lead: what the model was taught to write before its answer (`ChatFormat.lead`); left out of the text.
+        decode: the tokenizer's function that decodes a list of tokens, leaving out control tokens.
+        lead: what the chat template writes before an answer (`ChatFormat.lead`); left out of the text.
 
     """
 
@@ -30,21 +36,31 @@ class Detokenizer:
         self._shown = 0
 
     def push(self, token: int) -> str:
-        """The text that this token adds for certain; "" while a character is unfinished."""
+        """The text that this token completes; "" while a character is incomplete."""
         self._fresh.append(token)
         text = self._fresh_text()
         if text.endswith(_UNFINISHED):
-            return self._show(text[:-1] if len(self._fresh) > _PATIENCE else text.rstrip(_UNFINISHED))
+            return self._show(text[:-1] if len(self._fresh) > _MOST_INCOMPLETE_TOKENS else text.rstrip(_UNFINISHED))
         shown = self._show(text)
         if text:
-            # Control tokens alone are no text; as context they would say nothing of spaces.
+            # Only tokens with text become the context: a control token has none, and after it the tokenizer could not
+            # decide whether a word begins with a space.
             self._context, self._fresh, self._shown = self._fresh, [], 0
             self._context_length = len(self._decode(self._context))
         return shown
 
-    def finish(self) -> str:
-        """The rest, when no more tokens come; bytes that never became a character appear as U+FFFD."""
-        return self._show(self._fresh_text()) + self._lead.finish()
+    def finish(self, *, is_cut: bool = False) -> str:
+        """The remaining text, once no more tokens come; bytes that do not form a character become U+FFFD.
+
+        Args:
+            is_cut: whether a limit ended the answer. Then the bytes of a character that the limit cut are left out.
+
+        """
+        text = self._fresh_text()
+        if is_cut:
+            cut = min(len(text) - len(text.rstrip(_UNFINISHED)), _MOST_CUT_BYTES)
+            text = text[: len(text) - cut]
+        return self._show(text) + self._lead.finish()
 
     def _fresh_text(self) -> str:
         return self._decode([*self._context, *self._fresh])[self._context_length :]
@@ -56,11 +72,11 @@ class Detokenizer:
 
 
 class TokenTexts:
-    """What single tokens write, control tokens by their names; half a character is U+FFFD.
+    """The text of single tokens: control tokens by their names, incomplete characters as U+FFFD.
 
     Args:
-        decode: the tokenizer's own decoding of a run of tokens, with control tokens.
-        anchor: an ordinary token; decoded behind it, a token keeps the space that it begins with.
+        decode: the tokenizer's function that decodes a list of tokens, including control tokens.
+        anchor: an ordinary token that is decoded before each token, so that the token keeps its leading space.
 
     """
 
@@ -79,7 +95,7 @@ class TokenTexts:
 
 
 class _Lead:
-    """Takes a given beginning off a text that comes in pieces, if the text does begin so."""
+    """Removes a given prefix from a text that arrives in pieces, if the text begins with it."""
 
     def __init__(self, lead: str) -> None:
         self._lead = lead

@@ -1,7 +1,7 @@
 """Continuous batching over one resident base: requests join and leave between steps, each on its own adapter.
 
-A step is one forward pass over one packed row of tokens: the newest token of every sequence that speaks, and a share of
-the prompts that are still being read. Adapters are chosen for each token, so that a batch may mix any of them.
+A step is one forward pass over one packed row of tokens: the newest token of every sequence that is decoding, and a
+share of the prompts that are still being prefilled. Each token has its own adapter, so a batch may mix any adapters.
 
 Shape suffixes: T packed tokens, B rows (sequences that choose a token), V vocabulary.
 """
@@ -22,26 +22,28 @@ from tuningfork.inference.graphs import DecodeGraphs
 from tuningfork.inference.kv_cache import KvCache, planned_pages, probed_shapes
 from tuningfork.inference.penalties import Penalties
 from tuningfork.inference.sampling import Choice, Draw, row_randomness, sample
-from tuningfork.inference.scheduler import Scheduler, Turn
+from tuningfork.inference.scheduler import ScheduledTokens, Scheduler
 from tuningfork.inference.sequence import EngineOutput, Sequence, TokenRequest, Usage
 from tuningfork.inference.stop_sequences import StopSequences
-from tuningfork.modeling.available_memory import available_memory
-from tuningfork.modeling.capture import Capture
+from tuningfork.modeling.adapters.slots import BASE_ALONE
+from tuningfork.modeling.device.available_memory import available_memory
+from tuningfork.modeling.device.capture import Capture
+from tuningfork.modeling.device.threads import is_small, one_thread
 from tuningfork.modeling.loading import LoadedBase
-from tuningfork.modeling.lora import BASE_ALONE
 from tuningfork.modeling.memory_plan import cache_bytes as planned_cache_bytes
-from tuningfork.modeling.threads import is_small, one_thread
 
 __all__ = ["EngineOutput", "InferenceEngine", "TokenRequest"]
 
 _USUAL_CACHE_BYTES = 2 * 1024**3
-"""Where the system does not tell how much memory there is."""
+"""The cache's size if the system does not report how much memory there is."""
 _CPU_KEPT_BYTES = 512 * 1024**2
-"""Of these so many at most keep what only later requests may want. A GPU's memory is taken in any case."""
+"""On a CPU, the most memory for pages that the prefix cache keeps though no running sequence holds them. On a GPU the
+whole cache is allocated anyway, so there is no such limit."""
 
 _CPU_PREFILL_TOKENS = 512
 _GPU_PREFILL_TOKENS = 4096
-"""Matrix products are at full speed from about 64 rows on a CPU core, and from some thousand on a GPU."""
+"""The most prompt tokens that a step reads: matrix products reach full speed at about 64 rows on a CPU core, and at
+some thousand rows on a GPU."""
 
 
 class InferenceEngine:
@@ -49,14 +51,15 @@ class InferenceEngine:
 
     Args:
         base: the resident model, shared by all requests.
-        max_rows: candidates generated side by side; more wait. At least 8, the most candidates of one request.
-        prefill_tokens: prompt tokens read in one step; None: what suits the device.
+        max_rows: the most candidates that are generated at once; others wait. At least 8, the most candidates of one
+            request.
+        prefill_tokens: the most prompt tokens that a step reads; None: a number that suits the device.
         cache_bytes: memory for keys and values; None: a quarter of what is free, at most 2 GiB, on a CPU (taken as it
             is used), half of what is free on a GPU. Requests wait while it is full.
 
     Attributes:
-        grammars: the forms that answers were held to. Compiling one takes up to seconds; who wants the engine to go on
-            meanwhile lets another thread `begin` one that it does not have.
+        grammars: the compiled answer formats. Compiling one takes up to seconds; call `grammars.begin` in another
+            thread first if the engine should run meanwhile.
 
     """
 
@@ -71,9 +74,11 @@ class InferenceEngine:
     ) -> None:
         if max_rows < MAX_CANDIDATES:
             raise ValueError(f"max_rows must be at least {MAX_CANDIDATES}, the most candidates of one request")
-        if base.decoder is not None and base.luxuries.prepacked:
+        if base.decoder is not None and base.weight_copies.prepacked:
             base.decoder.pack(backward=False)
         self._base = base
+        # Kept, since it is needed for each token, and a base's renderer could be busy.
+        self._tokenizer = base.chat.tokenizer
         self._weights = int(base.model.num_parameters())
         self._vocabulary_size = int(base.model.config.get_text_config().vocab_size)
         self.grammars = Grammars(base.chat, vocabulary_size=self._vocabulary_size)
@@ -98,19 +103,19 @@ class InferenceEngine:
 
     @property
     def has_work(self) -> bool:
-        """Whether a step would do anything."""
+        """Whether there are sequences to run."""
         return self._scheduler.has_work
 
     @property
     def longest_tokens(self) -> int:
-        """Tokens of prompt and answer together: what the context holds, or the cache if that is smaller."""
+        """The most tokens of prompt and answer together: the context length, or the cache's capacity if less."""
         return min(self._base.context_tokens, self._cache.capacity_tokens)
 
     def add(self, request: TokenRequest) -> None:
         """Queue a request; its first tokens come from a later step.
 
         Raises:
-            InvalidArgument: the prompt leaves no room for a token of output, or the answer cannot be held to its form.
+            InvalidArgument: the prompt leaves no room for a token of output, or the answer format cannot be enforced.
 
         """
         prompt_tokens = len(request.prompt_ids)
@@ -122,30 +127,34 @@ class InferenceEngine:
         self._scheduler.add(first)
 
     def step(self) -> list[EngineOutput]:
-        """Feed one batch, choose a token for every sequence that is ready, and return what can be shown of them."""
-        turns = self._scheduler.schedule()
-        if not turns:
+        """Run one batch, choose a token for each sequence that is ready; return the new text and finished answers."""
+        scheduled = self._scheduler.schedule()
+        if not scheduled:
             return []
-        # Where each group of rows is fastest: see CachedPlan.
-        turns.sort(key=lambda turn: (turn.tokens == 1, len(turn.sequence.tokens)))
-        operations = 2 * sum(turn.tokens for turn in turns) * self._weights
+        # The order in which `CachedPlan` is fastest: spans of one token last, the shortest sequence first.
+        scheduled.sort(key=lambda item: (item.tokens == 1, len(item.sequence.tokens)))
+        operations = 2 * sum(item.tokens for item in scheduled) * self._weights
         with one_thread(only=is_small(operations, weight_bytes=self._weights * self._base.dtype.itemsize)):
-            logits_BV = self._forward(turns)
-        ready, rows = self._ready(turns)
-        # Only a request's further candidates look at a row that others look at too.
+            logits_BV = self._forward(scheduled)
+        ready, rows = self._ready(scheduled)
+        # Candidates of one request share the prompt's row of logits. All other rows are chosen from once.
         own_BV = logits_BV if len(rows) == len(logits_BV) else logits_BV[rows]
         choices = sample(own_BV, [sequence.draw for sequence in ready])
         outputs = [self._advance(*chosen) for chosen in zip(ready, choices, strict=True)]
         return [output for output in outputs if output is not None]
 
     def cancel(self, request_id: str, candidate: int | None = None) -> None:
-        """Forget a request, or one of its candidates that has begun; the rows are free for the next step.
+        """Drop a request, or one of its candidates if that has begun; its rows are free for the next step.
 
-        Unknown and finished ones are ignored.
+        An unknown or finished request or candidate is ignored.
         """
         for sequence in self._scheduler.of_request(request_id):
             if candidate in (None, sequence.candidate):
                 self._scheduler.remove(sequence)
+
+    def forget_adapter(self, generation: int) -> None:
+        """Free what is kept for later prompts on an adapter that leaves its slot; `generation` as in `AdapterSlots`."""
+        self._cache.forget_adapter(generation)
 
     def _candidate(self, request: TokenRequest, number: int, usage: Usage) -> Sequence:
         return Sequence(
@@ -169,17 +178,19 @@ class InferenceEngine:
         )
 
     @torch.inference_mode()
-    def _forward(self, turns: Items[Turn]) -> Tensor:
-        """Feed the turns' tokens; the logits `BV` of those that complete their sequence, in order."""
-        spans = [Span(t.sequence.pages, t.sequence.cached, t.sequence.cached + t.tokens) for t in turns]
-        fed = list(zip(turns, spans, strict=True))
-        ids_T = [token for turn, span in fed for token in turn.sequence.tokens[span.begin : span.end]]
+    def _forward(self, scheduled: Items[ScheduledTokens]) -> Tensor:
+        """Run the scheduled tokens; return the logits `BV` of those sequences that have no more tokens to feed."""
+        spans = [
+            Span(each.sequence.pages, each.sequence.cached, each.sequence.cached + each.tokens) for each in scheduled
+        ]
+        fed = list(zip(scheduled, spans, strict=True))
+        ids_T = [token for item, span in fed for token in item.sequence.tokens[span.begin : span.end]]
         positions_T = [position for span in spans for position in range(span.begin, span.end)]
-        slots_T = [slot for turn in turns for slot in [turn.sequence.request.slot] * turn.tokens]
+        slots_T = [slot for item in scheduled for slot in [item.sequence.request.slot] * item.tokens]
         last, kept_B = -1, []
-        for turn in turns:
-            last += turn.tokens
-            if turn.completes:
+        for item in scheduled:
+            last += item.tokens
+            if item.completes:
                 kept_B.append(last)
 
         def ordinary() -> Tensor:
@@ -188,33 +199,36 @@ class InferenceEngine:
                 torch.tensor(ids_T, device=device),
                 torch.tensor(positions_T, device=device),
                 torch.tensor(kept_B, dtype=torch.long),
-                CachedPlan(self._cache, spans),
+                CachedPlan(self._cache, spans, self._base.kernels.attention),
                 slots_T,
             )
 
-        if self._graphs is None or len(kept_B) < len(turns):
+        if self._graphs is None or len(kept_B) < len(scheduled):
             return ordinary()
         return self._graphs.logits(ids_T, spans, slots_T, ordinary)
 
-    def _ready(self, turns: Items[Turn]) -> tuple[list[Sequence], list[int]]:
-        """The sequences that choose a token now, and which row of the logits each looks at."""
+    def _ready(self, scheduled: Items[ScheduledTokens]) -> tuple[list[Sequence], list[int]]:
+        """The sequences whose next token can be chosen, and for each the index of its row in the logits."""
         ready: list[Sequence] = []
         rows: list[int] = []
         row = 0
-        for turn in turns:
-            completes = turn.completes
-            turn.sequence.cached += turn.tokens
+        for item in scheduled:
+            completes = item.completes
+            item.sequence.cached += item.tokens
             if completes:
-                choosing = [turn.sequence, *self._scheduler.branch(turn.sequence)]
+                choosing = [item.sequence, *self._scheduler.branch(item.sequence)]
                 ready += choosing
                 rows += [row] * len(choosing)
                 row += 1
         return ready, rows
 
     def _advance(self, sequence: Sequence, choice: Choice | None) -> EngineOutput | None:
-        """Add the token to its sequence and end that if it is time; None: there is nothing to show."""
+        """Append the chosen token to its sequence, and end the sequence if it is finished.
+
+        Returns None if there is nothing to report.
+        """
         if choice is None:
-            self._scheduler.remove(sequence, is_sound=False)
+            self._scheduler.remove(sequence, reuse_pages=False)
             return sequence.output("", FinishReason.STOP, _fault_of(sequence))
         text, reason = self._accept(sequence, choice)
         if reason is not None:
@@ -227,9 +241,9 @@ class InferenceEngine:
         text = sequence.accept(choice.token)
         if choice.log_probability is not None:
             sequence.unreported.append(self._reported(choice, choice.log_probability))
-        if not sequence.stops.met and (sequence.is_whole or self._is_full(sequence)):
-            text += sequence.flush()
-            stopped = sequence.stops.met or sequence.is_whole
+        if not sequence.stops.met and (sequence.is_format_complete or self._is_full(sequence)):
+            text += sequence.flush(is_cut=not sequence.is_format_complete)
+            stopped = sequence.stops.met or sequence.is_format_complete
             return text, FinishReason.STOP if stopped else FinishReason.MAX_TOKENS
         return text, FinishReason.STOP if sequence.stops.met else None
 
@@ -246,8 +260,7 @@ class InferenceEngine:
         return sequence.generated >= allowed or len(sequence.tokens) >= self.longest_tokens
 
     def _decode(self, tokens: Items[int], *, skip_special_tokens: bool = True) -> str:
-        tokenizer = self._base.chat.tokenizer
-        text = tokenizer.decode(
+        text = self._tokenizer.decode(
             list(tokens), skip_special_tokens=skip_special_tokens, clean_up_tokenization_spaces=False
         )
         return cast("str", text)
@@ -272,7 +285,7 @@ def _does_not_fit(prompt_tokens: int, context_tokens: int, cache_tokens: int) ->
 
 
 def _fault_of(sequence: Sequence) -> TuningforkError:
-    """Why no token could be chosen."""
+    """The error of a sequence for which no token could be chosen."""
     constraint = sequence.draw.constraint
     if constraint is not None and constraint.fault is not None:
         return constraint.fault
@@ -289,9 +302,10 @@ def _cache_bytes(device: torch.device) -> int:
 
 
 def _attention_tokens(model: PreTrainedModel) -> int:
-    """How many cached tokens make a token's attention cost what its products with the weights do.
+    """The number of cached tokens at which a token's attention costs as much as its products with the weights.
 
-    A token costs two operations a weight, and four a cached token for each number that a layer attends with.
+    A token takes two operations for each weight of the model, and four operations for each cached token, times the
+    total width of the query heads.
     """
     config = model.config.get_text_config()
     return max(1, int(model.num_parameters()) // int(2 * config.hidden_size * config.num_hidden_layers))

@@ -1,54 +1,54 @@
-"""Steps that feed one token of every row, kept as they are: a GPU runs one again without being told each operation.
+"""CUDA graphs for decode steps, which feed one token of every row.
 
-A small model's step is some thousand short kernels, and a GPU computes each in less time than Python takes to ask for
-it. Here a step's shape is rounded up (rows, and pages for each row, to powers of two), its operations read all that
-changes from buffers that stay where they are, and a CUDA graph repeats them.
+A small model's step is some thousand short kernels, and a GPU computes each in less time than Python takes to launch
+it. So a step's shape is rounded up (rows, and pages for each row, to powers of two), its operations read all changing
+inputs from buffers at fixed addresses, and a CUDA graph replays them. A new graph's first steps are also computed
+without a graph, and compared (`GraphCache`). Tests on a CPU run the same operations over the same buffers, without a
+graph.
 
-No wrong answer comes of it: a new graph's first steps are computed in the ordinary way too, and where the two differ by
-more than rounding, or a graph cannot be made, there are no graphs any more. What takes a graph's place on a CPU, the
-same operations over the same buffers, shows in tests that everything else is right.
+Padding rows repeat the last row and write the same keys and values to the same place in the cache, so that they need no
+page of their own.
 
-Rows that fill up repeat the last one, writing the same numbers to the same place, so that nothing comes into being that
-is nobody's. Shape suffixes: B rows, filled up, P pages of all rows, V vocabulary.
+Shape suffixes: B rows, padding included, P pages of all rows, V vocabulary.
 """
 
-import logging
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Self, TypeVar
 
 import torch
 from torch import Tensor
 
-from tuningfork.inference.cached_plan import GivenRows, Span
+from tuningfork.inference.cached_plan import DecodePlan, Span
 from tuningfork.inference.kv_cache import PAGE_TOKENS, KvCache, pages_for
-from tuningfork.modeling.adapter_routes import Rows
-from tuningfork.modeling.adapter_tables import GroupTable, RankTables
-from tuningfork.modeling.capture import Capture, Operations, capture_of, power_of_two, rounding_of
+from tuningfork.modeling.adapters.routes import PerToken
+from tuningfork.modeling.adapters.slots import AdapterSlots
+from tuningfork.modeling.adapters.tables import GroupTable, RankTables
 from tuningfork.modeling.decoder.decoder import Decoder, Serving
 from tuningfork.modeling.decoder.layer import Pass
-from tuningfork.modeling.decoder.pieces import Rotation
+from tuningfork.modeling.decoder.rotary import RotationBuffers
+from tuningfork.modeling.device.capture import Capture, Operations, capture_of
+from tuningfork.modeling.device.graph_cache import Graph, GraphCache, copy_to_buffer, power_of_two, rounding_of
 from tuningfork.modeling.loading import LoadedBase
-from tuningfork.modeling.lora import AdapterSlots
-
-logger = logging.getLogger(__name__)
 
 _Item = TypeVar("_Item")
 
 _MOST_ROWS = 64
 _MOST_PAGES = 2048
-"""Of all rows: beyond 65,536 tokens a step's attention takes so long that a GPU does not wait for Python."""
+"""The most pages of all rows together, for steps with a graph. Beyond these 65,536 tokens a graph saves no time: the
+GPU computes attention for longer than Python takes to launch the kernels."""
 _MOST_RANKS = 4
-"""Of one step's adapters: each takes kernels of its own, for all rows."""
+"""The most ranks among the adapters in a step with a graph. Each rank needs its own kernels, over all rows."""
 _KEPT_GRAPHS = 64
 _TRIALS = 2
-"""So many steps of each graph are compared with ordinary ones: with the numbers it was made with, and with others."""
+"""How many steps of each graph are compared with the ordinary computation: one with the inputs of its capture, and one
+with other inputs."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """What distinguishes graphs. `pages` are of one row; no `ranks`: the base alone."""
+    """The shape of steps for which a graph is made: rows, pages of each row, and ranks of adapters (empty: none)."""
 
     rows: int
     pages: int
@@ -56,23 +56,13 @@ class _Shape:
 
     @property
     def columns(self) -> list[int]:
-        """How many numbers of each kind a step reads; see `_Buffers`."""
+        """How many numbers of each kind a step reads from `_Buffers.inputs`, in the order of the kinds there."""
         return [self.rows] * (4 + len(self.ranks)) + [self.rows * self.pages]
-
-
-@dataclass(slots=True)
-class _Graph:
-    operations: Operations
-    """Kept, since a graph does not hold the tensors whose addresses it knows."""
-    replay: Operations
-    versions: list[int]
-    """Of the adapter tables that it reads."""
-    trials: int
 
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One step's numbers, filled up to its shape."""
+    """The inputs of one step, padded to its shape."""
 
     shape: _Shape
     tables: list[RankTables]
@@ -80,7 +70,7 @@ class _Step:
 
     @classmethod
     def of(cls, ids: Sequence[int], spans: Sequence[Span], slots: Sequence[int], adapters: AdapterSlots) -> Self | None:
-        """None: it has no shape that graphs are made for."""
+        """The step with these inputs; None: graphs are not made for its shape."""
         if any(span.length != 1 for span in spans):
             return None
         rows, pages = power_of_two(len(spans)), power_of_two(max(pages_for(span.end) for span in spans))
@@ -101,49 +91,39 @@ class _Step:
 
 
 class _Buffers:
-    """What all graphs read and write, at addresses that never change.
+    """The tensors that all graphs read and write, at fixed addresses.
 
-    `inputs` holds a step's token ids, positions, places in the cache, ends, places in the adapter tables of each rank
-    and, row by row, pages; where each begins depends on the shape.
+    `inputs` has, one after the other: each row's token id, position, index in the cache and length; for each rank, each
+    row's index in the adapter tables; and the pages of all rows. Where each part begins depends on the shape.
     """
 
     def __init__(self, decoder: Decoder, device: torch.device) -> None:
         self._inputs = torch.zeros((4 + _MOST_RANKS) * _MOST_ROWS + _MOST_PAGES, dtype=torch.long, device=device)
         self.logits_BV = torch.zeros(_MOST_ROWS, len(decoder.head.weight_OD), device=device)
-        # Some models look at the largest position first to choose their tables, which no graph does.
-        self._tables = {kind: tables for kind, tables in decoder.rotations.items() if not tables.is_fixed}
-        positions_B = self._inputs[:_MOST_ROWS]
-        self._rotations = {kind: Rotation.of(*tables(positions_B)) for kind, tables in self._tables.items()}
+        self.rotations = RotationBuffers(decoder.rotations, self._inputs[:_MOST_ROWS])
 
     def fill(self, step: _Step) -> None:
-        """Hand a step's numbers over, in one copy that nobody waits for."""
-        host = torch.tensor(step.numbers, pin_memory=self._inputs.is_cuda)
-        self._inputs[: len(host)].copy_(host, non_blocking=True)
-        for kind, own in self.rotations(step.shape.rows).items():
-            now = Rotation.of(*self._tables[kind](self.columns(step.shape)[1]))
-            own.cos_T1K.copy_(now.cos_T1K)
-            own.sin_T1K.copy_(now.sin_T1K)
+        """Copy a step's inputs to the device, by one asynchronous copy."""
+        copy_to_buffer(torch.tensor(step.numbers), self._inputs)
+        _, positions_B, *_ = self.columns(step.shape)
+        self.rotations.fill(positions_B)
 
     def columns(self, shape: _Shape) -> list[Tensor]:
-        """Token ids, positions, places in the cache, ends, places in each rank's tables, and pages, as views."""
+        """Views of `inputs`: token ids, positions, cache indices, lengths, each rank's table indices, and pages."""
         counts = shape.columns
         return list(torch.split(self._inputs[: sum(counts)], counts))
 
-    def rotations(self, rows: int) -> dict[str, Rotation]:
-        """Those that depend on the largest position, of so many rows, as views."""
-        return {kind: Rotation(whole.cos_T1K[:rows], whole.sin_T1K[:rows]) for kind, whole in self._rotations.items()}
-
 
 class DecodeGraphs:
-    """One engine's graphs, made as shapes come up.
+    """The graphs of one engine, each made at the first step of its shape.
 
     Args:
-        base: its adapters may come and go; graphs go with the tables that they read.
-        decoder: the base's.
-        cache: the engine's.
-        capture: what keeps operations.
+        base: the loaded base. When one of its adapter tables is replaced, the graphs that read the table are dropped.
+        decoder: the base's decoder.
+        cache: the engine's cache.
+        capture: makes a graph of operations.
         trials: see `_TRIALS`.
-        kept: of more graphs those go that were not used for the longest time.
+        kept: how many graphs are kept; the least recently used are dropped first.
 
     """
 
@@ -160,75 +140,73 @@ class DecodeGraphs:
         self._base = base
         self._decoder = decoder
         self._cache = cache
-        self._capture = capture
-        self._trials = trials
-        self._kept = kept
         self._buffers: _Buffers | None = None
-        self._graphs: OrderedDict[_Shape, _Graph] = OrderedDict()
-        self._is_on = True
+        self._graphs: GraphCache[_Shape, list[int]] = GraphCache(
+            capture,
+            most=kept,
+            trials=trials,
+            rounding=rounding_of(base.dtype),
+            warning=f"answers of {base.location} go on without CUDA graphs, more slowly",
+        )
+        """The content of each graph: the versions of the adapter tables that it reads."""
 
     @classmethod
     def of(cls, base: LoadedBase, cache: KvCache, capture: Capture | None) -> Self | None:
-        """What the engine over this base uses; `capture` None: graphs on CUDA, nothing elsewhere."""
-        capture = capture or capture_of(base.device)
-        # What transformers' own code does in a forward pass is not known to be repeatable.
+        """The graphs for an engine over this base; None: it uses none. `capture` None: CUDA graphs on a CUDA device."""
+        capture = capture or capture_of(base.device, gpu_shortcuts=base.gpu_shortcuts)
+        # The project's own decoder runs the same operations each time; transformers' code may not.
         return None if capture is None or base.decoder is None else cls(base, base.decoder, cache, capture)
 
     def logits(
         self, ids: Sequence[int], spans: Sequence[Span], slots: Sequence[int], ordinary: Callable[[], Tensor]
     ) -> Tensor:
-        """Logits after each span's tokens, in fp32, until the next call: from a graph, or the ordinary computation."""
-        step = _Step.of(ids, spans, slots, self._base.slots) if self._is_on else None
-        if step is None:
+        """Logits after each span's last token, in fp32, from a graph or else from `ordinary`.
+
+        The tensor is overwritten by the next call.
+        """
+        step = _Step.of(ids, spans, slots, self._base.slots) if self._graphs.is_on else None
+        graph = None if step is None else self._graphs.attempt(partial(self._replayed, step))
+        if graph is None or self._buffers is None:
+            self._free_unused()
             return ordinary()
-        try:
-            graph = self._replayed(step)
-        except RuntimeError as error:
-            self._give_up(f"one could not be made or run: {error}")
-            return ordinary()
-        assert self._buffers is not None  # noqa: S101  a graph was just run on them
         logits_BV = self._buffers.logits_BV[: len(spans)]
         if not graph.trials:
             return logits_BV
-        # After the graph, so that what the ordinary step writes to the cache stays there.
+        # The ordinary step runs after the graph, so that its keys and values are the ones that stay in the cache.
         right_BV = ordinary()
         off = _difference(logits_BV, right_BV)
-        if off is not None:
-            graph.trials -= 1
-            if not off <= rounding_of(self._base.dtype):
-                self._give_up(f"the logits of one are off by {off:.2g} of their spread")
+        self._graphs.judge(graph, off, "the logits of one are off by {off} of their spread")
+        self._free_unused()
         return right_BV
 
-    def _replayed(self, step: _Step) -> _Graph:
+    def _free_unused(self) -> None:
+        """Free the buffers if graphs are not used any more, after a graph has failed."""
+        if not self._graphs.is_on:
+            self._buffers = None
+
+    def _replayed(self, step: _Step) -> Graph[list[int]]:
         self._buffers = self._buffers or _Buffers(self._decoder, self._base.device)
         self._buffers.fill(step)
         self._forget_stale()
         graph = self._graphs.get(step.shape)
         if graph is None:
             operations = self._operations(step.shape, step.tables, self._buffers)
-            versions = [each.version for each in step.tables]
-            graph = _Graph(operations, self._capture(operations), versions, self._trials)
-            self._graphs[step.shape] = graph
-            while len(self._graphs) > self._kept:
-                self._graphs.popitem(last=False)
-        self._graphs.move_to_end(step.shape)
+            graph = self._graphs.make(step.shape, operations, [each.version for each in step.tables])
         graph.replay()
         return graph
 
     def _operations(self, shape: _Shape, tables: Sequence[RankTables], buffers: _Buffers) -> Operations:
         ids_B, positions_B, places_B, ends_B, *owns_B, pages_P = buffers.columns(shape)
-        given = buffers.rotations(shape.rows)
-        fixed = {kind: each for kind, each in self._decoder.rotations.items() if kind not in given}
         kept_N = torch.arange(shape.rows, device=ids_B.device)
-        # Just these tensors, whatever becomes of the tables: a graph knows addresses.
+        # Keep references to the tensors of today's tables: the graph reads their addresses, and tables may be replaced.
         groups = [[GroupTable(each.a_CDR, list(each.bs_CRO)) for each in own.groups] for own in tables]
 
         def operations() -> None:
-            rotations = {kind: Rotation.of(*each(positions_B)) for kind, each in fixed.items()}
-            route = Rows.at(list(zip(shape.ranks, groups, owns_B, strict=True))) if shape.ranks else None
+            own = list(zip(shape.ranks, groups, owns_B, strict=True))
+            route = PerToken.at(self._base.kernels.adapters, own) if own else None
             pass_ = Pass(
-                attention=Serving(GivenRows(self._cache, places_B, pages_P, ends_B)),
-                rotations=given | rotations,
+                attention=Serving(DecodePlan(self._cache, places_B, pages_P, ends_B, self._base.kernels.attention)),
+                rotations=buffers.rotations.rotations(positions_B),
                 route=route,
                 tail_route=route,
                 kept_N=kept_N,
@@ -238,23 +216,16 @@ class DecodeGraphs:
         return operations
 
     def _forget_stale(self) -> None:
-        """Let go of graphs whose tables are no more."""
+        """Drop graphs whose adapter tables have been replaced."""
         tables = self._base.slots.tables
-        for shape, graph in list(self._graphs.items()):
-            if graph.versions != [tables.version_of(rank) for rank in shape.ranks]:
-                del self._graphs[shape]
-
-    def _give_up(self, reason: str) -> None:
-        self._is_on = False
-        self._graphs.clear()
-        self._buffers = None
-        logger.warning("answers of %s go on without CUDA graphs, more slowly: %s", self._base.location, reason)
+        self._graphs.drop(lambda shape, versions: versions != [tables.version_of(rank) for rank in shape.ranks])
 
 
 def _difference(logits_BV: Tensor, right_BV: Tensor) -> float | None:
-    """The largest root mean square difference of a row, as a share of its spread; NaN where only ours is not finite.
+    """The largest RMS difference of any row of logits, divided by the standard deviation of the row's ordinary logits.
 
-    None: no row is finite, so that nothing can be said.
+    NaN if the graph's logits are not finite though the ordinary ones are. None if no row of the ordinary logits is
+    finite, so that there is nothing to compare.
     """
     finite_B = right_BV.isfinite().all(dim=-1)
     if not finite_B.any():

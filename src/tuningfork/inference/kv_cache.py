@@ -1,10 +1,10 @@
 """Keys and values of all running sequences, in pages from one pool of planned size.
 
-A sequence holds a list of pages; page p keeps the keys and values of `PAGE_TOKENS` tokens of every layer. Pages are
-handed out as sequences grow and may be shared by sequences with a common beginning (paged attention: Kwon et al. 2023,
-section 4). A full page can be kept when nobody holds it any more, for others that begin alike, until its memory is
-wanted: the one that was let go longest ago is given up first. Page 0 belongs to nobody and stays zero: it pads what is
-gathered.
+A sequence holds a list of pages; each page has the keys and values of `PAGE_TOKENS` tokens in every layer. Sequences
+get pages as they grow, and sequences with a common prefix may share pages (paged attention: Kwon et al. 2023, section
+4). A full page that no sequence holds any more can be kept for later prompts with the same prefix, until its memory is
+needed: the page that was released longest ago is reused first. Page 0 belongs to no sequence, stays zero, and serves as
+padding.
 
 Shape suffixes: T packed tokens, B rows (sequences with one new token), S cached keys of a row, padded, P pages, H query
 heads, G key/value heads, N = H / G query heads on one key/value head, K head size.
@@ -12,24 +12,25 @@ heads, G key/value heads, N = H / G query heads on one key/value head, K head si
 
 import math
 import mmap
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from tuningfork.inference.beginnings import Beginnings, Place
-from tuningfork.modeling.attention import PackedPlan
+from tuningfork.inference.prefix_index import PageKey, PrefixIndex, Sharers
+from tuningfork.modeling.attention.plans import PackedPlan
 
 PAGE_TOKENS = 32
 
 
 @dataclass(frozen=True, slots=True)
 class LayerShape:
-    """What one layer keeps of a token: `heads` keys and values of these sizes."""
+    """What one layer stores for each token: `heads` keys and `heads` values, with these numbers of elements each."""
 
     heads: int
     key_size: int
@@ -38,13 +39,13 @@ class LayerShape:
 
 @dataclass(frozen=True, slots=True)
 class LayerStore:
-    """The pool of one layer: token t of page p lies at p * PAGE_TOKENS + t of the second dimension, called X here."""
+    """The pool of one layer: token t of page p is at index p * PAGE_TOKENS + t of the second dimension X."""
 
     keys_GXK: Tensor
     values_GXK: Tensor
 
     def write(self, places_T: Tensor, key_GTK: Tensor, value_GTK: Tensor) -> None:
-        """Keep new tokens' keys and values."""
+        """Store the keys and values of new tokens at these indices."""
         self.keys_GXK.index_copy_(1, places_T, key_GTK)
         self.values_GXK.index_copy_(1, places_T, value_GTK)
 
@@ -54,14 +55,14 @@ class LayerStore:
 
 
 class KvCache:
-    """The pool. Single-threaded, as its engine is.
+    """The page pool of one engine: keys and values of all layers. Not thread-safe.
 
     Args:
-        shapes: for each layer's index, what it keeps.
-        pages: how many pages there are to hand out.
-        dtype: of keys and values.
-        device: where they lie. On the CPU memory is taken only as pages are first written.
-        kept_bytes: what pages that nobody holds may take at most; None: all there is.
+        shapes: for each layer's index, what the layer stores for a token.
+        pages: how many pages sequences can hold together.
+        dtype: the type of keys and values.
+        device: where the pool is. On a CPU, a page takes memory only once it is written to.
+        kept_bytes: the most memory for pages that no sequence holds; None: the whole pool.
 
     """
 
@@ -85,21 +86,22 @@ class KvCache:
             )
             for layer, shape in shapes.items()
         }
-        # The lowest first, so that little memory is touched while few pages are in use.
+        # The lowest page is taken first, so that little memory is written to while few pages are in use.
         self._free = list(range(pages, 0, -1))
         self._owners = [0] * (pages + 1)
-        self._beginnings = Beginnings()
-        # Those that nobody holds, but others may find, as they were let go: what lies behind a page comes before it.
+        self._prefix_index = PrefixIndex()
+        # Pages that no sequence holds but later prompts can find, in the order of their release. A page is released
+        # after the pages that follow it in their sequence.
         self._idle: OrderedDict[int, None] = OrderedDict()
 
     @property
     def capacity_tokens(self) -> int:
-        """The longest sequence that fits when it is alone."""
+        """The length in tokens of the longest sequence that fits while no other runs."""
         return self._total * PAGE_TOKENS
 
     @property
     def free_pages(self) -> int:
-        """Pages that nobody holds, kept ones included: these are given up when others are wanted."""
+        """How many pages no sequence holds, kept ones included: kept pages are reused when pages run out."""
         return len(self._free) + len(self._idle)
 
     def store(self, layer: int) -> LayerStore:
@@ -107,19 +109,22 @@ class KvCache:
         return self._stores[layer]
 
     def extend(self, pages: list[int], tokens: int) -> bool:
-        """Append pages to the list until it covers so many tokens; False, and nothing done, if too few are free."""
+        """Append pages to the list until it holds this many tokens; if too few pages are free, change nothing.
+
+        Returns whether the pages were appended.
+        """
         count = pages_for(tokens) - len(pages)
         if count > self.free_pages:
             return False
         if count > 0:
             pages += [self._take() for _ in range(count)]
-            self._blank(pages[-1])
+            self._clear(pages[-1])
         return True
 
     def share(self, pages: Sequence[int], tokens: int) -> list[int] | None:
-        """A second owner's pages with the same first `tokens` tokens; None if a page is wanted and none is free.
+        """The pages for a second sequence with the same first `tokens` tokens; None if no page is free for a copy.
 
-        Full pages are shared; of a partly filled one, which both will write to, the second owner gets a copy.
+        Full pages are shared. A partly filled page is copied for the second sequence, since both will write to it.
         """
         whole = tokens // PAGE_TOKENS
         shared = list(pages[:whole])
@@ -133,64 +138,71 @@ class KvCache:
         return shared
 
     def release(self, pages: list[int]) -> None:
-        """Give the pages back and empty the list; shared ones stay with their other owners, known ones are kept."""
-        # The last first: a page is worth nothing without those before it.
+        """Remove a sequence's references to these pages, and empty the list.
+
+        A page that no sequence refers to any more is free. If it is in the prefix cache, it is kept there until that
+        cache has too many pages.
+        """
+        # A page is useless without the pages before it, so the last page is released, and later reused, first.
         for page in reversed(pages):
             self._owners[page] -= 1
             if not self._owners[page]:
-                if page in self._beginnings:
+                if page in self._prefix_index:
                     self._idle[page] = None
                 else:
                     self._free.append(page)
         pages.clear()
         while len(self._idle) > self._kept_pages:
-            self._give_up()
+            self._evict_idle_page()
 
-    def keep(self, adapter: int, tokens: Sequence[int], pages: Sequence[int], known: int, full: int) -> int:
-        """Let others find a sequence's full pages.
+    def keep(self, sharers: Sharers, tokens: Sequence[int], pages: Sequence[int], known: int, full: int) -> int:
+        """Enter a sequence's full pages into the prefix cache, where later prompts find them.
 
         Args:
-            adapter: its generation, see `AdapterSlots.generation`.
-            tokens: of the sequence.
-            pages: of the sequence.
-            known: so many of them can be found already.
-            full: so many of them are full.
+            sharers: the sequences that may find the pages.
+            tokens: the sequence's tokens.
+            pages: the sequence's pages.
+            known: how many of the sequence's first pages are in the prefix cache already.
+            full: how many of the sequence's first pages are full.
 
         Returns:
-            How many can be found now. Fewer than are full where another page with the same tokens, all before them
-            included, came first: this sequence keeps its own, for itself.
+            How many of the sequence's first pages are in the prefix cache now. That is less than `full` if another
+            sequence has entered a page for the same tokens first: this sequence's own page is then not entered.
 
         """
         while known < full:
-            place = self.place(adapter, tokens, pages, known)
-            if place is None:
+            key = self.page_key(sharers, tokens, pages, known)
+            if key is None:
                 break
-            found = self._beginnings.find(place)
+            found = self._prefix_index.find(key)
             if found is None:
-                self._beginnings.add(place, pages[known])
+                self._prefix_index.add(key, pages[known], sharers[0])
             elif found != pages[known]:
                 break
             known += 1
         return known
 
-    def find(self, adapter: int, tokens: Sequence[int], pages: Sequence[int], known: int, most: int) -> list[int]:
-        """The pages that go on with these tokens behind the first `known` ones, until there are `most` in all."""
+    def find(self, sharers: Sharers, tokens: Sequence[int], pages: Sequence[int], known: int, most: int) -> list[int]:
+        """The pages in the prefix cache that continue the first `known` pages with these tokens.
+
+        There are at most `most` pages in all, the known ones included.
+        """
         found = list(pages[:known])
         for index in range(known, most):
-            place = self.place(adapter, tokens, found, index)
-            page = None if place is None else self._beginnings.find(place)
+            key = self.page_key(sharers, tokens, found, index)
+            page = None if key is None else self._prefix_index.find(key)
             if page is None:
                 break
             found.append(page)
         return found[known:]
 
-    def place(self, adapter: int, tokens: Sequence[int], pages: Sequence[int], index: int) -> Place | None:
-        """What the page of this index is known by: see `Beginnings.place`."""
+    def page_key(self, sharers: Sharers, tokens: Sequence[int], pages: Sequence[int], index: int) -> PageKey | None:
+        """The key of the sequence's page with this index; see `PrefixIndex.key_of`."""
         before = pages[index - 1] if index else None
-        return self._beginnings.place(adapter, before, tokens[index * PAGE_TOKENS : (index + 1) * PAGE_TOKENS])
+        return self._prefix_index.key_of(sharers, before, tokens[index * PAGE_TOKENS : (index + 1) * PAGE_TOKENS])
 
     def adopt(self, found: Sequence[int], pages: list[int], index: int) -> None:
-        """Hold pages that were found, in place of those that the list has from this index on."""
+        """Replace the pages of a sequence from this index on by the found pages; release the replaced pages."""
         for page in found:
             self._owners[page] += 1
             self._idle.pop(page, None)
@@ -199,29 +211,45 @@ class KvCache:
         self.release(replaced)
 
     def held(self, pages: Sequence[int]) -> int:
-        """How many of these pages somebody holds."""
+        """How many of these pages a sequence holds."""
         return sum(self._owners[page] > 0 for page in pages)
 
-    def forget(self, pages: Sequence[int]) -> None:
-        """Let nobody find these pages any more; who holds them goes on."""
-        for page in pages:
-            self._beginnings.forget(page)
+    def released(self, sequences: Iterable[Sequence[int]]) -> set[int]:
+        """The pages that would be free if these sequences, each given by its pages, were removed together."""
+        references = Counter(chain.from_iterable(sequences))
+        return {page for page, count in references.items() if count == self._owners[page]}
 
-    def _give_up(self) -> None:
+    def forget(self, pages: Sequence[int]) -> None:
+        """Remove these pages from the prefix cache; sequences that hold them keep them."""
+        for page in pages:
+            self._prefix_index.forget(page)
+
+    def forget_adapter(self, generation: int) -> None:
+        """Free the pages that only later prompts on this adapter could find, since the adapter has been unloaded.
+
+        `generation`: see `AdapterSlots.generation`. If the adapter is loaded again, it has another one.
+        """
+        for page in self._prefix_index.of_adapter(generation):
+            self._prefix_index.forget(page)
+            if page in self._idle:
+                del self._idle[page]
+                self._free.append(page)
+
+    def _evict_idle_page(self) -> None:
         page, _ = self._idle.popitem(last=False)
-        self._beginnings.forget(page)
+        self._prefix_index.forget(page)
         self._free.append(page)
 
     def _take(self) -> int:
         if not self._free:
-            self._give_up()
+            self._evict_idle_page()
         page = self._free.pop()
         self._owners[page] = 1
         return page
 
-    def _blank(self, page: int) -> None:
-        # What an earlier owner left beyond the new one's tokens is hidden by adding -infinity to its scores and has
-        # weight 0, but NaN stays NaN.
+    def _clear(self, page: int) -> None:
+        # Tokens that an earlier sequence left in the page are masked, so their attention weight is 0; but 0 * NaN would
+        # still be NaN.
         for store in self._stores.values():
             store.keys_GXK[:, _span(page)] = 0
             store.values_GXK[:, _span(page)] = 0
@@ -233,7 +261,7 @@ class KvCache:
 
 
 class _Probe:
-    """A plan that notes what each layer hands to it."""
+    """An attention plan that records the shapes of keys and values of each layer."""
 
     def __init__(self) -> None:
         self.shapes: dict[int, LayerShape] = {}
@@ -245,7 +273,10 @@ class _Probe:
 
 @torch.inference_mode()
 def probed_shapes(model: PreTrainedModel) -> dict[int, LayerShape]:
-    """What each layer keeps of a token, found out by feeding it one: configs name these numbers in many ways."""
+    """What each layer stores for a token, found by running one token.
+
+    It is not read from the model's config, since configs name these numbers in many ways.
+    """
     probe = _Probe()
     token_11 = torch.zeros((1, 1), dtype=torch.long, device=model.device)
     model(input_ids=token_11, position_ids=token_11, use_cache=False, attention_plan=probe)
@@ -253,14 +284,14 @@ def probed_shapes(model: PreTrainedModel) -> dict[int, LayerShape]:
 
 
 def pages_for(tokens: int) -> int:
-    """How many pages so many tokens take."""
+    """How many pages this many tokens take."""
     return -(-tokens // PAGE_TOKENS)
 
 
 def planned_pages(
     shapes: dict[int, LayerShape], *, budget_bytes: int, dtype: torch.dtype, context_tokens: int, max_rows: int
 ) -> int:
-    """How many pages a budget allows: no more than all rows at full context can fill, and at least one."""
+    """How many pages a budget in bytes allows: at least one, at most what all rows at full context length fill."""
     return max(1, min(budget_bytes // _page_bytes(shapes, dtype), max_rows * pages_for(context_tokens)))
 
 
@@ -282,5 +313,5 @@ def _gather(pool_GXK: Tensor, pages_P: Tensor) -> Tensor:
 def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     if device.type != "cpu":
         return torch.zeros(shape, dtype=dtype, device=device)
-    # Anonymous memory is zero and costs nothing until it is written; torch.zeros would write all of it.
+    # Anonymous memory is zero and takes no memory until it is written to; torch.zeros would write all of it.
     return torch.frombuffer(mmap.mmap(-1, math.prod(shape) * dtype.itemsize), dtype=dtype).view(shape)

@@ -1,7 +1,7 @@
-"""What the tokens of an answer lose for having been said already.
+"""Presence and frequency penalties for tokens that an answer already contains.
 
-From a token that the answer holds c times, c > 0, the logit gives up `presence + c * frequency`; negative numbers give.
-The prompt does not count, and each candidate counts for itself.
+For a token that the answer contains c > 0 times, `presence + c * frequency` is subtracted from the logit; negative
+penalties add. Tokens of the prompt do not count, and each candidate counts its own tokens.
 
 Shape suffixes: V vocabulary.
 """
@@ -15,13 +15,13 @@ from tuningfork.domain.generation import Sampling
 
 
 class Penalties:
-    """The penalties of one candidate, kept as one number a token so that a step takes them off in one subtraction.
+    """The penalties of one candidate, kept as one number for each token so that a step needs one subtraction.
 
     Args:
-        presence: taken off once.
-        frequency: taken off for each time.
+        presence: subtracted once for a token that occurs.
+        frequency: subtracted for each occurrence.
         vocabulary_size: V, as wide as the logits.
-        device: of the logits.
+        device: the device of the logits.
 
     """
 
@@ -33,7 +33,7 @@ class Penalties:
 
     @classmethod
     def of(cls, sampling: Sampling, *, vocabulary_size: int, device: torch.device) -> "Penalties | None":
-        """Those that a request asks for; None where it asks for none."""
+        """The penalties that a request asks for; None: it asks for none."""
         if not (sampling.presence_penalty or sampling.frequency_penalty):
             return None
         return cls(
@@ -44,11 +44,11 @@ class Penalties:
         )
 
     def count(self, token: int) -> None:
-        """Say that the answer has got this token."""
+        """Count one more occurrence of this token in the answer."""
         self._times[token] += 1
-        # From the count each time: added up, the last bits would depend on how often it was rounded.
+        # Computed from the count each time: a running sum would be rounded at each step.
         self._penalty_V[token] = self._presence + self._frequency * self._times[token]
 
-    def take_off(self, logits_V: Tensor) -> None:
-        """Change the logits of one row in place."""
+    def subtract_from(self, logits_V: Tensor) -> None:
+        """Subtract the penalties from one row's logits, in place."""
         logits_V -= self._penalty_V

@@ -1,12 +1,11 @@
-"""From logits to tokens: penalties, constraint, temperature, the likeliest K, the nucleus P, then one draw a row.
+"""Samples tokens from logits: penalties, constraint, temperature, top-k, top-p, then one draw for each row.
 
-The order of the last three is that of the Gemini API's `topK` and `topP`: "the top-K tokens with the highest
-probabilities are sampled; then tokens are further filtered based on top-P", with the temperature applied before both,
-as transformers does. Each row is drawn from its own numbers only, so a row's token does not depend on the rows beside
-it.
+Top-k comes before top-p, as public APIs document `topK` and `topP`: "the top-K tokens with the highest probabilities
+are sampled; then tokens are further filtered based on top-P". The temperature is applied before both, as transformers
+does. Each row is drawn from its own numbers only, so a row's token does not depend on the other rows.
 
-Log probabilities are those of the model's own distribution: softmax of the logits once penalties are off, before the
-constraint, the temperature and the limits change it. So a token that a constraint forced may be an unlikely one.
+Log probabilities are those of the model's own distribution: the softmax of the logits after the penalties, but before
+constraint, temperature, top-k and top-p. So a token that a constraint forced may have a low probability.
 
 Shape suffixes: B rows, V vocabulary, C candidates of one row, likeliest first, W words of 32 bits.
 """
@@ -24,12 +23,12 @@ from tuningfork.inference.constraints import Constraint
 from tuningfork.inference.penalties import Penalties
 
 _NUCLEUS = 1024
-"""How many tokens are ranked first when only `top_p` limits; all of them where these do not hold enough."""
+"""How many tokens are sorted for `top_p` without `top_k`. If these have less probability than `top_p`, all are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """How one row's next token is chosen. `randomness` belongs to the row: each draw takes one number from it."""
+    """How one row's next token is chosen. Each draw takes one number from `randomness`, the row's own generator."""
 
     sampling: Sampling
     randomness: Random
@@ -47,7 +46,7 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The token of one row. Where log probabilities are wanted: its own, and the likeliest ones, likeliest first."""
+    """The token chosen for a row; if requested, its log probability and the likeliest tokens, likeliest first."""
 
     token: int
     log_probability: float | None = None
@@ -55,20 +54,23 @@ class Choice:
 
 
 def row_randomness(seed: int | None, candidate: int) -> Random:
-    """The source of randomness of one candidate: the same for the same seed, another for each candidate."""
+    """A candidate's random number generator, determined by the seed and the candidate's number.
+
+    `seed` None: the generator is seeded at random.
+    """
     return Random() if seed is None else Random(f"{seed}/{candidate}")
 
 
 def sample(logits_BV: Tensor, draws: Sequence[Draw]) -> list[Choice | None]:
-    """Choose one token for each row; None where the row's logits are not numbers.
+    """Choose one token for each row; None where the row's logits are NaN.
 
-    Computes in fp32 and adds up probabilities in fp64. Rows at temperature 0 take the likeliest token and no random
-    number. The logits are left as they are.
+    Computes in fp32 and adds up probabilities in fp64. A row at temperature 0 takes its likeliest token, and uses no
+    random number. The logits are not changed.
     """
     logits_BV = logits_BV.to(torch.float32, copy=any(draw.penalties is not None for draw in draws))
     for row, draw in enumerate(draws):
         if draw.penalties is not None:
-            draw.penalties.take_off(logits_BV[row])
+            draw.penalties.subtract_from(logits_BV[row])
     own_BV = logits_BV
     if any(draw.constraint for draw in draws):
         logits_BV = _constrained(logits_BV, draws)
@@ -77,7 +79,7 @@ def sample(logits_BV: Tensor, draws: Sequence[Draw]) -> list[Choice | None]:
 
 
 def _constrained(logits_BV: Tensor, draws: Sequence[Draw]) -> Tensor:
-    """The logits with -inf for each token that a row's constraint forbids; rows that are no numbers stay none."""
+    """The logits with -inf for each token that a row's constraint forbids; rows of NaN stay NaN."""
     constrained_BV = logits_BV.clone()
     bits_32 = torch.arange(32, dtype=torch.int32, device=logits_BV.device)
     for logits_V, draw in zip(constrained_BV, draws, strict=True):
@@ -90,15 +92,15 @@ def _constrained(logits_BV: Tensor, draws: Sequence[Draw]) -> Tensor:
 
 def _tokens(logits_BV: Tensor, draws: Sequence[Draw]) -> list[int | None]:
     tops_B, likeliest_B = logits_BV.max(dim=-1)
-    # In one copy, since a device is waited for at each; fp64 holds both kinds exactly.
+    # One copy instead of two, since each waits for the device; fp64 holds token ids and logits exactly.
     tops, likeliest = torch.cat((tops_B.double(), likeliest_B.double())).view(2, -1).tolist()
     sound = [math.isfinite(top) for top in tops]
-    tokens = [int(token) if is_sound else None for token, is_sound in zip(likeliest, sound, strict=True)]
+    tokens = [int(token) if reuse_pages else None for token, reuse_pages in zip(likeliest, sound, strict=True)]
     drawn = [row for row, draw in enumerate(draws) if draw.sampling.temperature > 0 and sound[row]]
     if not drawn:
         return tokens
     temperatures_B1 = torch.tensor([[draws[row].sampling.temperature] for row in drawn], device=logits_BV.device)
-    # The largest is taken off first, so that no temperature, however small, divides to infinity minus infinity.
+    # The largest logit is subtracted first: otherwise a very small temperature would give infinity minus infinity.
     heated_BV = (logits_BV[drawn] - tops_B[drawn, None]) / temperatures_B1
     for row, probabilities_V in zip(drawn, torch.softmax(heated_BV, dim=-1), strict=True):
         tokens[row] = _draw(probabilities_V, draws[row])
@@ -106,7 +108,7 @@ def _tokens(logits_BV: Tensor, draws: Sequence[Draw]) -> list[int | None]:
 
 
 def _ranked(logits_BV: Tensor, draws: Sequence[Draw], tokens: Sequence[int | None]) -> list[Choice | None]:
-    """The tokens as choices, with log probabilities for the rows that want them."""
+    """The tokens as choices, with log probabilities for the rows whose sampling asks for them."""
     return [
         None
         if token is None
@@ -133,7 +135,7 @@ def _draw(probabilities_V: Tensor, draw: Draw) -> int:
 
 
 def _limited(probabilities_V: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
-    """The tokens that `top_k` and `top_p` leave, likeliest first: at least one."""
+    """Probabilities and ids of the tokens within `top_k` and `top_p`, likeliest first; at least one token."""
     vocabulary = len(probabilities_V)
     count = min(sampling.top_k or _NUCLEUS, vocabulary)
     probabilities_C, tokens_C = torch.topk(probabilities_V, count)
@@ -142,15 +144,15 @@ def _limited(probabilities_V: Tensor, sampling: Sampling) -> tuple[Tensor, Tenso
     if sampling.top_p < 1:
         mass_C = probabilities_C.cumsum(0, dtype=torch.float64)
         whole = mass_C[-1] if sampling.top_k is not None else 1.0
-        # A token stays if those before it do not yet hold the mass.
+        # A token stays if the likelier tokens together have less than `top_p`.
         kept = int((mass_C - probabilities_C < sampling.top_p * whole).sum())
         probabilities_C, tokens_C = probabilities_C[: max(kept, 1)], tokens_C[: max(kept, 1)]
     return probabilities_C, tokens_C
 
 
 def _pick(probabilities_C: Tensor, point: float) -> int:
-    """The index at which the cumulated probability passes `point` (0 <= point < 1) of the whole."""
+    """The first index whose cumulative probability exceeds `point` (0 <= point < 1) of the total."""
     mass_C = probabilities_C.cumsum(0, dtype=torch.float64)
     index = torch.searchsorted(mass_C, mass_C[-1] * point, right=True)
-    # Where rounding lifts the point onto the whole: the last index that has a probability.
+    # If rounding makes the point equal to the total, take the last index with a probability above 0.
     return int(torch.minimum(index, torch.searchsorted(mass_C, mass_C[-1])))

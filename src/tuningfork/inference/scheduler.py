@@ -1,34 +1,42 @@
-"""Decides what each step feeds: every sequence that speaks gets its token, prompts are read in pieces beside them.
+"""Decides what each step feeds to the model: a token of every sequence that decodes, and chunks of waiting prompts.
 
-What several prompts begin with is read once: by one of them while the others wait for its pages, or, where pages of an
-earlier one are kept, by none.
+A long prompt is prefilled in chunks, one or more in each step (chunked prefill). A prefix that several prompts share is
+prefilled once: one sequence computes its pages while the others wait for them. If the prefix cache still has the pages
+of an earlier prompt, no sequence computes them again.
 """
 
-from collections import deque
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
+from itertools import zip_longest
 
-from tuningfork.inference.beginnings import Place
+from tuningfork.domain.owner_queue import OwnerQueue
 from tuningfork.inference.kv_cache import PAGE_TOKENS, KvCache, pages_for
+from tuningfork.inference.prefix_index import PageKey
 from tuningfork.inference.sequence import Sequence
 
 _DEEP_STEPS = 4
-"""So many times as much as a step has time for at a prompt's beginning, it may take deep in one."""
+"""A chunk late in a long prompt may cost this many times as much as a full step at the start of a prompt."""
 _FETCHING_TOKENS = 40
-"""Fetching the keys and values of cached tokens takes as long as the attention of so many tokens to them."""
+"""A chunk's cost of reading the cached keys and values: that of the attention of this many tokens to them."""
 _STEP_COST = 40
-"""What a step costs by itself takes as long as so many tokens."""
-_OWED_SHARE = 0.25
-"""The time that those who speak get for themselves after a deep piece, as a share of what it took.
+"""A step's fixed cost takes as long as prefilling this many tokens."""
+_DECODE_SHARE = 0.25
+"""After an expensive prefill chunk, decoding gets this share of the chunk's time before the next expensive chunk.
 
-The three figures above were measured on a CPU core with the embedded model, at depths up to 150,000 tokens.
+The three figures above were measured on a CPU core with the embedded model, after up to 150,000 cached tokens.
 """
+
+_MOST_PASSES = 16
+"""How many sequences of other owners may be admitted before one that does not fit yet; then they wait for it."""
+_MOST_TRIED = 8
+"""For how many owners' sequences one step looks whether they fit, since most of them do not while the cache is full."""
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """So many tokens of a sequence that a step feeds."""
+class ScheduledTokens:
+    """How many tokens of a sequence one step feeds to the model."""
 
     sequence: Sequence
     tokens: int
@@ -40,14 +48,21 @@ class Turn:
 
 
 class Scheduler:
-    """First come, first served. Who finds the cache full waits; who outgrows it makes the youngest wait.
+    """Gives owners equal shares of the rows, as far as they want them; of one owner's sequences the oldest come first.
+
+    A sequence waits while the cache is full or all rows are taken. When a running sequence needs a page and none is
+    free, the youngest running sequence of the owner with the most rows is put back into the queue. So it is, too, when
+    an owner with fewer rows waits. A sequence that does not fit holds up its owner's others, and those of other owners
+    only after some have passed it, so that it fits one day.
 
     Args:
-        cache: where sequences take pages.
-        max_rows: sequences that run at once.
-        prefill_tokens: prompt tokens that one step feeds at most, so that those who speak are not held up for long.
-        attention_tokens: from so many cached tokens on, a prompt token's attention costs as much as all else; None:
-            never. Deep in a long prompt a step therefore feeds fewer.
+        cache: the pool that sequences take pages from.
+        max_rows: the most sequences that run at once.
+        prefill_tokens: the most prompt tokens that one step feeds, so that sequences that are decoding are not held up
+            for long.
+        attention_tokens: the number of cached tokens at which a prompt token's attention costs as much as the rest of
+            its forward pass. Late in a long prompt, attention's cost lets a step feed fewer tokens. None: attention's
+            cost is ignored.
 
     """
 
@@ -58,10 +73,13 @@ class Scheduler:
         self._max_rows = max_rows
         self._prefill = _Prefill(prefill_tokens, attention_tokens)
         self._oldest_first = False
-        # Work that those who speak may do before the next deep piece.
-        self._owed = 0.0
-        self._waiting: deque[Sequence] = deque()
-        # In the order of their coming, the oldest first.
+        # The owner whose prompt came first in the last step that read prompts of several owners.
+        self._last_reader = ""
+        # The cost that decode steps may still have before the next expensive prefill chunk, in tokens at the start of a
+        # prompt; see `_update_decode_budget`.
+        self._decode_budget = 0.0
+        self._waiting: OwnerQueue[Sequence] = OwnerQueue()
+        # In the order of arrival, the oldest sequence first.
         self._running: list[Sequence] = []
 
     @property
@@ -70,66 +88,72 @@ class Scheduler:
         return bool(self._running or self._waiting)
 
     def add(self, sequence: Sequence) -> None:
-        """Put a sequence at the end of the queue."""
-        self._waiting.append(sequence)
+        """Put a sequence at the end of its owner's queue."""
+        self._waiting.append(sequence.owner, sequence)
 
-    def schedule(self) -> list[Turn]:
-        """Whom the next step feeds how much; pages for it are held. Empty only when there is no work."""
+    def schedule(self) -> list[ScheduledTokens]:
+        """Decide how many tokens of which sequences the next step feeds, and reserve their pages.
+
+        The result is empty only if there is no work.
+        """
         for sequence in self._running:
             self._keep(sequence)
         for sequence in self._running:
             self._skip(sequence)
         self._make_room()
         self._admit()
-        speaking = [Turn(sequence, 1) for sequence in self._running if sequence.missing == 1]
-        reading = self._readers(only_cheap=bool(speaking) and self._owed > 0)
-        if speaking:
-            self._settle(speaking, reading)
-        return speaking + reading
+        decoding = [ScheduledTokens(sequence, 1) for sequence in self._running if sequence.missing == 1]
+        prefilling = self._choose_prefills(only_cheap=bool(decoding) and self._decode_budget > 0)
+        if decoding:
+            self._update_decode_budget(decoding, prefilling)
+        return decoding + prefilling
 
     def branch(self, sequence: Sequence) -> list[Sequence]:
-        """Let the siblings go their own ways from what the sequence has cached.
+        """Start the siblings of a sequence, which share the pages that it has cached.
 
-        Returns those that can choose a token now; a sibling for which the cache has no page reads the prompt itself,
-        later.
+        Returns the siblings whose next token can be chosen now. A sibling for which the cache has no page waits, and
+        prefills the prompt itself.
         """
         siblings, sequence.siblings = sequence.siblings, []
         ready = []
         for sibling in siblings:
             pages = self._cache.share(sequence.pages, sequence.cached)
             if pages is None:
-                self._waiting.appendleft(sibling)
+                self._waiting.put_first(sibling.owner, sibling)
                 continue
             sibling.pages, sibling.cached = pages, sequence.cached
             ready.append(sibling)
         self._running += ready
         return ready
 
-    def remove(self, sequence: Sequence, *, is_sound: bool = True) -> None:
-        """End a sequence, running or waiting: its row and its pages are free for the next step.
+    def remove(self, sequence: Sequence, *, reuse_pages: bool = True) -> None:
+        """End a running or waiting sequence: its row and its pages are free for the next step.
 
-        Its full pages are kept for others, except of one that is not sound: what it has computed is not used again.
+        `reuse_pages`: whether the sequence's full pages stay in the prefix cache for later prompts.
         """
-        if is_sound:
+        if reuse_pages:
             self._keep(sequence)
         else:
             self._cache.forget(sequence.pages)
         self._cache.release(sequence.pages)
-        (self._running if sequence in self._running else self._waiting).remove(sequence)
+        if sequence in self._running:
+            self._running.remove(sequence)
+        else:
+            self._waiting.remove(sequence.owner, sequence)
 
     def of_request(self, request_id: str) -> list[Sequence]:
-        """The sequences of one request that have not ended; siblings go with the one they wait for."""
+        """The sequences of one request that have not ended, without siblings that `branch` has not started yet."""
         return [each for each in (*self._running, *self._waiting) if each.request.id == request_id]
 
     def _keep(self, sequence: Sequence) -> None:
-        """Let others find the pages that it has filled."""
+        """Enter the pages that the sequence has filled into the prefix cache."""
         full = sequence.cached // PAGE_TOKENS
         sequence.known = self._cache.keep(
-            sequence.adapter, sequence.tokens, sequence.pages, known=sequence.known, full=full
+            sequence.sharers, sequence.tokens, sequence.pages, known=sequence.known, full=full
         )
 
     def _skip(self, sequence: Sequence) -> None:
-        """Take over what others have filled of what it has still to read."""
+        """Skip the next tokens of the sequence if their pages are in the prefix cache."""
         full = sequence.cached // PAGE_TOKENS
         if sequence.missing > 1 and sequence.known == full and (found := self._found(sequence)):
             self._cache.adopt(found, sequence.pages, full)
@@ -137,123 +161,226 @@ class Scheduler:
             sequence.skip_to(sequence.known * PAGE_TOKENS)
 
     def _found(self, sequence: Sequence) -> list[int]:
-        """Known pages with the tokens that come next. The last token is always read, or nothing could be chosen."""
+        """The pages in the prefix cache with the sequence's next tokens.
+
+        The page of the last token is left out: that token is always fed, since its logits are needed.
+        """
         most = (len(sequence.tokens) - 1) // PAGE_TOKENS
-        return self._cache.find(sequence.adapter, sequence.tokens, sequence.pages, known=sequence.known, most=most)
+        return self._cache.find(sequence.sharers, sequence.tokens, sequence.pages, known=sequence.known, most=most)
 
-    def _without_doubles(self, reading: Items[Sequence]) -> Iterator[Sequence]:
-        """Those who read what none before them in the list is about to read as well; the others wait for its pages."""
-        places: set[Place] = set()
-        for sequence in reading:
-            place = self._place(sequence)
-            if place not in places:
+    def _without_duplicates(self, prefilling: Items[Sequence]) -> Iterator[Sequence]:
+        """The sequences, except those whose next page a sequence earlier in the list is about to fill.
+
+        The excepted sequences wait for the page.
+        """
+        keys: set[PageKey] = set()
+        for sequence in prefilling:
+            key = self._next_page_key(sequence)
+            if key not in keys:
                 yield sequence
-            if place is not None:
-                places.add(place)
+            if key is not None:
+                keys.add(key)
 
-    def _place(self, sequence: Sequence) -> Place | None:
-        """Of the page that it is about to fill, if it could take that over from another."""
+    def _next_page_key(self, sequence: Sequence) -> PageKey | None:
+        """The key of the page that the sequence is about to fill.
+
+        None: the sequence cannot use another sequence's page instead.
+        """
         full = sequence.cached // PAGE_TOKENS
         if sequence.known != full or (full + 1) * PAGE_TOKENS >= len(sequence.tokens):
             return None
-        return self._cache.place(sequence.adapter, sequence.tokens, sequence.pages, full)
+        return self._cache.page_key(sequence.sharers, sequence.tokens, sequence.pages, full)
 
-    def _readers(self, *, only_cheap: bool) -> list[Turn]:
-        """Who reads on: the oldest, so that nobody waits for ever, and the nearly done, so that nobody waits long.
+    def _choose_prefills(self, *, only_cheap: bool) -> list[ScheduledTokens]:
+        """Choose the prompts that this step prefills, and how many tokens of each.
 
-        They take turns at coming first: deep in a prompt, the first one's piece is all that a step has time for.
+        Prompts with the fewest tokens left come first, for low latency. But every second time the oldest prompt comes
+        first: its chunk may be so expensive that the step has no time for others, so otherwise it might never be
+        chosen. Owners take turns.
         """
-        reading = [each for each in self._running if each.missing > 1]
-        nearly_done = sorted(reading, key=lambda each: each.missing)
-        if only_cheap:
-            cheap = [each for each in nearly_done if self._prefill.is_cheap(each)]
-            return self._prefill.pieces(self._without_doubles(cheap))
-        self._oldest_first = not self._oldest_first
-        if self._oldest_first:
-            nearly_done = [*reading[:1], *(each for each in nearly_done if each is not reading[0])]
-        return self._prefill.pieces(self._without_doubles(nearly_done))
+        prefilling = [each for each in self._running if each.missing > 1]
+        if not only_cheap:
+            self._oldest_first = not self._oldest_first
+        of_owners: dict[str, list[Sequence]] = {}
+        for sequence in prefilling:
+            of_owners.setdefault(sequence.owner, []).append(sequence)
+        ordered = [self._in_order(each, only_cheap=only_cheap) for each in self._readers(of_owners)]
+        return self._prefill.chunks(self._without_duplicates([*_by_turns(ordered)]))
 
-    def _settle(self, speaking: Items[Turn], reading: Items[Turn]) -> None:
-        """Let those who speak have steps of their own after one that a deep piece made long."""
-        dear = [turn for turn in reading if not self._prefill.is_cheap(turn.sequence)]
-        if dear:
-            self._owed = _OWED_SHARE * sum(map(self._prefill.cost, dear))
+    def _readers(self, of_owners: dict[str, list[Sequence]]) -> list[list[Sequence]]:
+        """The prompts of each owner; another owner comes first in each step."""
+        owners = sorted(of_owners)
+        if len(owners) > 1:
+            later = [owner for owner in owners if owner > self._last_reader]
+            owners = later + owners[: len(owners) - len(later)]
+            self._last_reader = owners[0]
+        return [of_owners[owner] for owner in owners]
+
+    def _in_order(self, prefilling: list[Sequence], *, only_cheap: bool) -> list[Sequence]:
+        """The prompts of one owner in the order in which they are to be read."""
+        nearly_done = sorted(prefilling, key=lambda each: each.missing)
+        if only_cheap:
+            return [each for each in nearly_done if self._prefill.is_cheap(each)]
+        if self._oldest_first:
+            nearly_done = [*prefilling[:1], *(each for each in nearly_done if each is not prefilling[0])]
+        return nearly_done
+
+    def _update_decode_budget(self, decoding: Items[ScheduledTokens], prefilling: Items[ScheduledTokens]) -> None:
+        """Update the decode budget, the cost of decoding that must pass before the next expensive chunk.
+
+        A step with expensive chunks sets it, in proportion to their cost; any other step's cost is subtracted.
+        """
+        expensive = [chunk for chunk in prefilling if not self._prefill.is_cheap(chunk.sequence)]
+        if expensive:
+            self._decode_budget = _DECODE_SHARE * sum(map(self._prefill.cost, expensive))
         else:
-            self._owed -= _STEP_COST + sum(map(self._prefill.cost, speaking))
+            self._decode_budget -= _STEP_COST + sum(map(self._prefill.cost, decoding))
 
     def _make_room(self) -> None:
-        """Hold the page for each running sequence's next token, the oldest first."""
+        """Reserve the page for each running sequence's next token, the oldest sequence first.
+
+        Where no page is free, put the youngest running sequence of the owner with the most rows back into the queue.
+        """
         index = 0
         while index < len(self._running):
             sequence = self._running[index]
             if self._cache.extend(sequence.pages, len(sequence.tokens)):
                 index += 1
-            else:
-                self._put_back(self._running[-1])
+                continue
+            victim = _youngest(self._running, _greediest(self._running))
+            if self._running.index(victim) < index:
+                # It has its page, which is free now.
+                index -= 1
+            self._put_back(victim)
 
     def _put_back(self, sequence: Sequence) -> None:
-        # Of its keys and values it will read again what the others have not left.
+        # The sequence's pages stay in the prefix cache, so later it recomputes only pages that were reused meanwhile.
         self.remove(sequence)
         sequence.put_back()
-        self._waiting.appendleft(sequence)
+        self._waiting.put_first(sequence.owner, sequence)
 
     def _admit(self) -> None:
-        while self._waiting and self._fits(self._waiting[0]):
-            sequence = self._waiting.popleft()
+        while self._waiting and (admission := self._next_admission()):
+            sequence, victims = admission
+            for victim in victims:
+                self._put_back(victim)
+            self._waiting.take(sequence.owner)
+            sequence.passed = 0
             self._skip(sequence)
             self._cache.extend(sequence.pages, len(sequence.tokens))
             self._running.append(sequence)
 
-    def _fits(self, sequence: Sequence) -> bool:
-        rows = sum(each.rows for each in self._running) + sequence.rows
-        if rows > self._max_rows:
+    def _next_admission(self) -> tuple[Sequence, list[Sequence]] | None:
+        """The sequence to admit next, and the running ones to put back for it; None if none is to be admitted.
+
+        It is the first that fits, of the owner with the fewest rows. Those before it that do not fit are passed; one
+        that has been passed too often comes before all others.
+        """
+        rows = _rows_of_owners(self._running)
+        firsts = [self._waiting.first(owner) for owner in self._waiting.owners]
+        firsts.sort(key=lambda each: (each.passed < _MOST_PASSES, rows[each.owner]))
+        for index, sequence in enumerate(firsts[:_MOST_TRIED]):
+            victims = self._victims(sequence)
+            if victims is not None:
+                for each in firsts[:index]:
+                    each.passed += 1
+                return sequence, victims
+            if sequence.passed >= _MOST_PASSES:
+                return None
+        return None
+
+    def _victims(self, sequence: Sequence) -> list[Sequence] | None:
+        """The running sequences to put back so that this one fits; None if it does not fit whoever may be put back."""
+        victims: list[Sequence] = []
+        running = [*self._running]
+        while not self._fits(sequence, victims):
+            if not running:
+                return None
+            rows = _rows_of_owners(running)
+            victim = _youngest(running, _greediest(running))
+            # Only as long as the two owners come closer to equal shares.
+            if rows[victim.owner] - victim.rows < rows[sequence.owner] + sequence.rows:
+                return None
+            running.remove(victim)
+            victims.append(victim)
+        return victims
+
+    def _fits(self, sequence: Sequence, victims: Items[Sequence]) -> bool:
+        """Whether the sequence could run once these running sequences were put back."""
+        staying = [each for each in self._running if each not in victims]
+        if sum(each.rows for each in staying) + sequence.rows > self._max_rows:
             return False
-        # One page is left for each that runs already, or it would be put back at once.
-        pages = pages_for(len(sequence.tokens)) + len(self._running)
-        return pages - self._cache.held(self._found(sequence)) <= self._cache.free_pages
+        released = self._cache.released(each.pages for each in victims)
+        held = self._cache.held([page for page in self._found(sequence) if page not in released])
+        # Leave one free page for each running sequence, or the new sequence would soon be put back.
+        pages = pages_for(len(sequence.tokens)) + len(staying)
+        return pages - held <= self._cache.free_pages + len(released)
+
+
+def _rows_of_owners(running: Items[Sequence]) -> Counter[str]:
+    rows: Counter[str] = Counter()
+    for each in running:
+        rows[each.owner] += each.rows
+    return rows
+
+
+def _greediest(running: Items[Sequence]) -> str:
+    """The owner with the most rows; of several, the one with the youngest sequence."""
+    rows = _rows_of_owners(running)
+    return max(reversed(running), key=lambda each: rows[each.owner]).owner
+
+
+def _youngest(running: Items[Sequence], owner: str) -> Sequence:
+    return next(each for each in reversed(running) if each.owner == owner)
+
+
+def _by_turns(owners: Items[Items[Sequence]]) -> Iterator[Sequence]:
+    """One sequence of each owner, then the next one of each, and so on."""
+    for each in zip_longest(*owners):
+        yield from (sequence for sequence in each if sequence is not None)
 
 
 @dataclass(frozen=True, slots=True)
 class _Prefill:
-    """How much of prompts a step reads: `tokens` at most, and fewer where they have many others to attend to.
+    """Decides how many prompt tokens a step feeds: `tokens` at most, and fewer where they attend to many cached tokens.
 
-    Costs are in tokens of a prompt's beginning.
+    The unit of cost is one token at the start of a prompt.
     """
 
     tokens: int
     attention_tokens: int | None
 
-    def pieces(self, reading: Iterable[Sequence]) -> list[Turn]:
-        """The pieces of as many prompts as a step has time for, at least one's, in the given order."""
-        turns: list[Turn] = []
-        for sequence in reading:
-            turn = self._next(sequence)
-            tokens = sum(each.tokens for each in turns) + turn.tokens
-            cost = sum(map(self.cost, turns)) + self.cost(turn)
-            if turns and (tokens > self.tokens or cost > _DEEP_STEPS * self.tokens):
+    def chunks(self, prefilling: Iterable[Sequence]) -> list[ScheduledTokens]:
+        """The next chunk of each prompt, in the given order, as far as one step's limits allow; at least one chunk."""
+        chosen: list[ScheduledTokens] = []
+        for sequence in prefilling:
+            chunk = self._next(sequence)
+            tokens = sum(each.tokens for each in chosen) + chunk.tokens
+            cost = sum(map(self.cost, chosen)) + self.cost(chunk)
+            if chosen and (tokens > self.tokens or cost > _DEEP_STEPS * self.tokens):
                 break
-            turns.append(turn)
-        return turns
+            chosen.append(chunk)
+        return chosen
 
     def is_cheap(self, sequence: Sequence) -> bool:
-        """Whether the next piece is no more than a step's work at a prompt's beginning."""
+        """Whether the sequence's next chunk costs at most as much as a step's `tokens` without a context."""
         return self.cost(self._next(sequence)) <= self.tokens
 
-    def cost(self, turn: Turn) -> float:
-        """Of feeding tokens behind those that are cached, whose keys are fetched besides."""
-        depth = self._depth(turn.sequence.cached)
-        return turn.tokens * (1 + depth) + _FETCHING_TOKENS * depth
+    def cost(self, chunk: ScheduledTokens) -> float:
+        """The cost of feeding these tokens, including that of reading the cached keys and values before them."""
+        depth = self._depth(chunk.sequence.cached)
+        return chunk.tokens * (1 + depth) + _FETCHING_TOKENS * depth
 
-    def _next(self, sequence: Sequence) -> Turn:
-        """What is read at once: half a step's tokens or all that are left, deep in a prompt down to an eighth.
+    def _next(self, sequence: Sequence) -> ScheduledTokens:
+        """The next chunk: half of `tokens`, or fewer late in a long prompt (at least an eighth), or all that are left.
 
-        It depends on nothing else: where a prompt is cut depends on the prompt, and on what is known of its beginning,
-        not on the others, or its numbers would be rounded differently beside them. Smaller pieces would hardly be
-        faster, since all cached keys are fetched for each; larger ones, up to four steps' worth of work, spare that.
+        The cuts depend on the prompt and on its cached prefix alone, not on the other sequences of a step: rounding
+        depends on the cuts, and an answer must not depend on other requests. Smaller chunks would hardly be faster,
+        since every chunk reads all cached keys; so late in a long prompt a chunk may cost as much as four steps.
         """
         bounded = int(_DEEP_STEPS * self.tokens / (1 + self._depth(sequence.cached)))
-        piece = max(1, self.tokens // 8, min(self.tokens // 2, bounded))
-        return Turn(sequence, min(sequence.missing, piece))
+        chunk = max(1, self.tokens // 8, min(self.tokens // 2, bounded))
+        return ScheduledTokens(sequence, min(sequence.missing, chunk))
 
     def _depth(self, cached: int) -> float:
         return 0.0 if self.attention_tokens is None else cached / self.attention_tokens

@@ -1,19 +1,20 @@
-"""Numbers in a schema, made such that the compiler keeps to them.
+"""Adjusts the numbers in a schema to what the compiler enforces exactly.
 
-It (llguidance) reads numbers as doubles and counts integers in 64 bits: further ones are rounded, so that answers would
-not validate, and a range of integers below all of those ends the process. So bounds are tightened to the next number
-that it keeps, never loosened, and what cannot be kept is told.
+The compiler (llguidance) reads numbers as doubles and integers as 64-bit ones. It rounds larger numbers, so that
+answers would not validate, and a range of integers below all 64-bit ones crashes the process. So bounds are tightened
+to the next number that the compiler can represent, never loosened, and bounds for which that is impossible are
+reported.
 """
 
 import math
 from collections.abc import Iterator
 from typing import Any
 
-FARTHEST = 2**63 - 1024
-"""The last double whose digits 64 bits hold; so far from zero may a bound or a value be."""
+LARGEST_BOUND = 2**63 - 1024
+"""The largest magnitude of a bound or value: the largest double that fits into a signed 64-bit integer."""
 
 SMALLEST = 1e-12
-"""What counts as above zero, for `exclusiveMinimum: 0`. Beside an upper bound below 1 the compiler allows zero too."""
+"""The minimum that replaces `exclusiveMinimum: 0`: if the upper bound is below 1, the compiler would allow zero."""
 
 _LOWER, _UPPER = ("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")
 
@@ -26,14 +27,14 @@ def is_number(value: Any) -> bool:
 
 
 def tighten_bounds(node: dict[str, Any]) -> None:
-    """Put bounds that can be kept in the place of those of one schema that cannot; no other answers are let in."""
+    """Replace bounds of one schema that the compiler cannot represent by tighter ones, in place."""
     for key in _LOWER:
         if is_number(node.get(key)):
-            node[key] = max(-FARTHEST, _rounded_up(node[key]))
+            node[key] = max(-LARGEST_BOUND, _rounded_up(node[key]))
     for key in _UPPER:
         if is_number(node.get(key)):
-            node[key] = min(FARTHEST, -_rounded_up(-node[key]))
-    # What is no number stays, so that the compiler says so.
+            node[key] = min(LARGEST_BOUND, -_rounded_up(-node[key]))
+    # A bound that is not a number stays, so that the compiler reports it.
     if is_number(node.get("minimum", 0)) and _is_zero(node.get("exclusiveMinimum")):
         del node["exclusiveMinimum"]
         node["minimum"] = max(SMALLEST, node.get("minimum", SMALLEST))
@@ -42,23 +43,26 @@ def tighten_bounds(node: dict[str, Any]) -> None:
         node["maximum"] = min(-SMALLEST, node.get("maximum", -SMALLEST))
 
 
-def beyond_reach(node: dict[str, Any]) -> Iterator[str]:
-    """What one schema asks for that no tightening helps, as `member number`."""
+def inexact_numbers(node: dict[str, Any]) -> Iterator[str]:
+    """The members of one schema whose numbers the compiler cannot represent even when tightened.
+
+    Each is a text: the member's name, a space, and its number.
+    """
     for key in _LOWER:
-        if is_number(node.get(key)) and node[key] > FARTHEST:
+        if is_number(node.get(key)) and node[key] > LARGEST_BOUND:
             yield f"{key} {node[key]}"
     for key in _UPPER:
-        if is_number(node.get(key)) and node[key] < -FARTHEST:
+        if is_number(node.get(key)) and node[key] < -LARGEST_BOUND:
             yield f"{key} {node[key]}"
     for key in ("const", "enum"):
         for value in _numbers_in(node.get(key)):
-            if abs(value) > FARTHEST or float(value) != value:
+            if abs(value) > LARGEST_BOUND or float(value) != value:
                 yield f"{key} {value}"
 
 
 def _rounded_up(number: float) -> float:
-    """The number, or the next double above an integer that is none."""
-    if abs(number) > FARTHEST or number == float(number):
+    """The smallest double that is not below the number."""
+    if abs(number) > LARGEST_BOUND or number == float(number):
         return number
     nearest = float(number)
     return int(nearest if nearest > number else math.nextafter(nearest, math.inf))

@@ -1,28 +1,35 @@
-"""One candidate of one request on its way: its tokens, what of them is cached, and what of its text was shown."""
+"""The state of one candidate while it is generated: its tokens, how many are cached, and the text reported so far."""
 
 from dataclasses import dataclass, field
 
 from tuningfork.domain.errors import TuningforkError
 from tuningfork.domain.generation import ChosenToken, Chunk, FinishReason, Sampling
 from tuningfork.inference.detokenizer import Detokenizer
+from tuningfork.inference.prefix_index import Sharers
 from tuningfork.inference.sampling import Draw
 from tuningfork.inference.stop_sequences import StopSequences
-from tuningfork.modeling.lora import BASE_ALONE
+from tuningfork.modeling.adapters.slots import BASE_ALONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenRequest:
-    """One request as the engine takes it. `slot` is the adapter's, pinned by the caller until the request ends."""
+    """A request to the engine. `slot` is its adapter's; the caller keeps the adapter loaded until the request ends.
+
+    `owner` is on whose behalf it is made: owners have equal shares of the engine. Requests share prefixes only with
+    requests of the same owner, or with any other one if both are `sharing_prefixes`.
+    """
 
     id: str
     prompt_ids: tuple[int, ...]
     slot: int = BASE_ALONE
     sampling: Sampling
+    owner: str = ""
+    sharing_prefixes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOutput:
-    """A piece of one candidate. Where `error` is set the candidate failed, and the chunk is its last."""
+    """New text of one candidate. If `error` is set, the candidate failed and this chunk is its last."""
 
     request_id: str
     chunk: Chunk
@@ -33,7 +40,7 @@ class EngineOutput:
 class Usage:
     """The token counts of one request, shared by its candidates.
 
-    Of the prompt's tokens, `cached_prompt_tokens` were not read: another prompt that begins alike had been.
+    `cached_prompt_tokens` counts the prompt tokens that were found in the prefix cache instead of being computed.
     """
 
     prompt_tokens: int
@@ -43,12 +50,14 @@ class Usage:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Sequence:
-    """One candidate. `tokens` is the prompt and what was generated; the first `cached` of them have keys and values.
+    """One candidate answer to a request, while it is generated.
 
-    `adapter` tells by which weights: the slot's generation, since slots are used again. `pages` are the cache's, in
-    order; the first `known` of them can be found by others. `siblings` are the request's further candidates for as long
-    as they wait for this one to read the prompt for them all. `unreported` are log probabilities that go out with the
-    next piece.
+    `tokens` are the prompt's and the generated tokens; the first `cached` of them have keys and values in the cache.
+    `adapter` is the slot's generation, which identifies the weights, since slots are reused. `pages` are the sequence's
+    pages in order; the first `known` of them are in the prefix cache. `siblings` are the request's other candidates
+    while they wait for this one to prefill the prompt. `passed` counts the sequences that were admitted while this one
+    was first in its owner's queue and did not fit. `unreported` are log probabilities to return with the next chunk
+    of text.
     """
 
     request: TokenRequest
@@ -65,40 +74,51 @@ class Sequence:
     cached: int = 0
     known: int = 0
     was_put_back: bool = False
+    passed: int = 0
+
+    @property
+    def sharers(self) -> Sharers:
+        """The sequences with which this one may share pages of the prefix cache."""
+        return self.adapter, None if self.request.sharing_prefixes else self.request.owner
+
+    @property
+    def owner(self) -> str:
+        """The owner of its request."""
+        return self.request.owner
 
     @property
     def rows(self) -> int:
-        """How many rows of the batch this one takes, now or once its siblings come."""
+        """How many rows of the batch this sequence takes, its waiting siblings included."""
         return 1 + len(self.siblings)
 
     @property
     def missing(self) -> int:
-        """Tokens that have to pass through the model before the next one can be chosen."""
+        """How many tokens have to be fed to the model before the next token can be chosen."""
         return len(self.tokens) - self.cached
 
     @property
     def generated(self) -> int:
-        """Tokens beyond the prompt."""
+        """How many tokens have been generated."""
         return len(self.tokens) - len(self.request.prompt_ids)
 
     @property
-    def is_whole(self) -> bool:
-        """Whether the form that is asked of the answer leaves nothing more to say."""
+    def is_format_complete(self) -> bool:
+        """Whether the answer format is complete, so that generation ends."""
         return self.draw.constraint is not None and self.draw.constraint.complete
 
     def skip_to(self, cached: int) -> None:
-        """Say that the tokens up to there need not be read: pages that others have filled hold them."""
+        """Count the first `cached` tokens as cached: they are in pages that other sequences filled."""
         if self.candidate == 0 and not (self.generated or self.was_put_back):
             self.usage.cached_prompt_tokens += cached - self.cached
         self.cached = cached
 
     def put_back(self) -> None:
-        """Say that it has no pages any more. The tokens are kept, so that it can go on where it was."""
+        """Record that the sequence has lost its pages. It keeps its tokens, so that it can continue later."""
         self.cached = self.known = 0
         self.was_put_back = True
 
     def accept(self, token: int) -> str:
-        """Append a chosen token; returns the text that may be shown now."""
+        """Append a chosen token; return the text that can be sent now."""
         self.tokens.append(token)
         self.usage.output_tokens += 1
         if self.draw.penalties is not None:
@@ -107,15 +127,20 @@ class Sequence:
             self.draw.constraint.accept(token)
         return self.stops.push(self.detokenizer.push(token))
 
-    def flush(self) -> str:
-        """The text that was held back, when no more tokens come. A stop sequence may still be met in it."""
-        text = self.stops.push(self.detokenizer.finish())
+    def flush(self, *, is_cut: bool = False) -> str:
+        """The text that was held back, after the last token; up to a stop sequence if the text contains one.
+
+        Args:
+            is_cut: whether a limit of tokens ended the answer; see `Detokenizer.finish`.
+
+        """
+        text = self.stops.push(self.detokenizer.finish(is_cut=is_cut))
         return text + self.stops.flush()
 
     def output(
         self, text: str, finish_reason: FinishReason | None, error: TuningforkError | None = None
     ) -> EngineOutput:
-        """What the caller hears of this step."""
+        """Build what the engine returns for this candidate: the text, log probabilities and token counts."""
         chunk = Chunk(
             candidate=self.candidate,
             text=text,

@@ -1,4 +1,4 @@
 """What training and inference share: loading a base, adapter slots, attention over packed tokens, chat templates.
 
-Torch starts here; refuses to know jobs, requests and where files come from.
+This is the lowest package that imports torch. It knows no jobs and no requests.
 """

@@ -1,15 +1,15 @@
-"""One rendering for training and serving: a conversation as tokens, cut where the model begins to speak.
+"""Renders conversations as tokens, in the same way for training and serving.
 
-A training example is a header (all that is given) and an output (all that is learned). The header of an example is, by
-construction, the prompt that serving renders for the same text, and the output ends with the token that ends a turn.
+The output of a model turn is what training teaches: the tokens of the turn, and the token that ends it. The header is
+all tokens before the output: by construction the tokens that serving renders as the prompt.
 """
 
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import jinja2
 from jinja2.ext import Extension, loopcontrols
@@ -18,9 +18,8 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from transformers import PreTrainedTokenizerBase
 
-from tuningfork.domain.dataset import Example
+from tuningfork.domain.conversation import Conversation, Preference, Speaker
 from tuningfork.domain.errors import FieldViolation, InternalError, InvalidArgument
-from tuningfork.domain.generation import Prompt, Speaker, Turn
 
 DEFAULT_TEMPLATE = """\
 {{- bos_token }}
@@ -31,57 +30,120 @@ DEFAULT_TEMPLATE = """\
 {{- '\\n\\n' }}
 {%- endfor %}
 {%- if add_generation_prompt %}{{- 'Assistant:\\n' }}{% endif %}"""
-"""For models that bring no template: labelled turns, each answer ended by the model's end-of-sequence token.
+"""The template for models without one: labelled turns, each answer ended by the model's end-of-sequence token.
 
-A newline, not a space, ends the header, so that an answer's first word is cut into tokens as it would be anywhere.
+The header ends with a newline, since after a space an answer's first word would be split into unusual tokens.
 """
 
 Message = dict[str, str]
-"""One turn as templates know it: `role` (system, user or assistant) and `content`."""
+"""A turn as chat templates expect it: `role` (system, user or assistant) and `content`."""
+
+_MOST_COPIES, _MOST_ADDED_CHARACTERS = 8, 1_000_000
+"""A template may write eight times as many characters as the turns have, and a million more."""
 
 _ROLES = {Speaker.USER: "user", Speaker.MODEL: "assistant"}
 _QUESTION, _ANSWER, _INSTRUCTION = "question", "fork", "be in tune"
-"""Stand-ins whose places in a rendering show what the template writes around them."""
+"""Sample texts that are rendered and searched for, to find out what the template writes around them."""
 
-# Some templates write today's date into the prompt (Llama 3.2's). A model tuned today and called tomorrow would meet a
-# prompt that it was not tuned on, so the clock of templates stands still, at the date they fall back to themselves.
+# Some templates, such as Llama 3.2's, write today's date into the prompt. A model tuned today and called tomorrow would
+# get a prompt that it was not tuned on, so templates always get the same date, which is Llama 3.2's default.
 _TEMPLATE_DATE = datetime(2024, 7, 26)  # noqa: DTZ001  a calendar date; no zone is shown
 
-# What untrusted templates can raise in a sandbox; all of it means that they do not render.
-_TEMPLATE_FAULTS = (jinja2.TemplateError, TypeError, ValueError, AttributeError, LookupError, ArithmeticError)
+# What untrusted templates can raise in a sandbox; each means that the template cannot be rendered.
+_TEMPLATE_FAULTS = (
+    *(jinja2.TemplateError, TypeError, ValueError, AttributeError, LookupError, ArithmeticError),
+    *(RecursionError, MemoryError),
+)
 
 
-@dataclass(frozen=True, slots=True)
-class RenderedExample:
-    """One example as token ids. The loss is on `output`, whose last token ends the turn."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderedRow:
+    """One row of tokens to train on. `outputs` has, for each turn to learn, where its output begins and ends, in order.
 
-    header: tuple[int, ...]
-    output: tuple[int, ...]
+    The row ends with its last output. The tokens before an output are the prompt that serving renders for it.
+    """
+
+    ids: tuple[int, ...]
+    outputs: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def of(cls, header: Sequence[int], output: Sequence[int]) -> "RenderedRow":
+        """A row with one turn to learn."""
+        ids = (*header, *output)
+        return cls(ids=ids, outputs=((len(header), len(ids)),))
 
     @property
-    def first_target(self) -> int:
-        """Where the loss begins, at least 1: a first token that nothing comes before cannot be learned."""
-        return max(1, len(self.header))
+    def header(self) -> tuple[int, ...]:
+        """The tokens before the first output."""
+        return self.ids[: self.outputs[0][0]]
+
+    @property
+    def output(self) -> tuple[int, ...]:
+        """The tokens of the last output, whose last one ends the turn."""
+        begin, end = self.outputs[-1]
+        return self.ids[begin:end]
+
+    @property
+    def targets(self) -> tuple[tuple[int, int], ...]:
+        """Where the targets begin and end: the outputs, except a row's first token, which no token predicts."""
+        return tuple((max(1, begin), end) for begin, end in self.outputs)
+
+
+class Chat(Protocol):
+    """Renders conversations as one base model writes them: a `ChatFormat`, or a process that has one."""
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """See `ChatFormat.tokenizer`."""
+        ...
+
+    @property
+    def end_of_turn_ids(self) -> frozenset[int]:
+        """See `ChatFormat.end_of_turn_ids`."""
+        ...
+
+    @property
+    def lead(self) -> str:
+        """See `ChatFormat.lead`."""
+        ...
+
+    def render_prompt(self, prompt: Conversation) -> list[int]:
+        """See `ChatFormat.render_prompt`."""
+        ...
+
+    def render_example(self, example: Conversation) -> tuple[RenderedRow, ...]:
+        """See `ChatFormat.render_example`."""
+        ...
+
+    def render_preference(self, preference: Preference) -> tuple[RenderedRow, RenderedRow]:
+        """See `ChatFormat.render_preference`."""
+        ...
+
+    def spell(self, ids: Sequence[int]) -> str:
+        """See `ChatFormat.spell`."""
+        ...
 
 
 class ChatFormat:
     """How one base model writes conversations.
 
-    Control tokens that appear in what people wrote are encoded as plain text: only the template opens and ends turns.
-    Models that can think before they answer are told not to (`enable_thinking=False`): training outputs hold answers.
+    The names of control tokens in texts that people wrote are encoded as plain text, so that only the template begins
+    and ends turns. Models that can think before they answer are set not to (`enable_thinking=False`), since the outputs
+    of training contain only answers.
 
     Args:
-        tokenizer: the model's own.
-        template: a Jinja template that replaces the tokenizer's; None: the tokenizer's, else `DEFAULT_TEMPLATE`.
-        end_ids: token ids that end generation by the model's generation config.
+        tokenizer: the model's tokenizer.
+        template: a Jinja template that replaces the tokenizer's; None: the tokenizer's, or `DEFAULT_TEMPLATE` if the
+            tokenizer has none.
+        end_ids: token ids that end generation according to the model's generation config.
 
     Raises:
         InternalError: the template cannot be rendered, or no token is known that ends a turn.
 
     Attributes:
-        tokenizer: as given.
-        end_of_turn_ids: generation stops at any of these; none of them is part of the answer.
-        lead: what the template writes between header and output (" " in Llama 2's); not part of the answer either.
+        tokenizer: the model's tokenizer.
+        end_of_turn_ids: generation stops at any of these tokens, which is not part of the answer.
+        lead: what the template writes before an answer (" " in Llama 2's); it is not part of the answer either.
 
     """
 
@@ -96,16 +158,16 @@ class ChatFormat:
             self._prefill, self.lead, closing = self._frame()
         except _TEMPLATE_FAULTS as error:
             raise InternalError(
-                f"the chat template of the base model cannot be rendered: {error}. Set a chat_template of your own in "
-                "the model's catalog entry"
+                f"the chat template of the base model cannot be rendered: {_said(error)}. Set a chat_template of your "
+                "own in the model's catalog entry"
             ) from error
         self._has_system_role = self._try_system_role()
         known = {*end_ids, *([tokenizer.eos_token_id] if isinstance(tokenizer.eos_token_id, int) else [])}
         self._ending = self._find_ending(closing, known)
         self.end_of_turn_ids = frozenset({*known, self._ending[-1]})
 
-    def render_prompt(self, prompt: Prompt) -> list[int]:
-        """The tokens up to where the model speaks.
+    def render_prompt(self, prompt: Conversation) -> list[int]:
+        """The tokens of a prompt, up to where the model's answer begins.
 
         Raises:
             InvalidArgument: the model's template refuses this order of turns.
@@ -113,34 +175,70 @@ class ChatFormat:
         """
         return self._text.encode(self._header(prompt))
 
-    def render_example(self, example: Example) -> RenderedExample:
-        """The tokens of one example; the header is `render_prompt` of its input as a single turn.
+    def render_example(self, example: Conversation) -> tuple[RenderedRow, ...]:
+        """Render a conversation as one or more rows of tokens to train on, in the order of its turns.
 
-        The output keeps all its white space, also where the template would strip it, and is encoded as it follows the
-        header, except where a token would reach across the border: serving always ends the header there.
+        Two turns to learn are in one row if the prompt that serving renders for the later one begins with the prompt
+        and output of the earlier one, token by token. Some templates render an earlier answer differently from the way
+        in which the model generated it: they trim it, leave out its empty thinking, or move the system instruction to
+        the last question. Then the later turn begins another row. Turns after the last one to learn are left out.
+
+        Raises:
+            InvalidArgument: the model's template refuses this order of turns, or a text is not valid Unicode.
+
         """
-        header = self._header(Prompt(turns=(Turn(Speaker.USER, example.text_input),)))
-        answer = self.lead + self._text.quote(example.output)
+        rows: list[RenderedRow] = []
+        for index, turn in enumerate(example.turns):
+            if not turn.is_learned:
+                continue
+            row = self.render_answer(replace(example, turns=example.turns[:index]), turn.text)
+            before = rows[-1] if rows else None
+            if before is not None and row.header[: len(before.ids)] == before.ids:
+                rows[-1] = RenderedRow(ids=row.ids, outputs=(*before.outputs, *row.outputs))
+            else:
+                rows.append(row)
+        return tuple(rows)
+
+    def render_preference(self, preference: Preference) -> tuple[RenderedRow, RenderedRow]:
+        """The row of the chosen answer and the row of the rejected answer; their headers are equal."""
+        chosen, rejected = (
+            self.render_answer(preference.prompt, "".join(parts)) for parts in (preference.chosen, preference.rejected)
+        )
+        return chosen, rejected
+
+    def render_answer(self, prompt: Conversation, answer: str) -> RenderedRow:
+        """The row of a prompt and an answer: the tokens of `render_prompt`, then the answer's tokens as the output.
+
+        The output keeps all its white space, even if the template would strip it. Header and answer are encoded as one
+        text, unless a token would cover the end of the one and the start of the other: then they are encoded
+        separately, since serving always ends the prompt after the header.
+        """
+        header = self._header(prompt)
+        written = self.lead + self._text.quote(answer)
         header_ids = self._text.encode(header)
-        whole_ids = self._text.encode(header + answer)
+        whole_ids = self._text.encode(header + written)
         if whole_ids[: len(header_ids)] == header_ids:
             output_ids = whole_ids[len(header_ids) :]
         else:
-            output_ids = self._text.encode(answer)
-        return RenderedExample(tuple(header_ids), (*output_ids, *self._ending))
+            output_ids = self._text.encode(written)
+        return RenderedRow.of(header_ids, (*output_ids, *self._ending))
 
     def spell(self, ids: Sequence[int]) -> str:
-        """The text of token ids as it stands, control tokens by their names."""
+        """The text of token ids, control tokens by their names, without the tokenizer's clean-up of white space."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
-    def _header(self, prompt: Prompt) -> str:
+    def _header(self, prompt: Conversation) -> str:
         try:
-            return self._render(self._messages(prompt), speak=True) + self._prefill
+            messages = self._messages(prompt)
+            header = self._render(messages, speak=True) + self._prefill
         except _TEMPLATE_FAULTS as error:
-            reason = f"the model's chat template does not take these turns: {error}"
-            raise InvalidArgument(reason, violations=(FieldViolation(field="prompt", description=reason),)) from error
+            raise _not_taken(_said(error)) from error
+        most = _MOST_ADDED_CHARACTERS + _MOST_COPIES * sum(len(message["content"]) for message in messages)
+        if len(header) > most:
+            raise _not_taken(f"it makes {len(header)} characters of them, and {most} are the most")
+        return header
 
-    def _messages(self, prompt: Prompt) -> list[Message]:
+    def _messages(self, prompt: Conversation) -> list[Message]:
         messages = [{"role": _ROLES[turn.speaker], "content": self._text.quote(turn.text)} for turn in prompt.turns]
         if not prompt.system_instruction:
             return messages
@@ -163,9 +261,9 @@ class ChatFormat:
         )
 
     def _frame(self) -> tuple[str, str, str]:
-        """What the template writes around an answer: to end the header with, before the answer, after it.
+        """The texts that the template writes around an answer: at the end of the header, before the answer, after it.
 
-        The first is what a finished turn has beyond the generation prompt, such as an empty thinking block.
+        The first is the text that a finished turn has after the generation prompt, such as an empty thinking block.
         """
         question = [{"role": "user", "content": _QUESTION}]
         header = self._render(question, speak=True)
@@ -174,7 +272,7 @@ class ChatFormat:
         if not found:
             raise ValueError("it leaves out what the assistant says")
         opening = before.removeprefix(header) if before.startswith(header) else ""
-        # Tokenizers join a space to the word that follows, so a space belongs to the answer's first token.
+        # Tokenizers join a space to the next word, so the space belongs to the answer's first token, not to the header.
         prefill = opening.rstrip(" ")
         return prefill, opening[len(prefill) :], closing
 
@@ -186,7 +284,7 @@ class ChatFormat:
             return False
 
     def _find_ending(self, closing: str, known: set[int]) -> tuple[int, ...]:
-        """The tokens from the answer's end to the one that ends the turn; white space before that is not learned."""
+        """The tokens that end the turn after an answer, without white space before them, which is not learned."""
         ids = self._text.encode(closing.lstrip())
         special = set(self.tokenizer.all_special_ids)
         for ends in (known, special):
@@ -202,29 +300,29 @@ class ChatFormat:
 
 
 class _PlainText:
-    """Text to token ids, where quoted parts never become control tokens.
+    """Encodes text to token ids, so that quoted texts never become control tokens. Thread-safe.
 
-    A quoted control token travels through the template as a mark of private-use characters around its number.
-    Thread-safe.
+    Before the template is rendered, the name of each control token in a text is replaced by a mark: private-use
+    characters around the token's number.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
         special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
-        # Longest first, so that one that begins like another is found whole.
+        # The longest first, since a token's text may begin with another token's text.
         self._literals = [*sorted(special, key=len, reverse=True), "\ue000", "\ue001"]
         self._numbers = {literal: number for number, literal in enumerate(self._literals)}
         self._found = re.compile("|".join(map(re.escape, self._literals)))
         self._mark = re.compile("\ue000([0-9]+)\ue001")
-        # Spelled in advance: it switches the tokenizer over, which would change what another thread encodes meanwhile.
+        # Computed in advance, since it changes a setting of the tokenizer, which other threads may use later.
         self._spelled = [self._ids(literal, split_special_tokens=True) for literal in self._literals]
         self._ids("a")
 
     def quote(self, text: str) -> str:
-        """Replace every control token (and every stray mark) by a mark.
+        """Replace the name of every control token, and every character that marks are made of, by a mark.
 
         Raises:
-            InvalidArgument: half a surrogate pair, which JSON can carry and UTF-8 cannot.
+            InvalidArgument: the text has half of a surrogate pair, which JSON can express and UTF-8 cannot.
 
         """
         try:
@@ -236,7 +334,7 @@ class _PlainText:
         return self._found.sub(lambda match: f"\ue000{self._numbers[match[0]]}\ue001", text)
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a rendered text; marks become the characters of what they stand for."""
+        """The ids of a rendered text; each mark is encoded as the plain characters of its control token."""
         pieces = self._mark.split(text)
         ids = self._ids(pieces[0])
         for number, piece in zip(pieces[1::2], pieces[2::2], strict=True):
@@ -244,7 +342,7 @@ class _PlainText:
         return ids
 
     def _ids(self, text: str, **how: bool) -> list[int]:
-        # `verbose` would warn of texts longer than the context, which are refused elsewhere.
+        # With `verbose` the tokenizer would warn about texts longer than the context, which are refused elsewhere.
         encoded = self._tokenizer(text, add_special_tokens=False, verbose=False, **how)
         return list(encoded["input_ids"]) if text else []
 
@@ -254,13 +352,13 @@ def _choose_template(tokenizer: PreTrainedTokenizerBase, template: str | None) -
     if template is None and tokenizer.chat_template is not None:
         return tokenizer.get_chat_template(), variables
     if template is None and tokenizer.bos_token_id not in tokenizer("")["input_ids"]:
-        # Such a model never saw its BOS token at the start of a text.
+        # Such a tokenizer adds no BOS token, so the model was trained on texts without one.
         variables["bos_token"] = ""
     return template or DEFAULT_TEMPLATE, variables
 
 
 class _GenerationBlock(Extension):
-    """`{% generation %}`, by which some templates mark what the model says; it changes nothing in the text."""
+    """The tag `{% generation %}`, with which some templates mark the model's turns; it does not change the text."""
 
     tags = {"generation"}  # noqa: RUF012  Jinja's type
 
@@ -278,6 +376,16 @@ def _environment() -> ImmutableSandboxedEnvironment:
     environment.globals["raise_exception"] = _refuse
     environment.globals["strftime_now"] = _TEMPLATE_DATE.strftime
     return environment
+
+
+def _not_taken(why: str) -> InvalidArgument:
+    reason = f"the model's chat template does not take these turns: {why}"
+    return InvalidArgument(reason, violations=(FieldViolation(field="prompt", description=reason),))
+
+
+def _said(error: BaseException) -> str:
+    """What an error says; its kind, if it says nothing, as `MemoryError` does."""
+    return str(error) or type(error).__name__
 
 
 def _to_json(value: Any, indent: int | None = None) -> str:

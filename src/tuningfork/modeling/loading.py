@@ -1,62 +1,64 @@
-"""Bring a base model into memory, ready for adapters: from a Hub id, a directory, or the package itself.
+"""Loads a base model, ready for adapters: from a Hub id, a directory, or this package.
 
 Only safetensors files are read and no code that comes with a model is run. Weights are memory-mapped where they need no
 conversion, so that the trainer and the generator of one machine share one copy.
 """
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, cast
 
 import torch
 import transformers
-from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from tuningfork import embedded
-from tuningfork.domain.base_model import EMBEDDED, BaseModel
-from tuningfork.domain.errors import InternalError
-from tuningfork.modeling.attention import ATTENTION, AttentionPlan, PackedPlan
-from tuningfork.modeling.base_files import fingerprint_of
-from tuningfork.modeling.chat_template import ChatFormat
-from tuningfork.modeling.context_length import context_length_of
+from tuningfork.domain.base_model import BaseModel
+from tuningfork.domain.errors import BaseUnusable
+from tuningfork.modeling.adapters.slots import AdapterSlots, Slots
+from tuningfork.modeling.attention.plans import AttentionParameters, AttentionPlan, PackedPlan
+from tuningfork.modeling.attention.registration import ATTENTION
+from tuningfork.modeling.chat_template import Chat
 from tuningfork.modeling.decoder.decoder import Decoder
-from tuningfork.modeling.decoder.layer import How
 from tuningfork.modeling.decoder.recipe import decoder_of
-from tuningfork.modeling.lora import AdapterSlots, Slots
-from tuningfork.modeling.memory_plan import Luxuries, foresee
-
-_LOADING_FAULTS = (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError)
-"""What transformers raises for files it cannot read or an architecture it does not know."""
-
-
-class BaseUnusable(InternalError):
-    """The base model that the catalog names cannot be loaded, or not be tuned; the message says what to change."""
+from tuningfork.modeling.describing import LOADING_FAULTS, chat_format, check_location
+from tuningfork.modeling.device.processor import native_dtype
+from tuningfork.modeling.files.base_files import fingerprint_of
+from tuningfork.modeling.files.context_length import context_length_of
+from tuningfork.modeling.kernels.base import Kernels
+from tuningfork.modeling.kernels.choice import kernels_for
+from tuningfork.modeling.kernels.plain import PLAIN
+from tuningfork.modeling.memory_plan import WeightCopies, plan_loading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedBase:
-    """A resident base. An adapter's loader takes it from `location`, a directory or a Hub id (and then `revision`)."""
+    """A base model in memory.
+
+    `location` is its directory or Hub id (with `revision`). `exported_name` is what adapters call it.
+    """
 
     location: str
     model: PreTrainedModel = field(repr=False)
-    chat: ChatFormat = field(repr=False)
+    chat: Chat = field(repr=False)
     device: torch.device
     dtype: torch.dtype
     context_tokens: int
     slots: AdapterSlots = field(repr=False)
-    luxuries: Luxuries = Luxuries()
+    kernels: Kernels = field(default=PLAIN, repr=False)
+    gpu_shortcuts: bool = True
+    """Whether engines may use CUDA graphs and torch's fused attention, if tests on the device find these correct."""
+    weight_copies: WeightCopies = WeightCopies()
     revision: str | None = None
+    exported_name: str = ""
     fingerprint: str | None = None
     decoder: Decoder | None = field(default=None, repr=False)
-    """The model's own forward pass written out; None: its family runs by transformers' code."""
+    """The project's own forward and backward pass of this model; None: the model runs by transformers' code."""
 
     def logits(self, ids_T: Tensor, positions_T: Tensor, kept_N: Tensor, plan: AttentionPlan, slots: Slots) -> Tensor:
         """Logits `NV` after the tokens `kept_N` of a packed row, under these adapters; no gradients.
 
-        Nobody waits for a GPU if `kept_N` lies on the CPU: adapters are chosen there.
+        `kept_N` must be on the CPU: adapters are selected there, and reading a tensor on the GPU would wait for the
+        GPU.
         """
         if self.decoder is not None:
             return self.decoder.logits(ids_T, positions_T, kept_N, plan, slots)
@@ -71,14 +73,26 @@ class LoadedBase:
         return logits_1NV[0]
 
 
-def load_base(base: BaseModel, *, device: str = "cpu", dtype: torch.dtype | None = None) -> LoadedBase:
+def load_base(
+    base: BaseModel,
+    *,
+    device: str = "cpu",
+    dtype: torch.dtype | None = None,
+    gpu_shortcuts: bool = True,
+    kernels: Kernels | None = None,
+    chat: Chat | None = None,
+) -> LoadedBase:
     """Load the base, frozen, with adapter slots on its linear layers and attention over packed rows.
 
     Args:
-        base: its catalog entry.
+        base: the base's catalog entry.
         device: a torch device.
-        dtype: of the weights and of all computing; None: bfloat16 where the device computes in it natively (AVX-512
-            BF16, AMX, Arm BF16, CUDA from compute capability 8.0), else float32.
+        dtype: the type of the weights and of all computing; None: bfloat16 where the device computes in it natively
+            (AVX-512 BF16, AMX, Arm BF16, CUDA from compute capability 8.0), else float32.
+        gpu_shortcuts: whether CUDA graphs, Triton kernels and torch's fused attention may be tested and used. If one of
+            them breaks the GPU's context, the process ends.
+        kernels: the kernels to use; None: those that `kernels_for` chooses.
+        chat: renders conversations for this base; None: its chat format is made in this process.
 
     Raises:
         BaseUnusable: files are missing, there is too little memory, or the architecture has no pluggable attention or
@@ -87,18 +101,16 @@ def load_base(base: BaseModel, *, device: str = "cpu", dtype: torch.dtype | None
     """
     place = torch.device(device)
     dtype = dtype or native_dtype(place)
-    location = str(embedded.model_directory()) if base.location == EMBEDDED else base.location
-    _check_directory(base, Path(location))
-    foreseen = foresee(location, revision=base.revision, rank=base.adapter.rank, dtype=dtype, device=place)
-    if foreseen.shortage:
-        raise BaseUnusable(f"base model {base.name} ({location}) {foreseen.shortage}")
+    location = check_location(base)
+    planned = plan_loading(location, revision=base.revision, rank=base.adapter.rank, dtype=dtype, device=place)
+    if planned.shortage:
+        raise BaseUnusable(f"base model {base.name} ({location}) {planned.shortage}")
     model = _load_model(base, location, dtype)
     cast("nn.Module", model).to(place).eval()
-    chat = ChatFormat(
-        _load_tokenizer(base, location), template=base.chat_template, end_ids=_as_ids(model.generation_config)
-    )
-    slots = AdapterSlots.attach(model)
-    hows = _check_attention(base, model)
+    chat = chat or chat_format(base, location, model.generation_config)
+    kernels = kernels or kernels_for(place, gpu_shortcuts=gpu_shortcuts)
+    slots = AdapterSlots.attach(model, kernels.adapters)
+    parameters = _check_attention(base, model)
     return LoadedBase(
         location=location,
         model=model,
@@ -107,50 +119,21 @@ def load_base(base: BaseModel, *, device: str = "cpu", dtype: torch.dtype | None
         dtype=dtype,
         context_tokens=_context_tokens(base, model),
         slots=slots,
-        luxuries=foreseen.luxuries,
+        kernels=kernels,
+        gpu_shortcuts=gpu_shortcuts,
+        weight_copies=planned.weight_copies,
         revision=base.revision,
+        exported_name=base.exported_name,
         fingerprint=fingerprint_of(location, base.revision),
-        decoder=decoder_of(model, slots, hows),
+        decoder=decoder_of(model, slots, parameters, kernels.layers),
     )
 
 
-def native_dtype(device: torch.device) -> torch.dtype:
-    """The narrowest type that the device computes in natively: bfloat16, or else float32."""
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float32
-    if device.type == "cpu":
-        # Torch's newest releases only; an older one computes in float32, slower but right.
-        capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-        if any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16")):
-            return torch.bfloat16
-    return torch.float32
-
-
-def _check_directory(base: BaseModel, directory: Path) -> None:
-    """Name what is missing before transformers stumbles over it. A Hub id that is no directory passes."""
-    if not directory.is_dir():
-        if base.location == EMBEDDED or directory.is_absolute() or base.location.startswith((".", "~")):
-            raise BaseUnusable(f"base model {base.name}: there is no directory {directory}; check its location")
-        return
-    wanted = {
-        "config.json": ("config.json",),
-        "weights in the safetensors format": ("*.safetensors",),
-        "a tokenizer": ("tokenizer.json", "tokenizer.model", "tokenizer_config.json"),
-    }
-    missing = [what for what, patterns in wanted.items() if not any(any(directory.glob(each)) for each in patterns)]
-    if missing:
-        raise BaseUnusable(
-            f"base model {base.name}: {directory} lacks {' and '.join(missing)}. It must be a transformers model with "
-            "its tokenizer, as model.save_pretrained() and tokenizer.save_pretrained() write them; pickled weights "
-            "(.bin, .pt) are never read"
-        )
-
-
 def _load_model(base: BaseModel, location: str, dtype: torch.dtype) -> PreTrainedModel:
-    # Bars of child processes would write over each other; downloads keep theirs.
+    # Progress bars of several child processes would overwrite each other. Those of downloads are still shown.
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        # With `output_loading_info` the model comes in a pair, which its type does not say.
+        # With `output_loading_info` the function returns a pair, which its type annotation does not say.
         from_pretrained: Any = AutoModelForCausalLM.from_pretrained
         model, report = from_pretrained(
             location,
@@ -161,7 +144,7 @@ def _load_model(base: BaseModel, location: str, dtype: torch.dtype) -> PreTraine
             attn_implementation=ATTENTION,
             output_loading_info=True,
         )
-    except _LOADING_FAULTS as error:
+    except LOADING_FAULTS as error:
         raise BaseUnusable(
             f"base model {base.name} ({location}) could not be loaded: {error}. It must be a causal language model of "
             "an architecture that transformers itself contains and whose attention is pluggable, with weights in the "
@@ -176,43 +159,29 @@ def _load_model(base: BaseModel, location: str, dtype: torch.dtype) -> PreTraine
     return cast("PreTrainedModel", model)
 
 
-def _load_tokenizer(base: BaseModel, location: str) -> PreTrainedTokenizerBase:
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(location, revision=base.revision or "main", trust_remote_code=False)
-    except _LOADING_FAULTS as error:
-        raise BaseUnusable(
-            f"the tokenizer of base model {base.name} ({location}) could not be loaded: {error}"
-        ) from error
-    return cast("PreTrainedTokenizerBase", tokenizer)
-
-
-def _as_ids(generation_config: Any) -> Iterable[int]:
-    given = getattr(generation_config, "eos_token_id", None)
-    if given is None:
-        return ()
-    return (given,) if isinstance(given, int) else tuple(given)
-
-
 def _context_tokens(base: BaseModel, model: PreTrainedModel) -> int:
     trained = context_length_of(model.config.get_text_config().to_dict())
     return min(base.context_tokens, trained) if trained else base.context_tokens
 
 
 class _Probe:
-    """A packed plan that notes how the layers ask it."""
+    """A packed attention plan that records the attention parameters of each layer."""
 
     def __init__(self, lengths: tuple[int, ...]) -> None:
         self._plan = PackedPlan(lengths)
-        self.hows: dict[int, How] = {}
+        self.parameters: dict[int, AttentionParameters] = {}
 
-    def attend(self, layer: int, *tensors: Tensor, **how: Any) -> Tensor:
-        self.hows[layer] = How(**how)
-        return self._plan.attend(layer, *tensors, **how)
+    def attend(self, layer: int, *tensors: Tensor, **parameters: Any) -> Tensor:
+        self.parameters[layer] = AttentionParameters(**parameters)
+        return self._plan.attend(layer, *tensors, **parameters)
 
 
 @torch.no_grad()
-def _check_attention(base: BaseModel, model: PreTrainedModel) -> list[How]:
-    """Run three tokens in two segments through the model: every layer must attend through the plan. Says how."""
+def _check_attention(base: BaseModel, model: PreTrainedModel) -> list[AttentionParameters]:
+    """Run three tokens in two segments through the model, and check that every layer's attention uses the plan.
+
+    Returns the attention parameters of each layer.
+    """
     probe = _Probe((2, 1))
     ids = torch.tensor([[0, 1, 2]], device=model.device)
     positions = torch.tensor([[0, 1, 0]], device=model.device)
@@ -228,10 +197,10 @@ def _check_attention(base: BaseModel, model: PreTrainedModel) -> list[How]:
             "Gemma, Mistral, Phi-3 and their kin"
         ) from error
     layers = model.config.get_text_config().num_hidden_layers
-    if len(probe.hows) != layers or logits.shape[1] != 1:
+    if len(probe.parameters) != layers or logits.shape[1] != 1:
         raise BaseUnusable(
-            f"base model {base.name}: only {len(probe.hows)} of the {layers} layers of {type(model).__name__} attend "
-            "through transformers' attention interface; choose a model with attention in every layer (Llama, Qwen, "
-            "Gemma, Mistral, Phi-3 and their kin)"
+            f"base model {base.name}: only {len(probe.parameters)} of the {layers} layers of {type(model).__name__} "
+            "attend through transformers' attention interface; choose a model with attention in every layer (Llama, "
+            "Qwen, Gemma, Mistral, Phi-3 and their kin)"
         )
-    return [probe.hows[layer] for layer in range(layers)]
+    return [probe.parameters[layer] for layer in range(layers)]

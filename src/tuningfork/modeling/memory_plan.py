@@ -1,8 +1,8 @@
-"""Memory is planned before a base is loaded: what it needs in the type that it computes in, against what there is.
+"""Plans memory before a base is loaded: the memory that the base will need, compared with what the machine has.
 
-The weights are counted on the base's skeleton, exactly; what a job and a cache need is estimated from the same shapes.
-A base that cannot fit is refused in words, not by the system's killer of processes. Nothing is promised about two
-processes that load in the same second: each takes what both saw.
+The weights are counted exactly, from the base's modules without weights; the memory of a job and of a cache is
+estimated from the same shapes. A base that cannot fit is refused with a message; otherwise the system would kill the
+process. Two processes that load at the same time may both count the same free memory.
 """
 
 import gc
@@ -14,27 +14,27 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from tuningfork.modeling.available_memory import Memory, available_memory
-from tuningfork.modeling.skeleton import read_config, skeleton
+from tuningfork.modeling.device.available_memory import Memory, available_memory
+from tuningfork.modeling.files.skeleton import read_config, skeleton
 
 LEAST_TOKENS = 2048
-"""A base that cannot work on so many tokens at once, in one pass or in one answer's context, is of no use."""
+"""The fewest tokens for which a training pass, or an answer with its prompt, must have enough memory."""
 _LEAST_TARGETS = 512
 _FLAT_COPIES = 5
-"""Of an adapter's numbers in fp32 while it is trained: weights, their gradients, two moments, and an update."""
+"""Copies of an adapter's numbers in fp32 during training: weights, gradients, two moments, and an update."""
 _LOGIT_COPIES = 3
-"""Of the targets' logits in fp32 in a backward pass."""
+"""Copies of the target tokens' logits in fp32 during a backward pass."""
 
 _MOST_CACHE_BYTES = 2 * 2**30
 _UNKNOWN_PASS_BYTES = 2**30
-"""For training passes where the system does not tell its memory."""
+"""The memory for training passes if the system does not report how much memory it has."""
 
-_NOT_FORESEEN = (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, AttributeError)
-"""What transformers raises for files it cannot read or an architecture it does not know, or lacks the usual names."""
+_PLANNING_FAULTS = (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, AttributeError)
+"""What transformers raises for files it cannot read, an architecture it does not know, or unusual names in a config."""
 
 
 class HasFeatures(Protocol):
-    """A linear layer, whatever adapters it has."""
+    """A linear layer, with adapters or without."""
 
     in_features: int
     out_features: int
@@ -42,20 +42,20 @@ class HasFeatures(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Footprint:
-    """What an architecture costs in one floating-point type, in bytes, or as said.
+    """The memory that an architecture needs in one floating-point type, in bytes unless another unit is named.
 
     Attributes:
-        parameters: all weights, tied ones once.
-        buffers: the tables beside them.
-        linears: of the parameters, the weights of the linear layers that adapters sit at.
-        head: of the parameters, those of the output head, which may be the embeddings' own.
-        cache_per_token: keys and values of all layers.
-        kept_per_token: what all layers keep of a token between forward and backward pass.
-        hidden_per_token: what of it is left if layers are computed twice: the input of each.
-        adapter_numbers: of an adapter of rank 1 (numbers, not bytes).
-        layers: of the decoder (a count).
-        vocabulary: of the head (a count).
-        itemsize: of one number.
+        parameters: all weights, tied weights counted once.
+        buffers: tensors that are not weights, such as rotary tables.
+        linears: the weights of the linear layers that have adapters; a part of `parameters`.
+        head: the weights of the output head, which may be tied to the embeddings; a part of `parameters`.
+        cache_per_token: keys and values of one token in all layers.
+        kept_per_token: activations of one token that all layers keep from the forward to the backward pass.
+        hidden_per_token: the part of `kept_per_token` that remains with activation checkpointing: each layer's input.
+        adapter_numbers: the size of an adapter of rank 1 (numbers, not bytes).
+        layers: how many layers the decoder has.
+        vocabulary: how many logits the head has.
+        itemsize: bytes of one number.
 
     """
 
@@ -74,7 +74,7 @@ class Footprint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryPlan:
-    """What one process needs for one base, in bytes. `copies` are further copies of the linear layers' weights."""
+    """The memory that one process needs for one base, in bytes: for weights, copies of weights, a cache or a job."""
 
     weights: int
     copies: int
@@ -83,40 +83,43 @@ class MemoryPlan:
 
     @property
     def needed(self) -> int:
-        """All of it. A process either serves or trains, so the larger of the two counts."""
+        """The bytes that the process needs: weights, copies, and the larger of `cache` and `job`.
+
+        A process either generates or trains.
+        """
         return self.weights + self.copies + max(self.cache, self.job)
 
 
 @dataclass(frozen=True, slots=True)
-class Luxuries:
+class WeightCopies:
     """How many further copies of the linear layers' weights (at most two) this process may make for speed.
 
-    Of one that is made in place of the plain weights nothing is gained: these may lie in a file that is shared.
+    The plain weights stay in memory too, since they may be memory-mapped and shared with another process.
     """
 
     copies: int = 0
 
     @property
     def prepacked(self) -> bool:
-        """Whether the weights may also be held as the processor's library wants them."""
+        """Whether a copy may be made in the order in which oneDNN reads weights."""
         return self.copies >= 1
 
     @property
     def transposed(self) -> bool:
-        """Whether, beside that copy, there may be one in the layout of the backward pass."""
+        """Whether a second copy may be made for the backward pass, with the weights transposed."""
         return self.copies >= 2
 
 
 @dataclass(frozen=True, slots=True)
-class Foresight:
-    """What is known before a base is loaded: why it cannot be, or None, and what it may take beyond its needs."""
+class LoadingPlan:
+    """The result of planning: why the base does not fit (None: it fits), and how many copies of its weights to make."""
 
     shortage: str | None = None
-    luxuries: Luxuries = Luxuries()
+    weight_copies: WeightCopies = WeightCopies()
 
 
 def footprint(model: PreTrainedModel) -> Footprint:
-    """Count a model, or its skeleton, in the type that its parameters have."""
+    """Measure a model, with weights or on the meta device, in the type of its parameters."""
     decoder: nn.Module = model.get_decoder()  # type: ignore[no-untyped-call]
     head: Any = model.get_output_embeddings()  # type: ignore[no-untyped-call]
     linears = [module for module in decoder.modules() if isinstance(module, nn.Linear) and module is not head]
@@ -141,13 +144,13 @@ def footprint(model: PreTrainedModel) -> Footprint:
 
 
 def plan(cost: Footprint, *, rank: int, tokens: int = LEAST_TOKENS, copies: int = 0) -> MemoryPlan:
-    """The plan for one job and one answer at a time, of so many tokens, layers being computed twice in training.
+    """The plan for one job and one answer at a time, with activation checkpointing in training.
 
     Args:
-        cost: of the base.
-        rank: of its adapters.
-        tokens: of a training pass, and of an answer with its prompt.
-        copies: further copies of the linear layers' weights.
+        cost: the base's footprint.
+        rank: the rank of its adapters.
+        tokens: the tokens of a training pass, and of an answer with its prompt.
+        copies: the number of further copies of the linear layers' weights.
 
     """
     numbers = rank * cost.adapter_numbers
@@ -162,46 +165,47 @@ def plan(cost: Footprint, *, rank: int, tokens: int = LEAST_TOKENS, copies: int 
     )
 
 
-def luxuries(cost: Footprint, memory: Memory | None, *, rank: int, others: int = 1) -> Luxuries:
-    """What fits beside this process's plan and that of so many others over the same base, which may come later.
+def weight_copies(cost: Footprint, memory: Memory | None, *, rank: int, others: int = 1) -> WeightCopies:
+    """How many copies of the weights fit into memory, after the plans of this and of other processes for the same base.
 
     Args:
-        cost: of the base.
-        memory: before it is loaded; None, as where the system does not tell: no luxuries.
-        rank: of its adapters.
-        others: processes that will hold a copy too: the generator beside the trainer.
+        cost: the base's footprint.
+        memory: the memory before the base is loaded; None: the system does not report it, and no copies are made.
+        rank: the rank of its adapters.
+        others: how many other processes will hold copies, such as the generator if this is the trainer. They may start
+            later.
 
     """
     if memory is None or not cost.linears:
-        return Luxuries()
+        return WeightCopies()
     spare = memory.usable_bytes - (1 + others) * plan(cost, rank=rank).needed
-    # The head is packed with the rest; where it is tied, the embeddings stay beside it.
-    return Luxuries(max(0, min(2, spare // (cost.linears + cost.head))))
+    # The head is copied too. The embeddings are not, even if the head is tied to them.
+    return WeightCopies(max(0, min(2, spare // (cost.linears + cost.head))))
 
 
 def kept_bytes_per_token(linears: Iterable[HasFeatures], itemsize: int) -> int:
-    """About what all layers keep of one token for the backward pass: twice the linear layers' inputs and outputs.
+    """Estimate the bytes of activations that all layers keep for a token: twice the linear layers' inputs and outputs.
 
-    Norms, rotations, attention and the activation function keep about as much again; on a Llama of 256 hidden features
-    it comes to 117 KiB a token in bf16, and 99 were measured.
+    The factor is two since norms, rotations, attention and the activation function keep about as much as the linear
+    layers. For a Llama of 256 hidden features the estimate is 117 KiB for each token in bf16; 99 KiB were measured.
     """
     return 2 * itemsize * sum(linear.in_features + linear.out_features for linear in linears)
 
 
 def pass_bytes(memory: Memory | None) -> int:
-    """What all training passes may keep for the way back: an eighth of all, at most half of what is free."""
+    """The bytes for activations of training passes: an eighth of all memory, at most half of the free memory."""
     return _UNKNOWN_PASS_BYTES if memory is None else min(memory.total_bytes // 8, memory.usable_bytes // 2)
 
 
 def cache_bytes(memory: Memory, device: torch.device) -> int:
-    """What keys and values may take once the base is loaded: half of a GPU's rest, a quarter elsewhere up to 2 GiB."""
+    """The memory for keys and values, in bytes: half of a GPU's free memory, or a quarter of a CPU's, at most 2 GiB."""
     if device.type == "cuda":
         return memory.usable_bytes // 2
     return min(_MOST_CACHE_BYTES, memory.usable_bytes // 4)
 
 
 def shortage(needed: MemoryPlan, memory: Memory, dtype: torch.dtype) -> str | None:
-    """Why a base of this plan cannot be held, with what to do, as the rest of a sentence; None if it can."""
+    """Why the base does not fit and what to do, as the rest of a sentence; None: it fits."""
     if not _short(needed, memory):
         return None
     name = str(dtype).removeprefix("torch.")
@@ -214,7 +218,7 @@ def shortage(needed: MemoryPlan, memory: Memory, dtype: torch.dtype) -> str | No
     )
 
 
-def foresee(
+def plan_loading(
     location: str,
     *,
     revision: str | None,
@@ -222,32 +226,32 @@ def foresee(
     dtype: torch.dtype,
     device: torch.device,
     measure: Callable[[torch.device], Memory | None] = available_memory,
-) -> Foresight:
-    """Plan for a base that is about to be loaded, from its small files.
+) -> LoadingPlan:
+    """Plan for a base before it is loaded, from its configuration and the headers of its weight files.
 
-    What cannot be planned is let through: loading finds the same fault and has better words for it.
+    A base whose files cannot be read is not refused here: loading finds the same fault and reports it better.
     """
     try:
         config = read_config(location, revision=revision)
-        # Quantized weights would be counted in the wrong type.
+        # Quantized weights have another type than `dtype`, for which the plan is made.
         if getattr(config, "quantization_config", None) is not None:
-            return Foresight()
+            return LoadingPlan()
         stored = config.dtype
         cost = footprint(skeleton(config, dtype))
-    except _NOT_FORESEEN:
-        return Foresight()
+    except _PLANNING_FAULTS:
+        return LoadingPlan()
     needed = plan(cost, rank=rank)
     asked = [(needed, device)]
     if device.type != "cpu" and stored != dtype:
-        # Converted in the machine's memory on their way; others pass from the file, which is no more than cached.
+        # While weights are converted, they take the machine's memory too. Weights that need no conversion do not.
         asked.append((MemoryPlan(weights=needed.weights, copies=0, cache=0, job=0), torch.device("cpu")))
     found = [(each, measure(place)) for each, place in asked]
     if any(_short(each, memory) for each, memory in found):
-        # A base that was given up for this one may still be in cycles of references.
+        # Reference cycles may still hold the memory of a base that this one replaces.
         gc.collect()
         found = [(each, measure(place)) for each, place in asked]
     reasons = [shortage(each, memory, dtype) for each, memory in found if memory is not None]
-    return Foresight(next(filter(None, reasons), None), luxuries(cost, found[0][1], rank=rank))
+    return LoadingPlan(next(filter(None, reasons), None), weight_copies(cost, found[0][1], rank=rank))
 
 
 def _short(needed: MemoryPlan, memory: Memory | None) -> bool:

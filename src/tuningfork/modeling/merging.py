@@ -1,8 +1,8 @@
-"""An adapter merged into a copy of its base: a plain transformers directory that knows nothing of adapters.
+"""Merges an adapter into a copy of its base: a plain transformers directory, for programs without LoRA support.
 
-Each adapted weight W becomes W + (alpha / R) B A (Hu et al. 2021, section 4.1), computed in fp32 and stored in the type
-that W is stored in. The base's files are copied as they stream by: types, tied heads and the cut into files stay as
-they are, all other weights stay the same to the bit, and memory holds one block of one weight, however large the model.
+Each adapted weight W becomes W + (alpha / R) B A (Hu et al. 2021, section 4.1), computed in fp32 and stored in W's
+type. The base's files are streamed: types, tied heads and the division into files stay as they are, all other weights
+stay identical, and only one block of one weight is in memory at a time, however large the model is.
 
 Shape suffixes: D inputs of a layer, O its outputs, H those in one block, R rank.
 """
@@ -22,47 +22,49 @@ from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.core_model_loading import WeightConverter, WeightRenaming, rename_source_key
 
 from tuningfork.domain.errors import InvalidArgument
-from tuningfork.modeling import adapter_format
-from tuningfork.modeling.base_files import companions, weight_files
+from tuningfork.modeling.adapters import format as adapter_format
+from tuningfork.modeling.adapters.weights import AdapterWeights
 from tuningfork.modeling.chat_template import DEFAULT_TEMPLATE
-from tuningfork.modeling.disk import reach_disk
-from tuningfork.modeling.lora import AdapterWeights
-from tuningfork.modeling.skeleton import read_config, skeleton
-from tuningfork.modeling.stored_weights import Stored, fingerprint, stored_in
+from tuningfork.modeling.files.base_files import companions, weight_files
+from tuningfork.modeling.files.disk import reach_disk
+from tuningfork.modeling.files.older_readers import add_older_forms
+from tuningfork.modeling.files.skeleton import read_config, skeleton
+from tuningfork.modeling.files.stored_weights import Stored, fingerprint, stored_in
 
 _PEFT_PREFIX, _A, _B = "base_model.model.", ".lora_A.weight", ".lora_B.weight"
 _BLOCK_NUMBERS = 2**22
-"""Rows are merged 16 MiB of fp32 at a time."""
+"""How many numbers are merged at a time: 16 MiB in fp32."""
 _PIECE_BYTES = 2**24
 _STORED_TYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
-Told = Callable[[int, int], None]
-"""Hears how many bytes of weights are written, of how many."""
+OnProgress = Callable[[int, int], None]
+"""Called with the number of bytes of weights that have been written, and the total number."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Delta:
-    """What an adapter adds to one weight: scale B A."""
+    """The change that an adapter makes to one weight: scale B A."""
 
     a_RD: Tensor
     b_OR: Tensor
     scale: float
 
 
-def merge(base: Path, adapter: Path, target: Path, *, told: Told = lambda _done, _total: None) -> None:
+def merge(base: Path, adapter: Path, target: Path, *, on_progress: OnProgress = lambda _done, _total: None) -> None:
     """Write the merged model beside `target` and rename it into place.
 
-    A base without a chat template gets the one that it was tuned and served with.
+    If the base has no chat template, the merged model gets the default one that tuning and serving used. Configurations
+    are also written as transformers 4 reads them.
 
     Args:
         base: a transformers directory with safetensors weights.
         adapter: a directory in PEFT's format.
-        target: new, or empty.
-        told: hears of the progress.
+        target: a directory that is empty or does not exist.
+        on_progress: called after each write.
 
     Raises:
         InvalidArgument: the adapter was made for another base, a file cannot be read, or `target` is not empty.
-        OSError: it could not be written, as when the disk is full; nothing is left of it.
+        OSError: the model could not be written, for example since the disk is full; no partial files remain.
 
     """
     if is_taken(target):
@@ -75,17 +77,20 @@ def merge(base: Path, adapter: Path, target: Path, *, told: Told = lambda _done,
     aside = target.with_name(f".{target.name}.{uuid4().hex}")
     aside.mkdir()
     try:
-        _write(aside, base, files, deltas, told)
+        _write(aside, base, files, deltas, on_progress)
         aside.rename(target)
     except BaseException:
-        # Half a model would only take the room that the next attempt needs.
+        # An incomplete model is of no use, and takes the disk space that the next attempt needs.
         shutil.rmtree(aside)
         raise
     reach_disk(target.parent)
 
 
 def _check_identity(base: Path, files: Sequence[Path], adapter: Path) -> None:
-    """Other weights of the same shapes, as those before instruction tuning, would be merged into without a word."""
+    """Check that the base has the fingerprint that the adapter names.
+
+    Shapes alone would not distinguish an instruction-tuned base from the base before instruction tuning.
+    """
     known = adapter_format.base_fingerprint(adapter)
     if known is not None and known != fingerprint(files):
         raise InvalidArgument(
@@ -95,7 +100,7 @@ def _check_identity(base: Path, files: Sequence[Path], adapter: Path) -> None:
 
 
 def is_taken(target: Path) -> bool:
-    """Whether something is there that must not be written over: a file, or a directory that is not empty."""
+    """Whether there is a file or a non-empty directory at `target`, which must not be overwritten."""
     return target.exists() and (not target.is_dir() or any(target.iterdir()))
 
 
@@ -105,17 +110,20 @@ def _check_room(files: Sequence[Path], directory: Path) -> None:
         raise OSError(errno.ENOSPC, f"the merged model takes {wanted:,} bytes, and {free:,} are free", str(directory))
 
 
-def _write(directory: Path, base: Path, files: Sequence[Path], deltas: Mapping[str, _Delta], told: Told) -> None:
+def _write(
+    directory: Path, base: Path, files: Sequence[Path], deltas: Mapping[str, _Delta], on_progress: OnProgress
+) -> None:
     for path in companions(base):
         shutil.copyfile(path, directory / path.name)
     if not _has_chat_template(base):
         (directory / "chat_template.jinja").write_text(DEFAULT_TEMPLATE, encoding="utf-8")
+    add_older_forms(directory)
     total, done = sum(file.stat().st_size for file in files), 0
     for file in files:
         with (directory / file.name).open("xb") as written:
             for piece in _merged_file(file, deltas):
                 done += written.write(piece)
-                told(done, total)
+                on_progress(done, total)
     for path in (*directory.iterdir(), directory):
         reach_disk(path)
 
@@ -131,7 +139,7 @@ def _has_chat_template(base: Path) -> bool:
 
 
 def _merged_file(file: Path, deltas: Mapping[str, _Delta]) -> Iterator[bytes]:
-    """The file's bytes, those of adapted weights replaced; as these keep type and shape, the header holds."""
+    """The file's bytes, with merged weights instead of adapted ones. Types and shapes stay, so the header stays too."""
     stored = stored_in(file)
     with file.open("rb") as read:
         yield from _bytes_of(read, 0, min((each.begin for each in stored), default=file.stat().st_size))
@@ -169,7 +177,7 @@ def _merged_blocks(file: BinaryIO, weight: Stored, delta: _Delta) -> Iterator[by
 
 
 def _deltas(base: Path, files: Sequence[Path], adapter: AdapterWeights) -> dict[str, _Delta]:
-    """What is added, by the name under which the base stores the weight.
+    """The change of each adapted weight, by the weight's name in the base's files.
 
     Raises:
         InvalidArgument: the adapter does not fit the base, or a file cannot be read.
@@ -193,7 +201,7 @@ def _deltas(base: Path, files: Sequence[Path], adapter: AdapterWeights) -> dict[
 
 
 def _layer(name: str) -> str:
-    """The layer that an adapter's tensor is for."""
+    """The path of the layer that an adapter's tensor belongs to."""
     layer = name.removesuffix(_A).removesuffix(_B)
     if layer == name or not name.startswith(_PEFT_PREFIX):
         raise InvalidArgument(f"the adapter holds {name}, which is no LoRA matrix of a linear layer")
@@ -201,7 +209,7 @@ def _layer(name: str) -> str:
 
 
 def _stored_names(base: Path, stored: Mapping[str, Any], layers: Sequence[str]) -> dict[str, str]:
-    """For each adapted layer, the name of its weight in the base's files, which can be older than the model's own."""
+    """For each adapted layer, its weight's name in the base's files; older files name weights differently."""
     if all(f"{layer}.weight" in stored for layer in layers):
         return {layer: f"{layer}.weight" for layer in layers}
     renamed = _as_loaded(base, stored)
@@ -214,7 +222,7 @@ def _stored_names(base: Path, stored: Mapping[str, Any], layers: Sequence[str]) 
 
 
 def _as_loaded(base: Path, stored: Mapping[str, Any]) -> dict[str, str]:
-    """The stored names by those that the loaded model has, for weights that loading takes as they are."""
+    """Maps names in the loaded model to names in the files, for weights that transformers loads without conversion."""
     model: Any = skeleton(read_config(str(base)))
     changes = get_model_conversion_mapping(model)
     renamings = [change for change in changes if isinstance(change, WeightRenaming)]

@@ -1,4 +1,5 @@
-"""Who looks at a text for harm: what a rater is, the lexical one of the package, and the file that names another.
+"""Raters, which assess texts for harm: the protocol, the lexical rater, and the file that configures another rater.
 
-Offers assessments of texts, whole or growing; refuses to know what is done about them, and the models that need torch.
+Offers assessments of whole texts and of growing ones. Does not know what follows from an assessment, and does not
+import the models that need torch.
 """

@@ -1,4 +1,4 @@
-"""What a rater is: something that looks at a text and says how likely it is harmful in each of four ways."""
+"""The protocol of raters: a rater assesses how likely a text is harmful, in each of four categories."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -8,18 +8,21 @@ from tuningfork.domain.safety import Assessment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What is known of a growing text. The last `held` characters of it have not been judged and should wait."""
+class PartialAssessment:
+    """The assessment of a growing text so far.
+
+    The last `held` characters of the text are not assessed yet, and should not be sent to the caller yet.
+    """
 
     assessment: Assessment
     held: int
 
 
 class Follower(Protocol):
-    """Watches one text grow. What it costs to add a piece does not depend on how long the text is already."""
+    """Assesses one text while it grows. The cost of adding a piece does not depend on the length of the text so far."""
 
-    async def add(self, text: str, *, last: bool) -> Verdict:
-        """Append a piece, which may be empty; `last` says that nothing follows, and then nothing is held.
+    async def add(self, text: str, *, last: bool) -> PartialAssessment:
+        """Append a piece, which may be empty, and assess the text. `last`: the text is complete, and nothing is held.
 
         Raises:
             Unavailable, WorkerDied, InternalError: the text cannot be rated.
@@ -29,10 +32,13 @@ class Follower(Protocol):
 
 
 class SafetyRater(Protocol):
-    """Rates texts. Its async methods belong to one event loop."""
+    """Rates texts. Its async methods belong to one event loop.
 
-    async def rate(self, passage: Passage) -> Assessment:
-        """What this text is, as a whole.
+    `owner` is on whose behalf a text is rated: owners take turns.
+    """
+
+    async def rate(self, passage: Passage, *, owner: str = "") -> Assessment:
+        """The assessment of a whole text.
 
         Raises:
             Unavailable, WorkerDied, InternalError: the text cannot be rated.
@@ -40,6 +46,6 @@ class SafetyRater(Protocol):
         """
         ...
 
-    def follow(self, asked: str) -> Follower:
-        """Begin to watch a model's answer to what was asked."""
+    def follow(self, asked: str, *, owner: str = "") -> Follower:
+        """Begin to assess a model's answer to this prompt."""
         ...

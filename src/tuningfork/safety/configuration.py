@@ -1,6 +1,6 @@
-"""What `--safety` means: `off`, `lexical`, or a TOML file that describes a rater and what its labels stand for.
+"""Reads the setting `--safety`: `off`, `lexical`, or a TOML file that describes a rater and what its labels mean.
 
-Reads only small files, never weights: whether a model has the labels that are mapped is told by its own `config.json`.
+Reads only small files, never weights. Whether a model has the labels in the file is checked against its `config.json`.
 """
 
 import json
@@ -15,17 +15,18 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, Validation
 
 from tuningfork.domain.rater import Activation, ClassifierModel, CutPoints, GuardModel, Meanings, RatingModel
 from tuningfork.domain.safety import DEFAULT_THRESHOLD, BlockThreshold, HarmCategory
+from tuningfork.domain.user_directories import below_home
 
 OFF, LEXICAL = "off", "lexical"
 
 
 class RaterError(ValueError):
-    """A rater cannot be made from what was given; the message says what to write instead."""
+    """The setting or the file is wrong; the message says what to write instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RaterChoice:
-    """Who rates texts, and the threshold of callers who say nothing. `model` None: the lexical rater."""
+    """The rater, and the threshold for requests that set none. `model` None: the lexical rater."""
 
     model: RatingModel | None = None
     default_threshold: BlockThreshold = DEFAULT_THRESHOLD
@@ -106,7 +107,7 @@ def choose_rater(setting: str) -> RaterChoice | None:
     """The rater that a setting asks for; None for `off`.
 
     Raises:
-        RaterError: the file cannot be read, is not right, or does not fit the model that it names.
+        RaterError: the file cannot be read, is wrong, or does not match the model that it names.
 
     """
     if setting == OFF:
@@ -135,14 +136,14 @@ def _read(path: Path) -> _Entry:
 
 
 def _fault(error: Any) -> str:
-    # The first place is the kind, which says nothing to whoever wrote the file.
+    # The first element of `loc` is the rater's kind, which is not a key in the file.
     place = ".".join(map(str, error["loc"][1:]))
     return f"{place}: {error['msg']}" if place else str(error["msg"])
 
 
 def _location(model: str, *, beside: Path) -> str:
-    """The directory of a model, found from where the server or the file is; else the Hub id as it is."""
-    for directory in (Path(model).expanduser(), beside.parent / model):
+    """The directory of a model, relative to the working directory or to the file; else `model` itself, as a Hub id."""
+    for directory in (below_home(model), beside.parent / model):
         if directory.is_dir():
             return str(directory.resolve())
     return model
@@ -155,7 +156,7 @@ def _classifier(entry: _Classifier, location: str, config: dict[str, Any]) -> Cl
         raise RaterError(
             f"the rater's model {location} has no label {', '.join(unknown)}; its labels are {', '.join(own)}"
         )
-    # What the model was trained for, as transformers notes it; softmax is what its pipelines fall back to.
+    # transformers stores whether labels are independent as `problem_type`; its pipelines use softmax by default.
     several = config.get("problem_type") == "multi_label_classification"
     return ClassifierModel(
         location=location,
@@ -187,7 +188,7 @@ def _config(location: str, revision: str | None) -> dict[str, Any]:
     if Path(location).is_dir():
         path = Path(location) / "config.json"
     else:
-        # Heavy to import and only needed for Hub ids.
+        # Slow to import, and only needed for Hub ids.
         from huggingface_hub import hf_hub_download  # noqa: PLC0415
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError  # noqa: PLC0415
 

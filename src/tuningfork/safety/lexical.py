@@ -1,7 +1,7 @@
-"""The lexical rater: looks for listed words and phrases, and for groups of them that stand close together.
+"""The lexical rater: searches texts for listed words and phrases, and for groups of them that are close together.
 
-It understands nothing. It is quick, runs anywhere, judges a growing text piece by piece, and says the same of a text
-however it was cut. What it finds and misses is measured in docs/safety.md.
+It does not understand texts. It is fast, needs no model, and rates a growing text piece by piece; the result does not
+depend on where the text is cut. docs/safety.md has measurements of what it finds and what it misses.
 """
 
 import asyncio
@@ -10,78 +10,78 @@ from collections.abc import Iterator
 
 from tuningfork.domain.rater import Passage
 from tuningfork.domain.safety import Assessment, HarmCategory, HarmProbability
-from tuningfork.safety.base import Verdict
+from tuningfork.safety.base import PartialAssessment
 from tuningfork.safety.lexicon import Group, Lexicon, Node, Rule, load_lexicon
 from tuningfork.safety.words import LONGEST_SPELLING, Form, Word, Words
 
 SENTENCE_WORDS = 4
-"""The end of a sentence sets words apart as so many words would."""
+"""The end of a sentence counts as this many words in the distance between two words."""
 
 NEIGHBOURHOOD_WORDS = 40
-"""Findings add up as far as this; so a long text is not worse than its worst passage."""
+"""The points of rules are added up within this many words, so that a long text is not worse than its worst passage."""
 
 UNLESS_WORDS = 4
-"""What takes a rule back may stand at least so many words before, however close its terms have to be."""
+"""A word that cancels a rule may be at least this many words before, even if the rule's terms must be closer."""
 
 LOW_POINTS, MEDIUM_POINTS, HIGH_POINTS = 1, 2, 4
 
 _LONG_TEXT = 4_000
-"""Characters from which on a text is rated in a thread: it is milliseconds of work, and others should not wait."""
+"""A text with at least this many characters is rated in a thread, since it takes milliseconds."""
 
-_Place = tuple[Node, int]
-"""How far a term has been met, and where in the text it began."""
+_OpenTerm = tuple[Node, int]
+"""A term of which the first words have been found: its node in the tree, and the position of its first word."""
 
 
 class LexicalRater:
-    """Implements `safety.base.SafetyRater` with the lists that come with the package."""
+    """Implements `safety.base.SafetyRater` with lists of terms; None: those that come with the package."""
 
     def __init__(self, lexicon: Lexicon | None = None) -> None:
         self._lexicon = lexicon or load_lexicon()
 
-    async def rate(self, passage: Passage) -> Assessment:
+    async def rate(self, passage: Passage, *, owner: str = "") -> Assessment:  # noqa: ARG002 - nobody waits for it
         """See `SafetyRater.rate`."""
         if len(passage.text) < _LONG_TEXT:
             return self.assess(passage.text)
         return await asyncio.to_thread(self.assess, passage.text)
 
-    def follow(self, asked: str) -> "LexicalFollower":  # noqa: ARG002 - words are words, whatever they answer
+    def follow(self, asked: str, *, owner: str = "") -> "LexicalFollower":  # noqa: ARG002 - neither matters here
         """See `SafetyRater.follow`."""
         return LexicalFollower(self._lexicon)
 
     def assess(self, text: str) -> Assessment:
-        """What this text is."""
+        """The assessment of this text."""
         return LexicalFollower(self._lexicon).read(text, last=True).assessment
 
 
 class LexicalFollower:
-    """Implements `safety.base.Follower`. What is held is what may still become a listed word or phrase."""
+    """Implements `safety.base.Follower`. It holds back text that may become a listed word or phrase."""
 
     def __init__(self, lexicon: Lexicon) -> None:
         self._lexicon = lexicon
         self._words = Words()
         self._length = 0
         self._position = 0
-        # The places that were open before each of the last words, the newest last.
-        self._open: deque[list[_Place]] = deque([[]], maxlen=LONGEST_SPELLING)
+        # The unfinished terms before each of the last words, the newest last.
+        self._open: deque[list[_OpenTerm]] = deque([[]], maxlen=LONGEST_SPELLING)
         self._seen: dict[Group, int] = {}
         self._tallies = {category: _Tally() for category in HarmCategory}
 
-    async def add(self, text: str, *, last: bool) -> Verdict:
+    async def add(self, text: str, *, last: bool) -> PartialAssessment:
         """See `Follower.add`."""
         return self.read(text, last=last)
 
-    def read(self, text: str, *, last: bool) -> Verdict:
-        """The same, without an event loop."""
+    def read(self, text: str, *, last: bool) -> PartialAssessment:
+        """Like `add`, without an event loop."""
         self._length += len(text)
         for word in self._words.add(text, last=last):
             self._read_word(word)
         open_from = min([self._words.open_from, *(begin for node, begin in self._open[-1] if node.tells)])
         assessment = Assessment.of({category: tally.worst for category, tally in self._tallies.items()})
-        return Verdict(assessment=assessment, held=0 if last else self._length - open_from)
+        return PartialAssessment(assessment=assessment, held=0 if last else self._length - open_from)
 
     def _read_word(self, word: Word) -> None:
         self._position += 1 + SENTENCE_WORDS * word.breaks
-        reached: dict[int, _Place] = {}
+        reached: dict[int, _OpenTerm] = {}
         for form in word.forms:
             for node, begin in self._before(form, word):
                 for after in node.after(form.text):
@@ -91,8 +91,8 @@ class LexicalFollower:
             for group in node.groups:
                 self._find(group, self._position)
 
-    def _before(self, form: Form, word: Word) -> Iterator[_Place]:
-        """The places from which a form may go on, and the start of a new term."""
+    def _before(self, form: Form, word: Word) -> Iterator[_OpenTerm]:
+        """The unfinished terms that a form of a word may continue, and the start of a new term."""
         yield self._lexicon.root, word.begin
         if form.letters <= len(self._open):
             yield from self._open[-form.letters]
@@ -111,7 +111,7 @@ class LexicalFollower:
 
 
 class _Tally:
-    """The points of one category: each rule counts once in a neighbourhood."""
+    """The points of one category. Each rule counts once within `NEIGHBOURHOOD_WORDS`."""
 
     def __init__(self) -> None:
         self.worst = HarmProbability.NEGLIGIBLE

@@ -1,6 +1,6 @@
-"""The lists of the lexical rater: terms in groups, language by language, and rules that say which groups make a harm.
+"""The lists of the lexical rater: groups of terms for each language, and rules that say which groups are harmful.
 
-Read once from the TOML files of `lexicon/`. Terms are found word by word in a tree of their words.
+They are read once from the TOML files in `lexicon/`. Terms are searched word by word in a tree of words.
 """
 
 import tomllib
@@ -16,19 +16,19 @@ from tuningfork.safety.words import normal_form
 LANGUAGES = ("en", "de", "fr", "es")
 
 _HEAD = 3
-"""Letters; no stem is shorter."""
+"""The number of first letters in `Node.heads`. No stem is shorter."""
 
 Group = tuple[str, str]
-"""A language and the name of one of its groups: words of two languages never make a harm together, because many look
-alike and mean something else (German "Gift" is poison)."""
+"""A language and the name of one of its groups of terms. A rule never combines terms of two languages, since many words
+look alike and mean something else (German "Gift" is poison)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """Terms of all these groups within so many words are a harm of so many points; but not if one of `unless` is there.
+    """Adds `points` to `category` where terms of all `groups` are within `within` words of each other.
 
-    `number` tells rules apart. A rule of one group fires by itself. `unless` holds groups of all languages: "not an
-    idiot" is none in any language that has the word.
+    `number` identifies the rule. A rule with one group applies to each of its terms. The rule does not apply near a
+    term of one of the groups in `unless`, as in "not an idiot"; these groups may be of any language.
     """
 
     number: int
@@ -41,10 +41,11 @@ class Rule:
 
 @dataclass(slots=True)
 class Node:
-    """A place in the tree of terms: where each next word leads, and the groups of the term that is complete here.
+    """A node in the tree of terms: its children by their words, and the groups of the term that ends here.
 
-    `stems` are beginnings of words (`masturbat*`), by their length; `heads` are the first letters of all that leads on,
-    which most words do not have. `tells`: a term below fires a rule by itself.
+    `stems` are the children by the first letters of a word (`masturbat*`), by their length. `heads` are the first
+    letters of all children, so that most words are excluded at once. `tells`: a term that ends at this node or below is
+    enough for a rule.
     """
 
     words: dict[str, "Node"] = field(default_factory=dict)
@@ -54,7 +55,7 @@ class Node:
     tells: bool = False
 
     def after(self, word: str) -> Iterator["Node"]:
-        """The places that this word leads to."""
+        """The children for this word."""
         if word[:_HEAD] not in self.heads:
             return
         if node := self.words.get(word):
@@ -64,14 +65,14 @@ class Node:
                 yield node
 
     def grow(self, word: str, *, is_stem: bool) -> "Node":
-        """The place that this word or beginning of a word leads to, made if it is new."""
+        """The child for this word or stem, created if it does not exist."""
         self.heads.add(word[:_HEAD])
         return (self.stems.setdefault(len(word), {}) if is_stem else self.words).setdefault(word, Node())
 
 
 @dataclass(frozen=True, slots=True)
 class Lexicon:
-    """All terms in one tree, and the rules by the groups that complete them."""
+    """All terms in one tree, and for each group the rules that need it."""
 
     root: Node
     rules: Mapping[Group, tuple[Rule, ...]]

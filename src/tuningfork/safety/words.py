@@ -1,9 +1,9 @@
-"""A growing text as words, each in the forms under which a list may know it.
+"""Splits a growing text into words, and gives each word in the forms that may be in a list.
 
-Forms undo what is done to words so that lists miss them, within bounds: compatibility characters and invisible ones,
-accents on letters, digits and signs for letters (`b0mb`), letters of other scripts that look Latin, repeated letters
-(`kiiill`) and letters set apart (`k.i.l.l`). Each character costs a bounded number of operations, and how a text is cut
-into pieces changes nothing.
+The forms undo changes by which people hide words from such lists: compatibility and invisible characters, accents,
+digits and signs instead of letters (`b0mb`), letters of other scripts that look Latin, repeated letters (`kiiill`) and
+separated letters (`k.i.l.l`). Each character takes a bounded number of operations, and the result does not depend on
+where the text is cut into pieces.
 """
 
 import re
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 LONGEST_WORD = 64
-"""Characters. What is longer is cut, so that a text without spaces is neither kept nor waited for."""
+"""The most characters of a word. A longer word is cut, so that a text without spaces is not held back."""
 
 SHORTEST_SPELLING, LONGEST_SPELLING = 3, 12
-"""How many letters that are set apart are put together."""
+"""The fewest and the most separated letters that are joined to a word."""
 
 _INVISIBLE = "\u00ad\u034f\u200b-\u200f\u2060-\u2064\ufe00-\ufe0f\ufeff"
 _MARKS = "\u0300-\u036f\u1ab0-\u1aff\u20d0-\u20f0"
@@ -32,13 +32,13 @@ _REPEATED = re.compile(r"(.)\1{2,}")
 _FOREIGN = re.compile(r"[\u0370-\u03ff\u0400-\u04ff]")
 _LATIN = re.compile(r"[a-z]")
 
-# 1 is written for i and for l.
+# There are two tables, since 1 is written both for i and for l.
 _LEET = tuple(str.maketrans("0134578@$!", f"o{one}eastbasi") for one in "il")
 _LOOKALIKES = str.maketrans("авеёкмнорстухіјѕԁɡαβεικνορτυχ", "abeekmhopctyxijsdgabeikvoptux")
 
 
 class Form(NamedTuple):
-    """One way to read a word. `letters` is how many single-letter words it puts together, 1 for a word as it stands."""
+    """One form of a word. `letters` is how many separated letters it joins; 1: the word is not joined from letters."""
 
     text: str
     letters: int = 1
@@ -46,7 +46,7 @@ class Form(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Word:
-    """One word of a text. `begin` is in characters from the start of the text; `breaks`: a sentence ended before it."""
+    """One word of a text. `begin` is its position in characters; `breaks`: a sentence ended before it."""
 
     forms: tuple[Form, ...]
     begin: int
@@ -54,25 +54,25 @@ class Word:
 
 
 class Words:
-    """Splits a text that comes in pieces. A word is given out once the character behind it is known."""
+    """Splits a text that arrives in pieces. A word is returned once the character after it is known."""
 
     def __init__(self) -> None:
         self._pending = ""
         self._offset = 0
-        # Of what came since the last word: how much, and whether it ends a sentence or a line.
+        # The characters since the last word: how many, and whether they end a sentence or a line.
         self._gap, self._ended, self._line_ended = 0, False, False
-        # The last letters that were set apart, and where they begin.
+        # The last separated letters, and the position of the first.
         self._spelled, self._spelled_begin = "", 0
 
     @property
     def open_from(self) -> int:
-        """Where the part of the text begins that may still become a word, or a word spelled out, with what follows."""
+        """The position from which the text may still become a word, or a word of separated letters."""
         if not self._spelled:
             return self._offset
         return max(self._spelled_begin, self._offset - 2 * LONGEST_SPELLING)
 
     def add(self, text: str, *, last: bool) -> Iterator[Word]:
-        """Append a piece and yield the words that are complete now; with `last`, all that are left."""
+        """Append a piece and yield the words that are now complete; with `last`, all remaining words."""
         text = self._pending + text
         at = 0
         for run in _RUN.finditer(text):
@@ -104,7 +104,7 @@ class Words:
             self._separate(run)
             return
         if _BETWEEN.search(run):
-            # Signs may stand between words or for letters: the last word is read with all of them too.
+            # Signs may separate words or replace letters, so the last word is also read with its signs.
             whole = _forms(_SEPARATORS.sub("", run).rstrip("!"))
             readings[-1] = tuple(dict.fromkeys((*readings[-1], *whole)))
         for forms in readings:
@@ -122,19 +122,19 @@ class Words:
             self._spelled = (self._spelled + letter)[-LONGEST_SPELLING:]
             lengths = range(SHORTEST_SPELLING, len(self._spelled) + 1)
             forms += tuple(Form(self._spelled[-length:], length) for length in lengths)
-        # A sign without a space behind it ends nothing: `b.o.m.b`.
+        # A sign ends a sentence only before a space, unlike in `b.o.m.b`.
         word = Word(forms=forms, begin=begin, breaks=self._line_ended or (self._ended and self._gap > 1))
         self._gap, self._ended, self._line_ended = 0, False, False
         return word
 
 
 def normal_form(text: str) -> tuple[str, ...]:
-    """The words of a listed term, as `Words` gives out those of a text in their first form."""
+    """The words of a listed term, in the form that is first among those of `Words`."""
     return tuple(word.forms[0].text for word in Words().add(text, last=True))
 
 
 def _forms(piece: str) -> tuple[Form, ...]:
-    """What a word may be read as; the first is the word itself in its normal form."""
+    """The forms of a word; the first is the word itself in its normal form."""
     if piece.isascii() and piece.isalpha():
         readings = [piece.lower()]
     else:

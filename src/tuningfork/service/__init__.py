@@ -1,4 +1,4 @@
-"""The use cases: the only room where rules, store and executor meet; every state change of a job is here.
+"""The use cases: the only package that combines the domain's rules, the store and the engines.
 
-Takes domain values and a principal; refuses to know JSON, HTTP and processes.
+Every change of a job's state happens here. Takes domain values and a principal; knows no JSON, HTTP or processes.
 """

@@ -1,8 +1,8 @@
-"""What one caller may use: requests and tokens in any minute, and tuning jobs at a time.
+"""Limits for each caller: requests and tokens in any minute, and tuning jobs at a time.
 
-Callers are told apart by the credential that they show, so an access token draws on the budget of the API key that it
-was made for. Windows slide: what was used counts for sixty seconds from then. They are in memory, of each server its
-own; jobs are counted in the database.
+Callers are distinguished by their credential; an access token shares the budget of the API key that it was made for.
+Windows slide: each use counts for sixty seconds. Each server counts requests and tokens in its own memory; jobs are
+counted in the database.
 """
 
 import threading
@@ -10,25 +10,30 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 
-from tuningfork.domain.errors import SERVICE, QuotaExceeded, QuotaViolation
-from tuningfork.domain.method import Method
+from tuningfork.domain.errors import Quota, QuotaExceeded
 from tuningfork.domain.permission import Principal
 
 WINDOW_SECONDS = 60.0
 JOB_RETRY_SECONDS = 30
-"""When a caller with too many jobs is told to come back; nobody knows when one of them ends."""
+"""How long a caller with too many jobs is told to wait: an arbitrary time, since no one knows when a job ends."""
 
-WAITING = frozenset({Method.GET_OPERATION, Method.GET_TUNED_MODEL})
-"""How clients wait for a tuning job, every second or oftener. It costs next to nothing, and is not counted."""
 
-GENERATING = frozenset({Method.GENERATE_CONTENT, Method.STREAM_GENERATE_CONTENT, Method.GENERATE_TEXT})
-"""What uses tokens."""
+class Cost(StrEnum):
+    """What a call uses of its caller's budgets. Each dialect defines it for its methods."""
+
+    REQUEST = "request"
+    """One request."""
+    TOKENS = "tokens"
+    """One request and its tokens, which are counted once the text has been generated."""
+    NOTHING = "nothing"
+    """Nothing: clients poll such a method every second while they wait for a tuning job, and a call costs little."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """The most of each thing; None is as much as one likes."""
+    """The limit of each quantity; None: unlimited."""
 
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
@@ -39,11 +44,11 @@ UNLIMITED = Budget()
 
 
 class Quotas:
-    """Counts what callers use and refuses what is too much. Safe for any number of threads.
+    """Counts what callers use, and refuses calls that exceed the budget. Thread-safe.
 
     Args:
-        budget: the same for every caller.
-        monotonic: seconds from any beginning, never going back.
+        budget: the limits, the same for every caller.
+        monotonic: a monotonic clock, in seconds.
 
     """
 
@@ -52,55 +57,44 @@ class Quotas:
         self._requests = _Windows(budget.requests_per_minute, monotonic)
         self._tokens = _Windows(budget.tokens_per_minute, monotonic)
 
-    def admit(self, principal: Principal, method: Method) -> None:
+    def admit(self, principal: Principal, cost: Cost) -> None:
         """Count a request, unless it is refused.
 
         Raises:
-            QuotaExceeded: the last minute's requests are as many as may be, or its tokens for a method that uses some.
+            QuotaExceeded: the caller has used up the requests of the last minute, or, for a call that uses tokens, the
+                tokens of the last minute.
 
         """
         caller = principal.credential
-        if method in GENERATING and (wait_seconds := self._tokens.wait(caller)):
-            raise self._exceeded(
-                "tokens", "TokensPerMinutePerKey", self._budget.tokens_per_minute, caller, wait_seconds
-            )
-        if method in WAITING:
+        if cost is Cost.TOKENS and (wait_seconds := self._tokens.wait(caller)):
+            raise _exceeded(Quota.TOKENS_PER_MINUTE, self._budget.tokens_per_minute, caller, wait_seconds)
+        if cost is Cost.NOTHING:
             return
         if wait_seconds := self._requests.use(caller, 1):
-            raise self._exceeded(
-                "requests", "RequestsPerMinutePerKey", self._budget.requests_per_minute, caller, wait_seconds
-            )
+            raise _exceeded(Quota.REQUESTS_PER_MINUTE, self._budget.requests_per_minute, caller, wait_seconds)
 
     def spend(self, principal: Principal, tokens: int) -> None:
-        """Count the tokens of a prompt and its answer, which may be more than were left: nobody knows before."""
+        """Count the tokens of a prompt and its answer. They may exceed the limit, since they are counted afterwards."""
         self._tokens.add(principal.credential, tokens)
 
     def check_jobs(self, principal: Principal, count_unfinished: Callable[[], int]) -> None:
-        """Pass a new tuning job beside those of the caller that are not done.
+        """Check that the caller may have one more unfinished tuning job.
 
         Raises:
-            QuotaExceeded: they are as many as may be.
+            QuotaExceeded: the caller has reached the limit of unfinished jobs.
 
         """
         most = self._budget.concurrent_jobs
         if most is not None and count_unfinished() >= most:
-            raise self._exceeded(
-                "concurrent_tuning_jobs", "ConcurrentTuningJobsPerKey", most, principal.credential, JOB_RETRY_SECONDS
-            )
+            raise _exceeded(Quota.CONCURRENT_JOBS, most, principal.credential, JOB_RETRY_SECONDS)
 
-    @staticmethod
-    def _exceeded(metric: str, quota_id: str, most: int | None, caller: str, wait_seconds: float) -> QuotaExceeded:
-        violation = QuotaViolation(
-            metric=f"{SERVICE}/{metric}",
-            id=quota_id,
-            value=most or 0,
-            dimensions=(("key", caller),) if caller else (),
-        )
-        return QuotaExceeded(violation, wait_seconds)
+
+def _exceeded(quota: Quota, most: int | None, caller: str, wait_seconds: float) -> QuotaExceeded:
+    return QuotaExceeded(quota, limit=most or 0, caller=caller, retry_seconds=wait_seconds)
 
 
 class _Windows:
-    """What each caller used in the last minute."""
+    """The amounts of one quantity (requests or tokens) that each caller used in the last minute."""
 
     def __init__(self, most: int | None, monotonic: Callable[[], float]) -> None:
         self._most = most
@@ -110,7 +104,7 @@ class _Windows:
         self._lock = threading.Lock()
 
     def use(self, caller: str, amount: int) -> float:
-        """Take from the budget, or nothing if it is used up: the seconds until some is free, 0 if it was taken."""
+        """Count an amount unless the budget is used up. Returns the seconds until some is free; 0: it was counted."""
         with self._lock:
             wait_seconds = self._wait(caller)
             if not wait_seconds:
@@ -118,12 +112,12 @@ class _Windows:
             return wait_seconds
 
     def wait(self, caller: str) -> float:
-        """The seconds until some of the budget is free, 0 if some is."""
+        """The seconds until some of the budget is free; 0 if some is free now."""
         with self._lock:
             return self._wait(caller)
 
     def add(self, caller: str, amount: int) -> None:
-        """Take from the budget, whatever is left of it."""
+        """Count an amount, even if it exceeds the budget."""
         with self._lock:
             self._add(caller, amount)
 
@@ -136,14 +130,14 @@ class _Windows:
             return
         now = self._monotonic()
         if now - self._sweep_time >= WINDOW_SECONDS:
-            # Callers that stay away are forgotten.
+            # Drop the windows of callers that have used nothing in the last minute.
             self._windows = {name: window for name, window in self._windows.items() if not window.is_over(now)}
             self._sweep_time = now
         self._windows.setdefault(caller, _Window()).add(amount, now)
 
 
 class _Window:
-    """Amounts with their moments, the oldest first, and their sum."""
+    """The amounts that one caller used in the last minute, each with its time, the oldest first; and their sum."""
 
     def __init__(self) -> None:
         self._used: deque[tuple[float, int]] = deque()
@@ -155,17 +149,17 @@ class _Window:
         self._total += amount
 
     def is_over(self, now: float) -> bool:
-        """Whether nothing in it counts any more."""
+        """Whether all amounts are older than the window."""
         return not self._used or self._used[-1][0] + WINDOW_SECONDS <= now
 
     def wait(self, most: int, now: float) -> float:
-        """The seconds until less than `most` counts, 0 if it is so already."""
+        """The seconds until the sum is less than `most`; 0 if it is less already."""
         while self._used and self._used[0][0] + WINDOW_SECONDS <= now:
             self._total -= self._used.popleft()[1]
         left = self._total
         if left < most:
             return 0.0
-        # After an answer that took more than was left, more than the oldest has to go.
+        # The sum may exceed `most` by far, since tokens are counted afterwards. So several amounts may have to leave.
         for moment, amount in self._used:
             left -= amount
             if left < most:

@@ -1,8 +1,8 @@
-"""What was read from the database, remembered for as long as nobody has written to it.
+"""A cache of results read from the database, valid until somebody writes to the database.
 
-Every request asks who calls and what the model is, and the answers seldom change. Here they are known without a
-thread, a transaction or a query, and never longer than they are true: any commit, by this process or another, makes
-the database's version another one, and then nothing is remembered.
+Every request needs to know who calls and which model is asked, and this seldom changes. Reading it from the cache needs
+no thread, transaction or query. The cache is never out of date: any commit, by this process or another, changes the
+database's version, and results read at another version are not used.
 """
 
 import threading
@@ -15,11 +15,11 @@ Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 MOST = 10_000
-"""So many answers are remembered; then all are forgotten, which costs one reading each."""
+"""The most cached results. When there are more, all are dropped, and each is read again when it is needed."""
 
 
 class Remembered(Generic[Key, Value]):
-    """Answers by their question. Safe for any number of threads."""
+    """A cache of results read from the database, by key. Thread-safe."""
 
     def __init__(self, database: Database, *, most: int = MOST) -> None:
         self._database = database
@@ -29,16 +29,17 @@ class Remembered(Generic[Key, Value]):
         self._answers: dict[Key, Value] = {}
 
     def find(self, key: Key) -> Value | None:
-        """The answer, if it is known to be true now; does not wait for anything."""
+        """The result for this key, if it is cached and still valid; else None. Does not block."""
         version = self._database.version()
         with self._lock:
             return self._answers.get(key) if version is not None and version == self._version else None
 
     def of(self, key: Key, read: Callable[[], Value]) -> Value:
-        """The answer, read if it is not known; what `read` raises is not remembered."""
+        """The result for this key, from the cache or else from `read`. An error of `read` is not cached."""
         if (known := self.find(key)) is not None:
             return known
-        # Asked before: what is read may be newer than this version, which is harmless, but never older.
+        # The version is taken before reading. If a commit comes between, the result is newer than the version, which is
+        # harmless; it is never older.
         version = self._database.version()
         answer = read()
         if version is not None:

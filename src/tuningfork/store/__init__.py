@@ -1,4 +1,4 @@
-"""Durable state: the only room with SQL or the artifact directory.
+"""Durable state: the only package that uses SQL or the artifact directory.
 
-Offers each noun's reads and writes inside a caller's transaction; refuses to know rules, engines and HTTP.
+Reads and writes take the caller's transaction. Knows no rules of the service, engines or HTTP.
 """

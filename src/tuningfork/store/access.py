@@ -1,4 +1,4 @@
-"""Rows of permissions, of groups and of API keys. Keys are known here by their hash only."""
+"""The tables of permissions, groups and API keys. Only hashes of keys are stored."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -31,7 +31,7 @@ def permissions_of(connection: Connection, model_id: TunedModelId) -> Sequence[P
 
 
 def permissions_for(connection: Connection, model_id: TunedModelId, principal: Principal) -> Sequence[Permission]:
-    """The permissions on one model that can concern the principal, however many others it is shared with."""
+    """The permissions on one model that apply to the principal; permissions of others are not read."""
     email = permissions.c.email
     theirs = or_(email.in_([principal.email, *sorted(principal.groups)]), email.is_(None))
     query = select(permissions).where(permissions.c.model_id == model_id, theirs).order_by(permissions.c.id)
@@ -39,7 +39,7 @@ def permissions_for(connection: Connection, model_id: TunedModelId, principal: P
 
 
 def find_permission(connection: Connection, model_id: TunedModelId, permission_id: PermissionId) -> Permission | None:
-    """The permission of this id on the model, or None."""
+    """The permission with this id on the model, or None."""
     query = select(permissions).where(permissions.c.model_id == model_id, permissions.c.id == permission_id)
     row = connection.execute(query).mappings().first()
     return None if row is None else _permission(row)
@@ -48,7 +48,7 @@ def find_permission(connection: Connection, model_id: TunedModelId, permission_i
 def page_of_permissions(
     connection: Connection, model_id: TunedModelId, after: PermissionId | None, limit: int
 ) -> Sequence[Permission]:
-    """At most `limit` permissions on a model in the order of their ids, those after an id if one is given."""
+    """At most `limit` permissions on a model, in the order of their ids; `after`: only those with later ids."""
     query = select(permissions).where(permissions.c.model_id == model_id).order_by(permissions.c.id).limit(limit)
     if after is not None:
         query = query.where(permissions.c.id > after)
@@ -56,12 +56,12 @@ def page_of_permissions(
 
 
 def set_role(connection: Connection, permission: Permission, role: Role) -> None:
-    """Give another role to whom the permission is for."""
+    """Change the permission's role."""
     connection.execute(permissions.update().where(_is(permission)).values(role=role.value))
 
 
 def revoke(connection: Connection, permission: Permission) -> None:
-    """Take the permission away."""
+    """Delete the permission."""
     connection.execute(permissions.delete().where(_is(permission)))
 
 
@@ -72,7 +72,7 @@ def groups_of(connection: Connection, member: Email) -> frozenset[Email]:
 
 
 def members_of(connection: Connection, group: Email) -> list[Email]:
-    """Who is in a group, by address; nobody is where there is no such group."""
+    """The members of a group, by address; empty if there is no such group."""
     query = select(group_members.c.member_email).where(group_members.c.group_email == group)
     return [Email(row.member_email) for row in connection.execute(query.order_by(group_members.c.member_email))]
 
@@ -85,14 +85,14 @@ def groups(connection: Connection) -> list[tuple[Email, int]]:
 
 
 def add_members(connection: Connection, group: Email, members: Iterable[Email], time: datetime) -> None:
-    """Put people into a group who are not in it."""
+    """Add people to a group. None of them may be in it already."""
     rows = [{"group_email": group, "member_email": member, "create_time": time} for member in members]
     if rows:
         connection.execute(group_members.insert(), rows)
 
 
 def remove_members(connection: Connection, group: Email, members: Iterable[Email]) -> None:
-    """Take people out of a group; one without members is gone."""
+    """Remove people from a group; a group without members does not exist."""
     wanted = group_members.c.member_email.in_(list(members))
     connection.execute(group_members.delete().where(group_members.c.group_email == group, wanted))
 
@@ -112,13 +112,13 @@ def insert_key(connection: Connection, key: ApiKey, key_hash: str) -> None:
 
 
 def find_key(connection: Connection, key_hash: str) -> ApiKey | None:
-    """The key of this hash, revoked or not; None if there is none."""
+    """The key with this hash, revoked or not; None if there is none."""
     row = connection.execute(select(api_keys).where(api_keys.c.key_hash == key_hash)).mappings().first()
     return None if row is None else _key(row)
 
 
 def find_key_of_id(connection: Connection, key_id: ApiKeyId) -> ApiKey | None:
-    """The key of this id, revoked or not; None if there is none."""
+    """The key with this id, revoked or not; None if there is none."""
     row = connection.execute(select(api_keys).where(api_keys.c.id == key_id)).mappings().first()
     return None if row is None else _key(row)
 
@@ -130,7 +130,7 @@ def keys(connection: Connection) -> list[ApiKey]:
 
 
 def revoke_key(connection: Connection, key_id: ApiKeyId, time: datetime) -> bool:
-    """Make the key invalid; one that is already keeps its time. Returns whether there is such a key."""
+    """Revoke the key; the time of a key that is already revoked stays. Returns whether there is such a key."""
     change = api_keys.update().where(api_keys.c.id == key_id)
     return bool(
         connection.execute(

@@ -1,211 +1,374 @@
-"""The artifact directory: datasets, the trainers' work, and finished adapters, all named by their job.
+"""The artifact directory of one server: datasets, trainers' work and finished adapters, each named by its job.
 
-    datasets/<job>.jsonl     written before the job's row, so that no acknowledged job lacks its data
-    work/<job>/              the trainer's: checkpoints, and the adapter until it is put into place
-    work/<job>/source/       what a job goes on from, kept before the job's row, so that its origin may be deleted
-    adapters/<job>/          put into place before the model's row says ACTIVE; never changed afterwards
+    datasets/<job>.jsonl             the examples, written before the job's row: every accepted job has its data
+    datasets/<job>.validation.jsonl  the validation set, if the job has one; written before the job's row, too
+    work/<job>/                      the trainer's files: savepoints, and the adapter until it is moved to adapters/
+    work/<job>/savepoints/<step>/    savepoints; a trainer resumes from the last, and earlier ones are removed
+    work/<job>/source/               the adapter that the job starts from: a copy, so the original may be deleted
+    checkpoints/<job>/<step>-<n>/    the adapter after a step, written before its row; n is the job's claim number
+    adapters/<job>/                  the adapter, moved here before the model's row becomes ACTIVE; never changed later
+    manifests/                       a manifest of each artifact, written last; see `tuningfork.artifacts`
+    locks/                           empty files, by which servers on one directory wait for each other
+    set-aside/                       files of jobs that the database does not know; see `store/set_aside.py`
 
-Names end in their place only when they are complete and on the disk, so a crash leaves a file whole or absent. What it
-can leave is a file without a row; `sweep` removes those. Rows never lack files.
+After a crash each artifact is complete or absent. A crash may leave artifacts without a row, but never a row without
+its artifacts. At the next start the files of jobs that the database has deleted are removed, and files of jobs that it
+does not know are moved to `set-aside`.
 """
 
-import json
-import os
-import shutil
-from collections.abc import Collection, Iterator
+import re
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
-from tuningfork.domain.dataset import Dataset
+from tuningfork.artifacts.base import ArtifactDamaged, ArtifactMissing
+from tuningfork.artifacts.local import LocalArtifactStore
+from tuningfork.artifacts.manifest import DIRECTORY as MANIFESTS
+from tuningfork.artifacts.manifest import FileEntry, Manifest, manifest_key
+from tuningfork.domain.artifact import ArtifactRef
+from tuningfork.domain.conversation import Example
+from tuningfork.domain.dataset import DatasetRef
 from tuningfork.domain.errors import ResourceExhausted
 from tuningfork.domain.tuning_job import JobId
-from tuningfork.store.full_disk import told_of_full_disk
+from tuningfork.store import file_locks
+from tuningfork.store.dataset_writing import ASIDE, StagedDataset, staged
+from tuningfork.store.earlier_artifacts import earlier_artifacts
+from tuningfork.store.full_disk import full_disk_reported
+from tuningfork.store.set_aside import set_aside
 from tuningfork.store.tuned_models import IdTaken
 
-_ASIDE = ".aside"
+_KINDS = ("datasets", "work", "checkpoints", "adapters")
 _SOURCE = "source"
+_JOB_ID = re.compile(r"[a-z0-9]+")
+"""The form of a job's id. Other names in the directories, such as the operating system's files, are ignored."""
+
+_CHECKPOINT = re.compile(rf"\d{{8,}}-\d+({re.escape(ASIDE)})?")
+"""The form of a checkpoint's name, and of the name that it has while it is written."""
+
 _PROBE = ".probe"
 _PROBE_BYTES = 1 << 20
-"""So little room is none: a dataset, a step's row and the database's log want some each."""
+"""Less free space than this, 1 MiB, counts as a full disk: datasets, rows and the database's log need some space."""
 
 
 class Artifacts:
-    """The files of one server. Creates its directories below `root`, readable by the server's user only."""
+    """The files of one server. Creates its directories below `root`, readable by the server's user only.
 
-    def __init__(self, root: Path) -> None:
+    `clock` returns the time, from which folders in `set-aside` get their names.
+    """
+
+    def __init__(self, root: Path, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._root = root
-        self._datasets = root / "datasets"
-        self._work = root / "work"
-        self._adapters = root / "adapters"
-        for directory in (self._datasets, self._work, self._adapters):
+        self._deferred: deque[ArtifactRef] = deque()
+        self._clock = clock
+        self._datasets, self._work, self._checkpoints, self._adapters = directories = [root / kind for kind in _KINDS]
+        self.store = LocalArtifactStore(root)
+        for directory in (*directories, root / file_locks.DIRECTORY):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file_locks.create(root)
+        self.store.adopt(earlier_artifacts(root))
+
+    def dataset(self, job_id: JobId) -> ArtifactRef:
+        """The job's examples."""
+        return ArtifactRef(f"datasets/{job_id}.jsonl")
+
+    def validation(self, job_id: JobId) -> ArtifactRef:
+        """The job's validation set, if it has one."""
+        return ArtifactRef(f"datasets/{job_id}.validation.jsonl")
+
+    def work(self, job_id: JobId) -> ArtifactRef:
+        """The reference below which the job's trainer writes."""
+        return ArtifactRef(f"work/{job_id}")
+
+    def source(self, job_id: JobId) -> ArtifactRef:
+        """The adapter that the job starts from, if there is one."""
+        return self.work(job_id).below(_SOURCE)
+
+    def adapter(self, job_id: JobId) -> ArtifactRef:
+        """The job's adapter, once it is finished."""
+        return ArtifactRef(f"adapters/{job_id}")
+
+    def checkpoint(self, job_id: JobId, step: int, claim_number: int) -> ArtifactRef:
+        """The checkpoint of this step, written by the server that holds this claim on the job.
+
+        Its name contains the claim number, so that a server that has lost the job never overwrites the files of the
+        server that took it over.
+        """
+        return self._checkpoints_of(job_id).below(f"{step:08}-{claim_number}")
+
+    def holds(self, job_id: JobId) -> bool:
+        """Whether the job's examples are in this directory. They are written before the job's row."""
+        return self.store.has(self.dataset(job_id))
 
     def dataset_path(self, job_id: JobId) -> Path:
-        """Where the job's examples are."""
+        """The file of the job's examples."""
         return self._datasets / f"{job_id}.jsonl"
 
     def work_directory(self, job_id: JobId) -> Path:
-        """What belongs to the job's trainer; it may not exist yet."""
+        """The directory of the job's trainer; it may not exist yet."""
         return self._work / job_id
 
     def adapter_directory(self, job_id: JobId) -> Path:
-        """Where the job's adapter is, once it is finished."""
+        """The directory of the job's adapter, once it is finished."""
         return self._adapters / job_id
 
-    @told_of_full_disk()
-    def write_dataset(self, job_id: JobId, examples: Dataset) -> Path:
-        """Keep the examples, a JSON object a line; on return they are on the disk.
+    @contextmanager
+    def staged_dataset(self, examples: Iterable[Example], name: str = "") -> Iterator[StagedDataset]:
+        """Write the examples, read one at a time, to a temporary file that exists within the `with` block.
+
+        `name` is the file's name; "": a name that no other file has.
 
         Raises:
-            IdTaken: another job of this id has its examples there.
             ResourceExhausted: the disk is full.
 
         """
-        path = self.dataset_path(job_id)
-        if path.exists():
+        # The lock is held until the job's row has been written, so that no start treats the file as one without a row.
+        with file_locks.shared(self._root / file_locks.CREATIONS), staged(self._datasets, examples, name) as dataset:
+            yield dataset
+
+    @full_disk_reported()
+    def place_dataset(
+        self, dataset: StagedDataset, job_id: JobId, validation: StagedDataset | None = None
+    ) -> DatasetRef:
+        """Rename a staged dataset, and its validation set, to those of the job; on return this has reached the disk.
+
+        Raises:
+            IdTaken: a job with this id has a dataset already.
+            ResourceExhausted: the disk is full, and the job has neither of them.
+
+        """
+        if self.dataset_path(job_id).exists():
             raise IdTaken(job_id)
-        aside = path.with_suffix(_ASIDE)
         try:
-            with aside.open("w", encoding="ascii") as lines:
-                for example in examples:
-                    # ASCII only, so that a line separator inside of a text can never end a line.
-                    lines.write(json.dumps({"text_input": example.text_input, "output": example.output}) + "\n")
-                lines.flush()
-                os.fsync(lines.fileno())
-            aside.rename(path)
-        finally:
-            aside.unlink(missing_ok=True)
-        _sync(self._datasets)
-        return path
+            placed = self._place(dataset, self.dataset(job_id))
+            if validation is not None:
+                self._place(validation, self.validation(job_id))
+        except OSError:
+            self._forget_data(job_id)
+            raise
+        return placed
+
+    def take_back_dataset(self, dataset: StagedDataset, job_id: JobId, validation: StagedDataset | None = None) -> None:
+        """Undo `place_dataset`, so that the dataset and its validation set can be given to a job with another id."""
+        self.dataset_path(job_id).rename(dataset.path)
+        if validation is not None:
+            self.store.path(self.validation(job_id)).rename(validation.path)
+        self._forget_data(job_id)
+
+    def write_dataset(self, job_id: JobId, examples: Iterable[Example]) -> Path:
+        """Write a job's examples; on return they have reached the disk.
+
+        Raises:
+            IdTaken: a job with this id has a dataset already.
+            ResourceExhausted: the disk is full.
+
+        """
+        with self.staged_dataset(examples, job_id) as dataset:
+            self.place_dataset(dataset, job_id)
+        return self.dataset_path(job_id)
 
     def source_directory(self, job_id: JobId) -> Path:
-        """Where the adapter is that the job goes on from, if it goes on from one."""
+        """The directory of the adapter that the job starts from, if there is one."""
         return self._work / job_id / _SOURCE
 
-    @told_of_full_disk()
+    @full_disk_reported()
     def keep_source(self, job_id: JobId, origin: JobId) -> bool:
-        """Keep another job's finished adapter for this one to go on from; on return it is on the disk.
+        """Copy another job's finished adapter as this job's initial one; on return it has reached the disk.
 
-        Files never change, so they are shared with the other job where the file system can do that.
+        An adapter's files never change, so they are hard links where the file system allows that.
 
         Returns:
-            Whether there is an adapter to keep. If the other job is deleted at the same time, what was kept may lack
-            files: it is whole for certain only if that job is still known afterwards.
+            Whether the other job's adapter exists; it may have been deleted at this moment.
 
         Raises:
             ResourceExhausted: the disk is full.
 
         """
-        place = self.source_directory(job_id)
-        aside = place.with_suffix(_ASIDE)
         self.prepare_work(job_id)
-        aside.mkdir(mode=0o700)
         try:
-            for file in self.adapter_directory(origin).iterdir():
-                _share(file, aside / file.name)
-        except FileNotFoundError:
-            shutil.rmtree(aside)
+            self.store.share(self.adapter(origin), self.source(job_id))
+        except (ArtifactMissing, ArtifactDamaged, FileNotFoundError):
             return False
-        _sync_tree(aside)
-        aside.rename(place)
-        _sync(place.parent)
         return True
 
     def refusal(self) -> str | None:
-        """Why nothing can be written here at the moment; None if it can."""
+        """Why nothing can be written to the directory at the moment; None if it can."""
         probe = self._root / _PROBE
         try:
-            with told_of_full_disk():
+            with full_disk_reported():
                 probe.write_bytes(bytes(_PROBE_BYTES))
         except ResourceExhausted as error:
             return error.message
         except OSError as error:
             return f"nothing can be written to the data directory: {error.strerror}"
         finally:
-            probe.unlink(missing_ok=True)
+            # On a disk that is read-only, this fails too, whether the file is there or not.
+            with suppress(OSError):
+                probe.unlink()
         return None
 
-    def install_adapter(self, job_id: JobId, finished: Path) -> Path:
-        """Move a complete adapter into place; on return it is on the disk.
+    def install_adapter(self, job_id: JobId, finished: ArtifactRef) -> Path:
+        """Move a complete adapter into place; on return it has reached the disk.
 
-        One that is there already comes from a finish that a crash cut short. Nobody has been told of it, and the
-        repeated finish replaces it.
+        It replaces an adapter that is there already, which was installed just before a crash, and whose row was not
+        written. (An adapter that was there when the server started has been moved to `set-aside`.)
         """
-        place = self.adapter_directory(job_id)
-        _sync_tree(finished)
-        if place.exists():
-            shutil.rmtree(place)
-        finished.rename(place)
-        _sync(self._adapters)
-        return place
+        self.store.move(finished, self.adapter(job_id))
+        return self.adapter_directory(job_id)
 
-    @told_of_full_disk()
+    @full_disk_reported()
+    def keep_checkpoint(self, kept: ArtifactRef, checkpoint: ArtifactRef) -> None:
+        """Copy an adapter of the trainer's work directory to this checkpoint; on return it has reached the disk.
+
+        May be repeated. The adapter also stays in the work directory, so that the trainer can report it again after a
+        crash.
+
+        Raises:
+            ArtifactMissing: there is no such adapter in the work directory.
+            ResourceExhausted: the disk is full.
+
+        """
+        self.store.share(kept, checkpoint)
+
+    def discard_checkpoint(self, checkpoint: ArtifactRef) -> None:
+        """Remove one checkpoint."""
+        self._remove(checkpoint)
+
+    def discard_checkpoints(self, job_id: JobId, besides: Collection[str] = ()) -> None:
+        """Remove the job's checkpoints, incomplete ones too, except those with the keys in `besides`."""
+        place = self._checkpoints_of(job_id)
+        names = {path.name for path in self.store.path(place).glob("*")}
+        names |= {path.stem for path in (self._root / MANIFESTS / place.key).glob("*.json")}
+        refs = [place.below(name) for name in sorted(names) if _CHECKPOINT.fullmatch(name)]
+        unneeded = [ref for ref in refs if ref.key not in besides]
+        self._remove(*([place] if unneeded == refs else unneeded))
+
+    @full_disk_reported()
     def prepare_work(self, job_id: JobId) -> Path:
-        """Make sure that the job's work directory exists; what an earlier trainer left in it stays."""
+        """Create the job's work directory if it does not exist; the files of an earlier trainer stay."""
         directory = self.work_directory(job_id)
         directory.mkdir(mode=0o700, exist_ok=True)
         return directory
 
     def discard_work(self, job_id: JobId) -> None:
-        """Remove what the job's trainer left."""
-        shutil.rmtree(self.work_directory(job_id), ignore_errors=True)
+        """Remove the job's work directory."""
+        self._remove(self.work(job_id))
 
     def discard_adapter(self, job_id: JobId) -> None:
-        """Remove the job's adapter."""
-        shutil.rmtree(self.adapter_directory(job_id), ignore_errors=True)
+        """Remove the adapter of a job that ends without one."""
+        self._remove(self.adapter(job_id))
+
+    def discard_draft(self, job_id: JobId) -> None:
+        """Remove the data and the initial adapter of a job that has no row and never had one."""
+        self._remove(*self._data_of(job_id), self.work(job_id))
 
     def delete(self, job_id: JobId, *, keep_work: bool = False) -> None:
-        """Remove everything of the job; what is not there is not missed.
+        """Remove all files of the job that exist.
 
-        `keep_work` leaves the work directory to a trainer that is still in it, and that would stumble.
+        `keep_work`: leave the work directory, since a trainer is still writing to it.
         """
-        self.dataset_path(job_id).unlink(missing_ok=True)
-        self.discard_adapter(job_id)
-        if not keep_work:
-            self.discard_work(job_id)
+        refs = (*self._data_of(job_id), self._checkpoints_of(job_id), self.adapter(job_id))
+        self._remove(*refs, *(() if keep_work else (self.work(job_id),)))
 
-    def job_ids(self) -> set[JobId]:
-        """Every job that has a file here, half-written ones included."""
-        return {JobId(path.name.partition(".")[0]) for path in self._entries()}
+    def remove_deferred(self) -> None:
+        """Remove the files that could not be removed while a backup was being made. Does nothing during a backup."""
+        waiting = [self._deferred.popleft() for _ in range(len(self._deferred))]
+        if waiting:
+            self._remove(*waiting)
 
-    def sweep(self, known: Collection[JobId]) -> list[JobId]:
-        """Remove the files of all jobs but these, and what was never completed. Returns whose files went.
+    def _remove(self, *refs: ArtifactRef) -> None:
+        """Remove these artifacts, which no row needs any more; if a backup is being made, remove them after it."""
+        with file_locks.shared_if_free(self._root / file_locks.REMOVALS) as free:
+            if not free:
+                self._deferred.extend(refs)
+                return
+            for ref in refs:
+                self.store.delete(ref)
 
-        Only before requests are served: a dataset is written before its job is known.
+    def job_ids(self, *kinds: str) -> set[JobId]:
+        """The jobs with a file, even an incomplete one, of these kinds, such as `work`; none given: of any kind."""
+        return jobs_below(self._root, kinds or _KINDS)
+
+    def has_adapter(self, job_id: JobId) -> bool:
+        """Whether there is an adapter of the job, complete or not."""
+        return self.adapter_directory(job_id).exists()
+
+    def has_weights(self, job_id: JobId) -> bool:
+        """Whether there is an adapter or a checkpoint of the job, complete or not."""
+        return self.has_adapter(job_id) or (self._checkpoints / job_id).exists()
+
+    def is_over(self, job_id: JobId) -> bool:
+        """Whether the job has an adapter and no work directory, which holds once the database records its end."""
+        return self.store.has(self.adapter(job_id)) and not self.work_directory(job_id).exists()
+
+    def set_aside(
+        self, job_ids: Collection[JobId], *, ahead: Collection[JobId] = (), recorded: Collection[str] | None = None
+    ) -> Path | None:
+        """Move all files of these jobs to one folder in the data directory; see `store/set_aside.py`.
+
+        Args:
+            job_ids: jobs that the database does not know.
+            ahead: jobs that have not ended according to the database; only their adapters and checkpoints are moved.
+            recorded: the keys of the checkpoints that the database knows, which stay; None: all checkpoints stay.
+
+        Returns:
+            The folder; None: there were no such files.
+
+        Raises:
+            OSError: a file cannot be moved.
+
         """
-        for aside in self._datasets.glob(f"*{_ASIDE}"):
-            aside.unlink()
-        orphans = sorted(self.job_ids() - set(known))
-        for job_id in orphans:
-            self.delete(job_id)
-        return orphans
+        refs = [ref for job_id in job_ids for ref in self._refs_of(job_id)]
+        for job_id in ahead:
+            kept = () if recorded is None else self.store.refs_below(self._checkpoints_of(job_id))
+            refs += [self.adapter(job_id), *(ref for ref in kept if ref.key not in (recorded or ()))]
+        return set_aside(self._root, (path for ref in refs for path in self._paths_of(ref)), self._clock())
 
-    def _entries(self) -> Iterator[Path]:
-        for directory in (self._datasets, self._work, self._adapters):
-            yield from directory.iterdir()
+    @contextmanager
+    def no_creations(self) -> Iterator[bool]:
+        """Keep servers on this directory from creating jobs in the `with` block; yields False if one is doing so."""
+        with file_locks.alone(self._root / file_locks.CREATIONS) as alone:
+            yield alone
+
+    def remove_unfinished(self) -> None:
+        """Remove datasets that were never completed. Only within `no_creations`."""
+        for aside in self._datasets.glob(f"*{ASIDE}"):
+            aside.unlink(missing_ok=True)
+
+    def _refs_of(self, job_id: JobId) -> Iterator[ArtifactRef]:
+        yield from self._data_of(job_id)
+        yield from (self.work(job_id), self._checkpoints_of(job_id), self.adapter(job_id))
+
+    def _paths_of(self, ref: ArtifactRef) -> Iterator[Path]:
+        """All paths of an artifact and of those below it. Manifests come first: without them, files are no artifact."""
+        yield self._root / manifest_key(ref)
+        yield self._root / MANIFESTS / ref.key
+        path = self.store.path(ref)
+        yield path
+        yield path.with_suffix(ASIDE)
+
+    def _place(self, dataset: StagedDataset, ref: ArtifactRef) -> DatasetRef:
+        entry = FileEntry(name="", size=dataset.path.stat().st_size, digest=dataset.digest)
+        self.store.place(ref, dataset.path, Manifest((entry,)))
+        return DatasetRef(artifact=ref.key, count=dataset.count, digest=dataset.digest, statistics=dataset.statistics)
+
+    def _data_of(self, job_id: JobId) -> tuple[ArtifactRef, ArtifactRef]:
+        """The job's examples and its validation set."""
+        return self.dataset(job_id), self.validation(job_id)
+
+    def _forget_data(self, job_id: JobId) -> None:
+        """Remove the data of a job that has no row, also during a backup, which reads only what rows need."""
+        for ref in self._data_of(job_id):
+            self.store.delete(ref)
+
+    def _checkpoints_of(self, job_id: JobId) -> ArtifactRef:
+        return ArtifactRef(f"checkpoints/{job_id}")
 
 
-def _share(file: Path, place: Path) -> None:
-    """Give a file another name, or where that cannot be, another copy."""
-    try:
-        os.link(file, place)
-    except OSError:
-        shutil.copyfile(file, place)
-
-
-def _sync(directory: Path) -> None:
-    """Put a directory's entries on the disk; a rename alone may wait in memory."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sync_tree(directory: Path) -> None:
-    for path in directory.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as content:
-                os.fsync(content.fileno())
-        elif path.is_dir():
-            _sync(path)
-    _sync(directory)
+def jobs_below(root: Path, kinds: Collection[str] = _KINDS) -> set[JobId]:
+    """Every job that has a file in this directory, incomplete files included; none if there is no directory."""
+    paths = (path for kind in kinds if (root / kind).is_dir() for path in (root / kind).iterdir())
+    # An incomplete dataset does not belong to a job yet.
+    names = (path.name.partition(".")[0] for path in paths if (path.parent.name, path.suffix) != ("datasets", ASIDE))
+    return {JobId(name) for name in names if _JOB_ID.fullmatch(name)}

@@ -1,65 +1,78 @@
-"""The database: one engine, short transactions, and tables that are always the newest.
+"""The database: one engine, short transactions, and tables that are migrated when it is opened.
 
 What differs between SQLite and PostgreSQL is in this file only. SQLite is set up so that many threads and a second
 process can use it at a time, and so that what was committed is on the disk:
 
-- WAL: readers never wait for the writer, nor the writer for them.
-- `synchronous=FULL`: in WAL mode NORMAL would lose the last commits at a power cut, and with them a create that a
-  client was told of. The price is one fsync a write transaction, so what can be had again (a running job's steps) is
-  written with NORMAL: it survives a killed process, and a power cut loses at most its last moments, never its order.
-- `BEGIN IMMEDIATE` for writes: a transaction that reads first and then asks for the write lock fails at once when
-  another was quicker, whatever `busy_timeout` says; asking first makes it wait in line.
+- WAL: readers never wait for the writer, nor the writer for them. - `synchronous=FULL`: in WAL mode NORMAL would lose
+the last commits at a power cut, and with them a create that a client was told of. The price is one fsync a write
+transaction, so what can be had again (a running job's steps) is written with NORMAL: it survives a killed process, and
+a power cut loses at most its last moments, never its order. - `BEGIN IMMEDIATE` for writes: a transaction that reads
+first and then asks for the write lock fails at once when another was quicker, whatever `busy_timeout` says; asking for
+it first makes the transaction wait.
 """
 
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import TypeAlias
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 
-from tuningfork.domain.errors import FailedPrecondition
-from tuningfork.store.full_disk import told_of_full_disk
+from tuningfork.domain.errors import Busy, FailedPrecondition, TuningforkError
+from tuningfork.store.full_disk import full_disk_reported
+from tuningfork.store.write_turns import OF_REQUESTS, OF_WORK, WriteTurns, busy_reported
 
 BUSY_TIMEOUT_SECONDS = 30
-"""How long a writer waits for another process. Our own threads stand in line for a lock instead of polling."""
+"""How long a writer waits for another process. Threads of this process wait for a lock instead of polling."""
+
+_POSTGRESQL_CONNECTIONS = 32
+"""The most connections of one server to PostgreSQL, which has 100 in all by default."""
+_POSTGRESQL_WRITES = 8
+"""How many requests of one server write to PostgreSQL at a time."""
 
 _MIGRATION_LOCK = 0x7475_6E69
-"""The PostgreSQL advisory lock under which one of several starting servers migrates ("tuni")."""
+"""The PostgreSQL advisory lock that lets only one of several starting servers migrate at a time ("tuni")."""
 
 Transaction: TypeAlias = Connection
-"""What `Database.read` and `Database.write` hand out. The rooms above pass it on and know no more of it."""
+"""A transaction, as `Database.read` and `Database.write` yield it. Higher packages only pass it on."""
 
 _WRITES = "tuningfork_writes"
 _DURABLE = "tuningfork_durable"
+_PATIENCE = "tuningfork_patience"
 
 
 class Database:
-    """Durable state. Safe for any number of threads; every transaction has a connection of its own."""
+    """The database of a server. Thread-safe; every transaction has its own connection."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._is_sqlite = engine.dialect.name == "sqlite"
         self._watching = _Watch(engine.url.database) if self._is_sqlite else None
-        self._writing: AbstractContextManager[object] = threading.Lock() if self._is_sqlite else nullcontext()
+        self._turns = WriteTurns(together=1 if self._is_sqlite else _POSTGRESQL_WRITES)
+        self.patience = OF_WORK
 
     @classmethod
-    def open(cls, url: str) -> "Database":
-        """Connect and bring the tables to the newest revision; several processes may do so at once.
+    def open(cls, url: str, *, migrate: bool | None = True) -> "Database":
+        """Connect to a database and migrate its tables; several processes may do so at once.
 
         Args:
             url: an SQLAlchemy URL, `sqlite:////path/to/file.db` or `postgresql+psycopg://...`.
+            migrate: False leaves tables of another version as they are, and refuses them. None leaves them as they are,
+                whatever their version; then the caller does not rely on a table or a column.
 
         Raises:
-            FailedPrecondition: a newer Tuningfork has already changed the tables, or there is no database that can be
-                used: a damaged file, a directory that is not writable, a server that does not answer, no URL at all.
+            FailedPrecondition: a newer version of Tuningfork has changed the tables, or the database cannot be used:
+                the file is damaged, its directory is not writable, the server does not answer, or the URL is invalid.
 
         """
         try:
@@ -69,45 +82,88 @@ class Database:
         except (ArgumentError, ImportError, ValueError) as error:
             raise _no_database(error) from error
         try:
-            database._migrate()
+            if migrate:
+                database._migrate()
+            elif migrate is False:
+                database._check_revision()
+            else:
+                with database.read():
+                    pass
         except DBAPIError as error:
             database.close()
             raise _unusable(url, error.orig) from error
+        except Busy as error:
+            database.close()
+            raise FailedPrecondition(
+                f"The database {shown(url)} is taken by other servers and commands at the moment. Try again later."
+            ) from error
         except BaseException:
             database.close()
             raise
         return database
 
+    def for_requests(self) -> "Database":
+        """The same database for use by requests: see `write_turns.OF_REQUESTS`. Close the original only."""
+        own = copy(self)
+        own.patience = OF_REQUESTS
+        return own
+
     @contextmanager
     def read(self) -> Iterator[Transaction]:
-        """A transaction that sees one state of the database throughout, and writes nothing."""
+        """A read-only transaction that sees one state of the database throughout.
+
+        Raises:
+            Busy: others were using all connections for too long, or the database refuses further ones.
+
+        """
         options = {} if self._is_sqlite else {"isolation_level": "REPEATABLE READ"}
-        with self._engine.connect().execution_options(**options) as connection, connection.begin():
+        with (
+            busy_reported(),
+            self._engine.connect().execution_options(**options) as connection,
+            connection.begin(),
+        ):
             yield connection
 
     @contextmanager
     def write(self, *, durable: bool = True) -> Iterator[Transaction]:
         """A transaction that is committed at the end, or rolled back by an exception. Keep it short.
 
-        With `durable` false, a power cut may undo it, and with it nothing that was committed before.
+        With `durable` false, a power cut may undo this transaction, but none that was committed before it.
 
         Raises:
             ResourceExhausted: the disk is full; nothing was committed.
+            Busy: others were writing for too long; nothing was done.
 
         """
-        options = {_WRITES: True, _DURABLE: durable}
+        options = {_WRITES: True, _DURABLE: durable, _PATIENCE: self.patience.seconds}
         with (
-            told_of_full_disk(),
-            self._writing,
+            full_disk_reported(),
+            self._turns.turn(self.patience) if self._takes_turns else busy_reported(),
             self._engine.connect().execution_options(**options) as connection,
             connection.begin(),
         ):
             yield connection
 
-    def version(self) -> int | None:
-        """A number that is another one after any commit, by whatever process; told in microseconds and without waiting.
+    @property
+    def _takes_turns(self) -> bool:
+        # On PostgreSQL only requests do: of other threads there are few, and they need not wait for those of requests.
+        return self._is_sqlite or self.patience.most_waiting is not None
 
-        What was read after it was told is true for as long as it is told again. None: nobody can know.
+    def refusal(self) -> str | None:
+        """Why nothing can be written at the moment; None if it can. Writes nothing itself."""
+        try:
+            with self.write(durable=False):
+                return None
+        except TuningforkError as error:
+            return error.message
+        except SQLAlchemyError as error:
+            return f"the database cannot be written ({type(error).__name__})"
+
+    def version(self) -> int | None:
+        """A number that changes with every commit by any process; getting it takes microseconds and never waits.
+
+        Data that were read after this call are up to date as long as later calls return the same number. None: the
+        database has no such number.
         """
         return None if self._watching is None else self._watching.version()
 
@@ -117,13 +173,22 @@ class Database:
             self._watching.close()
         self._engine.dispose()
 
+    def _check_revision(self) -> None:
+        with self.read() as connection:
+            found = MigrationContext.configure(connection).get_current_revision()
+        if found != (newest := ScriptDirectory.from_config(_alembic()).get_current_head()):
+            raise FailedPrecondition(
+                f"The tables of {self._engine.url.render_as_string()} are those of another version of Tuningfork "
+                f"(revision {found}, this one has {newest}). Use that version, or start a server of this one first."
+            )
+
     def _migrate(self) -> None:
-        config = Config()
-        config.set_main_option("script_location", "tuningfork.store:migrations")
-        config.set_main_option("path_separator", "os")
-        # On both databases DDL is part of the transaction: a start that is killed half-way leaves the old tables.
+        config = _alembic()
+        # Both databases have transactional DDL: if the process is killed during the migration, the old tables remain.
         with self.write() as connection:
             if not self._is_sqlite:
+                # Another server may migrate for long.
+                connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
             config.attributes["connection"] = connection
             try:
@@ -135,8 +200,15 @@ class Database:
                 ) from error
 
 
+def _alembic() -> Config:
+    config = Config()
+    config.set_main_option("script_location", "tuningfork.store:migrations")
+    config.set_main_option("path_separator", "os")
+    return config
+
+
 class _Watch:
-    """A connection to a SQLite file that only looks whether others have changed it."""
+    """A connection to a SQLite file that only checks whether other connections have changed it."""
 
     def __init__(self, file: str | None) -> None:
         self._file = file
@@ -144,7 +216,7 @@ class _Watch:
         self._connection: sqlite3.Connection | None = None
 
     def version(self) -> int | None:
-        # In memory every connection would be a database of its own.
+        # In memory, every connection would be a separate database.
         if not self._file or self._file == ":memory:" or self._file.startswith("file:"):
             return None
         with self._lock:
@@ -153,7 +225,7 @@ class _Watch:
             try:
                 number: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
             except sqlite3.Error:
-                # Such as a file that cannot be read at the moment: whoever reads it will be told.
+                # For example, the file cannot be read at the moment; the next query will report that.
                 return None
         return number
 
@@ -164,17 +236,32 @@ class _Watch:
                 self._connection = None
 
 
-def hold_word(connection: Transaction, word: str) -> None:
-    """Let no other transaction go on that holds the same word, until this one ends.
+def sqlite_file(url: str) -> Path | None:
+    """The file of the SQLite database of this URL; None for another database, one in memory, and a URL of none."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        return None
+    file = parsed.database if parsed.get_backend_name() == "sqlite" else None
+    return Path(file) if file and file != ":memory:" and not file.startswith("file:") else None
 
-    For PostgreSQL, where writers run side by side; on SQLite there is only ever one.
+
+def shown(url: str) -> str:
+    """The URL without its password."""
+    return make_url(url).render_as_string()
+
+
+def lock_name(connection: Transaction, name: str) -> None:
+    """Lock this name until the transaction ends: another transaction that locks the same name waits until then.
+
+    Only PostgreSQL needs the lock, since its transactions write in parallel. SQLite has one writer at a time.
     """
     if connection.dialect.name == "postgresql":
-        connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(word, 0))))
+        connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
 
 
 def is_duplicate(error: IntegrityError, table: str) -> bool:
-    """Whether the error says that a primary key or unique value of this table is taken already."""
+    """Whether the error is a duplicate primary key or unique value of this table."""
     message = str(error.orig)
     sqlite = f"UNIQUE constraint failed: {table}."
     postgresql = ("duplicate key value violates unique constraint", f"_{table}")
@@ -183,13 +270,13 @@ def is_duplicate(error: IntegrityError, table: str) -> bool:
 
 def _unusable(url: str, reason: BaseException | None) -> FailedPrecondition:
     return FailedPrecondition(
-        f"The database {make_url(url).render_as_string()} cannot be used ({reason}). Restore it from a copy, or use "
-        "another data directory."
+        f"The database {make_url(url).render_as_string()} cannot be used ({reason}). Make a new data "
+        "directory of a backup with `tuningfork restore`, or use another one."
     )
 
 
 def _no_database(error: Exception) -> FailedPrecondition:
-    """The error for a URL that names none. The URL itself may hold a password, and is not told."""
+    """The error for an invalid database URL. The URL is not printed, since it may contain a password."""
     match error:
         case ImportError():
             reason = f"the package {error.name} is not installed"
@@ -206,14 +293,22 @@ def _no_database(error: Exception) -> FailedPrecondition:
 def _create_engine(url: str) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        engine = create_engine(parsed, pool_pre_ping=True, hide_parameters=True)
+        engine = create_engine(
+            parsed,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            pool_size=_POSTGRESQL_CONNECTIONS // 4,
+            max_overflow=_POSTGRESQL_CONNECTIONS - _POSTGRESQL_CONNECTIONS // 4,
+            pool_timeout=OF_REQUESTS.seconds,
+        )
         event.listen(engine, "begin", _begin_postgresql)
         return engine
     _create_private(parsed.database)
-    # Connections are cheap here, and a request thread that waits for one is not: more of them than threads.
+    # The pool has more connections than there are request threads, since a connection costs little and a thread that
+    # waits for one does not.
     engine = create_engine(
         parsed,
-        # Errors end in the log, and some parameters are secrets: those of keys, and people's texts.
+        # Errors are logged without parameters, which may be secret: hashes of keys, and people's texts.
         hide_parameters=True,
         connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "isolation_level": None},
         pool_size=16,
@@ -225,7 +320,10 @@ def _create_engine(url: str) -> Engine:
 
 
 def _create_private(file: str | None) -> None:
-    """Make the file before SQLite does, which would let everybody read it. Its companions copy its permissions."""
+    """Create the file before SQLite does, which would make it readable by all users.
+
+    SQLite's other files get the same permissions.
+    """
     if file and file != ":memory:" and not file.startswith("file:"):
         Path(file).touch(mode=0o600)
 
@@ -236,10 +334,10 @@ def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:
-    """The mode is kept in the file, so only the first connection ever switches it.
+    """Switch the file to WAL mode; the mode is stored in the file, so only the first connection does so.
 
-    Two processes that make a new file at once both try, and for this SQLite answers "database is locked" without
-    waiting for `busy_timeout` although a moment later it would have succeeded.
+    If two processes create a new file at once, both try, and SQLite answers "database is locked" without waiting for
+    `busy_timeout`, although a moment later it would succeed.
     """
     deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
     while True:
@@ -254,12 +352,18 @@ def _switch_to_wal(connection: sqlite3.Connection) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # The driver is told to begin nothing itself (`isolation_level` None); it would always begin DEFERRED.
+    # With `isolation_level` None the driver begins no transactions itself; it would always begin DEFERRED ones.
     options = connection.get_execution_options()
+    patience_seconds = options.get(_PATIENCE, BUSY_TIMEOUT_SECONDS)
+    connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(1000 * patience_seconds)}")
     connection.exec_driver_sql(f"PRAGMA synchronous = {'FULL' if options.get(_DURABLE, True) else 'NORMAL'}")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(_WRITES, False) else "BEGIN")
 
 
 def _begin_postgresql(connection: Connection) -> None:
-    if not connection.get_execution_options().get(_DURABLE, True):
+    options = connection.get_execution_options()
+    if not options.get(_DURABLE, True):
         connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+    if options.get(_WRITES, False):
+        # How long one statement waits for a lock that another transaction holds.
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(1000 * options[_PATIENCE])}")

@@ -1,6 +1,6 @@
-"""A full disk, however it is told from below, is one error above: RESOURCE_EXHAUSTED, with nothing half done.
+"""Converts errors of a full disk, from files and from both databases, to one error: RESOURCE_EXHAUSTED.
 
-google/rpc/code.proto names the case: "perhaps the entire file system is out of space".
+Callers get the same code as when a quota is used up.
 """
 
 import errno
@@ -18,8 +18,8 @@ _POSTGRESQL_DISK_FULL = "53100"
 
 
 @contextmanager
-def told_of_full_disk() -> Iterator[None]:
-    """Inside the block a write that finds no room ends in `ResourceExhausted`, and any other fault as it is."""
+def full_disk_reported() -> Iterator[None]:
+    """Within the `with` block, replace errors of a full disk by `ResourceExhausted`; other errors are not changed."""
     try:
         yield
     except OSError as error:

@@ -1,11 +1,14 @@
-"""The tables. States and their transitions are constraints here too, so that no writer can break them.
+"""The tables. States and their transitions are also constraints of the database.
 
     tuned_models 1──1 tuning_jobs 1──n snapshots
-         │                 └──────1──n job_events
+         │                 ├──────1──n checkpoints
+         │                 ├──────1──n job_events
+         │                 └──────1──0..1 suspects
          ├──1──n permissions                            api_keys   signing_keys
          └──1──n reader_projects                        group_members
+                                      database_identity   deleted_jobs
 
-Everything below a model goes when the model goes.
+If a model is deleted, all rows below it are deleted too.
 """
 
 from datetime import UTC, datetime
@@ -32,7 +35,7 @@ from sqlalchemy import (
 )
 
 from tuningfork.domain.permission import GranteeType, Role
-from tuningfork.domain.tuned_model import ModelState
+from tuningfork.domain.tuned_model import DEFAULT_LOCATION, ModelState
 from tuningfork.domain.tuning_job import TRANSITIONS, JobState
 
 metadata = MetaData(
@@ -47,13 +50,16 @@ metadata = MetaData(
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware time in UTC with microseconds. SQLite forgets the zone, so it is taken off and put back here."""
+    """A timezone-aware time in UTC with microseconds.
+
+    SQLite does not store the zone, so it is removed and added here.
+    """
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Convert to UTC; a naive time is our own bug."""
+        """Convert to UTC; a naive time is a bug."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -62,20 +68,22 @@ class UtcDateTime(TypeDecorator[datetime]):
         return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Say that it is UTC."""
+        """Mark the time as UTC."""
         return None if value is None else value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class Id(TypeDecorator[str]):
-    """A name that callers send to be looked up. PostgreSQL refuses even to look for some texts (U+0000 in them); here
-    they mean "", which names nothing, so that what cannot exist is simply not found.
+    """A name or id that callers send.
+
+    PostgreSQL refuses texts with U+0000, even in a search. Such a text is replaced by "", which no row has, so that
+    nothing is found.
     """
 
     impl = String
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
-        """Pass what can be an id; all of them are printable."""
+        """Return a printable text unchanged, and "" for any other: ids are always printable."""
         return value if value is None or value.isprintable() else ""
 
 
@@ -99,7 +107,7 @@ tuned_models = Table(
     Column("base_model", Text, nullable=False),
     Column("display_name", Text, nullable=False),
     Column("description", Text, nullable=False),
-    # Display name and description, folded: databases do not agree on the lower case of anything beyond ASCII.
+    # Display name and description, case-folded here, since databases differ in the lower case of non-ASCII characters.
     Column("search_text", Text, nullable=False),
     Column("state", String(16), nullable=False),
     Column("create_time", UtcDateTime, nullable=False),
@@ -108,10 +116,14 @@ tuned_models = Table(
     Column("top_p", Double, nullable=False),
     Column("top_k", Integer),
     Column("reader_project_numbers", JSON, nullable=False),
-    # No foreign key: a model stays what it was made of when its source is deleted.
+    # No foreign key: the model keeps the name of its source after the source is deleted.
     Column("source", String(63)),
+    Column("project", Text, nullable=False, server_default=""),
+    Column("location", Text, nullable=False, server_default=DEFAULT_LOCATION),
+    # The number of one of its job's checkpoints. There is no foreign key, since jobs refer to their models already.
+    Column("default_checkpoint", Integer),
     _one_of("state", ModelState),
-    # Lists are in this order, and a page begins after a place in it.
+    # For the order of lists: a page begins after a position in this order.
     Index("ix_tuned_models_create_time_id", "create_time", "id"),
 )
 
@@ -129,7 +141,7 @@ tuning_jobs = Table(
     Column("state", String(16), nullable=False),
     Column("cancel_requested", Boolean, nullable=False),
     Column("attempts", Integer, nullable=False),
-    # The highest step ever reported. A resumed job repeats steps; only what goes beyond this one is progress.
+    # The highest step ever reported. A resumed job repeats steps; only later steps are progress.
     Column("furthest_step", Integer, nullable=False),
     Column("epoch_count", Integer, nullable=False),
     Column("batch_size", Integer, nullable=False),
@@ -145,6 +157,21 @@ tuning_jobs = Table(
     Column("error_code", Integer),
     Column("error_message", Text),
     Column("created_by", Text, nullable=False, server_default=""),
+    Column("project", Text, nullable=False, server_default=""),
+    Column("location", Text, nullable=False, server_default=DEFAULT_LOCATION),
+    # The values of the last snapshot, so that a job's progress is known without reading all snapshots.
+    Column("completed_steps", Integer, nullable=False, server_default="0"),
+    Column("last_loss", Double),
+    # Objective, checkpoints, validation set and evaluations; see store/training_options.py. No query uses its content.
+    Column("training_options", JSON, nullable=False, server_default="{}"),
+    # The server that runs the job, how often servers have taken the job, and a counter that the holder increases. Only
+    # meaningful for running jobs. See store/leases.py.
+    Column("held_by", String(32)),
+    Column("claim_number", Integer, nullable=False, server_default="0"),
+    Column("lease_renewals", Integer, nullable=False, server_default="0"),
+    # What its losses gave reason to warn of when the job ended: kinds of findings, a blank between two; "": nothing.
+    # NULL: the job has not ended with weights, or an earlier version ended it.
+    Column("findings", Text),
     _one_of("state", JobState),
     CheckConstraint(f"(state IN {_FINAL}) = (complete_time IS NOT NULL)", name="final_has_complete_time"),
     CheckConstraint(f"(state IN {_UNSUCCESSFUL}) = (error_code IS NOT NULL)", name="unsuccessful_has_error"),
@@ -152,7 +179,7 @@ tuning_jobs = Table(
     CheckConstraint("state NOT IN ('running', 'succeeded') OR start_time IS NOT NULL", name="started_has_start_time"),
     CheckConstraint("attempts >= 0 AND furthest_step >= 0", name="counts"),
     CheckConstraint("epoch_count >= 1 AND batch_size >= 1 AND example_count >= 1", name="sizes"),
-    # Claiming looks at the waiting jobs only, however many are done: the index holds no others.
+    # For claiming: the index has only queued jobs, so that it stays small.
     Index(
         "ix_tuning_jobs_queue",
         "create_time",
@@ -160,7 +187,7 @@ tuning_jobs = Table(
         sqlite_where=Column("state") == "queued",
         postgresql_where=Column("state") == "queued",
     ),
-    # Starting and stopping look at the running jobs only; there are never many.
+    # For renewing leases and for starting servers: the index has only running jobs, which are few.
     Index(
         "ix_tuning_jobs_running",
         "id",
@@ -178,6 +205,46 @@ snapshots = Table(
     Column("mean_loss", Double, nullable=False),
     Column("compute_time", UtcDateTime, nullable=False),
     CheckConstraint("step >= 1 AND epoch >= 0", name="counts"),
+)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("job_id", ForeignKey("tuning_jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("step", Integer, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("artifact", Text, nullable=False),
+    Column("metrics", JSON, nullable=False),
+    CheckConstraint("number >= 1 AND step >= 0 AND epoch >= 0", name="counts"),
+)
+
+evaluations = Table(
+    "evaluations",
+    metadata,
+    Column("job_id", ForeignKey("tuning_jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("step", Integer, primary_key=True),
+    Column("epoch", Integer, nullable=False),
+    Column("mean_loss", Double, nullable=False),
+    Column("targets", BigInteger, nullable=False),
+    Column("right_targets", BigInteger, nullable=False),
+    Column("compute_time", UtcDateTime, nullable=False),
+    CheckConstraint("step >= 0 AND epoch >= 0", name="counts"),
+    CheckConstraint("targets >= 1 AND right_targets BETWEEN 0 AND targets", name="right_targets_of_all"),
+)
+
+# Jobs whose trainer died while it was training them. See store/suspects.py.
+suspects = Table(
+    "suspects",
+    metadata,
+    Column("job_id", ForeignKey("tuning_jobs.id", ondelete="CASCADE"), primary_key=True),
+    # The id of the last death of a trainer that had several jobs, the same for all of them; else of the job's own
+    # trainer.
+    Column("death", String(64), nullable=False),
+    Column("shared_deaths", Integer, nullable=False),
+    # Until the job has completed this step, it is trained alone.
+    Column("alone_until_step", BigInteger, nullable=False),
+    CheckConstraint("shared_deaths >= 0 AND alone_until_step >= 1", name="counts"),
 )
 
 job_events = Table(
@@ -205,7 +272,7 @@ permissions = Table(
     _one_of("grantee_type", GranteeType),
     _one_of("role", Role),
     CheckConstraint("(grantee_type = 'EVERYONE') = (email IS NULL)", name="email_unless_everyone"),
-    # One role a person and model. EVERYONE has no address, and NULLs never collide: hence a second index for it.
+    # One role for each person and model. EVERYONE has no address, and NULLs are never equal, so it has a second index.
     Index("uq_permissions_grantee", "model_id", "email", unique=True),
     Index(
         "uq_permissions_everyone",
@@ -214,7 +281,7 @@ permissions = Table(
         sqlite_where=Column("grantee_type") == "EVERYONE",
         postgresql_where=Column("grantee_type") == "EVERYONE",
     ),
-    # A model has one owner; ownership moves, it is not shared.
+    # A model has one owner; ownership is transferred, not shared.
     Index(
         "uq_permissions_owner",
         "model_id",
@@ -222,13 +289,13 @@ permissions = Table(
         sqlite_where=Column("role") == "OWNER",
         postgresql_where=Column("role") == "OWNER",
     ),
-    # When the model was made, once more: lists are in this order.
+    # A copy of the model's create time, for ordered lists.
     Column("model_create_time", UtcDateTime),
-    # "What may this person see?" begins with the address, and goes on in the order of lists.
+    # For the list of the models that a person may see: by address, then in the order of lists.
     Index("ix_permissions_order", "email", "model_create_time", "model_id"),
 )
 
-# The numbers of a model's `reader_project_numbers` once more, by which models are found.
+# A copy of each model's `reader_project_numbers` as rows, for searching.
 reader_projects = Table(
     "reader_projects",
     metadata,
@@ -246,7 +313,7 @@ group_members = Table(
     Column("create_time", UtcDateTime, nullable=False),
 )
 
-# What signs access tokens. Every server on one database must know it, or a token would hold on one of them only.
+# The keys that sign access tokens, shared by all servers on one database, so that tokens are valid on each.
 signing_keys = Table(
     "signing_keys",
     metadata,
@@ -266,4 +333,22 @@ api_keys = Table(
     Column("key_hash", String(64), nullable=False, unique=True),
     Column("create_time", UtcDateTime, nullable=False),
     Column("revoke_time", UtcDateTime),
+)
+
+# One row: the id by which data directories know their database. See store/database_id.py.
+database_identity = Table(
+    "database_identity",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("id", String(32), nullable=False),
+    CheckConstraint("number = 1", name="one_row"),
+)
+
+# Jobs that somebody deleted. Only their files may be removed; a job that is merely unknown may be that of another
+# database. No foreign key: the job's own row is gone.
+deleted_jobs = Table(
+    "deleted_jobs",
+    metadata,
+    Column("job_id", Id(32), primary_key=True),
+    Column("delete_time", UtcDateTime, nullable=False),
 )

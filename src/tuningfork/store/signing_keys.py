@@ -1,4 +1,4 @@
-"""Rows of the keys that sign access tokens. Every server on one database signs and recognises with the same."""
+"""The table of the keys that sign access tokens, which all servers on one database share."""
 
 from dataclasses import dataclass, field
 from datetime import datetime

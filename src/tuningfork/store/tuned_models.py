@@ -1,11 +1,11 @@
-"""Rows of tuned models: written, found, searched page by page, and deleted."""
+"""The table of tuned models: writes, finds, searches and deletes them."""
 
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, Table, and_, exists, or_, select, union
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, Table, and_, exists, func, or_, select, union
 from sqlalchemy.exc import IntegrityError
 
 from tuningfork.domain.base_model import BaseModelName
@@ -17,8 +17,15 @@ from tuningfork.store.schema import permissions, reader_projects, tuned_models
 _MOST_GROUPS = 50
 
 
+def count_by_state_and_base(connection: Connection) -> dict[tuple[ModelState, BaseModelName], int]:
+    """How many models are in each state over each base; a pair without models is left out."""
+    columns = (tuned_models.c.state, tuned_models.c.base_model)
+    query = select(*columns, func.count()).group_by(*columns).order_by(*columns)
+    return {(ModelState(state), BaseModelName(base)): count for state, base, count in connection.execute(query)}
+
+
 class IdTaken(Exception):
-    """Another model or job has this id; the transaction is lost."""
+    """Another model or job has this id already; the transaction must be rolled back."""
 
     def __init__(self, taken: str) -> None:
         super().__init__(taken)
@@ -27,7 +34,7 @@ class IdTaken(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A place in the order of lists: after the model that was created then and has this id."""
+    """Where a page of a list begins: after the model with this create time and id."""
 
     create_time: datetime
     model_id: TunedModelId
@@ -35,11 +42,11 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """Which models to list; all conditions hold together.
+    """Which models to list; a model must satisfy all conditions.
 
-    Models that the principal, one of their groups or their project holds a role on, at least the strongest of
-    `least_roles` (none named: any role); with `shared_with_everyone`, those that everyone may read. `words` are parts
-    of the display name or description, in any case.
+    The principal, one of their groups or their project must have a role on the model, at least the strongest of
+    `least_roles` (empty: any role); with `shared_with_everyone`, everyone must be able to read it. `words` are parts of
+    the display name or description, in any case.
     """
 
     principal: Principal
@@ -54,7 +61,7 @@ def insert(connection: Connection, model: TunedModel) -> None:
     """Add a model.
 
     Raises:
-        IdTaken: there is one of this id.
+        IdTaken: there is a model with this id already.
 
     """
     row = {
@@ -71,6 +78,9 @@ def insert(connection: Connection, model: TunedModel) -> None:
         "top_p": model.top_p,
         "top_k": model.top_k,
         "reader_project_numbers": list(model.reader_project_numbers),
+        "project": model.project,
+        "location": model.location,
+        "default_checkpoint": model.default_checkpoint,
     }
     try:
         connection.execute(tuned_models.insert(), row)
@@ -82,7 +92,7 @@ def insert(connection: Connection, model: TunedModel) -> None:
 
 
 def set_reader_projects(connection: Connection, model_id: TunedModelId, numbers: Iterable[int]) -> None:
-    """Make these the only projects by which the model is found in lists; to be kept in step with the model's own."""
+    """Replace the rows of reader projects, by which lists find the model. They must equal `reader_project_numbers`."""
     connection.execute(reader_projects.delete().where(reader_projects.c.model_id == model_id))
     made = select(tuned_models.c.create_time).where(tuned_models.c.id == model_id).scalar_subquery()
     rows = [{"model_id": model_id, "project_number": number} for number in sorted(set(numbers))]
@@ -91,12 +101,12 @@ def set_reader_projects(connection: Connection, model_id: TunedModelId, numbers:
 
 
 def hold(connection: Connection, model_id: TunedModelId) -> None:
-    """Let nobody else decide on the model's permissions until the transaction ends; no model, no effect."""
+    """Lock the model until the transaction ends, for changes of its permissions; no effect if it does not exist."""
     connection.execute(select(tuned_models.c.id).where(tuned_models.c.id == model_id).with_for_update(key_share=True))
 
 
 def find(connection: Connection, model_id: TunedModelId) -> TunedModel | None:
-    """The model of this id, or None."""
+    """The model with this id, or None."""
     row = connection.execute(select(tuned_models).where(tuned_models.c.id == model_id)).mappings().first()
     return None if row is None else _model(row)
 
@@ -104,8 +114,8 @@ def find(connection: Connection, model_id: TunedModelId) -> TunedModel | None:
 def update(connection: Connection, model: TunedModel, fields: Collection[Changeable]) -> None:
     """Write these fields of the model and its time of change; every other column stays as it is.
 
-    The rest of `model` must have been read in this transaction, after `hold`: names and descriptions are found by
-    both together.
+    The other fields of `model` must have been read in this transaction, after `hold`, since the searchable text is made
+    of name and description together.
     """
     row: dict[str, object] = {field.value: getattr(model, field.value) for field in fields}
     if Changeable.READER_PROJECT_NUMBERS in fields:
@@ -116,7 +126,7 @@ def update(connection: Connection, model: TunedModel, fields: Collection[Changea
 
 
 def set_state(connection: Connection, model_id: TunedModelId, state: ModelState, update_time: datetime) -> None:
-    """Say whether the model can be called."""
+    """Set the model's state."""
     change = tuned_models.update().where(tuned_models.c.id == model_id)
     connection.execute(change.values(state=state.value, update_time=update_time))
 
@@ -131,7 +141,7 @@ def search(connection: Connection, wanted: Search) -> Sequence[TunedModel]:
     branches = [_branch(grants, wanted) for grants in _grants_of(wanted)]
     if not branches:
         return []
-    # Each gives its first ones in order, so that the first of all are among them.
+    # Each branch yields its first `limit` models in order, so the first `limit` of all are among them.
     found = union(*(select(branch.subquery().c.model_id) for branch in branches)).subquery()
     query = select(tuned_models).join(found, found.c.model_id == tuned_models.c.id)
     query = query.order_by(tuned_models.c.create_time, tuned_models.c.id).limit(wanted.limit)
@@ -139,7 +149,7 @@ def search(connection: Connection, wanted: Search) -> Sequence[TunedModel]:
 
 
 def fold(text: str) -> str:
-    """The form in which texts are compared: compatibility-normalized and without case, beyond ASCII too."""
+    """The form in which texts are compared: compatibility-normalized and case-folded, also beyond ASCII."""
     return unicodedata.normalize("NFKC", text).casefold()
 
 
@@ -149,14 +159,14 @@ def _search_text(model: TunedModel) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Grants:
-    """Rows that let somebody see models, all found by the first columns of one index, in the order of lists."""
+    """One set of rows that give access to models. An index yields them in the order of lists."""
 
     table: Table
     condition: ColumnElement[bool]
 
 
 def _grants_of(wanted: Search) -> Iterator[_Grants]:
-    """Where a principal's roles come from, as in `domain.permission.role_of`; EVERYONE only if asked for."""
+    """The rows that give a principal roles, as in `domain.permission.role_of`; EVERYONE's only if requested."""
     kind, email = permissions.c.grantee_type, permissions.c.email
     if wanted.shared_with_everyone and not wanted.least_roles:
         yield _Grants(permissions, and_(email.is_(None), kind == GranteeType.EVERYONE.value))
@@ -165,7 +175,8 @@ def _grants_of(wanted: Search) -> Iterator[_Grants]:
     role = permissions.c.role.in_([role.value for role in Role if role.rank >= least])
     yield _Grants(permissions, and_(email == wanted.principal.email, kind == GranteeType.USER.value, role))
     groups = sorted(wanted.principal.groups)
-    # One by one each is in order; there may be no more branches than databases take.
+    # A query for each group yields models in order. With more groups than databases accept queries in a union, there is
+    # one query for all groups.
     for some in [[group] for group in groups] if len(groups) <= _MOST_GROUPS else [groups]:
         yield _Grants(permissions, and_(email.in_(some), kind == GranteeType.GROUP.value, role))
     project = wanted.principal.project_number
@@ -174,7 +185,7 @@ def _grants_of(wanted: Search) -> Iterator[_Grants]:
 
 
 def _branch(grants: _Grants, wanted: Search) -> Select[tuple[str]]:
-    """The first models that these rows lead to and that are wanted otherwise, in order."""
+    """The first models, in order, that these rows grant access to and that satisfy the other conditions."""
     columns = grants.table.c
     query = select(columns.model_id).where(grants.condition)
     query = query.order_by(columns.model_create_time, columns.model_id).limit(wanted.limit)
@@ -206,4 +217,7 @@ def _model(row: RowMapping) -> TunedModel:
         top_p=row["top_p"],
         top_k=row["top_k"],
         reader_project_numbers=tuple(row["reader_project_numbers"]),
+        project=row["project"],
+        location=row["location"],
+        default_checkpoint=row["default_checkpoint"],
     )

@@ -1,30 +1,74 @@
-"""Rows of tuning jobs and their snapshots, and the one place where a job's state changes.
+"""The table of tuning jobs, and the only function that changes a job's state.
 
-Every change goes through `move`, which holds to the transition table, notes an event, and has one winner when several
-try at a time.
+Every change goes through `move`, which enforces the transition table, records an event, and lets one of several
+concurrent callers win.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, literal, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, case, func, literal, select
 from sqlalchemy.exc import IntegrityError
 
 from tuningfork.domain.base_model import AdapterShape, BaseModelName
-from tuningfork.domain.errors import RpcCode
+from tuningfork.domain.errors import Code
+from tuningfork.domain.findings import FindingKind
 from tuningfork.domain.hyperparameters import Hyperparameters
+from tuningfork.domain.permission import Role
 from tuningfork.domain.tuned_model import TunedModelId
-from tuningfork.domain.tuning_job import TRANSITIONS, JobError, JobId, JobState, Snapshot, TuningJob
-from tuningfork.store.database import hold_word, is_duplicate
-from tuningfork.store.schema import UtcDateTime, job_events, snapshots, tuning_jobs
+from tuningfork.domain.tuning_job import TRANSITIONS, JobError, JobId, JobState, TuningJob
+from tuningfork.store import training_options
+from tuningfork.store.database import is_duplicate, lock_name
+from tuningfork.store.schema import UtcDateTime, job_events, permissions, tuned_models, tuning_jobs
 from tuningfork.store.tuned_models import IdTaken
+
+CODE_NUMBERS = {
+    Code.CANCELLED: 1,
+    Code.UNKNOWN: 2,
+    Code.INVALID_ARGUMENT: 3,
+    Code.DEADLINE_EXCEEDED: 4,
+    Code.NOT_FOUND: 5,
+    Code.ALREADY_EXISTS: 6,
+    Code.PERMISSION_DENIED: 7,
+    Code.RESOURCE_EXHAUSTED: 8,
+    Code.FAILED_PRECONDITION: 9,
+    Code.ABORTED: 10,
+    Code.OUT_OF_RANGE: 11,
+    Code.UNIMPLEMENTED: 12,
+    Code.INTERNAL: 13,
+    Code.UNAVAILABLE: 14,
+    Code.DATA_LOSS: 15,
+    Code.UNAUTHENTICATED: 16,
+}
+"""The number that is stored for each code. Rows outlive versions, so the meaning of a number never changes."""
+_CODES = {number: code for code, number in CODE_NUMBERS.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuedJob:
+    """A job that waits, and which files its training needs besides its examples.
+
+    Attributes:
+        id: the job's id.
+        owner: the address of its model's owner; "": nobody owns the model.
+        has_validation: whether it has a validation set.
+        has_source: whether it goes on from the adapter of a tuned model.
+
+    """
+
+    id: JobId
+    owner: str = ""
+    has_validation: bool = False
+    has_source: bool = False
 
 
 def insert(connection: Connection, job: TuningJob) -> None:
     """Add a job, which has no snapshots yet.
 
     Raises:
-        IdTaken: there is one of this id.
+        IdTaken: there is a job with this id already.
 
     """
     row = {
@@ -43,8 +87,13 @@ def insert(connection: Connection, job: TuningJob) -> None:
         "adapter_alpha": job.adapter.alpha,
         "example_count": job.example_count,
         "seed": job.seed,
+        "training_options": training_options.options_of(job),
         "create_time": job.create_time,
         "created_by": job.created_by,
+        "project": job.project,
+        "location": job.location,
+        "completed_steps": job.completed_steps,
+        "last_loss": job.last_loss,
     }
     try:
         connection.execute(tuning_jobs.insert(), row)
@@ -55,94 +104,123 @@ def insert(connection: Connection, job: TuningJob) -> None:
 
 
 def find(connection: Connection, job_id: JobId) -> TuningJob | None:
-    """The job of this id with its snapshots, or None."""
+    """The job with this id, without its snapshots; or None."""
     row = connection.execute(select(tuning_jobs).where(tuning_jobs.c.id == job_id)).mappings().first()
-    return None if row is None else _job(row, _snapshots_of(connection, [job_id]).get(job_id, ()))
+    return None if row is None else _job(row)
 
 
 def hold(connection: Connection, job_id: JobId) -> None:
-    """Let nobody else change the job until this transaction ends, so that what is read of it now stays true.
+    """Lock the job until this transaction ends, so that no other transaction changes it.
 
-    For PostgreSQL, where writers run side by side; on SQLite there is only ever one.
+    Needed on PostgreSQL, where transactions write in parallel; SQLite has one writer at a time.
     """
     connection.execute(select(tuning_jobs.c.id).where(tuning_jobs.c.id == job_id).with_for_update())
 
 
 def hold_of_model(connection: Connection, model_id: TunedModelId) -> None:
-    """As `hold`, for the job of this model, if there is one."""
+    """Lock the job of this model, if there is one; see `hold`."""
     connection.execute(select(tuning_jobs.c.id).where(tuning_jobs.c.model_id == model_id).with_for_update())
 
 
 def id_of_model(connection: Connection, model_id: TunedModelId) -> JobId:
-    """The job of a model that exists."""
+    """The id of the job of this model, which must exist."""
     query = select(tuning_jobs.c.id).where(tuning_jobs.c.model_id == model_id)
     return JobId(connection.execute(query).scalar_one())
 
 
 def of_models(connection: Connection, model_ids: Collection[TunedModelId]) -> Mapping[TunedModelId, TuningJob]:
-    """The job of each of these models, with its snapshots."""
-    rows = connection.execute(select(tuning_jobs).where(tuning_jobs.c.model_id.in_(model_ids))).mappings().all()
-    taken = _snapshots_of(connection, [JobId(row["id"]) for row in rows])
-    return {TunedModelId(row["model_id"]): _job(row, taken.get(JobId(row["id"]), ())) for row in rows}
+    """The job of each of these models, without its snapshots."""
+    rows = connection.execute(select(tuning_jobs).where(tuning_jobs.c.model_id.in_(model_ids))).mappings()
+    return {TunedModelId(row["model_id"]): _job(row) for row in rows}
 
 
-def oldest_queued(connection: Connection, base_models: Collection[BaseModelName]) -> TuningJob | None:
-    """The job over one of these bases that has waited longest, held for this transaction; None if none waits.
+def queued_of_owners(connection: Connection, base_models: Collection[BaseModelName]) -> list[QueuedJob]:
+    """The queued jobs over one of these bases, the oldest first."""
+    needs = (tuning_jobs.c.training_options, tuned_models.c.source.is_not(None).label("has_source"))
+    query = _with_owner(*needs).join(tuned_models, tuned_models.c.id == tuning_jobs.c.model_id)
+    query = query.where(_is_queued_over(base_models)).order_by(tuning_jobs.c.create_time, tuning_jobs.c.id)
+    return [
+        QueuedJob(
+            id=JobId(row.id),
+            owner=row.owner or "",
+            has_validation=training_options.validation_count_in(row.training_options) > 0,
+            has_source=row.has_source,
+        )
+        for row in connection.execute(query)
+    ]
 
-    Where several claim at a time (PostgreSQL), each sees another one.
+
+def owners_of(connection: Connection, job_ids: Collection[JobId]) -> Mapping[JobId, str]:
+    """The address of the owner of each of these jobs' models; "" for a model that nobody owns."""
+    rows = connection.execute(_with_owner().where(tuning_jobs.c.id.in_(job_ids)))
+    return {JobId(row.id): row.owner or "" for row in rows}
+
+
+def _with_owner(*further: ColumnElement[Any]) -> Select[Any]:
+    """A query of jobs' ids, the addresses of their models' owners, and further columns."""
+    is_owner = and_(permissions.c.model_id == tuning_jobs.c.model_id, permissions.c.role == Role.OWNER.value)
+    query = select(tuning_jobs.c.id, permissions.c.email.label("owner"), *further)
+    return query.select_from(tuning_jobs.outerjoin(permissions, is_owner))
+
+
+def first_queued(connection: Connection, candidates: Sequence[JobId]) -> TuningJob | None:
+    """The first of these jobs that is queued, locked for this transaction; None if there is none.
+
+    Concurrent callers (PostgreSQL) each get another job.
     """
-    query = select(tuning_jobs).where(
-        tuning_jobs.c.state == JobState.QUEUED.value, tuning_jobs.c.base_model.in_(base_models)
-    )
-    query = query.order_by(tuning_jobs.c.create_time, tuning_jobs.c.id).limit(1).with_for_update(skip_locked=True)
+    order = {job_id: place for place, job_id in enumerate(candidates)}
+    query = select(tuning_jobs).where(tuning_jobs.c.id.in_(candidates), tuning_jobs.c.state == JobState.QUEUED.value)
+    query = query.order_by(case(order, value=tuning_jobs.c.id)).limit(1).with_for_update(skip_locked=True)
     row = connection.execute(query).mappings().first()
-    return None if row is None else _job(row, _snapshots_of(connection, [JobId(row["id"])]).get(JobId(row["id"]), ()))
-
-
-def ids_in_state(connection: Connection, state: JobState) -> list[JobId]:
-    """The jobs in this state, the oldest first."""
-    query = select(tuning_jobs.c.id).where(tuning_jobs.c.state == state.value)
-    return [JobId(row.id) for row in connection.execute(query.order_by(tuning_jobs.c.create_time, tuning_jobs.c.id))]
+    return None if row is None else _job(row)
 
 
 def queued_without(connection: Connection, base_models: Collection[BaseModelName]) -> list[TuningJob]:
-    """The waiting jobs that are over none of these bases, the oldest first, without their snapshots."""
+    """The queued jobs over other bases than these, the oldest first, without their snapshots."""
     query = select(tuning_jobs).where(
         tuning_jobs.c.state == JobState.QUEUED.value, tuning_jobs.c.base_model.not_in(base_models)
     )
     rows = connection.execute(query.order_by(tuning_jobs.c.create_time, tuning_jobs.c.id)).mappings()
-    return [_job(row, ()) for row in rows]
+    return [_job(row) for row in rows]
 
 
-def all_ids(connection: Connection) -> set[JobId]:
-    """Every job there is."""
-    return {JobId(row.id) for row in connection.execute(select(tuning_jobs.c.id))}
+def states(connection: Connection) -> dict[JobId, JobState]:
+    """The state of every job."""
+    rows = connection.execute(select(tuning_jobs.c.id, tuning_jobs.c.state))
+    return {JobId(row.id): JobState(row.state) for row in rows}
 
 
 def wanted_ids(connection: Connection, job_ids: Collection[JobId]) -> set[JobId]:
-    """Those of these jobs that still exist and that nobody wants cancelled."""
+    """Those of these jobs that still exist and whose cancellation is not requested."""
     query = select(tuning_jobs.c.id).where(tuning_jobs.c.id.in_(job_ids), ~tuning_jobs.c.cancel_requested)
     return {JobId(row.id) for row in connection.execute(query)}
 
 
 def count_by_state(connection: Connection) -> dict[JobState, int]:
-    """How many jobs are in each state, states without any included."""
+    """How many jobs are in each state, including states without jobs."""
     query = select(tuning_jobs.c.state, func.count()).group_by(tuning_jobs.c.state)
     counted = {JobState(state): count for state, count in connection.execute(query)}
     return {state: counted.get(state, 0) for state in JobState}
 
 
 def count_unfinished(connection: Connection, created_by: str) -> int:
-    """How many jobs of this credential wait or run, counted by one transaction at a time."""
-    hold_word(connection, f"jobs of {created_by}")
+    """How many jobs of this credential are queued or running.
+
+    A concurrent transaction that counts the jobs of the same credential waits until this one ends.
+    """
+    lock_name(connection, f"jobs of {created_by}")
     unfinished = [state.value for state in JobState if not state.is_final]
     query = select(func.count()).where(tuning_jobs.c.created_by == created_by, tuning_jobs.c.state.in_(unfinished))
     return connection.execute(query).scalar_one()
 
 
-def count_queued(connection: Connection) -> int:
-    """How many jobs wait."""
-    query = select(func.count()).select_from(tuning_jobs).where(tuning_jobs.c.state == JobState.QUEUED.value)
+def count_queued(connection: Connection, owner: str | None = None) -> int:
+    """How many jobs are queued, of the owner with this address or of all."""
+    queued = tuning_jobs.c.state == JobState.QUEUED.value
+    query = select(func.count()).select_from(tuning_jobs).where(queued)
+    if owner is not None:
+        own = select(permissions.c.model_id).where(permissions.c.email == owner, permissions.c.role == Role.OWNER.value)
+        query = query.where(tuning_jobs.c.model_id.in_(own))
     return connection.execute(query).scalar_one()
 
 
@@ -155,18 +233,18 @@ def move(
     error: JobError | None = None,
     reason: str = "",
 ) -> bool:
-    """Change the job's state, if its present state allows that; what else follows from the state is set with it.
+    """Change the job's state if the transition is allowed, and the columns that depend on the state.
 
     Args:
         connection: the transaction.
         job_id: the job.
-        target: where to; a final state sets the time of completion, `running` that of the first start.
-        time: when.
-        error: why, for the owner; required for failed and cancelled jobs, refused by the table for others.
-        reason: why, for the event.
+        target: the new state. A final state also sets the time of completion, `running` the time of the first start.
+        time: the time now.
+        error: the error to show to the owner; required for failed and cancelled jobs, forbidden for others.
+        reason: the reason to record in the event.
 
     Returns:
-        Whether it was changed. False: the job is gone, or another was quicker.
+        Whether the state was changed. False: the job does not exist, or its state does not allow the change any more.
 
     """
     held = select(tuning_jobs.c.state).where(tuning_jobs.c.id == job_id).with_for_update()
@@ -180,7 +258,7 @@ def move(
         values["start_time"] = func.coalesce(tuning_jobs.c.start_time, literal(time, UtcDateTime()))
         values["attempts"] = tuning_jobs.c.attempts + 1
     if error:
-        values |= {"error_code": int(error.code), "error_message": error.message}
+        values |= {"error_code": CODE_NUMBERS[error.code], "error_message": error.message}
     change = tuning_jobs.update().where(tuning_jobs.c.id == job_id, tuning_jobs.c.state == source)
     if connection.execute(change.values(values)).rowcount == 0:
         return False
@@ -190,72 +268,31 @@ def move(
 
 
 def forget_attempt(connection: Connection, job_id: JobId) -> None:
-    """Take back one attempt, which ended for a reason that was not the job's."""
+    """Reduce the count of attempts by one, for an attempt that ended for a reason outside the job."""
     change = tuning_jobs.update().where(tuning_jobs.c.id == job_id, tuning_jobs.c.attempts > 0)
     connection.execute(change.values(attempts=tuning_jobs.c.attempts - 1))
 
 
+def note_findings(connection: Connection, job_id: JobId, kinds: Collection[FindingKind]) -> None:
+    """Record what the losses of the job give reason to warn of."""
+    change = tuning_jobs.update().where(tuning_jobs.c.id == job_id)
+    connection.execute(change.values(findings=" ".join(kinds)))
+
+
 def request_cancel(connection: Connection, job_id: JobId) -> None:
-    """Note the wish that the job stops; one that has ended stays as it is."""
+    """Set the job's cancel flag, unless the job has ended."""
     unfinished = tuning_jobs.c.complete_time.is_(None)
     change = tuning_jobs.update().where(tuning_jobs.c.id == job_id, unfinished)
     connection.execute(change.values(cancel_requested=True))
 
 
-def append_snapshot(connection: Connection, job_id: JobId, snapshot: Snapshot) -> bool | None:
-    """Add what a running job's next step showed. A step beyond the furthest so far clears the count of attempts.
-
-    Returns:
-        Whether somebody wants the job cancelled; None, and nothing is written, if it is gone or not running.
-
-    """
-    running = select(tuning_jobs.c.furthest_step, tuning_jobs.c.cancel_requested).where(
-        tuning_jobs.c.id == job_id, tuning_jobs.c.state == JobState.RUNNING.value
-    )
-    row = connection.execute(running.with_for_update()).first()
-    if row is None:
-        return None
-    connection.execute(snapshots.insert(), _snapshot_row(job_id, snapshot))
-    if snapshot.step > row.furthest_step:
-        progress = tuning_jobs.update().where(tuning_jobs.c.id == job_id)
-        connection.execute(progress.values(furthest_step=snapshot.step, attempts=0))
-    return bool(row.cancel_requested)
+def _is_queued_over(base_models: Collection[BaseModelName]) -> ColumnElement[bool]:
+    return and_(tuning_jobs.c.state == JobState.QUEUED.value, tuning_jobs.c.base_model.in_(base_models))
 
 
-def drop_snapshots(connection: Connection, job_id: JobId, *, after_step: int) -> None:
-    """Remove the snapshots of later steps."""
-    connection.execute(snapshots.delete().where(snapshots.c.job_id == job_id, snapshots.c.step > after_step))
-
-
-def add_missing_snapshots(connection: Connection, job_id: JobId, known: Collection[Snapshot]) -> None:
-    """Add those of these snapshots whose step has none yet."""
-    steps = set(connection.execute(select(snapshots.c.step).where(snapshots.c.job_id == job_id)).scalars())
-    missing = [_snapshot_row(job_id, snapshot) for snapshot in known if snapshot.step not in steps]
-    if missing:
-        connection.execute(snapshots.insert(), missing)
-
-
-def _snapshot_row(job_id: JobId, snapshot: Snapshot) -> dict[str, object]:
-    return {
-        "job_id": job_id,
-        "step": snapshot.step,
-        "epoch": snapshot.epoch,
-        "mean_loss": snapshot.mean_loss,
-        "compute_time": snapshot.compute_time,
-    }
-
-
-def _snapshots_of(connection: Connection, job_ids: Collection[JobId]) -> dict[JobId, tuple[Snapshot, ...]]:
-    query = select(snapshots).where(snapshots.c.job_id.in_(job_ids)).order_by(snapshots.c.job_id, snapshots.c.step)
-    found: dict[JobId, list[Snapshot]] = {}
-    for job_id, step, epoch, mean_loss, compute_time in connection.execute(query):
-        snapshot = Snapshot(step=step, epoch=epoch, mean_loss=mean_loss, compute_time=compute_time)
-        found.setdefault(JobId(job_id), []).append(snapshot)
-    return {job_id: tuple(taken) for job_id, taken in found.items()}
-
-
-def _job(row: RowMapping, taken: tuple[Snapshot, ...]) -> TuningJob:
+def _job(row: RowMapping) -> TuningJob:
     code = row["error_code"]
+    options = row["training_options"]
     return TuningJob(
         id=JobId(row["id"]),
         model_id=TunedModelId(row["model_id"]),
@@ -266,7 +303,11 @@ def _job(row: RowMapping, taken: tuple[Snapshot, ...]) -> TuningJob:
             batch_size=row["batch_size"],
             learning_rate=row["learning_rate"],
             learning_rate_multiplier=row["learning_rate_multiplier"],
+            objective=training_options.objective_in(options),
         ),
+        checkpoints=training_options.checkpoints_in(options),
+        validation_count=training_options.validation_count_in(options),
+        evaluate_every=training_options.evaluate_every_in(options),
         adapter=AdapterShape(rank=row["adapter_rank"], alpha=row["adapter_alpha"]),
         example_count=row["example_count"],
         seed=row["seed"],
@@ -276,6 +317,10 @@ def _job(row: RowMapping, taken: tuple[Snapshot, ...]) -> TuningJob:
         created_by=row["created_by"],
         cancel_requested=row["cancel_requested"],
         attempts=row["attempts"],
-        error=None if code is None else JobError(code=RpcCode(code), message=row["error_message"]),
-        snapshots=taken,
+        error=None if code is None else JobError(code=_CODES[code], message=row["error_message"]),
+        completed_steps=row["completed_steps"],
+        last_loss=row["last_loss"],
+        project=row["project"],
+        location=row["location"],
+        findings=None if row["findings"] is None else tuple(map(FindingKind, row["findings"].split())),
     )

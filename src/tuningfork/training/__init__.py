@@ -1,4 +1,4 @@
-"""Many tuning jobs over one resident base: `TrainingEngine.admit(job)`, `step()` -> snapshots.
+"""Trains many jobs over one base model in memory: `TrainingEngine.admit(job)`, then `step()` returns reports.
 
-Knows examples, batches, losses and adapters; refuses to know the store, HTTP, processes and who is asking.
+Knows examples, batches, losses and adapters; knows no database, HTTP, processes or callers.
 """

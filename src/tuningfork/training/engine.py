@@ -1,89 +1,84 @@
-"""Many tuning jobs over one resident base: each pass, forward and backward, moves one job, or several at once.
+"""Trains many jobs over one resident base: each forward and backward pass advances one job, or several at once.
 
-A large batch takes several passes. Other jobs have their turns between them, and the job can be released there, so that
-nobody waits for a step that may take an hour.
+A large batch takes several passes. Between two passes other jobs have their turns, and the job can be released, so
+nothing has to wait for the end of a step, which may take an hour.
 
 Reproducible: in bfloat16 on a CPU, and everywhere with `max_jobs_per_step=1`, a job's adapter is a function of its
-base, data, hyperparameters and seed, to the last bit, whatever else is admitted, stopped or resumed. That holds on one
-kind of processor with one number of threads.
+base, data, hyperparameters and seed, to the last bit, whatever else is admitted, stopped or resumed. On another kind of
+processor, or with another number of threads, the last bits may differ.
 
 Shape suffixes: T packed tokens, N targets, J jobs, P all numbers of one adapter.
 """
 
-import hashlib
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 
-from tuningfork.domain.dataset import MAX_REPORTED_VIOLATIONS
-from tuningfork.domain.errors import FieldViolation, InvalidArgument
+from tuningfork.domain.errors import InternalError, InvalidArgument
 from tuningfork.domain.tuning_job import JobId, Snapshot
-from tuningfork.modeling import adapter_format
-from tuningfork.modeling.capture import Capture
+from tuningfork.modeling.adapters import format as adapter_format
+from tuningfork.modeling.device.capture import Capture
 from tuningfork.modeling.loading import LoadedBase
-from tuningfork.modeling.lora import AdapterWeights
-from tuningfork.training.batches import DataOrder, Placed, Segment, split
-from tuningfork.training.checkpoint import TrainingState, load_state, save_state
+from tuningfork.training.batches import DataOrder, split
+from tuningfork.training.deterministic import deterministic
+from tuningfork.training.examples import ExampleSource, RenderedExamples
+from tuningfork.training.initial_weights import initial_weights
+from tuningfork.training.job_digest import digest_of
+from tuningfork.training.jobs import AdmittedJob, Batch, EvaluationPasses, Gradient, TrainingJob, tokens_and_targets
+from tuningfork.training.objectives import JobObjective, objective_of
 from tuningfork.training.optimizer import AdamW, update
 from tuningfork.training.pass_runner import PassRunner
-from tuningfork.training.runs import Batch, Gradient, Run, TrainingJob, tokens_and_targets
+from tuningfork.training.reports import (
+    EvaluationReport,
+    ExamplesRefused,
+    ExamplesUnrendered,
+    Report,
+    StepReport,
+    not_finite,
+)
+from tuningfork.training.savepoint import TrainingState, load_state, recorded_job, save_state
+from tuningfork.training.sharing import jobs_per_pass
+from tuningfork.training.turns import OwnerTurns
 
-__all__ = ["StepReport", "TrainingDiverged", "TrainingEngine", "TrainingJob"]
+__all__ = [
+    "EvaluationReport",
+    "ExamplesRefused",
+    "Report",
+    "StepReport",
+    "TrainingEngine",
+    "TrainingJob",
+]
 
 _TOKENS_PER_PASS = 16_384
-"""A larger batch is cut into several passes, whose gradients are summed in fp32; a longer example goes alone."""
+"""The most tokens of a pass. A larger batch takes several passes, whose gradients are summed in fp32. An example with
+more tokens has a pass of its own."""
 
 _SHARED_TOKENS_ON_CPU = 2048
-"""A larger pass gains nothing by company on a CPU, where arithmetic bounds it, and makes others wait."""
+"""On a CPU, the most tokens of a pass that jobs share. A larger pass is bound by arithmetic: sharing it gains nothing,
+and makes other jobs wait."""
+
+_EFFORT_AT_ADMISSION = 2**20
+"""How many rendered characters of a job's examples are checked at its admission, which takes one or two seconds."""
+
+_EFFORT_PER_PASS = 2**15
+"""How many further characters are checked before each of the job's passes, until all examples have been checked."""
 
 _LOGITS_PER_PASS = 2**28
-"""Likewise for targets times vocabulary: 1 GiB of fp32 logits."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepReport:
-    """One job's step. `tokens` counts all tokens of its batch; `done` says that it was the last."""
-
-    job_id: JobId
-    snapshot: Snapshot
-    tokens: int
-    done: bool
-
-
-class TrainingDiverged(InvalidArgument):
-    """A job's loss or gradient is no longer a finite number."""
-
-    def __init__(self, job_id: JobId, step: int, loss: float, learning_rate: float) -> None:
-        reason = (
-            f"the training diverged at step {step}: its loss is {loss} or its gradient is not finite. The learning "
-            f"rate {learning_rate:g} is too high for this data; try {learning_rate / 10:g}"
-        )
-        super().__init__(
-            reason, violations=(FieldViolation(field="hyperparameters.learning_rate", description=reason),)
-        )
-        self.job_id = job_id
-        self._given = (job_id, step, loss, learning_rate)
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return type(self), self._given
+"""The most logits of a pass, targets times vocabulary: 1 GiB in fp32."""
 
 
 class TrainingEngine:
-    """Trains admitted jobs by turns. Not thread-safe; while it lives, the base's slots are its own.
+    """Trains admitted jobs in turns. Not thread-safe; nothing else may use the base's slots meanwhile.
 
     Args:
-        base: stays resident and frozen.
-        clock: says when a step was computed; aware, in UTC.
-        max_jobs_per_step: how many jobs share a forward and backward pass; `sharing.jobs_per_pass` says how many
-            may. Fair either way: jobs take turns, and a large pass counts as several.
-        capture: what repeats the operations of passes; None: CUDA graphs on a GPU, and nothing elsewhere.
+        base: the resident base, whose weights are not changed.
+        clock: the time now, for snapshots; timezone-aware, in UTC.
+        max_jobs_per_step: the most jobs that share a forward and backward pass; None: `sharing.jobs_per_pass` decides.
+            In either case jobs take turns, and a large pass counts as several turns.
+        capture: makes graphs of passes; None: CUDA graphs on a GPU, no graphs elsewhere.
 
     """
 
@@ -92,256 +87,311 @@ class TrainingEngine:
         base: LoadedBase,
         *,
         clock: Callable[[], datetime],
-        max_jobs_per_step: int = 1,
+        max_jobs_per_step: int | None = 1,
         capture: Capture | None = None,
     ) -> None:
-        if base.decoder is not None and base.luxuries.prepacked:
-            base.decoder.pack(backward=base.luxuries.transposed)
+        if base.decoder is not None and base.weight_copies.prepacked:
+            base.decoder.pack(backward=base.weight_copies.transposed)
+        if max_jobs_per_step is None:
+            # `jobs_per_pass` tests the base's products, so the weights are packed first, as passes use them.
+            max_jobs_per_step = jobs_per_pass(base)
         self._base = base
         self._clock = clock
         self._passes = PassRunner(base, jobs_per_pass=max_jobs_per_step, capture=capture)
         self._targets_per_pass = _LOGITS_PER_PASS // base.model.config.get_text_config().vocab_size
         self._shared_tokens = _TOKENS_PER_PASS if base.device.type == "cuda" else _SHARED_TOKENS_ON_CPU
-        self._runs: dict[JobId, Run] = {}
-        # How many those had had who had the last one.
-        self._turn = 0
+        self._jobs: dict[JobId, AdmittedJob] = {}
+        self._owners = OwnerTurns()
 
-    def admit(self, job: TrainingJob, checkpoint: Path | None = None) -> int:
-        """Take the job up, from the checkpoint in the directory if there is one; returns its completed steps.
+    def admit(self, job: TrainingJob, savepoint: Path | None = None) -> int:
+        """Admit a job, resuming it from the savepoint in the directory if there is one; returns its completed steps.
 
-        Without a checkpoint it begins with its initial adapter's weights or fresh ones, and with a fresh optimizer.
+        Without a savepoint the job begins with its initial adapter's weights or new ones, and with a new optimizer.
 
         Raises:
-            InvalidArgument: examples do not fit the base's context; `violations` names each (`examples[3]`). Or the
-                initial adapter does not fit the base, has another shape, or cannot be read.
-            InternalError: the checkpoint is damaged or belongs to another job.
+            InvalidArgument: examples do not fit the base's context, or are not of the kind that the objective learns
+                from; `violations` names each (`examples[3]`, `validation[0]`). Of a large dataset only the first
+                examples are checked here; the others are checked between steps (`ExamplesRefused`).
+            SourceDamaged: the initial adapter does not fit the base, has another shape, or cannot be read.
+            SavepointDamaged: the savepoint is damaged or belongs to another job.
+            InternalError: the base cannot render examples.
 
         """
-        segments = self._render(job)
+        objective = objective_of(job.hyperparameters.objective)
+        examples = self._rendered(job.examples, objective)
+        examples.check(_EFFORT_AT_ADMISSION)
+        validation = self._rendered(job.validation.examples if job.validation else (), objective, "validation")
+        validation.check(_EFFORT_AT_ADMISSION)
         slots, device = self._base.slots, self._base.device
-        # None where the weights are a function of what the digest covers anyway.
-        initial_P = slots.flatten(_initial(job)) if job.initial_adapter else None
-        digest = _digest(job, segments, initial_P)
-        state = load_state(checkpoint, digest) if checkpoint else None
+        # None without an initial adapter: the weights follow from the job's seed, which the digest covers.
+        initial_P = initial_weights(job, slots) if job.initial_adapter else None
+        digest = digest_of(job, examples, initial_P, recorded_job(savepoint) if savepoint else None)
+        if initial_P is None:
+            initial_P = slots.flatten(slots.fresh(job.adapter, job.seed))
+        state = load_state(savepoint, digest, len(initial_P)) if savepoint else None
         if state is None:
-            weights_P = slots.flatten(slots.fresh(job.adapter, job.seed)) if initial_P is None else initial_P
-            state = TrainingState(job=digest, step=0, weights_P=weights_P, optimizer=AdamW.fresh(weights_P))
+            state = TrainingState(job=digest, step=0, weights_P=initial_P, optimizer=AdamW.fresh(initial_P))
         weights_P = state.weights_P.to(device)
         slot = slots.load(slots.unflatten(job.adapter, weights_P), trainable=True)
-        self._runs[job.id] = Run(
-            job=job,
+        reference = None
+        if objective.is_over_pairs:
+            # Loaded as trainable, since only trainable slots can be in a cohort; its gradients are never computed.
+            reference = slots.load(slots.unflatten(job.adapter, initial_P), trainable=True)
+        admitted = self._jobs[job.id] = AdmittedJob(
+            definition=job,
             digest=digest,
-            segments=segments,
+            objective=objective,
+            examples=examples,
+            validation=validation,
             order=DataOrder(
-                example_count=len(segments),
+                example_count=len(examples),
                 epoch_count=job.hyperparameters.epoch_count,
                 batch_size=job.hyperparameters.batch_size,
                 seed=job.seed,
             ),
             slot=slot,
+            reference=reference,
             adapter=slots.trainable(slot),
             weights_P=weights_P,
             optimizer=state.optimizer.to(device),
             completed=state.step,
-            # As if it had just had a small one: whoever waits comes first, but nobody's large ones are waited out.
-            turns=self._turn + 1,
+            turns=self._owners.first_turns(job.owner),
         )
+        # The evaluation may have been reported before the savepoint was written; it is repeated, with the same result.
+        self._evaluate_if_due(admitted)
         return state.step
 
-    def step(self) -> list[StepReport]:
-        """Go on until a job, or several in one pass, completes an optimizer step; empty when every job is done.
+    def step(self) -> Sequence[Report]:
+        """Run passes until at least one job completes an optimizer step or an evaluation; return the reports.
+
+        The result is empty when every job is done.
 
         Raises:
-            TrainingDiverged: see `advance`.
+            TrainingDiverged, ExamplesRefused, ExamplesUnrendered: see `advance`.
 
         """
-        while any(run.completed < run.total_steps for run in self._runs.values()):
+        while any(not job.is_done for job in self._jobs.values()):
             if reports := self.advance():
                 return reports
         return []
 
-    def advance(self) -> list[StepReport]:
-        """One forward and backward pass for the jobs whose turn it is, and the steps that this completes.
+    def advance(self) -> Sequence[Report]:
+        """Run one pass for the jobs whose turn it is; return the steps and evaluations that it completes.
 
         Raises:
-            TrainingDiverged: for one job, which is dropped; no other job has moved, and the next call goes on.
+            TrainingDiverged, ExamplesRefused: one job has failed and is dropped. The other jobs have not changed, and
+                the next call continues them.
+            ExamplesUnrendered: the next examples of one job could not be rendered. No job has changed.
 
         """
-        runs = self._next_runs()
-        if not runs:
+        jobs = self._next_jobs()
+        if not jobs:
             return []
-        under_way, runs[0].under_way = runs[0].under_way, None
-        batches = [under_way] if under_way else [self._begin(part) for part in self._passes.dealt_out(runs)]
-        with _deterministic():
+        if jobs[0].evaluating is not None:
+            return self._evaluate(jobs)
+        under_way, jobs[0].under_way = jobs[0].under_way, None
+        batches = [under_way] if under_way else [self._begin(part) for part in self._passes.split_for_lanes(jobs)]
+        with deterministic():
             self._passes.advance(batches)
-            if batches[0].passes:
-                runs[0].under_way = batches[0]
+            if not batches[0].is_complete:
+                jobs[0].under_way = batches[0]
                 return []
-            runs = [run for batch in batches for run in batch.runs]
+            jobs = [job for batch in batches for job in batch.jobs]
             gradients = [gradient for batch in batches for gradient in self._gradients(batch)]
-            for run, gradient in zip(runs, gradients, strict=True):
+            for job, gradient in zip(jobs, gradients, strict=True):
                 if not gradient.finite:
-                    self.release(run.job.id)
-                    rate = run.job.hyperparameters.learning_rate
-                    raise TrainingDiverged(run.job.id, run.completed + 1, gradient.mean_loss, rate)
-            return self._apply(runs, gradients)
+                    raise self._not_finite(job, job.completed + 1, gradient.mean_loss)
+            return self._apply(jobs, gradients)
+
+    def is_between_steps(self, job_id: JobId) -> bool:
+        """Whether no step and no evaluation of the job is in progress, so that `state` contains all its progress."""
+        return self._jobs[job_id].is_between_steps
 
     def state(self, job_id: JobId) -> TrainingState:
-        """A copy of the job's whole state, on the CPU: once it is saved, `admit` resumes from it to the bit."""
-        run = self._runs[job_id]
-        mean_P, square_P = run.optimizer.mean_P, run.optimizer.square_P
-        weights_P, mean_P, square_P = (each.to("cpu", copy=True) for each in (run.weights_P, mean_P, square_P))
-        optimizer = AdamW(mean_P, square_P)
-        return TrainingState(job=run.digest, step=run.completed, weights_P=weights_P, optimizer=optimizer)
+        """A copy of the job's whole state, on the CPU. A job that resumes from it repeats the same bits."""
+        job = self._jobs[job_id]
+        kept = (job.weights_P, job.optimizer.mean_P, job.optimizer.square_P)
+        weights_P, mean_P, square_P = (each.to("cpu", copy=True) for each in kept)
+        return TrainingState(job=job.digest, step=job.completed, weights_P=weights_P, optimizer=AdamW(mean_P, square_P))
 
-    def save_checkpoint(self, job_id: JobId, directory: Path) -> None:
-        """Keep the job's state, in place of an earlier one there."""
+    def write_savepoint(self, job_id: JobId, directory: Path) -> None:
+        """Write the job's state as a savepoint into the directory, replacing an earlier one."""
         save_state(directory, self.state(job_id))
 
     def save_adapter(self, job_id: JobId, directory: Path) -> None:
-        """Write the adapter as it is now, in PEFT's format."""
-        run = self._runs[job_id]
-        weights = self._base.slots.unflatten(run.job.adapter, run.weights_P)
-        base = self._base
-        adapter_format.save(
-            directory, weights, base.location, base_revision=base.revision, base_fingerprint=base.fingerprint
-        )
+        """Write the adapter's current weights, in PEFT's format."""
+        self.adapter_writer(job_id)(directory)
+
+    def adapter_writer(self, job_id: JobId) -> Callable[[Path], None]:
+        """A function that writes the adapter, with the weights that it has now, into a directory."""
+        job, base = self._jobs[job_id], self._base
+        weights = base.slots.unflatten(job.definition.adapter, job.weights_P.to("cpu", copy=True))
+
+        def write(directory: Path) -> None:
+            adapter_format.save(
+                directory, weights, base.exported_name, base_revision=base.revision, base_fingerprint=base.fingerprint
+            )
+
+        return write
 
     def release(self, job_id: JobId) -> None:
-        """Forget the job and free its memory; nothing is saved."""
-        run = self._runs.pop(job_id)
-        self._base.slots.unload(run.slot)
+        """Drop the job and free its memory; nothing is saved."""
+        job = self._jobs.pop(job_id)
+        job.give_up()
+        self._base.slots.unload(job.slot)
+        if job.reference is not None:
+            self._base.slots.unload(job.reference)
 
-    def _render(self, job: TrainingJob) -> tuple[Segment, ...]:
-        segments = tuple(Segment.of(self._base.chat.render_example(example)) for example in job.examples)
-        limit = self._base.context_tokens
-        violations = tuple(
-            FieldViolation(
-                field=f"examples[{index}]",
-                description=f"input and output are {segment.first_target} + {segment.targets} tokens, and the base "
-                f"model's context is {limit}: shorten or split the example",
-            )
-            for index, segment in enumerate(segments)
-            if segment.tokens > limit
+    def _rendered(self, examples: ExampleSource, objective: JobObjective, path: str = "examples") -> RenderedExamples:
+        return RenderedExamples(
+            examples,
+            self._base.chat,
+            context_tokens=self._base.context_tokens,
+            over_pairs=objective.is_over_pairs,
+            path=path,
         )
-        if violations:
-            lines = [f"{each.field}: {each.description}" for each in violations[:MAX_REPORTED_VIOLATIONS]]
-            raise InvalidArgument("\n".join(lines), violations=violations)
-        return segments
 
-    def _next_runs(self) -> list[Run]:
-        """Who has had the fewest turns, and beside them the next ones, as far as they fit into the same pass."""
-        due = sorted((run for run in self._runs.values() if run.completed < run.total_steps), key=lambda run: run.turns)
-        chosen = due[:1]
-        if chosen and chosen[0].under_way is None:
-            chosen += self._company(chosen[0], [run for run in due[1:] if run.under_way is None])
-        if chosen:
-            self._turn = chosen[0].turns
-        for run in chosen:
-            # To the end of the queue.
-            self._runs[run.job.id] = self._runs.pop(run.job.id)
+    def _prepare(self, job: AdmittedJob) -> None:
+        """Render the examples of the job's next pass, and check some further ones.
+
+        Raises:
+            ExamplesRefused: an example cannot be rendered or is too long; the job is dropped.
+            ExamplesUnrendered: see `advance`.
+
+        """
+        try:
+            if job.evaluating is not None:
+                if job.evaluating.group is None:
+                    job.evaluating.group = next(job.evaluating.groups, None)
+            else:
+                # The validation set is checked too, so that a fault in it is found before the job's last step.
+                (job.validation if job.examples.is_checked else job.examples).check(_EFFORT_PER_PASS)
+                job.next_batch()
+        except InvalidArgument as error:
+            self.release(job.definition.id)
+            raise ExamplesRefused(job.definition.id, error.message, error.violations) from error
+        except InternalError as error:
+            # An evaluation is begun again, since its examples come from a generator, which has ended with the error.
+            job.evaluating = None
+            self._evaluate_if_due(job)
+            raise ExamplesUnrendered(job.definition.id, error.message) from error
+
+    def _next_jobs(self) -> list[AdmittedJob]:
+        """Choose the job whose turn it is, and further jobs, fewest turns first, that can be computed with it."""
+        jobs = list(self._jobs.values())
+        waiting = [job for job in jobs if not (job.is_done or job.has_to_wait(jobs, self._shared_tokens))]
+        chosen = (due := self._owners.in_order(waiting))[:1]
+        if chosen and chosen[0].evaluating is not None:
+            chosen += self._parallel_evaluations(chosen[0], [job for job in due[1:] if job.evaluating is not None])
+        elif chosen and chosen[0].is_between_steps:
+            self._prepare(chosen[0])
+            if chosen[0].has_to_wait(jobs, self._shared_tokens):
+                return []
+            chosen += self._jobs_sharing_pass(chosen[0], [job for job in due[1:] if job.is_between_steps])
+        self._owners.choose(chosen)
+        for job in chosen:
+            # Move the chosen jobs to the end of the queue.
+            self._jobs[job.definition.id] = self._jobs.pop(job.definition.id)
         return chosen
 
-    def _company(self, first: Run, others: Sequence[Run]) -> list[Run]:
-        """Those who can move with the first one: only a batch that is a single job's is ever cut into several."""
+    def _parallel_evaluations(self, first: AdmittedJob, others: Sequence[AdmittedJob]) -> list[AdmittedJob]:
+        """The jobs whose next evaluation pass can be computed in parallel with the first job's."""
+        self._prepare(first)
+        joining: list[AdmittedJob] = []
+        for job in others[: self._passes.lanes - 1]:
+            self._prepare(job)
+            if self._passes.is_evaluation_small(first) and self._passes.is_evaluation_small(job):
+                joining.append(job)
+        return joining
+
+    def _jobs_sharing_pass(self, first: AdmittedJob, others: Sequence[AdmittedJob]) -> list[AdmittedJob]:
+        """The jobs that can share the first job's pass.
+
+        The batches of all these jobs together fit into one pass; a batch that takes several passes is never shared.
+        """
         places = self._passes.most_jobs - 1
         tokens, targets = tokens_and_targets(first.next_batch()) if places else (0, 0)
-        company = []
-        for run in others[:places]:
-            more_tokens, more_targets = tokens_and_targets(run.next_batch())
+        joining = []
+        for job in others[:places]:
+            self._prepare(job)
+            more_tokens, more_targets = tokens_and_targets(job.next_batch())
             tokens, targets = tokens + more_tokens, targets + more_targets
             fits = tokens <= self._shared_tokens and targets <= self._targets_per_pass
-            if not (fits and self._passes.beside(first, run)):
+            if not (fits and self._passes.can_advance_together(first, job)):
                 break
-            company.append(run)
-        return company
+            joining.append(job)
+        return joining
 
-    def _begin(self, runs: Sequence[Run]) -> Batch:
-        """The next step of these jobs, before its first pass."""
-        batches = [run.next_batch() for run in runs]
-        sizes = [tokens_and_targets(batch) for batch in batches]
-        placed = [Placed(segment=segment, owner=owner) for owner, batch in enumerate(batches) for segment in batch]
-        return Batch(
-            runs=runs,
-            tokens=[tokens for tokens, _ in sizes],
-            targets=[targets for _, targets in sizes],
-            passes=deque(split(placed, max_tokens=_TOKENS_PER_PASS, max_targets=self._targets_per_pass)),
-            losses=[0.0] * len(runs),
-        )
+    def _begin(self, jobs: Sequence[AdmittedJob]) -> Batch:
+        """Begin the next step of these jobs."""
+        return Batch.of(jobs, max_tokens=_TOKENS_PER_PASS, max_targets=self._targets_per_pass)
+
+    def _evaluate_if_due(self, job: AdmittedJob) -> None:
+        """Make the job's next passes an evaluation, if one is due after its completed steps."""
+        if job.is_evaluation_due:
+            segments = job.owned_validation_segments()
+            groups = split(segments, max_tokens=self._shared_tokens, max_targets=self._targets_per_pass)
+            job.evaluating = EvaluationPasses(groups=groups)
+
+    def _evaluate(self, jobs: Sequence[AdmittedJob]) -> list[EvaluationReport]:
+        """Run the next evaluation pass of these jobs, or report the first job's evaluation if it has no pass left.
+
+        Between two passes other jobs have their turns.
+        """
+        first = jobs[0].evaluating
+        if first is not None and first.group is None:
+            return [self._evaluated(jobs[0], first)]
+        with deterministic():
+            self._passes.evaluate(jobs)
+        return []
+
+    def _evaluated(self, job: AdmittedJob, passes: EvaluationPasses) -> EvaluationReport:
+        job.evaluating = None
+        evaluation = passes.result(job, self._clock())
+        if not math.isfinite(evaluation.mean_loss):
+            raise self._not_finite(job, job.completed, evaluation.mean_loss)
+        return EvaluationReport(job_id=job.definition.id, evaluation=evaluation, done=job.is_done)
+
+    def _not_finite(self, job: AdmittedJob, step: int, loss: float) -> Exception:
+        """Drop the job, whose loss or gradient is not finite, and return the error to raise."""
+        self.release(job.definition.id)
+        return not_finite(job.definition.id, step, loss, job.definition.hyperparameters.learning_rate, job.completed)
 
     def _gradients(self, batch: Batch) -> list[Gradient]:
         gradients = batch.gradients()
         if len(gradients) > 1 and not all(gradient.finite for gradient in gradients):
-            # What is not finite spreads to whoever shares the pass; alone, each job answers for itself.
-            return [self._alone(run) for run in batch.runs]
+            # Numbers that are not finite spread to all jobs of a shared pass, so compute each job again alone.
+            return [self._alone(job) for job in batch.jobs]
         return gradients
 
-    def _alone(self, run: Run) -> Gradient:
-        batch = self._begin([run])
-        while batch.passes:
+    def _alone(self, job: AdmittedJob) -> Gradient:
+        batch = self._begin([job])
+        while not batch.is_complete:
             self._passes.advance([batch])
         return batch.gradients()[0]
 
-    def _apply(self, runs: Sequence[Run], gradients: Sequence[Gradient]) -> list[StepReport]:
-        for run in runs:
-            run.completed += 1
-        rates = sorted({run.job.hyperparameters.learning_rate for run in runs})
+    def _apply(self, jobs: Sequence[AdmittedJob], gradients: Sequence[Gradient]) -> list[StepReport]:
+        for job in jobs:
+            job.completed += 1
+        rates = sorted({job.definition.hyperparameters.learning_rate for job in jobs})
         for rate in rates:
-            own = [index for index, run in enumerate(runs) if run.job.hyperparameters.learning_rate == rate]
+            own = [index for index, job in enumerate(jobs) if job.definition.hyperparameters.learning_rate == rate]
             update(
-                [runs[index].optimizer for index in own],
-                [runs[index].weights_P for index in own],
+                [jobs[index].optimizer for index in own],
+                [jobs[index].weights_P for index in own],
                 [gradients[index].gradient_P for index in own],
-                steps=[runs[index].completed for index in own],
+                steps=[jobs[index].completed for index in own],
                 learning_rate=rate,
             )
-        torch._foreach_copy_([run.adapter.weights_P for run in runs], [run.weights_P for run in runs])
-        return [self._report(run, gradient) for run, gradient in zip(runs, gradients, strict=True)]
+        torch._foreach_copy_([job.adapter.weights_P for job in jobs], [job.weights_P for job in jobs])
+        return [self._report(job, gradient) for job, gradient in zip(jobs, gradients, strict=True)]
 
-    def _report(self, run: Run, gradient: Gradient) -> StepReport:
-        epoch = run.job.hyperparameters.completed_epochs(run.completed, len(run.segments))
-        snapshot = Snapshot(step=run.completed, epoch=epoch, mean_loss=gradient.mean_loss, compute_time=self._clock())
-        done = run.completed == run.total_steps
-        return StepReport(job_id=run.job.id, snapshot=snapshot, tokens=gradient.tokens, done=done)
-
-
-def _initial(job: TrainingJob) -> AdapterWeights:
-    """The weights that the job goes on from, of which nobody else holds a copy."""
-    assert job.initial_adapter is not None  # noqa: S101 - asked by the caller
-    weights = adapter_format.load(job.initial_adapter)
-    if weights.shape != job.adapter:
-        raise InvalidArgument(
-            f"the adapter to go on from has rank {weights.shape.rank} and alpha {weights.shape.alpha:g}, and the job "
-            f"rank {job.adapter.rank} and alpha {job.adapter.alpha:g}; go on with the shape that it has"
+    def _report(self, job: AdmittedJob, gradient: Gradient) -> StepReport:
+        snapshot = Snapshot(
+            step=job.completed,
+            epoch=job.completed_epochs,
+            mean_loss=gradient.mean_loss,
+            compute_time=self._clock(),
         )
-    return weights
-
-
-_LAYOUT = "groups, B transposed"
-"""In which order a checkpoint's flat vectors hold an adapter's numbers; those of another order are begun anew."""
-
-
-def _digest(job: TrainingJob, segments: Sequence[Segment], initial_P: Tensor | None) -> str:
-    digest = hashlib.sha256(repr((_LAYOUT, job.hyperparameters, job.adapter, job.seed)).encode())
-    if initial_P is not None:
-        digest.update(initial_P.numpy().tobytes())
-    for segment in segments:
-        digest.update(segment.first_target.to_bytes(8, "big"))
-        digest.update(segment.ids_T.numpy().tobytes())
-    return digest.hexdigest()
-
-
-@contextmanager
-def _deterministic() -> Iterator[None]:
-    """Forbid torch the faster ways whose sums depend on chance; where it has no other way (on GPUs), it warns."""
-    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    memory: Any = torch.utils.deterministic
-    filled = memory.fill_uninitialized_memory
-    torch.use_deterministic_algorithms(mode=True, warn_only=True)
-    # Memory that is about to be written need not be filled first.
-    memory.fill_uninitialized_memory = False
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
-        memory.fill_uninitialized_memory = filled
+        self._evaluate_if_due(job)
+        return StepReport(job_id=job.definition.id, snapshot=snapshot, tokens=gradient.tokens, done=job.is_done)

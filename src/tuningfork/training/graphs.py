@@ -1,16 +1,13 @@
-"""Passes that a GPU runs again without being told each operation: CUDA graphs, forward and backward.
+"""CUDA graphs of training passes, forward and backward.
 
-A pass's shape is rounded up, its operations read all that changes from buffers that stay where they are, and a graph
-repeats them. Jobs that share a pass have blocks of one size each, filled up with tokens that nobody learns from, so
-that few shapes serve all batches of a job. A shape's graph is made when it comes up for the second time.
-
-No wrong number comes of it: a new graph's first pass is computed in the ordinary way too, and where the two differ by
-more than rounding, or a graph cannot be made, there are no graphs any more.
+A pass's shape is rounded up, its operations read all changing inputs from buffers at fixed addresses, and a graph
+replays them. Jobs that share a pass have blocks of equal size, padded with tokens without targets, so that few shapes
+serve all batches of a job. A shape's graph is made at the shape's second pass, and its first pass is also computed
+without the graph (`GraphCache`).
 
 Shape suffixes: T tokens of the pass, N targets, S segments, J adapters, P all numbers of one adapter.
 """
 
-import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,30 +17,40 @@ import torch
 from torch import Tensor
 
 from tuningfork.domain.base_model import AdapterShape
-from tuningfork.modeling.capture import Capture, Operations, capture_of, power_of_two, rounding_of
 from tuningfork.modeling.decoder.decoder import Decoder
 from tuningfork.modeling.decoder.layer import Pass
-from tuningfork.modeling.decoder.pieces import Rotation
+from tuningfork.modeling.decoder.rotary import RotationBuffers
+from tuningfork.modeling.device.capture import Capture, Operations, capture_of
+from tuningfork.modeling.device.graph_cache import Graph, GraphCache, copy_to_buffer, power_of_two, rounding_of
 from tuningfork.modeling.loading import LoadedBase
+from tuningfork.training.attention.packed_attention import (
+    Borders,
+    FusedAttention,
+    MaskedAttention,
+    numbers_of,
+)
 from tuningfork.training.batches import Pack
-from tuningfork.training.loss import weighted_cross_entropy
-from tuningfork.training.packed_attention import Borders, attention_over, is_fused, numbers_of
-from tuningfork.training.sections import Layout, Section, lay_out, routes
-
-logger = logging.getLogger(__name__)
+from tuningfork.training.loss import TargetLosses
+from tuningfork.training.objectives import LossWeights
+from tuningfork.training.sections import PassLayout, Section, pad_to_sections, routes
 
 _MOST_OPERATIONS = 3e13
-"""Of a pass, floating-point: a GPU takes longer over more of them than Python takes to ask for each kernel."""
+"""The most floating-point operations of a pass with a graph. For a larger pass a graph saves no time: the GPU computes
+longer than Python takes to launch the kernels."""
 _MOST_MASKED_TOKENS = 2048
-"""Where attention is not fused, every pair of tokens has a score."""
+"""The most tokens of a pass with a graph where attention is not fused, since then the scores of all pairs of tokens are
+in memory."""
 _KEPT_GRAPHS = 16
-_FITTING = 2.0
-"""A graph serves passes of as few as one over so many of its tokens."""
+_MOST_TIMES_LARGER = 2.0
+"""A pass does not use a graph whose shape has more than this many times the pass's tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """Owners whose adapters have one shape, each with so many rows and targets."""
+    """The part of a pass's shape for the adapters of one rank and scale: `owners` of them, each with equal sizes.
+
+    Each adapter has `tokens` rows and `targets` targets, padding included.
+    """
 
     adapter: AdapterShape
     owners: int
@@ -51,17 +58,23 @@ class _Block:
     targets: int
 
     def holds(self, other: "_Block") -> bool:
-        """Whether the other one's owners fit in, without being lost in it."""
+        """Whether the other block fits into this one and is not much smaller."""
         alike = self.adapter == other.adapter and self.owners == other.owners
-        return alike and other.targets <= self.targets and other.tokens <= self.tokens <= _FITTING * other.tokens
+        return (
+            alike and other.targets <= self.targets and other.tokens <= self.tokens <= _MOST_TIMES_LARGER * other.tokens
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """What distinguishes graphs. There may be so many segments."""
+    """The shape of passes for which a graph is made: one block for each adapter shape.
+
+    `segments` and `pairs` are the most segments, and the most pairs of answers, of a pass.
+    """
 
     blocks: tuple[_Block, ...]
     segments: int
+    pairs: int
 
     @property
     def tokens(self) -> int:
@@ -72,22 +85,24 @@ class _Shape:
         return sum(block.owners * block.targets for block in self.blocks)
 
     def holds(self, other: "_Shape") -> bool:
-        """Whether passes of the other shape may take this one's graph."""
+        """Whether passes of the other shape can use this shape's graph."""
         if len(self.blocks) != len(other.blocks) or self.segments < other.segments:
+            return False
+        if self.pairs < other.pairs or (other.pairs == 0) != (self.pairs == 0):
             return False
         return all(own.holds(block) for own, block in zip(self.blocks, other.blocks, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
 class Needed:
-    """A pass's shape, and in which block each owner is."""
+    """The shape that one pass needs, and which of the pass's jobs (owners) are in each of its blocks."""
 
     shape: _Shape
     owners: tuple[tuple[int, ...], ...]
 
     @classmethod
-    def of(cls, pack: Pack, shapes: Sequence[AdapterShape]) -> Self:
-        """What a pack needs whose owners' adapters have these shapes."""
+    def of(cls, pack: Pack, shapes: Sequence[AdapterShape], weights: LossWeights) -> Self:
+        """The shape needed for a pack, given the shapes of its owners' adapters and the weights of its targets."""
         tokens, targets = torch.bincount(pack.owners_T).tolist(), torch.bincount(pack.owners_N).tolist()
         by_adapter: dict[AdapterShape, list[int]] = {}
         for owner, adapter in enumerate(shapes):
@@ -96,18 +111,19 @@ class Needed:
             _Block(
                 adapter,
                 len(owners),
-                # A token that predicts nothing stands in for missing targets; there has to be one.
+                # A padding token predicts the padding targets, so there has to be at least one.
                 _rounded(max(tokens[owner] + (tokens[owner] == targets[owner]) for owner in owners)),
                 power_of_two(max(16, *(targets[owner] for owner in owners))),
             )
             for adapter, owners in by_adapter.items()
         )
-        # Each owner's block may end with a segment of filling.
+        # Each owner's block may end with a segment of padding.
         segments = power_of_two(len(pack.lengths) + len(shapes))
-        return cls(_Shape(blocks, segments), tuple(map(tuple, by_adapter.values())))
+        pairs = power_of_two(weights.pairs.count) if weights.pairs is not None else 0
+        return cls(_Shape(blocks, segments, pairs), tuple(map(tuple, by_adapter.values())))
 
     def sections(self, shape: _Shape) -> list[Section]:
-        """Where the owners are in a pass of this shape, which holds theirs."""
+        """The pass's owners in sections of a graph's shape; `shape` must be large enough for the needed shape."""
         return [
             Section(owners=owners, tokens=block.tokens, targets=block.targets)
             for owners, block in zip(self.owners, shape.blocks, strict=True)
@@ -115,112 +131,117 @@ class Needed:
 
 
 class Buffers:
-    """What one graph reads and writes, at addresses that never change."""
+    """The tensors that one graph reads and writes, at fixed addresses."""
 
     def __init__(self, shape: _Shape, base: LoadedBase, decoder: Decoder) -> None:
-        self._sizes = [shape.tokens] * 3 + [shape.targets] * 2 + [shape.segments + 1]
-        self._inputs = torch.zeros(sum(self._sizes), dtype=torch.long, device=base.device)
-        self.ids_T, self.positions_T, self.segment_T, self.predicting_N, self.targets_N, self.begins_S1 = torch.split(
-            self._inputs, self._sizes
+        self._pairs = shape.pairs
+        sizes = [shape.tokens] * 3 + [shape.targets] * 2 + [shape.segments + 1, shape.targets * (shape.pairs > 0)]
+        self._inputs = torch.zeros(sum(sizes), dtype=torch.long, device=base.device)
+        self.ids_T, self.positions_T, self.segment_T, self.predicting_N, self.targets_N, self.begins_S1, pair_N = (
+            torch.split(self._inputs, sizes)
         )
-        self.weights_N = torch.zeros(shape.targets, device=base.device)
+        self._weights = torch.zeros(4 if shape.pairs else 1, shape.targets, device=base.device)
+        self.weights = LossWeights.of_rows(self._weights.unbind(), pair_N if shape.pairs else None, shape.pairs)
         self.losses_N = torch.zeros(shape.targets, device=base.device)
         self.cohorts = [base.slots.empty_cohort(block.owners, block.adapter) for block in shape.blocks]
-        # Some models look at the largest position first to choose their tables, which no graph does.
-        self._tables = {kind: tables for kind, tables in decoder.rotations.items() if not tables.is_fixed}
-        self.rotations = {kind: Rotation.of(*tables(self.positions_T)) for kind, tables in self._tables.items()}
+        self.rotations = RotationBuffers(decoder.rotations, self.positions_T)
 
-    def fill(self, laid: Layout, weights_N: Tensor) -> None:
-        """Hand a pass over, in two copies that nobody waits for."""
-        begins_S1, segment_T = numbers_of(laid.lengths, len(self.begins_S1) - 1)
-        numbers = torch.cat((laid.ids_T, laid.positions_T, segment_T, laid.predicting_N, laid.targets_N, begins_S1))
-        laid_weights_N = torch.zeros(len(laid.targets_N)).index_copy_(0, laid.places_N, weights_N)
-        for host, own in ((numbers, self._inputs), (laid_weights_N, self.weights_N)):
-            own.copy_(host.pin_memory() if own.is_cuda else host, non_blocking=True)
-        for kind, tables in self._tables.items():
-            now, own_rotation = Rotation.of(*tables(self.positions_T)), self.rotations[kind]
-            own_rotation.cos_T1K.copy_(now.cos_T1K)
-            own_rotation.sin_T1K.copy_(now.sin_T1K)
-
-
-@dataclass(frozen=True, slots=True)
-class _Graph:
-    buffers: Buffers
-    operations: Operations
-    """Kept, since a graph does not hold the tensors whose addresses it knows."""
-    replay: Operations
+    def fill(self, layout: PassLayout, weights: LossWeights) -> None:
+        """Copy a pass to the device, by two asynchronous copies."""
+        begins_S1, segment_T = numbers_of(layout.lengths, len(self.begins_S1) - 1)
+        numbers = [layout.ids_T, layout.positions_T, segment_T, layout.predicting_N, layout.targets_N, begins_S1]
+        padded = weights.padded(layout.places_N, len(layout.targets_N), self._pairs)
+        numbers += [] if padded.pairs is None else [padded.pairs.pair_N]
+        copy_to_buffer(torch.cat(numbers), self._inputs)
+        copy_to_buffer(torch.stack(padded.rows), self._weights)
+        self.rotations.fill(self.positions_T)
 
 
 class PassGraphs:
-    """One engine's graphs, made as shapes come up.
+    """The graphs of one engine, made for shapes that recur.
 
     Args:
-        base: its slots hold the adapters.
-        decoder: the base's.
-        capture: what keeps operations.
-        kept: of more graphs those go that were not used for the longest time.
+        base: the base whose slots hold the adapters.
+        decoder: the base's decoder.
+        capture: makes a graph of operations.
+        fused: attention goes through torch's fused kernels; see `is_fused`.
+        kept: how many graphs are kept; the least recently used are dropped first.
 
     """
 
-    def __init__(self, base: LoadedBase, decoder: Decoder, capture: Capture, *, kept: int = _KEPT_GRAPHS) -> None:
+    def __init__(
+        self, base: LoadedBase, decoder: Decoder, capture: Capture, *, fused: bool = False, kept: int = _KEPT_GRAPHS
+    ) -> None:
         self._base = base
         self._decoder = decoder
-        self._capture = capture
-        self._kept = kept
-        # Two operations a weight and token on the way forward, and two on the way back.
+        # For each weight and token two operations in the forward pass and two in the backward pass.
         self._most_tokens = int(_MOST_OPERATIONS / (4 * base.model.num_parameters()))
-        if not is_fused(decoder):
+        self._attention = FusedAttention if fused else MaskedAttention
+        if not fused:
             self._most_tokens = min(self._most_tokens, _MOST_MASKED_TOKENS)
-        self._graphs: OrderedDict[_Shape, _Graph] = OrderedDict()
-        self._met: OrderedDict[_Shape, None] = OrderedDict()
-        self.is_on = True
+        self._graphs: GraphCache[_Shape, Buffers] = GraphCache(
+            capture,
+            most=kept,
+            trials=1,
+            rounding=rounding_of(base.dtype),
+            warning=f"{base.location} is trained on without CUDA graphs, more slowly",
+        )
+        self._most_seen = 8 * kept
+        self._seen: OrderedDict[_Shape, None] = OrderedDict()
+
+    @property
+    def is_on(self) -> bool:
+        """Whether graphs are still used; after a graph has failed, none are."""
+        return self._graphs.is_on
 
     @classmethod
-    def of(cls, base: LoadedBase, capture: Capture | None) -> Self | None:
-        """What the engine over this base uses; `capture` None: graphs on CUDA, nothing elsewhere."""
-        capture = capture or capture_of(base.device)
-        return None if capture is None or base.decoder is None else cls(base, base.decoder, capture)
+    def of(cls, base: LoadedBase, capture: Capture | None, *, fused: bool) -> Self | None:
+        """The graphs for an engine over this base; None: it uses none. `capture` None: CUDA graphs on a CUDA device."""
+        capture = capture or capture_of(base.device, gpu_shortcuts=base.gpu_shortcuts)
+        return None if capture is None or base.decoder is None else cls(base, base.decoder, capture, fused=fused)
 
-    def losses(self, pack: Pack, slots: Sequence[int], weights_N: Tensor, ordinary: Callable[[], Tensor]) -> Tensor:
-        """What `passes.forward_backward` gives and leaves: from a graph, or by the ordinary computation."""
-        if not self.is_on or any(before is not None for before in pack.continued):
+    def losses(self, pack: Pack, slots: Sequence[int], weights: LossWeights, ordinary: Callable[[], Tensor]) -> Tensor:
+        """Compute what `passes.forward_backward` does, by a graph or else by `ordinary`.
+
+        Returns the targets' losses; the gradients are in the slots.
+        """
+        if not self.is_on or any(prefix is not None for prefix in pack.prefixes):
             return ordinary()
-        needed = Needed.of(pack, [self._base.slots.shape_of(slot) for slot in slots])
+        needed = Needed.of(pack, [self._base.slots.shape_of(slot) for slot in slots], weights)
         if needed.shape.tokens > self._most_tokens:
             return ordinary()
-        held = next((shape for shape in reversed(self._graphs) if shape.holds(needed.shape)), None)
-        try:
-            if held is not None:
-                self._graphs.move_to_end(held)
-                return self._replayed(self._graphs[held], pack, needed.sections(held), slots, weights_N)
-            if not self._meets_again(needed.shape):
-                return ordinary()
-            return self._first(needed, pack, slots, weights_N, ordinary)
-        except RuntimeError as error:
-            self._give_up(f"one could not be made or run: {error}")
-            return ordinary()
+        found = self._graphs.attempt(lambda: self._from_graph(needed, pack, slots, weights, ordinary))
+        return ordinary() if found is None else found
 
-    def _meets_again(self, shape: _Shape) -> bool:
-        if shape in self._met:
+    def _from_graph(
+        self, needed: Needed, pack: Pack, slots: Sequence[int], weights: LossWeights, ordinary: Callable[[], Tensor]
+    ) -> Tensor:
+        held = next((shape for shape in reversed(self._graphs) if shape.holds(needed.shape)), None)
+        graph = None if held is None else self._graphs.get(held)
+        if held is not None and graph is not None:
+            return self._replayed(graph, pack, needed.sections(held), slots, weights)
+        if not self._was_seen_before(needed.shape):
+            return ordinary()
+        return self._first(needed, pack, slots, weights, ordinary)
+
+    def _was_seen_before(self, shape: _Shape) -> bool:
+        if shape in self._seen:
             return True
-        self._met[shape] = None
-        while len(self._met) > 8 * self._kept:
-            self._met.popitem(last=False)
+        self._seen[shape] = None
+        while len(self._seen) > self._most_seen:
+            self._seen.popitem(last=False)
         return False
 
     def _first(
-        self, needed: Needed, pack: Pack, slots: Sequence[int], weights_N: Tensor, ordinary: Callable[[], Tensor]
+        self, needed: Needed, pack: Pack, slots: Sequence[int], weights: LossWeights, ordinary: Callable[[], Tensor]
     ) -> Tensor:
-        """Make the shape's graph, and see that it computes what the ordinary way does."""
+        """Make the shape's graph, and compare its results with those of the ordinary computation."""
         shape = needed.shape
         buffers = Buffers(shape, self._base, self._decoder)
         sections = needed.sections(shape)
-        self._fill(buffers, pack, sections, slots, weights_N)
-        operations = self._operations(shape, sections, buffers)
-        graph = self._graphs[shape] = _Graph(buffers, operations, self._capture(operations))
-        while len(self._graphs) > self._kept:
-            self._graphs.popitem(last=False)
-        found_N = self._replayed(graph, pack, sections, slots, weights_N)
+        self._fill(buffers, pack, sections, slots, weights)
+        graph = self._graphs.make(shape, self._operations(shape, sections, buffers), buffers)
+        found_N = self._replayed(graph, pack, sections, slots, weights)
         found_JP = [self._base.slots.trainable(slot).gradients_P.clone() for slot in slots]
         right_N = ordinary()
         pairs = [(found_N, right_N)] + [
@@ -228,8 +249,7 @@ class PassGraphs:
             for slot, found_P in zip(slots, found_JP, strict=True)
         ]
         off = max(_difference(found, right) for found, right in pairs)
-        if not off <= rounding_of(self._base.dtype):
-            self._give_up(f"the numbers of one are off by {off:.2g} of their length")
+        self._graphs.judge(graph, off, "the numbers of one are off by {off} of their length")
         return right_N
 
     def _fill(
@@ -238,63 +258,56 @@ class PassGraphs:
         pack: Pack,
         sections: Sequence[Section],
         slots: Sequence[int],
-        weights_N: Tensor,
+        weights: LossWeights,
     ) -> Tensor:
-        """Hand a pass and its adapters over; returns where its targets are."""
-        laid = lay_out(pack, sections, longest=max(section.tokens for section in sections))
-        buffers.fill(laid, weights_N)
+        """Copy a pass and its adapters into the buffers; returns the indices of the pack's targets there."""
+        layout = pad_to_sections(pack, sections, longest=max(section.tokens for section in sections))
+        buffers.fill(layout, weights)
         for section, cohort in zip(sections, buffers.cohorts, strict=True):
             own = [self._base.slots.trainable(slots[owner]).weights_P for owner in section.owners]
             torch.stack(own, out=cohort.weights_JP)
-        return laid.places_N
+        return layout.places_N
 
     def _replayed(
-        self, graph: _Graph, pack: Pack, sections: Sequence[Section], slots: Sequence[int], weights_N: Tensor
+        self, graph: Graph[Buffers], pack: Pack, sections: Sequence[Section], slots: Sequence[int], weights: LossWeights
     ) -> Tensor:
-        places_N = self._fill(graph.buffers, pack, sections, slots, weights_N)
+        places_N = self._fill(graph.content, pack, sections, slots, weights)
         graph.replay()
-        for section, cohort in zip(sections, graph.buffers.cohorts, strict=True):
+        for section, cohort in zip(sections, graph.content.cohorts, strict=True):
             own = [self._base.slots.trainable(slots[owner]).gradients_P for owner in section.owners]
             torch._foreach_copy_(own, list(cohort.gradients_JP.unbind()))
-        return graph.buffers.losses_N.cpu()[places_N]
+        return graph.content.losses_N.cpu()[places_N]
 
     def _operations(self, shape: _Shape, sections: Sequence[Section], buffers: Buffers) -> Operations:
         longest = max(block.tokens for block in shape.blocks)
         route = routes(sections, buffers.cohorts)
-        fixed = {kind: tables for kind, tables in self._decoder.rotations.items() if tables.is_fixed}
 
         def operations() -> None:
             for cohort in buffers.cohorts:
                 cohort.refresh()
-            rotations = {kind: Rotation.of(*tables(buffers.positions_T)) for kind, tables in fixed.items()}
             pass_ = Pass(
-                attention=attention_over(self._decoder, Borders(buffers.begins_S1.int(), buffers.segment_T, longest)),
-                rotations=buffers.rotations | rotations,
+                attention=self._attention(Borders(buffers.begins_S1.int(), buffers.segment_T, longest)),
+                rotations=buffers.rotations.rotations(buffers.positions_T),
                 route=route.all,
                 tail_route=route.tail,
                 kept_N=buffers.predicting_N,
             )
             trace = self._decoder.traced(buffers.ids_T, pass_)
-            losses_N, slopes_NV = weighted_cross_entropy(trace.logits_NV, buffers.targets_N, buffers.weights_N)
-            buffers.losses_N.copy_(losses_N)
-            trace.backward(slopes_NV)
+            found = TargetLosses.of(trace.logits_NV, buffers.targets_N)
+            buffers.losses_N.copy_(found.losses_N)
+            trace.backward(found.gradient(buffers.weights.of(found.losses_N)))
 
         return operations
 
-    def _give_up(self, reason: str) -> None:
-        self.is_on = False
-        self._graphs.clear()
-        logger.warning("%s is trained on without CUDA graphs, more slowly: %s", self._base.location, reason)
-
 
 def _difference(found: Tensor, right: Tensor) -> float:
-    """The length of the difference as a share of the length; NaN where only ours is not finite."""
+    """The norm of the difference relative to the norm of `right`; NaN if only `found` is not finite."""
     right = right.float()
     length = right.norm()
     return 0.0 if not length.isfinite() else float((found.float() - right).norm() / length.clamp_min(1e-12))
 
 
 def _rounded(count: int) -> int:
-    """The next power of two, or the one half-way to it; at least 16."""
+    """Round up to a power of two or one and a half times a power of two; at least 16."""
     whole = power_of_two(max(16, count))
     return 3 * whole // 4 if count <= 3 * whole // 4 and whole > 16 else whole

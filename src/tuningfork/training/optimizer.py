@@ -1,4 +1,4 @@
-"""AdamW for adapters, in fp32, each one flat vector.
+"""AdamW for adapters, each one flat vector in fp32.
 
 Shape suffix: P all numbers of one adapter.
 """
@@ -17,7 +17,7 @@ EPSILON = 1e-8
 
 @dataclass(frozen=True, slots=True)
 class AdamW:
-    """Loshchilov & Hutter 2019, algorithm 2, without weight decay, at a constant rate.
+    """The state of AdamW (Loshchilov & Hutter 2019, algorithm 2) without weight decay, at a constant learning rate.
 
     `mean_P` and `square_P` are the running means of the gradient and of its square; `update` changes them in place.
     """
@@ -44,8 +44,8 @@ def update(
     steps: Sequence[int],
     learning_rate: float,
 ) -> None:
-    """Change several adapters' weights `P`, each in place, by one step; a step's number is 1 for the first."""
-    # Torch's own fused step: one pass over the numbers where operation by operation would take ten.
+    """Apply one optimizer step to several adapters' weights `P`, in place; steps are numbered from 1."""
+    # Torch's fused step reads the numbers once; separate operations would read them ten times.
     torch._fused_adamw_(
         list(weights),
         list(gradients),

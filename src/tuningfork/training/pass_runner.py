@@ -1,132 +1,303 @@
-"""Carries out the passes of batches: from a graph where there are graphs, several at a time where jobs are small.
+"""Runs passes: by CUDA graphs where there are any, and several in parallel on a CPU if they are small.
 
-A small pass is too short to be cut up among threads: they would wait for each other at each of its thousand operations.
-Small jobs are dealt out to lanes instead, one core each. A lane computes as the only thread there is would, and where
-jobs may share passes at all, no number depends on who shares one; so no job's numbers depend on the lanes.
+A small pass is too short for several threads: they would wait for each other at each of its thousand operations.
+Instead, small passes run in lanes, one core each. A lane computes on a single thread, and jobs share a pass only where
+sharing changes no bit of their results. So a job's results do not depend on the lanes.
 """
 
-import math
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
 
-from tuningfork.modeling.available_memory import available_memory
-from tuningfork.modeling.capture import Capture
+from tuningfork.modeling.device.available_memory import available_memory
+from tuningfork.modeling.device.capture import Capture
+from tuningfork.modeling.device.threads import is_small, one_thread
 from tuningfork.modeling.loading import LoadedBase
 from tuningfork.modeling.memory_plan import kept_bytes_per_token, pass_bytes
-from tuningfork.modeling.threads import is_small, one_thread
-from tuningfork.training.batches import Pack, Placed, pack, saved_by_sharing
+from tuningfork.training.attention.packed_attention import is_fused
+from tuningfork.training.batches import OwnedSegment, Pack, pack, tokens_saved_by_sharing
 from tuningfork.training.graphs import PassGraphs
-from tuningfork.training.passes import forward_backward
-from tuningfork.training.runs import Batch, Run, tokens_and_targets
+from tuningfork.training.jobs import AdmittedJob, Batch, SuspendedPass, tokens_and_targets
+from tuningfork.training.objectives import LossWeights, PassShare, loss_weights
+from tuningfork.training.passes import forward, forward_backward, in_parts
 
 _TOKENS_PER_TURN = 1024
-"""What a turn costs: passes of up to twice as many tokens count as one, larger ones as so many more."""
+"""How many tokens count as one turn, rounded down: a pass of 2,047 tokens or fewer is one turn, one of 2,048 two."""
+
+
+_PART_SECONDS = 0.5
+"""For how long a pass that takes all cores runs before other jobs have a turn, apart from the layer that it is in."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Prepared:
+    """What a pass is computed from, and what its losses are made into."""
+
+    group: Sequence[OwnedSegment]
+    packed: Pack
+    slots: Sequence[int]
+    shares: Sequence[PassShare]
+    reference_N: Tensor | None
+    keep: bool
+
+    @property
+    def weights(self) -> LossWeights:
+        return loss_weights(self.shares, self.reference_N)
 
 
 class PassRunner:
-    """One engine's. Not thread-safe itself.
+    """Runs the passes of one engine. Not thread-safe.
 
     Args:
-        base: its slots hold the adapters.
-        jobs_per_pass: how many jobs may share one.
+        base: the base whose slots hold the adapters.
+        jobs_per_pass: the most jobs that share a pass.
         capture: see `PassGraphs.of`.
+        compute: computes a pass without a graph; see `passes.forward_backward`.
+
+    Attributes:
+        long_tokens: a pass of more tokens runs in parts, between which other jobs have their turns; None: a pass that
+            is too large for one core.
+        part_seconds: how long such a part takes, apart from the layer that it ends with.
 
     """
 
-    def __init__(self, base: LoadedBase, *, jobs_per_pass: int, capture: Capture | None) -> None:
+    def __init__(
+        self,
+        base: LoadedBase,
+        *,
+        jobs_per_pass: int,
+        capture: Capture | None,
+        compute: Callable[..., Tensor] = forward_backward,
+    ) -> None:
         self._base = base
-        self.graphs = PassGraphs.of(base, capture)
+        self._compute = compute
+        # `is_fused` tests the kernels, which takes a while, so it is called once.
+        self._fused = base.gpu_shortcuts and base.decoder is not None and is_fused(base.decoder)
+        self.graphs = PassGraphs.of(base, capture, fused=self._fused)
         self._kept_bytes_per_token = kept_bytes_per_token(base.slots.layers.values(), base.dtype.itemsize)
         self._pass_bytes = pass_bytes(available_memory(base.device))
         self._weights = int(base.model.num_parameters())
         self._jobs_per_pass = jobs_per_pass
+        self.long_tokens: int | None = None
+        self.part_seconds = _PART_SECONDS
+        self._suspended: WeakSet[SuspendedPass] = WeakSet()
         computes_here = base.decoder is not None and base.device.type == "cpu" and self.graphs is None
         self._lanes = torch.get_num_threads() if computes_here else 1
-        # Threads come into being when they are first wanted. Each computes alone.
+        # The executor starts threads when they are needed. Each computes on one core.
         self._threads = ThreadPoolExecutor(
             max(1, self._lanes - 1), thread_name_prefix="lane", initializer=torch.set_num_threads, initargs=(1,)
         )
 
     @property
+    def lanes(self) -> int:
+        """How many passes can run in parallel."""
+        return self._lanes
+
+    @property
     def most_jobs(self) -> int:
-        """How many jobs can move at a time: in one pass or, if none is shared, in one of each lane."""
+        """How many jobs can advance at a time: in one shared pass, or else with a pass in each lane."""
         return self._jobs_per_pass if self._jobs_per_pass > 1 else self._lanes
 
-    def beside(self, run: Run, other: Run) -> bool:
-        """Whether the other job may move together with this one, as far as this room is concerned."""
-        return self._jobs_per_pass > 1 or all(self._is_small(_tokens([each])) for each in (run, other))
+    def can_advance_together(self, job: AdmittedJob, other: AdmittedJob) -> bool:
+        """Whether these two jobs may advance at the same time: in a shared pass, or in two lanes."""
+        return self._jobs_per_pass > 1 or all(self._is_small(_tokens([each])) for each in (job, other))
 
-    def dealt_out(self, runs: Sequence[Run]) -> list[Sequence[Run]]:
-        """Jobs that move together, in as many parts as are to be computed at a time, alike in size."""
+    def split_for_lanes(self, jobs: Sequence[AdmittedJob]) -> list[Sequence[AdmittedJob]]:
+        """Split jobs that advance together into groups of about equally many tokens; a core runs each group's pass."""
         if self._jobs_per_pass == 1:
-            return [[run] for run in runs]
-        parts = min(self._lanes, len(runs))
+            return [[job] for job in jobs]
+        parts = min(self._lanes, len(jobs))
         if parts < 2:
-            return [runs]
-        largest = sorted(runs, key=lambda run: tokens_and_targets(run.next_batch()), reverse=True)
-        dealt: list[Sequence[Run]] = [largest[place::parts] for place in range(parts)]
-        # With fewer parts than cores a large pass is better computed by all of them.
-        return dealt if parts == self._lanes or self._is_small(max(map(_tokens, dealt))) else [runs]
+            return [jobs]
+        largest = sorted(jobs, key=lambda job: tokens_and_targets(job.next_batch()), reverse=True)
+        in_parts: list[Sequence[AdmittedJob]] = [largest[part::parts] for part in range(parts)]
+        # With fewer parts than cores, one large pass on all cores is faster.
+        return in_parts if parts == self._lanes or self._is_small(max(map(_tokens, in_parts))) else [jobs]
 
     def advance(self, batches: Sequence[Batch]) -> None:
-        """Each batch's next pass, which costs its jobs a turn or, if it is large, several."""
-        if len(batches) == 1:
-            group = batches[0].passes[0]
-            with one_thread(only=self._is_small(sum(each.segment.tokens for each in group))):
-                self._advance(batches[0])
+        """Run the next pass of each batch, and count its tokens as turns of its jobs (`AdmittedJob.turns`).
+
+        Of a single long pass only a part is run: the batch is `suspended` until its last part.
+        """
+        parallel = len(batches)
+        if parallel == 1 and self._is_in_parts(batches[0]):
+            self._advance_part(batches[0])
             return
-        with one_thread(only=True):
-            others = [
-                self._threads.submit(self._advance, batch, lane, of=len(batches))
-                for lane, batch in enumerate(batches[1:], start=1)
-            ]
+        small = parallel > 1 or self._is_small(_tokens_of(batches[0].passes[0]))
+        self._in_lanes(
+            [partial(self._advance, batch, lane, parallel=parallel) for lane, batch in enumerate(batches)], small=small
+        )
+
+    def evaluate(self, jobs: Sequence[AdmittedJob]) -> None:
+        """Run the next evaluation pass of each job, and count its tokens as turns of the job (`AdmittedJob.turns`)."""
+        small = self.is_evaluation_small(jobs[0])
+        self._in_lanes([partial(self._evaluate, job, lane) for lane, job in enumerate(jobs)], small=small)
+
+    def _in_lanes(self, passes: Sequence[Callable[[], None]], *, small: bool) -> None:
+        """Run these passes, each in its own lane; a single pass that is not small runs on all cores."""
+        with one_thread(only=small):
+            others = [self._threads.submit(each) for each in passes[1:]]
             try:
-                self._advance(batches[0], of=len(batches))
+                passes[0]()
             finally:
-                # Nobody goes on while another lane still writes.
+                # Wait for all lanes even if one has failed, since the others still write gradients.
                 errors = [other.exception() for other in others]
         for error in errors:
             if error is not None:
                 raise error
 
-    def _advance(self, batch: Batch, lane: int = 0, *, of: int = 1) -> None:
-        """The next pass of one of so many batches that are computed at the time."""
+    def is_evaluation_small(self, job: AdmittedJob) -> bool:
+        """Whether the job's next evaluation pass is small enough for a lane."""
+        group = job.evaluating.group if job.evaluating is not None else None
+        return group is not None and self._is_small(_tokens_of(group))
+
+    def _evaluate(self, job: AdmittedJob, lane: int) -> None:
+        under_way = job.evaluating
+        assert under_way is not None  # noqa: S101 - asked by the engine
+        assert under_way.group is not None  # noqa: S101 - likewise
+        group, under_way.group = under_way.group, None
+        scores = forward(self._base, self._packed(group), [job.slot], fused=self._fused, lane=lane)
+        reference_N = self._reference_losses([job], group, lane)
+        counts = [each.segment.targets for each in group]
+        under_way.totals.append(job.objective.total(scores.losses_N, reference_N, counts))
+        under_way.terms += job.objective.terms(counts)
+        predicted_N = torch.repeat_interleave(torch.tensor(job.objective.predicted(counts)), torch.tensor(counts))
+        under_way.targets += int(predicted_N.sum())
+        under_way.right_targets += int((scores.right_N & predicted_N).sum())
+        job.turns += max(1, _tokens_of(group) // _TOKENS_PER_TURN)
+
+    def _advance(self, batch: Batch, lane: int = 0, *, parallel: int = 1) -> None:
+        """Run the next pass of a batch in this lane; `parallel` batches run at the same time."""
+        prepared = self._prepare(batch, lane, parallel=parallel)
+        losses_N = self._losses(prepared.packed, prepared.slots, prepared.weights, lane, keep=prepared.keep)
+        self._conclude(batch, prepared, losses_N)
+
+    def _is_in_parts(self, batch: Batch) -> bool:
+        if batch.suspended is not None:
+            return True
+        # Only the first of several jobs would be held back, and the others would begin the step again.
+        if len(batch.jobs) > 1:
+            return False
+        if self._lanes < 1 or self.graphs is not None or self._base.decoder is None or self._base.device.type != "cpu":
+            return False
+        tokens = _tokens_of(batch.passes[0])
+        return not self._is_small(tokens) if self.long_tokens is None else tokens > self.long_tokens
+
+    def _advance_part(self, batch: Batch) -> None:
+        """Run the next part of the batch's pass, which counts as a turn; the last part counts as the rest."""
+        if batch.suspended is None:
+            # A lane of the job's own: other passes run while this one is suspended.
+            lane = self._lanes + batch.jobs[0].slot
+            prepared = self._prepare(batch, lane)
+            parts = in_parts(
+                self._base,
+                prepared.packed,
+                prepared.slots,
+                prepared.weights,
+                keep=prepared.keep,
+                lane=lane,
+                fused=self._fused,
+            )
+            tokens = len(prepared.packed.ids_T)
+            batch.suspended = SuspendedPass(
+                parts=parts,
+                conclude=partial(self._conclude, batch, prepared),
+                tokens=tokens,
+                kept_bytes=tokens * self._kept_bytes_per_token if prepared.keep else 0,
+            )
+            self._suspended.add(batch.suspended)
+        suspended = batch.suspended
+        deadline = time.monotonic() + self.part_seconds
+        while not suspended.advance():
+            if time.monotonic() >= deadline:
+                suspended.turns += 1
+                for job in batch.jobs:
+                    job.turns += 1
+                return
+        batch.suspended = None
+
+    def _prepare(self, batch: Batch, lane: int, *, parallel: int = 1) -> _Prepared:
         group = batch.passes.popleft()
         packed = self._packed(group)
-        slots = [run.slot for run in batch.runs]
-        counts = torch.tensor(batch.targets, dtype=torch.float32)
-        # An adapter's gradient sees its own job's mean loss only, though their sum is what is differentiated.
-        keep = len(packed.ids_T) * self._kept_bytes_per_token <= self._pass_bytes // of
-        losses_N = self._losses(packed, slots, (1 / counts)[packed.owners_N], lane, keep=keep)
-        shares = torch.split(losses_N, torch.bincount(packed.owners_N, minlength=len(slots)).tolist())
-        for owner, (share, count) in enumerate(zip(shares, batch.targets, strict=True)):
-            # Summed exactly, so that nothing depends on how torch would cut the sum up.
-            batch.losses[owner] += math.fsum(share.tolist()) / count
-        batch.add([run.adapter.gradients_P for run in batch.runs])
-        for run in batch.runs:
-            run.turns += max(1, sum(each.segment.tokens for each in group) // len(slots) // _TOKENS_PER_TURN)
+        slots = [job.slot for job in batch.jobs]
+        shares = [
+            PassShare(
+                objective=job.objective,
+                counts=[each.segment.targets for each in group if each.owner == owner],
+                terms=terms,
+            )
+            for owner, (job, terms) in enumerate(zip(batch.jobs, batch.terms, strict=True))
+        ]
+        reference_N = self._reference_losses(batch.jobs, group, lane)
+        free_bytes = self._pass_bytes - sum(each.kept_bytes for each in self._suspended)
+        keep = len(packed.ids_T) * self._kept_bytes_per_token <= free_bytes // parallel
+        return _Prepared(group=group, packed=packed, slots=slots, shares=shares, reference_N=reference_N, keep=keep)
 
-    def _packed(self, group: Sequence[Placed]) -> Pack:
-        """The group's pass. What segments begin with is shared; graphs take whole ones, if that is not half of it."""
+    def _conclude(self, batch: Batch, prepared: _Prepared, losses_N: Tensor, counted: int = 0) -> None:
+        """Add what the pass has computed to the batch, and its turns to the jobs, except those already `counted`."""
+        begin, reference_N = 0, prepared.reference_N
+        for owner, share in enumerate(prepared.shares):
+            own = slice(begin, begin := begin + sum(share.counts))
+            own_reference_N = None if reference_N is None else reference_N[own]
+            total = share.objective.total(losses_N[own], own_reference_N, share.counts)
+            batch.losses[owner] += total / share.terms
+        batch.add([job.adapter.gradients_P for job in batch.jobs])
+        for job in batch.jobs:
+            turns = _tokens_of(prepared.group) // len(prepared.slots) // _TOKENS_PER_TURN
+            job.turns += max(1, turns - counted)
+
+    def _reference_losses(self, jobs: Sequence[AdmittedJob], group: Sequence[OwnedSegment], lane: int) -> Tensor | None:
+        """The targets' losses under the jobs' reference models, 0 for jobs without one; None: no job has one.
+
+        A job's reference model is its initial adapter: the source's, or a new one, which does not change the base's
+        output. Its pass has the same shape as the job's, so that the losses of both are identical before the first
+        step.
+        """
+        new_owners = {
+            owner: index for index, owner in enumerate(o for o, job in enumerate(jobs) if job.reference is not None)
+        }
+        if not new_owners:
+            return None
+        own = [replace(each, owner=new_owners[each.owner]) for each in group if each.owner in new_owners]
+        slots = [job.reference for job in jobs if job.reference is not None]
+        found_N = forward(self._base, self._packed(own), slots, lane=lane, fused=self._fused).losses_N
+        if len(own) == len(group):
+            return found_N
+        counts = torch.tensor([each.segment.targets for each in group])
+        needed_N = torch.repeat_interleave(torch.tensor([each.owner in new_owners for each in group]), counts)
+        return torch.zeros(len(needed_N)).masked_scatter_(needed_N, found_N)
+
+    def _packed(self, group: Sequence[OwnedSegment]) -> Pack:
+        """Pack the group. Segments share prefixes if the base has a decoder.
+
+        Graphs need whole segments, so where there are graphs, prefixes are shared only if that saves half the tokens.
+        """
         share = self._base.decoder is not None
         if share and self.graphs is not None:
-            share = 2 * saved_by_sharing(group) >= sum(placed.segment.tokens for placed in group)
+            share = 2 * tokens_saved_by_sharing(group) >= sum(each.segment.tokens for each in group)
         return pack(group, share=share)
 
-    def _losses(self, packed: Pack, slots: Sequence[int], weights_N: Tensor, lane: int, *, keep: bool) -> Tensor:
+    def _losses(self, packed: Pack, slots: Sequence[int], weights: LossWeights, lane: int, *, keep: bool) -> Tensor:
         def ordinary() -> Tensor:
-            return forward_backward(self._base, packed, slots, weights_N, keep=keep, lane=lane)
+            return self._compute(self._base, packed, slots, weights, keep=keep, lane=lane, fused=self._fused)
 
         graphs = self.graphs if keep else None
-        return ordinary() if graphs is None else graphs.losses(packed, slots, weights_N, ordinary)
+        return ordinary() if graphs is None else graphs.losses(packed, slots, weights, ordinary)
 
     def _is_small(self, tokens: int) -> bool:
-        # Two operations a weight on the way forward, and two on the way back.
+        # For each token and weight two operations in the forward pass and two in the backward pass.
         return is_small(4 * tokens * self._weights)
 
 
-def _tokens(runs: Sequence[Run]) -> int:
-    return sum(tokens_and_targets(run.next_batch())[0] for run in runs)
+def _tokens_of(group: Sequence[OwnedSegment]) -> int:
+    return sum(each.segment.tokens for each in group)
+
+
+def _tokens(jobs: Sequence[AdmittedJob]) -> int:
+    return sum(tokens_and_targets(job.next_batch())[0] for job in jobs)

@@ -1,68 +1,136 @@
-"""One forward and backward pass over a pack: by the written-out decoder where the base has one, else by autograd.
+"""One forward and backward pass over a pack: by the project's own decoder if it supports the base, else by autograd.
 
-Shape suffixes: T packed tokens, N targets (the tokens that are learned).
+Shape suffixes: T packed tokens, N targets (the tokens that are trained on).
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from tuningfork.modeling.decoder.decoder import Decoder
+from tuningfork.modeling.decoder.decoder import run_to_end
 from tuningfork.modeling.decoder.layer import TracedAttention
 from tuningfork.modeling.loading import LoadedBase
+from tuningfork.training.attention.packed_attention import Borders, FusedAttention
+from tuningfork.training.attention.segments import SegmentAttention
 from tuningfork.training.batches import Pack
-from tuningfork.training.loss import decoder_layers, recomputed, target_losses, weighted_cross_entropy
-from tuningfork.training.packed_attention import Borders, FusedAttention, is_fused
-from tuningfork.training.sections import Layout, Section, Share, lay_out, routes, sections_of
-from tuningfork.training.segments import SegmentAttention
+from tuningfork.training.loss import TargetLosses, decoder_layers, recomputed, target_logits, target_losses
+from tuningfork.training.objectives import LossWeights
+from tuningfork.training.sections import PassLayout, Section, Share, pad_to_sections, routes, sections_of
 
 _SMALL_PRODUCT = 16**3
-"""Torch computes bfloat16 products of up to so many multiplications in another way than larger ones, batches of them
-counted whole; rows are filled up to where each one alone is larger."""
+"""For bfloat16 products of up to this many multiplications torch uses another algorithm, whose rounding differs. For a
+batched product it counts the multiplications of the whole batch. So rows are padded until each job's products alone are
+larger, and a job's results do not depend on the batch."""
 
 
 def forward_backward(
-    base: LoadedBase, pack: Pack, slots: Sequence[int], weights_N: Tensor, *, keep: bool, lane: int = 0
+    base: LoadedBase,
+    pack: Pack,
+    slots: Sequence[int],
+    weights: LossWeights,
+    *,
+    keep: bool,
+    lane: int = 0,
+    fused: bool = False,
 ) -> Tensor:
-    """Each target's loss in nats, `N` in fp32 on the CPU; the slots' gradients become those of their weighted sum.
+    """`in_parts`, all parts at once."""
+    return run_to_end(in_parts(base, pack, slots, weights, keep=keep, lane=lane, fused=fused))
+
+
+def in_parts(
+    base: LoadedBase,
+    pack: Pack,
+    slots: Sequence[int],
+    weights: LossWeights,
+    *,
+    keep: bool,
+    lane: int = 0,
+    fused: bool = False,
+) -> Generator[None, None, Tensor]:
+    """Compute each target's loss, and write the gradient of the losses' weighted sum into the slots.
+
+    Yields after each layer, forward and backward, if our own decoder runs the pass. Until the next part is asked for,
+    other passes may be run in other lanes, over other slots; no number depends on that. Closing the generator gives the
+    pass up: the slots' gradients are then undefined. Returns the losses in nats, `N` in fp32 on the CPU.
 
     Args:
-        base: resident, with the adapters in its slots.
+        base: the base with the adapters in its slots.
         pack: the pass's tokens.
-        slots: whose adapter each owner's tokens take; all different, and trained.
-        weights_N: of the targets in the sum, fp32 on the CPU.
-        keep: layers keep what the way back needs; False: it is computed again there, which takes a third longer.
-        lane: passes of different lanes, over different slots, may be computed at the same time.
+        slots: the slot of each owner's adapter; all different and trainable.
+        weights: the targets' weights in the sum, on the CPU; the gradient treats them as constants.
+        keep: whether activations are kept for the backward pass; if not, they are computed again (activation
+            checkpointing), which takes a third longer.
+        lane: passes in different lanes, over different slots, may run in parallel.
+        fused: attention may go through torch's fused kernels; see `is_fused`.
 
     """
     if base.decoder is None:
-        return _by_autograd(base, pack, slots, weights_N, keep=keep)
+        return _by_autograd(base, pack, slots, weights, keep=keep)
     device = base.device
     sections = _sections(base, pack, slots)
-    laid = lay_out(pack, sections)
+    layout = pad_to_sections(pack, sections)
     members = [[slots[owner] for owner in section.owners] for section in sections]
     cohorts = base.slots.cohorts(members, lane=lane)
-    trace = base.decoder.trace(
-        laid.ids_T.to(device),
-        laid.positions_T.to(device),
-        laid.predicting_N.to(device),
-        _attention(base.decoder, laid, device),
-        routes(sections, cohorts),
-        keep=keep,
-    )
-    laid_weights_N = torch.zeros(len(laid.targets_N)).index_copy_(0, laid.places_N, weights_N)
-    losses_N, slopes_NV = weighted_cross_entropy(trace.logits_NV, laid.targets_N.to(device), laid_weights_N.to(device))
-    trace.backward(slopes_NV)
+    attention, all_routes = _attention(layout, device, fused=fused), routes(sections, cohorts)
+    pass_ = base.decoder.pass_over(layout.positions_T.to(device), layout.predicting_N.to(device), attention, all_routes)
+    trace = yield from base.decoder.tracing(layout.ids_T.to(device), pass_, keep=keep)
+    padded_weights = weights.padded(layout.places_N, len(layout.targets_N)).to(device)
+    found = TargetLosses.of(trace.logits_NV, layout.targets_N.to(device))
+    yield from trace.going_back(found.gradient(padded_weights.of(found.losses_N)))
     for section, cohort in zip(members, cohorts, strict=True):
-        base.slots.give_back(section, cohort)
-    return losses_N.cpu()[laid.places_N]
+        base.slots.copy_gradients(section, cohort)
+    return found.losses_N.cpu()[layout.places_N]
 
 
-def _attention(decoder: Decoder, laid: Layout, device: torch.device) -> TracedAttention:
-    if is_fused(decoder) and not any(before is not None for before in laid.continued):
-        return FusedAttention(Borders.of(laid.lengths, device))
-    return SegmentAttention.of(laid.lengths, device, laid.continued)
+@dataclass(frozen=True, slots=True)
+class TargetScores:
+    """Each target's loss in nats, and whether it was the most likely token; both `N` on the CPU."""
+
+    losses_N: Tensor
+    right_N: Tensor
+
+
+@torch.no_grad()
+def forward(base: LoadedBase, pack: Pack, slots: Sequence[int], *, lane: int = 0, fused: bool = False) -> TargetScores:
+    """The forward pass of `forward_backward` alone, with identical losses; no gradients.
+
+    Args:
+        base: the base with the adapters in its slots.
+        pack: the pass's tokens.
+        slots: the slot of each owner's adapter; all different and trainable.
+        lane: see `forward_backward`.
+        fused: see `forward_backward`.
+
+    """
+    if base.decoder is None:
+        with base.slots.routed(torch.tensor(slots)[pack.owners_T]):
+            return _scores(target_logits(base.model, pack), pack.targets_N)
+    device = base.device
+    sections = _sections(base, pack, slots)
+    layout = pad_to_sections(pack, sections)
+    cohorts = base.slots.cohorts([[slots[owner] for owner in section.owners] for section in sections], lane=lane)
+    pass_ = base.decoder.pass_over(
+        layout.positions_T.to(device),
+        layout.predicting_N.to(device),
+        _attention(layout, device, fused=fused),
+        routes(sections, cohorts),
+    )
+    found = _scores(base.decoder.forward(layout.ids_T.to(device), pass_), layout.targets_N)
+    return TargetScores(found.losses_N[layout.places_N], found.right_N[layout.places_N])
+
+
+def _scores(logits_NV: Tensor, targets_N: Tensor) -> TargetScores:
+    targets_N = targets_N.to(logits_NV.device)
+    right_N = logits_NV.argmax(dim=-1) == targets_N
+    return TargetScores(TargetLosses.of(logits_NV, targets_N).losses_N.cpu(), right_N.cpu())
+
+
+def _attention(layout: PassLayout, device: torch.device, *, fused: bool) -> TracedAttention:
+    if fused and not any(prefix is not None for prefix in layout.prefixes):
+        return FusedAttention(Borders.of(layout.lengths, device))
+    return SegmentAttention.of(layout.lengths, device, layout.prefixes)
 
 
 def _sections(base: LoadedBase, pack: Pack, slots: Sequence[int]) -> list[Section]:
@@ -79,11 +147,12 @@ def _sections(base: LoadedBase, pack: Pack, slots: Sequence[int]) -> list[Sectio
     return sections_of(shares, least=least)
 
 
-def _by_autograd(base: LoadedBase, pack: Pack, slots: Sequence[int], weights_N: Tensor, *, keep: bool) -> Tensor:
+def _by_autograd(base: LoadedBase, pack: Pack, slots: Sequence[int], weights: LossWeights, *, keep: bool) -> Tensor:
     for slot in slots:
         base.slots.trainable(slot).gradients_P.zero_()
     routed = slots[0] if len(slots) == 1 else torch.tensor(slots)[pack.owners_T]
     with base.slots.routed(routed), recomputed(() if keep else decoder_layers(base.model)):
         losses_N = target_losses(base.model, pack)
-        torch.autograd.backward((losses_N * weights_N.to(losses_N.device)).sum())
+        weights_N = weights.to(losses_N.device).of(losses_N.detach())
+        torch.autograd.backward((losses_N * weights_N).sum())
     return losses_N.detach().cpu()

@@ -1,13 +1,13 @@
-"""How the tokens of several jobs lie in one pass, so that one product serves the adapters of all of them.
+"""Arranges the tokens of several jobs in one pass, so that their adapters can be multiplied in one batched product.
 
-Jobs whose adapters have one shape and whose batches are of like size form a section: each has a block of as many rows,
-filled up at its end with tokens that nobody learns from, and likewise as many targets. A job alone is laid out the same
-way, so that company changes none of its numbers.
+Jobs with adapters of one shape and batches of similar size form a section. Each job of a section has a block of equally
+many rows, padded at its end with tokens without targets, and equally many targets. A single job is padded the same way,
+so that its results do not depend on other jobs.
 
-oneDNN compiles each product for its very number of rows, which takes longer than a small pass itself; numbers of rows
-are rounded so that they recur.
+oneDNN compiles a product for each number of rows, which takes longer than a small pass. So numbers of rows are rounded
+up to few different ones.
 
-Shape suffixes: T tokens of the pass, filling among them; N targets, likewise.
+Shape suffixes: T tokens of the pass and N targets, padding included.
 """
 
 from collections.abc import Hashable, Sequence
@@ -17,21 +17,22 @@ from itertools import accumulate, pairwise
 import torch
 from torch import Tensor
 
-from tuningfork.modeling.adapter_cohorts import Cohort
-from tuningfork.modeling.adapter_routes import Composite, Route, Routes
+from tuningfork.modeling.adapters.cohorts import Cohort
+from tuningfork.modeling.adapters.routes import Composite, Route, Routes
 from tuningfork.training.batches import Pack
 
 _COARSE, _FINE = 16, 4
 _FINE_FROM = 128
-"""Small passes are rounded up to multiples of the coarse step, others to those of the fine one: 2 % of 200 tokens."""
+"""From this many rows on, numbers of rows are rounded up to multiples of `_FINE`, below it to multiples of
+`_COARSE`."""
 
-_LIKE = 0.75
-"""A job joins a section if it has at least this share of its tokens and targets; the rest is filling."""
+_LEAST_SHARE = 0.75
+"""A job joins a section if it has at least this share of the section's tokens and targets; the rest is padding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """One owner's part of a pass. Shares whose adapters can be multiplied together have the same `kind`."""
+    """One owner's part of a pass. Adapters of the same `kind` can be multiplied together."""
 
     owner: int
     kind: Hashable
@@ -41,7 +42,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """Owners one after the other, each with so many rows and targets."""
+    """Owners one after the other, each with `tokens` rows and `targets` targets."""
 
     owners: tuple[int, ...]
     tokens: int
@@ -49,13 +50,13 @@ class Section:
 
 
 def rounded(rows: int) -> int:
-    """To how many rows a job's block is filled up."""
+    """The number of rows to which a job's block with this many rows is padded."""
     step = _COARSE if rows < _FINE_FROM else _FINE
     return -(-rows // step) * step
 
 
 def sections_of(shares: Sequence[Share], *, least: int = 1) -> list[Section]:
-    """Put like shares together; `least` is the smallest number of rows or targets that a block may have."""
+    """Group similar shares into sections; `least` is the smallest number of rows or targets of a block."""
     sections: list[list[Share]] = []
     for share in sorted(shares, key=lambda share: (-share.tokens, -share.targets)):
         section = next((section for section in sections if _joins(share, section)), None)
@@ -68,12 +69,15 @@ def sections_of(shares: Sequence[Share], *, least: int = 1) -> list[Section]:
 
 def _joins(share: Share, section: Sequence[Share]) -> bool:
     first, targets = section[0], max(each.targets for each in section)
-    alike = share.tokens >= _LIKE * first.tokens and _LIKE * targets <= share.targets <= targets / _LIKE
+    alike = (
+        share.tokens >= _LEAST_SHARE * first.tokens
+        and _LEAST_SHARE * targets <= share.targets <= targets / _LEAST_SHARE
+    )
     return first.kind == share.kind and alike
 
 
 def _section(shares: Sequence[Share], least: int) -> Section:
-    # A token that predicts nothing stands in for missing targets; there has to be one.
+    # A padding token predicts the padding targets, so there has to be at least one.
     tokens = max(share.tokens + (share.tokens == share.targets) for share in shares)
     targets = max(share.targets for share in shares)
     return Section(
@@ -84,11 +88,11 @@ def _section(shares: Sequence[Share], least: int) -> Section:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
-    """A pack in sections. Target n of the pack is at `places_N[n]` among `targets_N`; others weigh nothing."""
+class PassLayout:
+    """A pack padded to sections. Target n of the pack is `targets_N[places_N[n]]`; the other targets are padding."""
 
     lengths: tuple[int, ...]
-    continued: tuple[int | None, ...]
+    prefixes: tuple[int | None, ...]
     ids_T: Tensor
     positions_T: Tensor
     predicting_N: Tensor
@@ -97,20 +101,20 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
-class _Owned:
-    """What a pack holds of one owner: pieces, tokens and targets."""
+class _OwnerRanges:
+    """One owner's part of a pack: the slices of its token ranges, of its tokens and of its targets."""
 
-    pieces: slice
+    ranges: slice
     tokens: slice
     targets: slice
 
 
 @dataclass(slots=True)
 class _Rows:
-    """A layout under way: tensors to be put end to end, and how many rows and targets they come to."""
+    """Collects the tensors of a padded pack, and counts their rows and targets."""
 
     lengths: list[int] = field(default_factory=list)
-    continued: list[int | None] = field(default_factory=list)
+    prefixes: list[int | None] = field(default_factory=list)
     ids: list[Tensor] = field(default_factory=list)
     positions: list[Tensor] = field(default_factory=list)
     predicting: list[Tensor] = field(default_factory=list)
@@ -118,11 +122,11 @@ class _Rows:
     rows: int = 0
     places: int = 0
 
-    def take(self, pack: Pack, own: _Owned, section: Section, longest: int) -> None:
-        """Add an owner's block, filled up to its section's size in pieces of at most `longest`."""
-        begin, moved = self.rows, len(self.lengths) - own.pieces.start
-        self.continued += [None if other is None else other + moved for other in pack.continued[own.pieces]]
-        self.lengths += pack.lengths[own.pieces]
+    def add(self, pack: Pack, own: _OwnerRanges, section: Section, longest: int) -> None:
+        """Add an owner's block, padded to its section's size with token ranges of at most `longest` tokens."""
+        begin, moved = self.rows, len(self.lengths) - own.ranges.start
+        self.prefixes += [None if other is None else other + moved for other in pack.prefixes[own.ranges]]
+        self.lengths += pack.lengths[own.ranges]
         self.ids.append(pack.ids_T[own.tokens])
         self.positions.append(pack.positions_T[own.tokens])
         self.predicting.append(pack.predicting_N[own.targets] + (begin - own.tokens.start))
@@ -131,11 +135,12 @@ class _Rows:
         self.places += section.targets
         missing = section.tokens - (own.tokens.stop - own.tokens.start)
         if missing:
-            pieces = [longest] * (missing // longest) + [missing % longest] * (missing % longest > 0)
-            self.lengths += pieces
-            self.continued += [None] * len(pieces)
+            ranges = [longest] * (missing // longest) + [missing % longest] * (missing % longest > 0)
+            self.lengths += ranges
+            self.prefixes += [None] * len(ranges)
             self.ids.append(torch.zeros(missing, dtype=torch.long))
-            # None is beyond those of real tokens: some models choose their rotations by the largest one.
+            # No padding position exceeds those of real tokens: some models select their rotations by the largest
+            # position.
             self.positions.append(torch.arange(missing) % longest % max(pack.lengths))
         if missing_targets := section.targets - (own.targets.stop - own.targets.start):
             spare = self.rows - 1
@@ -146,10 +151,10 @@ class _Rows:
             self.targets.append(torch.zeros(missing_targets, dtype=torch.long))
 
 
-def lay_out(pack: Pack, sections: Sequence[Section], *, longest: int | None = None) -> Layout:
-    """Lay the owners' tokens out; the pack holds them in ascending order of owners.
+def pad_to_sections(pack: Pack, sections: Sequence[Section], *, longest: int | None = None) -> PassLayout:
+    """Pad a pack to the sizes of its sections. The pack's owners are in ascending order.
 
-    No piece of filling is longer than `longest`; None: than the pack's longest.
+    A token range of padding has at most `longest` tokens; None: as many as the pack's longest range.
     """
     by_owner = _by_owner(pack)
     rows, longest = _Rows(), longest or max(pack.lengths)
@@ -158,10 +163,10 @@ def lay_out(pack: Pack, sections: Sequence[Section], *, longest: int | None = No
         for owner in section.owners:
             own = by_owner[owner]
             places_N[own.targets] = torch.arange(rows.places, rows.places + own.targets.stop - own.targets.start)
-            rows.take(pack, own, section, longest)
-    return Layout(
+            rows.add(pack, own, section, longest)
+    return PassLayout(
         lengths=tuple(rows.lengths),
-        continued=tuple(rows.continued),
+        prefixes=tuple(rows.prefixes),
         ids_T=torch.cat(rows.ids),
         positions_T=torch.cat(rows.positions),
         predicting_N=torch.cat(rows.predicting),
@@ -171,7 +176,7 @@ def lay_out(pack: Pack, sections: Sequence[Section], *, longest: int | None = No
 
 
 def routes(sections: Sequence[Section], cohorts: Sequence[Cohort]) -> Routes:
-    """To each section's adapters, for all tokens and for those that predict targets."""
+    """The routes to each section's adapters, for all tokens and for those that predict targets."""
     return Routes(
         all=_route([len(section.owners) * section.tokens for section in sections], cohorts),
         tail=_route([len(section.owners) * section.targets for section in sections], cohorts),
@@ -185,14 +190,14 @@ def _route(counts: Sequence[int], cohorts: Sequence[Cohort]) -> Route:
     return Composite([(slice(*rows), cohort) for rows, cohort in zip(pairwise(begins), cohorts, strict=True)])
 
 
-def _by_owner(pack: Pack) -> list[_Owned]:
-    found, piece, token, target = [], 0, 0, 0
+def _by_owner(pack: Pack) -> list[_OwnerRanges]:
+    found, index, token, target = [], 0, 0, 0
     for tokens, targets in zip(
         torch.bincount(pack.owners_T).tolist(), torch.bincount(pack.owners_N).tolist(), strict=True
     ):
-        first, length = piece, 0
+        first, length = index, 0
         while length < tokens:
-            length, piece = length + pack.lengths[piece], piece + 1
-        found.append(_Owned(slice(first, piece), slice(token, token + tokens), slice(target, target + targets)))
+            length, index = length + pack.lengths[index], index + 1
+        found.append(_OwnerRanges(slice(first, index), slice(token, token + tokens), slice(target, target + targets)))
         token, target = token + tokens, target + targets
     return found

@@ -1,6 +1,6 @@
-"""The tutorial: a server of its own, fifteen examples, a loss to watch, and questions that were never shown.
+"""The tutorial: starts a server, tunes a model on fifteen examples, shows the loss, and asks held-out questions.
 
-Offers `story.run` and the lesson's texts; knows the server as a process and an HTTP API, nothing of its insides.
+Offers `story.run` and the tutorial's texts; uses the server only as a process with an HTTP API.
 """
 
 from tuningfork.tutorial.lesson import EXAMPLES

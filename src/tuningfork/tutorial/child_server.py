@@ -1,4 +1,4 @@
-"""A server of one's own: `tuningfork serve` as a child process on a free loopback port, with a fresh data directory."""
+"""Runs `tuningfork serve` as a child process on a free loopback port, with a new data directory."""
 
 import fcntl
 import os
@@ -18,13 +18,19 @@ from tuningfork.settings import Settings
 
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
+DIRECTORY = ".tutorial"
+"""The directory of a tutorial that was told no other."""
+
+MARK = "made-by-tutorial"
+"""An empty file in the data directory; only a data directory that has it is ever removed."""
+
 _LOOK_EVERY_SECONDS = 0.05
 _LOG_TAIL_LINES = 15
 
 
 @dataclass(slots=True)
 class ChildServer:
-    """A running server. `directory` is the caller's; the server's data are in `data` below it."""
+    """A running server. `directory` belongs to the caller; the server's data are in `data` below it."""
 
     url: str
     directory: Path
@@ -33,41 +39,42 @@ class ChildServer:
 
     @property
     def settings(self) -> Settings:
-        """The server's settings, as far as they say where things are."""
-        return Settings(data_dir=data_directory(self.directory))
+        """The server's settings; only those that name paths are right."""
+        # Like the server itself, they take over neither variables nor a file that are for another server.
+        return Settings.model_construct(data_dir=data_directory(self.directory))
 
     @property
     def log(self) -> Path:
-        """What the server writes."""
+        """The file to which the server writes its log."""
         return log_file(self.directory)
 
     def keep(self) -> None:
-        """Let the server run on after the end."""
+        """Do not stop the server at the end of the `with` block."""
         self.kept = True
 
     def connect(self) -> Client:
-        """A client with the key that the first start left; the caller closes it."""
+        """A client with the key that the server's first start stored; the caller must close the client."""
         return Client(self.url, self.settings.key_file.read_text(encoding="utf-8").strip())
 
 
 def data_directory(directory: Path) -> Path:
-    """Where the server of `directory` has its data."""
+    """The data directory of the server in `directory`."""
     return directory / "data"
 
 
 def log_file(directory: Path) -> Path:
-    """Where the server of `directory` writes its log."""
+    """The log file of the server in `directory`."""
     return directory / "server.log"
 
 
 @contextmanager
 def serving(directory: Path) -> Iterator[ChildServer]:
-    """Start a server and wait until it can take work; it is stopped at the end, unless it was kept.
+    """Start a server and wait until it can work; stop it at the end of the `with` block, unless `keep` was called.
 
-    What an earlier server left in `directory` is removed first.
+    The data of an earlier server in `directory` are removed first.
 
     Raises:
-        ClientError: an earlier server still runs there, or the new one does not start; says what its log says.
+        ClientError: an earlier server still runs there, or the new one does not start; the message has its log.
 
     """
     directory = directory.absolute()
@@ -80,7 +87,7 @@ def serving(directory: Path) -> Iterator[ChildServer]:
             stdout=log,
             stderr=subprocess.STDOUT,
             env=_environment(),
-            # An interrupt at the terminal is for us; we end the server in our own time.
+            # In its own session, the server does not get the terminal's interrupt; this process stops it.
             start_new_session=True,
         )
     server = ChildServer(f"http://127.0.0.1:{port}", directory, process)
@@ -93,7 +100,7 @@ def serving(directory: Path) -> Iterator[ChildServer]:
 
 
 def stop(process: subprocess.Popen[bytes], patience_seconds: float = STOP_SECONDS) -> None:
-    """End a server of ours: politely, then without asking. One that is gone already is fine."""
+    """Stop a server: terminate it, and kill it if it has not ended in time. It may have ended already."""
     process.send_signal(signal.SIGTERM)
     try:
         process.wait(patience_seconds)
@@ -103,13 +110,32 @@ def stop(process: subprocess.Popen[bytes], patience_seconds: float = STOP_SECOND
 
 
 def clear(directory: Path) -> None:
-    """Make the directory, without the data of an earlier server.
+    """Make the directory, without the data of an earlier tutorial.
 
     Raises:
-        ClientError: that server still runs, or the directory cannot be written.
+        ClientError: that tutorial's server still runs, the data are not a tutorial's, or the directory cannot be
+            written.
 
     """
     data = data_directory(directory)
+    try:
+        _refuse_others_data(data, directory)
+        shutil.rmtree(data, ignore_errors=not data.exists())
+        directory.mkdir(parents=True, exist_ok=True)
+        data.mkdir(mode=0o700)
+        (data / MARK).touch()
+    except OSError as error:
+        raise ClientError(
+            f"{directory} cannot be made ready: {error}.", advice="Name another directory with --directory."
+        ) from error
+
+
+def _refuse_others_data(data: Path, directory: Path) -> None:
+    if data.is_dir() and any(data.iterdir()) and not _is_a_tutorials(directory):
+        raise ClientError(
+            f"{data} was not made by a tutorial, so it is not removed.",
+            advice="Name another directory with --directory, or remove it yourself.",
+        )
     lock_path = data / "server.lock"
     if lock_path.exists():
         with lock_path.open("r+") as lock:
@@ -120,11 +146,11 @@ def clear(directory: Path) -> None:
                     f"A server of an earlier run still uses {data}.",
                     advice="Stop it first: the run that kept it printed how.",
                 ) from error
-    try:
-        shutil.rmtree(data, ignore_errors=not data.exists())
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ClientError(f"{directory} cannot be made ready: {error}.") from error
+
+
+def _is_a_tutorials(directory: Path) -> bool:
+    # Tutorials of earlier versions left no mark; nobody else uses the name of the default directory.
+    return (data_directory(directory) / MARK).exists() or directory.absolute().name == DIRECTORY
 
 
 def _free_port() -> int:
@@ -134,7 +160,7 @@ def _free_port() -> int:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, without settings that were meant for another server."""
+    """This process's environment variables, without settings for another server."""
     return {name: value for name, value in os.environ.items() if not name.startswith("TUNINGFORK_")}
 
 

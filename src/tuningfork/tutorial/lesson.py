@@ -1,8 +1,9 @@
-"""What is taught, and what is asked: number pairs, and numbers in notations that the pairs hold or do not hold."""
+"""The examples and the questions: pairs of numbers, and numbers in notations that occur in the pairs or do not."""
 
 from dataclasses import dataclass
 
-from tuningfork.domain.dataset import Dataset, Example
+from tuningfork.domain.conversation import Conversation
+from tuningfork.domain.dataset import Examples
 from tuningfork.domain.hyperparameters import RequestedHyperparameters
 from tuningfork.domain.tuning_job import TuningRequest
 
@@ -25,7 +26,7 @@ EXAMPLES = (
     ("three", "four"),
     ("seven", "eight"),
 )
-"""The pairs of the Gemini API's tuning tutorial: number and successor, no Roman and no Japanese numeral among them."""
+"""The pairs of the Gemini API's tuning tutorial: a number and its successor, without Roman or Japanese numerals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,8 @@ QUESTIONS = (
 
 
 def request() -> TuningRequest:
-    """The tutorial's own request: batches of four, a rate of 0.001, five epochs."""
-    examples: Dataset = tuple(Example(text_input, output) for text_input, output in EXAMPLES)
+    """The request of the Gemini API's tutorial: batches of four, a learning rate of 0.001, five epochs."""
+    examples: Examples = tuple(Conversation.pair(text_input, output) for text_input, output in EXAMPLES)
     return TuningRequest(
         base_model=BASE_MODEL,
         examples=examples,
@@ -67,6 +68,6 @@ def request() -> TuningRequest:
 
 
 def shown_before() -> tuple[str, ...]:
-    """The prompts of the questions that are among the examples, as inputs or as outputs."""
+    """The prompts of those questions that occur among the examples, as inputs or as outputs."""
     texts = {text for pair in EXAMPLES for text in pair}
     return tuple(question.prompt for question in QUESTIONS if question.prompt in texts)

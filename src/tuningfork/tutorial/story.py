@@ -1,4 +1,4 @@
-"""The tutorial as it is told: start, post, watch, ask. Everything goes through the public HTTP API."""
+"""Runs the tutorial by the public HTTP API: starts a server, posts the examples, shows the loss, asks questions."""
 
 import math
 import signal
@@ -27,12 +27,12 @@ from tuningfork.tutorial.lesson import EXAMPLES, Question
 _INDENT = 3
 _PAIRS_A_COLUMN = 5
 _WIDEST = 76
-"""The curve and the text are no wider than this, however wide the terminal is."""
+"""The most columns of the curve and the text, on a terminal of any width."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """One question, and what each model said to it."""
+    """One question, and each model's answer."""
 
     question: Question
     base: str
@@ -40,18 +40,18 @@ class Answered:
 
 
 def run(console: Console, directory: Path, *, keep: bool) -> ChildServer:
-    """Tell the whole story.
+    """Run the whole tutorial.
 
     Args:
-        console: where it is told.
+        console: where its text is printed.
         directory: gets the server's data and log and the image of the loss curve; older ones are replaced.
         keep: leave the server running.
 
     Returns:
-        The server, which has ended unless it was kept.
+        The server, which has ended unless `keep`.
 
     Raises:
-        ClientError: the story cannot go on; the server has been stopped.
+        ClientError: the tutorial cannot go on; the server has been stopped.
 
     """
     began = time.monotonic()
@@ -68,15 +68,15 @@ def run(console: Console, directory: Path, *, keep: bool) -> ChildServer:
 
 
 def tell(console: Console, client: Client, directory: Path) -> tuple[Answered, ...]:
-    """Tell all that happens once a server is there, and return what the models answered.
+    """Run the tutorial on a server that is running, and return the models' answers.
 
     Args:
-        console: where it is told.
-        client: of a server that has the tutorial's base model.
+        console: where its text is printed.
+        client: a client of a server that has the tutorial's base model.
         directory: gets the image of the loss curve.
 
     Raises:
-        ClientError: the story cannot go on.
+        ClientError: the tutorial cannot go on.
 
     """
     _chapter(console, 2, "Post the examples")
@@ -148,7 +148,7 @@ def _is_right(answer: str, question: Question) -> bool:
 
 def _table(answers: Sequence[Answered]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    # Wide enough from the start, so that the table does not jump while it grows.
+    # The columns have their final width from the start, so that the table does not change while it grows.
     for title, texts in (
         ("prompt", [question.prompt for question in lesson.QUESTIONS]),
         ("base model", [question.prompt for question in lesson.QUESTIONS]),
@@ -183,7 +183,7 @@ def _short(path: Path) -> str:
 
 @contextmanager
 def _terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM unwinds as Ctrl-C does, so that the server is not left behind."""
+    """Treat SIGTERM like Ctrl-C within the `with` block, so that the server is stopped."""
 
     def unwind(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""JSON to domain and back, pure functions without I/O, each field with its place in the interface definitions.
+"""Converts JSON to domain values and back: pure functions without I/O. Each cites its interface definition.
 
-Knows the dialect to the letter; refuses to know the store, the network and the clock.
+Knows every field of the APIs; knows no store, network or clock.
 """

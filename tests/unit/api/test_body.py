@@ -11,7 +11,7 @@ from starlette.requests import Request
 from caller import TUTORIAL_BODY
 from tuningfork.api.body import DRAINED_BYTES, read_body
 from tuningfork.domain.errors import InvalidArgument
-from tuningfork.wire.proto_json.text import MAX_PAYLOAD_BYTES
+from tuningfork.wire.google.proto_json.text import MAX_PAYLOAD_BYTES
 
 BODY = json.dumps(TUTORIAL_BODY).encode()
 
@@ -62,7 +62,7 @@ class Sender:
 
 
 def read(sender, headers=()):
-    return asyncio.run(read_body(Request({"type": "http", "headers": headers}, sender)))
+    return asyncio.run(read_body(Request({"type": "http", "headers": headers}, sender), MAX_PAYLOAD_BYTES))
 
 
 def test_a_body_in_pieces_is_put_together():

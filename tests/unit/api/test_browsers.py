@@ -90,7 +90,9 @@ def test_every_kind_of_answer_can_be_read_by_the_page(open_to_page):
     assert [answer.status_code for answer in answers] == [200, 404, 404, 403, 400, 400, 405, 200, 200]
     assert {answer.headers["access-control-allow-origin"] for answer in answers} == {PAGE}
     assert {answer.headers["vary"] for answer in answers} == {"Origin"}
-    assert {answer.headers["access-control-expose-headers"] for answer in answers} == {"Retry-After, WWW-Authenticate"}
+    assert {answer.headers["access-control-expose-headers"] for answer in answers} == {
+        "Retry-After, WWW-Authenticate, X-Request-Id"
+    }
 
 
 def test_a_fault_of_ours_can_be_read_by_the_page_too(workshop):

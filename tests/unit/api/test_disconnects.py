@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from caller import OpenCall, turn
+from patience import PATIENCE_SECONDS
 from tuningfork.api.disconnects import while_connected
 from tuningfork.domain.errors import Cancelled
 
@@ -20,7 +21,7 @@ def leave_at(caller, call, chunk):
         running = asyncio.ensure_future(call.run())
         await asyncio.to_thread(gate.wait_until_reached)
         call.leave()
-        await asyncio.wait_for(running, 10)
+        await asyncio.wait_for(running, PATIENCE_SECONDS)
 
     asyncio.run(run_and_leave())
 
@@ -65,9 +66,9 @@ def test_leaving_while_a_slow_connection_takes_a_chunk_ends_the_generation(calle
 
     async def run_and_leave():
         running = asyncio.ensure_future(call.app(call.scope, call._receive, send_slowly))
-        await asyncio.wait_for(full.wait(), 10)
+        await asyncio.wait_for(full.wait(), PATIENCE_SECONDS)
         call.leave()
-        await asyncio.wait_for(running, 10)
+        await asyncio.wait_for(running, PATIENCE_SECONDS)
 
     asyncio.run(run_and_leave())
 

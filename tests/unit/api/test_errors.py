@@ -6,9 +6,16 @@ import json
 import pytest
 from starlette.requests import Request
 
-from tuningfork.api.errors import ErrorBoundary, error_json, error_response
+from tuningfork.api.errors import ErrorBoundary
+from tuningfork.api.google.errors import error_answer, error_json
+from tuningfork.api.google.form import GoogleForm
+from tuningfork.api.mounts import Mounts, head_of
+from tuningfork.dialect.form import Dialect
 from tuningfork.domain.errors import InternalError, InvalidArgument, NotFound
+from tuningfork.wire.gemini.errors import GEMINI_ERRORS
 
+FORM = GoogleForm(GEMINI_ERRORS)
+MOUNTS = Mounts([Dialect(prefixes={"/v1": "v1"}, bindings=(), form=FORM)], default_form=FORM)
 REQUEST = Request({"type": "http", "method": "GET", "path": "/", "headers": [], "query_string": b""})
 
 
@@ -18,7 +25,7 @@ def run(app):
     async def send(message):
         sent.append(message)
 
-    asyncio.run(ErrorBoundary(app)(dict(REQUEST.scope), None, send))
+    asyncio.run(ErrorBoundary(app, MOUNTS)(dict(REQUEST.scope), None, send))
     return sent
 
 
@@ -51,29 +58,30 @@ def test_other_protocols_are_passed_on():
     async def app(scope, _receive, _send):
         seen.append(scope["type"])
 
-    asyncio.run(ErrorBoundary(app)({"type": "lifespan"}, None, None))
+    asyncio.run(ErrorBoundary(app, MOUNTS)({"type": "lifespan"}, None, None))
 
     assert seen == ["lifespan"]
 
 
 def test_faults_of_ours_are_logged_and_faults_of_callers_are_not(caplog):
-    error_json(NotFound("no such thing"))
-    error_json(InvalidArgument("wrong"))
+    error_json(NotFound("no such thing"), GEMINI_ERRORS)
+    error_json(InvalidArgument("wrong"), GEMINI_ERRORS)
     assert caplog.records == []
 
-    assert error_json(InternalError("The disk is full; nothing was lost."))["error"]["message"].startswith("The disk")
+    shape = error_json(InternalError("The disk is full; nothing was lost."), GEMINI_ERRORS)
+    assert shape["error"]["message"].startswith("The disk")
     assert len(caplog.records) == 1
 
 
 def test_half_a_character_in_a_message_does_not_break_the_answer():
-    response = error_response(NotFound("\ud800"), REQUEST)
+    response = error_answer(NotFound("\ud800"), head_of(REQUEST.scope), GEMINI_ERRORS)
 
     assert json.loads(response.body)["error"]["message"] == "?"
 
 
 def test_the_first_error_format_names_the_reason_in_its_own_words():
     asking = Request({**REQUEST.scope, "query_string": b"%24.xgafv=1&prettyPrint=false"})
-    response = error_response(NotFound("no such thing"), asking)
+    response = error_answer(NotFound("no such thing"), head_of(asking.scope), GEMINI_ERRORS)
 
     assert response.body == (
         b'{"error":{"code":404,"message":"no such thing","errors":[{"message":"no such thing","domain":"global",'

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from caller import TUTORIAL_BODY, turn
-from tuningfork.dialect.gemini.table import VERSIONS
+from tuningfork.dialect.gemini.table import PALM_VERSIONS, VERSIONS
 from tuningfork.domain.tuning_job import JobState
 from workshop import ADA
 
@@ -41,7 +41,7 @@ def test_the_tutorial_story_from_create_to_the_first_answer(caller):
     assert answer.json()["modelVersion"] == "gemini-1.0-pro-001"
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", [*VERSIONS, *PALM_VERSIONS])
 def test_every_version_has_every_route(caller, version):
     root = f"/{version}"
     name = caller.post(f"{root}/tunedModels", TUTORIAL_BODY).json()["metadata"]["tunedModel"]
@@ -67,7 +67,8 @@ def test_every_version_has_every_route(caller, version):
     assert {what: answer.status_code for what, answer in answers.items()} == dict.fromkeys(answers, 200)
     types = caller.get(f"{root}/models").text
     assert "google.ai.generativelanguage.v1." not in types
-    assert "v1beta.CreateTunedModelMetadata" in answers["operation"].text, "whatever the URL says"
+    told = "v1beta3" if version == "v1beta3" else "v1beta"
+    assert f"{told}.CreateTunedModelMetadata" in answers["operation"].text, "whatever other URLs say"
 
 
 def test_every_public_name_of_a_base_is_listed_with_what_it_can_do(caller):
@@ -364,7 +365,7 @@ def test_a_partly_trained_model_answers_after_its_cancel(caller):
     assert text_of(caller.post(f"/v1beta/{name}:generateContent", ASK)) == "2"
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", [*VERSIONS, *PALM_VERSIONS])
 def test_a_missing_base_model_is_told_with_the_callers_version(caller, version):
     answer = caller.post(f"/{version}/models/abc:generateContent", {"contents": [turn("x")]})
 

@@ -123,7 +123,7 @@ def test_streamed_log_probabilities_come_with_their_piece(caller):
         ({"logprobs": 21, "responseLogprobs": True}, "logprobs"),
         ({"maxOutputTokens": 0}, "max_output_tokens"),
         ({"maxOutputTokens": -5}, "max_output_tokens"),
-        ({"topK": 0}, "top_k"),
+        ({"topK": -1}, "top_k"),
         ({"topP": 0}, "top_p"),
         ({"topP": 1.1}, "top_p"),
         ({"temperature": -0.1}, "temperature"),

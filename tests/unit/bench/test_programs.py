@@ -7,6 +7,7 @@ import pytest
 
 import decoding
 import many_jobs
+import precision
 import report
 import shapes
 import training
@@ -24,7 +25,9 @@ def test_steps_of_ours_and_of_plain_loops_end_with_the_same_loss(work, tmp_path)
     row, versions = training.compare(work, tmp_path, rounds=1, install=False, only="PEFT")
 
     made = row.as_json()
-    assert set(made["peers"]) == {training.PEFT_FLOAT32, training.PEFT_BFLOAT16}
+    # Nobody computes in bfloat16 where the processor has no products of it.
+    in_bfloat16 = {training.PEFT_BFLOAT16} if precision.native("cpu") == "bfloat16" else set()
+    assert set(made["peers"]) == {training.PEFT_FLOAT32} | in_bfloat16
     assert len(made["all"]["ours"]) == work.steps_a_round
     assert made["facts"]["loss_ours"] == pytest.approx(made["facts"][f"loss_peer, {training.PEFT_FLOAT32}"], rel=0.01)
     assert made["facts"]["loss_ours"] < made["facts"]["first loss"]
@@ -63,7 +66,7 @@ def test_jobs_at_once_are_compared_with_themselves_alone(work):
     assert row["ours"] > 0
 
 
-@pytest.mark.timeout(900)  # where TRL is installed, it takes part
+@pytest.mark.timeout(1_800)  # where TRL is installed, it takes part
 def test_the_gpu_program_runs_on_a_cpu_at_a_size_of_no_use():
     before = sorted(path.name for path in report.RESULTS.glob("*"))
 

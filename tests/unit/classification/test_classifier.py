@@ -10,8 +10,8 @@ from transformers import BertConfig, BertModel
 from rating_models import CLASSIFIERS, WINDOW, save_classifier
 from tuningfork.classification.base import load_rater
 from tuningfork.classification.loading import RaterUnusable
+from tuningfork.domain.conversation import Speaker
 from tuningfork.domain.errors import InternalError
-from tuningfork.domain.generation import Speaker
 from tuningfork.domain.rater import Activation, ClassifierModel, CutPoints, Passage
 from tuningfork.domain.safety import HARMLESS, Assessment, HarmCategory, HarmProbability
 

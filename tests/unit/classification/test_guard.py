@@ -7,8 +7,8 @@ import pytest
 from rating_models import GUARD_CONTEXT, save_guard
 from tuningfork.classification.base import load_rater
 from tuningfork.classification.loading import RaterUnusable
+from tuningfork.domain.conversation import Speaker
 from tuningfork.domain.errors import InternalError
-from tuningfork.domain.generation import Speaker
 from tuningfork.domain.rater import CutPoints, GuardModel, Passage
 from tuningfork.domain.safety import HARMLESS, Assessment, HarmCategory, HarmProbability
 

@@ -1,5 +1,6 @@
 """Commands run in this process, as a person would type them, against a server that speaks the dialect."""
 
+import sys
 from dataclasses import dataclass
 
 import pytest
@@ -25,6 +26,17 @@ def running_service():
 def service(running_service):
     running_service.forget()
     return running_service
+
+
+@pytest.fixture
+def become_terminal(monkeypatch):
+    """Makes standard output, or another stream, a terminal as far as a program can ask, and one without colours."""
+
+    def become(stream=None):
+        monkeypatch.setattr(stream or sys.stdout, "isatty", lambda: True)
+        monkeypatch.setenv("NO_COLOR", "1")
+
+    return become
 
 
 @pytest.fixture

@@ -30,11 +30,11 @@ def test_a_stream_is_written_piece_by_piece_and_ends_its_line(tuningfork):
 
 
 @pytest.mark.parametrize("arguments", [(), ("--stream",)])
-def test_on_a_terminal_an_answer_does_not_disturb(tuningfork, monkeypatch, arguments):
+def test_on_a_terminal_an_answer_does_not_disturb(tuningfork, become_terminal, arguments):
     prompt = "a\x1b[2J\n\tb"
     assert tuningfork("generate", "models/tuningfork-mini-001", prompt, *arguments).output == f"{prompt}\n"
 
-    monkeypatch.setenv("FORCE_COLOR", "1")
+    become_terminal()
     shown = tuningfork("generate", "models/tuningfork-mini-001", prompt, *arguments).output
     assert shown == "a<U+001B>[2J\n\tb\n"
 

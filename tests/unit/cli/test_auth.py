@@ -94,6 +94,7 @@ def test_a_remembered_key_is_not_sent_to_another_server(logged_in, service):
 
 
 def test_a_key_that_is_given_is_not_sent_to_the_remembered_server(logged_in, service, monkeypatch):
+    # Why: at the address where a local server usually is, a real one may be running on this machine.
     monkeypatch.setattr("tuningfork.cli.connection.LOCAL_URL", "http://127.0.0.1:9")
 
     ended = logged_in("models", "--api-key", dialect_service.KEY)

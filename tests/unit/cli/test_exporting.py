@@ -54,6 +54,13 @@ def test_where_to_has_to_be_said(tuningfork, tuned):
     assert "--merged DIR" in ended.errors
 
 
+def test_what_the_adapter_calls_its_base_can_be_said(tuningfork, tuned, tmp_path, service):
+    ended = tuningfork("export", tuned, "--to", tmp_path / "adapter", "--base-name", "Org/Base-1B")
+
+    assert (ended.code, service.base_names) == (0, ["Org/Base-1B"])
+    assert tuningfork("export", tuned, "--merged", tmp_path / "merged", "--base-name", "x").code == 2
+
+
 def test_a_base_that_nothing_is_merged_into_is_a_mistake(tuningfork, tuned, tmp_path):
     ended = tuningfork("export", tuned, "--to", tmp_path / "adapter", "--base", tmp_path)
 

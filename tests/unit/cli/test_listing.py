@@ -30,9 +30,8 @@ def test_models_are_listed_one_a_line_with_tabs_where_no_person_reads(tuningfork
     ]
 
 
-def test_models_are_tables_on_a_terminal(tuningfork, tuned, monkeypatch):
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("NO_COLOR", "1")
+def test_models_are_tables_on_a_terminal(tuningfork, tuned, become_terminal):
+    become_terminal()
 
     output = tuningfork("models").output
 
@@ -43,10 +42,19 @@ def test_models_are_tables_on_a_terminal(tuningfork, tuned, monkeypatch):
     assert "ACTIVE" in output
 
 
-@pytest.mark.parametrize("colours", ["", "1"])
-def test_a_name_that_somebody_else_chose_does_not_disturb(tuningfork, service, monkeypatch, colours):
-    monkeypatch.setenv("FORCE_COLOR", colours)
-    monkeypatch.setenv("NO_COLOR", "1")
+@pytest.mark.parametrize("variable", ["FORCE_COLOR", "TTY_COMPATIBLE"])
+def test_a_program_that_reads_the_list_gets_lines_also_where_colours_are_asked_for(
+    tuningfork, tuned, monkeypatch, variable
+):
+    monkeypatch.setenv(variable, "1")
+
+    assert f"{tuned}\tnext [bold] number\tmodels/gemini-1.0-pro-001\tACTIVE\n" in tuningfork("models").output
+
+
+@pytest.mark.parametrize("terminal", [False, True], ids=["pipe", "terminal"])
+def test_a_name_that_somebody_else_chose_does_not_disturb(tuningfork, service, monkeypatch, become_terminal, terminal):
+    if terminal:
+        become_terminal()
     monkeypatch.setenv("COLUMNS", "200")
     examples = {"examples": {"examples": [{"textInput": "1", "output": "2"}]}}
     model = {"displayName": "a\x1b[2J\nb\tc", "tuningTask": {"hyperparameters": {}, "trainingData": examples}}

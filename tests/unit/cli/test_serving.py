@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from tuningfork.cli import app
-from tuningfork.cli.banner import curl_commands, welcome
-from tuningfork.server import GrpcAddress
+from tuningfork.cli.banner import announce, curl_commands, welcome
+from tuningfork.server.ports import GrpcAddress
 from tuningfork.settings import Settings
 
 
@@ -81,15 +81,17 @@ def test_two_servers_never_share_a_data_directory(run, tmp_path):
     assert "another server already uses" in refused.stderr
 
 
-def test_the_key_is_shown_once_and_later_only_its_place(tmp_path):
+def test_the_key_is_shown_once_on_a_terminal_and_later_only_its_place(tmp_path):
     settings = Settings(data_dir=tmp_path)
     settings.key_file.write_text("tf_secret")
 
-    first = welcome("http://127.0.0.1:8000", settings, "tf_secret")
+    first = welcome("http://127.0.0.1:8000", settings, "tf_secret", shows_key=True)
+    unseen = welcome("http://127.0.0.1:8000", settings, "tf_secret")
     later = welcome("http://127.0.0.1:8000", settings, None)
 
     assert "tf_secret" in first
-    assert "tf_secret" not in later
+    assert "tf_secret" not in unseen + later
+    assert f"API key         made, and kept in {settings.key_file}, which only you can read" in unseen
     assert str(settings.key_file) in later
 
 
@@ -146,3 +148,22 @@ def test_a_server_without_credentials_says_so_loudly(tmp_path):
     assert "API key         none is asked for" in text
     assert "x-goog-api-key" not in text
     assert "NO AUTHENTICATION" not in welcome("http://127.0.0.1:8000", Settings(data_dir=tmp_path), None)
+
+
+def test_with_a_log_in_json_the_welcome_is_a_record_without_the_key(tmp_path, caplog, capsys):
+    caplog.set_level("INFO", logger="tuningfork")
+    settings = Settings(data_dir=tmp_path, log_format="json")
+
+    announce("http://127.0.0.1:8000", settings, "tf_secret", GrpcAddress(target="localhost:9443", root_file=None))
+
+    [record] = caplog.records
+    assert capsys.readouterr().out == ""
+    assert (record.action, record.url, record.grpc) == ("started", "http://127.0.0.1:8000", "localhost:9443")
+    assert record.key_file == str(settings.key_file)
+    assert "tf_secret" not in str(record.__dict__)
+
+
+def test_what_is_no_terminal_gets_no_key(tmp_path, capsys):
+    announce("http://127.0.0.1:8000", Settings(data_dir=tmp_path), "tf_secret")
+
+    assert "tf_secret" not in capsys.readouterr().out

@@ -1,11 +1,17 @@
 """`tuningfork tune`, from a file to a tuned model."""
 
+import io
+import json
 import os
+import shlex
 import signal
 import threading
-import time
 
+import openpyxl
 import pytest
+
+import dialect_service
+from patience import wait_until
 
 CSV = "text_input,output\n1,2\n3,4\n7,8\n"
 
@@ -96,13 +102,45 @@ def test_a_run_that_fails_ends_with_its_reason(tuningfork, service, pairs):
     assert "the loss is not finite" in ended.errors
 
 
+@pytest.mark.parametrize("further", [(), ("--detach",)])
+@pytest.mark.parametrize("login", ["no home", "damaged"])
+def test_a_run_is_printed_whatever_is_wrong_with_the_login_that_it_does_not_need(
+    tuningfork, service, pairs, tmp_path, monkeypatch, login, further
+):
+    monkeypatch.delenv("TUNINGFORK_URL")
+    if login == "no home":
+        monkeypatch.setenv("XDG_CONFIG_HOME", "~nobody-has-this-name")
+    else:
+        (tmp_path / "config" / "tuningfork").mkdir(parents=True)
+        (tmp_path / "config" / "tuningfork" / "credentials.json").write_text("{")
+
+    ended = tuningfork("tune", pairs, "--url", service.url, "--api-key", dialect_service.KEY, *further)
+
+    assert (ended.code, ended.output) == (0, "tunedModels/m-1\n")
+    assert f"tunedModels/m-1 --url {service.url}\n" in ended.errors or f'"..." --url {service.url}\n' in ended.errors
+
+
+def test_an_interrupt_after_the_end_of_a_run_does_not_lose_its_name(tuningfork, service, pairs):
+    service.may_diagnose.clear()
+
+    def interrupt():
+        wait_until(lambda: service.diagnoses_asked, what="the command asks for what to warn of")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    ended = tuningfork("tune", pairs)
+    thread.join()
+    service.may_diagnose.set()
+
+    assert (ended.code, ended.output) == (130, "tunedModels/m-1\n")
+
+
 def test_an_interrupt_says_how_to_watch_on_and_how_to_stop(tuningfork, service, pairs):
     service.frozen = True
 
     def interrupt():
-        while not service.tuned:
-            time.sleep(0.01)
-        time.sleep(0.3)
+        wait_until(lambda: service.looks > 1, what="the command watches")
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
@@ -110,10 +148,9 @@ def test_an_interrupt_says_how_to_watch_on_and_how_to_stop(tuningfork, service, 
     ended = tuningfork("tune", pairs)
     thread.join()
 
-    assert (ended.code, ended.output) == (130, "")
-    assert f"{service.url}/v1/tunedModels/m-1/operations/op1\n" in ended.errors
-    assert f"{service.url}/v1/tunedModels/m-1/operations/op1:cancel" in ended.errors
-    assert "tuningfork delete tunedModels/m-1" in ended.errors
+    assert (ended.code, ended.output) == (130, "tunedModels/m-1\n")
+    for command in ("watch", "cancel", "delete"):
+        assert f"  tuningfork {command} tunedModels/m-1 --url {service.url}\n" in f"{ended.errors}\n"
     assert "tunedModels/m-1" in service.tuned
 
 
@@ -187,6 +224,7 @@ def test_a_dry_run_shows_what_is_trained_and_begins_nothing(tuningfork, service,
         "models/tuningfork-mini-001 would be tuned in 2 steps: epochs 2, batch size 4, learning rate 0.001\n"
         "3 examples, 21 tokens, 6 of them trained\n"
         "the longest example, line 2, has 7 tokens; the model takes 64\n"
+        "how long a step takes is not known yet: the server measures it in the first runs over this base\n"
         "\n"
         "Example 1, line 2: 7 tokens, 2 trained\n"
         "  given   │ User:⏎\n"
@@ -233,3 +271,109 @@ def test_a_tuned_model_is_tuned_further_within_the_bound_of_its_base(tuningfork,
     assert service.bodies[-1]["tunedModelSource"] == {"tunedModel": "tunedModels/m-1"}
     assert "baseModel" not in service.bodies[-1]
     assert (refused.code, "at most 4,194,304" in refused.errors) == (1, True)
+
+
+# Files as people have them
+
+
+def examples_of(body):
+    return body["tuningTask"]["trainingData"]["examples"]
+
+
+def test_conversations_are_sent_with_their_system_text_and_all_turns(tuningfork, service, tmp_path):
+    path = tmp_path / "chat.jsonl"
+    said = [("system", "Be short."), ("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d")]
+    path.write_text(json.dumps({"messages": [{"role": role, "content": text} for role, text in said]}))
+
+    ended = tuningfork("tune", path)
+
+    assert f"{path}: 1 examples, conversations in 'messages'" in ended.errors
+    assert ended.output == "tunedModels/m-1\n"
+    assert examples_of(service.bodies[0]) == {
+        "multiturnExamples": [
+            {
+                "systemInstruction": {"parts": [{"text": "Be short."}]},
+                "contents": [
+                    {"role": role, "parts": [{"text": text}]}
+                    for role, text in (("user", "a"), ("model", "b"), ("user", "c"), ("model", "d"))
+                ],
+            }
+        ]
+    }
+
+
+def test_a_fault_in_a_conversation_is_shown_where_it_is_in_the_file(tuningfork, tmp_path):
+    path = tmp_path / "chat.jsonl"
+    messages = [{"role": "system", "content": "x"}, {"role": "user", "content": "a"}]
+    good, long = ([*messages, {"role": "assistant", "content": text}] for text in ("b", "x" * 21))
+    path.write_text("\n".join(json.dumps({"messages": each}) for each in (good, long)))
+
+    assert f"{path}, line 2" in tuningfork("tune", path).errors
+
+
+def test_several_files_are_one_dataset_and_places_name_their_file(tuningfork, service, tmp_path, pairs):
+    other, third = tmp_path / "more.tsv", tmp_path / "b.json"
+    other.write_text("question\tanswer\n9\t10\n")
+    third.write_text(json.dumps([["11", "x" * 21]]))
+
+    ended = tuningfork("tune", pairs, other)
+    refused = tuningfork("tune", pairs, other, third)
+
+    assert ended.output == "tunedModels/m-1\n"
+    assert [example["textInput"] for example in examples_of(service.bodies[0])["examples"]] == ["1", "3", "7", "9"]
+    assert f"{pairs}: 3 examples, from 'text_input' to 'output'" in ended.errors
+    assert f"{other}: 1 examples, from 'question' to 'answer'" in ended.errors
+    assert f"{third}, row 1, column 'output': output must be at most 20 characters" in refused.errors
+
+
+def test_standard_input_is_read_for_a_hyphen(tuningfork, service, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'{"prompt": "1", "completion": "2"}')))
+
+    ended = tuningfork("tune", "-")
+
+    assert ended.output == "tunedModels/m-1\n"
+    assert examples_of(service.bodies[0]) == {"examples": [{"textInput": "1", "output": "2"}]}
+    assert service.bodies[0]["displayName"] == "standard input"
+
+
+def test_columns_in_doubt_are_asked_about_with_the_whole_command_line_but_the_key(tuningfork, service, tmp_path):
+    path = tmp_path / "my words.csv"
+    path.write_text("German,English\nHund,dog\n")
+
+    ended = tuningfork("tune", path, "--epochs", "3", "--dry-run", "--api-key", "the-key")
+
+    assert ended.code == 1
+    command = f"  tuningfork tune --epochs 3 --dry-run '{path}' --input-key German --output-key English"
+    assert command in ended.errors.splitlines()
+    assert "the-key" not in ended.errors
+    assert service.bodies == []
+    settled = tuningfork(*shlex.split(command)[1:])
+    assert (settled.code, "1 examples, from 'German' to 'English'" in settled.errors) == (0, True)
+
+
+def test_a_first_row_of_data_is_asked_about_and_no_header_keeps_it(tuningfork, service, tmp_path):
+    path = tmp_path / "faq.csv"
+    path.write_text("What are your hours?,Nine to five.\nDo you ship?,Yes.\n")
+
+    asked = tuningfork("tune", path)
+    settled = tuningfork(*shlex.split(next(line for line in asked.errors.splitlines() if "--no-header" in line))[1:])
+
+    assert (asked.code, settled.code) == (1, 0)
+    assert len(examples_of(service.bodies[0])["examples"]) == 2
+    assert "2 examples, from '1' to '2'" in settled.errors
+
+
+def test_columns_that_are_left_out_and_hidden_rows_are_mentioned(tuningfork, tmp_path):
+    path = tmp_path / "faq.xlsx"
+    book = openpyxl.Workbook()
+    for row in (["product", "question", "answer"], ["a", "b", "c"], ["d", "e", "f"]):
+        book.active.append(row)
+    book.active.row_dimensions[3].hidden = True
+    book.create_sheet("Old").sheet_state = "hidden"
+    book.save(path)
+
+    errors = tuningfork("tune", path).errors
+
+    assert "2 examples, from 'question' to 'answer'; left out: 'product'" in errors
+    assert "1 hidden rows of the sheet are read like the others, such as row 3." in errors
+    assert "Only the sheet 'Sheet' is read, and not 'Old' ('Old' hidden)." in errors

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tuningfork.client import TextWithheld, dialect
-from tuningfork.domain.dataset import Example
+from tuningfork.domain.conversation import Conversation
 from tuningfork.domain.errors import FieldViolation
 from tuningfork.domain.generation import RequestedSampling
 from tuningfork.domain.hyperparameters import RequestedHyperparameters
@@ -18,7 +18,7 @@ NAME = "tunedModels/number-generator-wl1qr34x2py"
 def test_a_creation_says_what_the_caller_said():
     request = TuningRequest(
         base_model="models/gemini-1.0-pro-001",
-        examples=(Example("1", "2"),),
+        examples=(Conversation.pair("1", "2"),),
         hyperparameters=RequestedHyperparameters(epoch_count=5, batch_size=4, learning_rate=0.001),
         display_name="number generator",
         temperature=0.0,
@@ -36,7 +36,7 @@ def test_a_creation_says_what_the_caller_said():
 
 
 def test_a_creation_leaves_out_what_the_service_decides():
-    request = TuningRequest(base_model="models/a", examples=(Example("1", "2"),))
+    request = TuningRequest(base_model="models/a", examples=(Conversation.pair("1", "2"),))
 
     assert dialect.render_creation(request) == {
         "baseModel": "models/a",
@@ -47,13 +47,27 @@ def test_a_creation_leaves_out_what_the_service_decides():
     }
 
 
+def test_where_one_example_is_a_conversation_all_are_sent_as_such_in_their_order():
+    chat = Conversation(turns=Conversation.pair("a", "b").turns * 2, system_instruction="c")
+    request = TuningRequest(base_model="models/a", examples=(Conversation.pair("1", "2"), chat))
+
+    user, model = ({"role": role, "parts": [{"text": text}]} for role, text in (("user", "a"), ("model", "b")))
+    assert dialect.needs_conversations(request)
+    assert dialect.render_creation(request)["tuningTask"]["trainingData"]["examples"] == {
+        "multiturnExamples": [
+            {"contents": [{"role": "user", "parts": [{"text": "1"}]}, {"role": "model", "parts": [{"text": "2"}]}]},
+            {"systemInstruction": {"parts": [{"text": "c"}]}, "contents": [user, model, user, model]},
+        ]
+    }
+
+
 @pytest.mark.parametrize(
     ("rate", "sent"), [(math.nan, "NaN"), (math.inf, "Infinity"), (-math.inf, "-Infinity"), (0.5, 0.5)]
 )
 def test_numbers_that_json_cannot_write_are_sent_by_name(rate, sent):
     request = TuningRequest(
         base_model="models/a",
-        examples=(Example("1", "2"),),
+        examples=(Conversation.pair("1", "2"),),
         hyperparameters=RequestedHyperparameters(learning_rate=rate),
     )
 
@@ -178,3 +192,9 @@ def test_a_refusal_carries_reason_and_violations():
     assert refusal.message == "* CreateTunedModelRequest.tuned_model: no"
     assert refusal.reason == "API_KEY_INVALID"
     assert refusal.violations == (FieldViolation(field="tuned_model", description="no"),)
+
+
+def test_an_access_token_may_be_longer_than_a_name():
+    answer = {"accessToken": "x" * 700, "expireTime": "2026-03-01T12:00:00Z", "scopes": ["a"]}
+
+    assert dialect.parse_access_token(answer).value == "x" * 700

@@ -8,10 +8,11 @@ import httpx
 import pytest
 
 from tuningfork.client import Client, ClientError, ServerUnreachable, ServiceRefusal, UnexpectedAnswer
-from tuningfork.client.gemini import is_loopback
-from tuningfork.domain.dataset import Example
+from tuningfork.client.address import is_loopback
+from tuningfork.domain.conversation import Conversation
 from tuningfork.domain.generation import RequestedSampling
-from tuningfork.domain.tuned_model import Changeable, ModelChange
+from tuningfork.domain.references import TunedRef
+from tuningfork.domain.tuned_model import Changeable, ModelChange, TunedModelId
 from tuningfork.domain.tuning_job import TuningRequest
 
 NAME = "tunedModels/m-1"
@@ -75,7 +76,7 @@ def chunk(text):
 
 def test_a_creation_is_posted_with_the_key():
     server = Server(operation())
-    request = TuningRequest(base_model="models/a", examples=(Example("七", "八"),), tuned_model_id="mine")
+    request = TuningRequest(base_model="models/a", examples=(Conversation.pair("七", "八"),), tuned_model_id="mine")
 
     created = server.client().create_tuned_model(request)
 
@@ -333,7 +334,7 @@ def previewed(**changes):
 
 def test_a_preview_posts_what_creating_would_post():
     server = Server(previewed(), operation())
-    request = TuningRequest(base_model="models/a", examples=(Example("1", "2"),), tuned_model_id="mine")
+    request = TuningRequest(base_model="models/a", examples=(Conversation.pair("1", "2"),), tuned_model_id="mine")
 
     seen = server.client().preview(request, examples=1)
     server.client().create_tuned_model(request)
@@ -347,7 +348,9 @@ def test_a_preview_posts_what_creating_would_post():
 def test_a_preview_without_examples_is_one():
     server = Server({name: value for name, value in previewed().items() if name != "examples"})
 
-    assert server.client().preview(TuningRequest(examples=(Example("1", "2"),)), examples=0).dataset.shown == ()
+    assert (
+        server.client().preview(TuningRequest(examples=(Conversation.pair("1", "2"),)), examples=0).dataset.shown == ()
+    )
 
 
 def test_a_preview_that_is_none_is_not_understood():
@@ -358,7 +361,8 @@ def test_a_preview_that_is_none_is_not_understood():
 def test_going_on_from_a_tuned_model_names_it_instead_of_a_base():
     server = Server(operation())
 
-    server.client().create_tuned_model(TuningRequest(tuned_model_source="tunedModels/a", examples=(Example("1", "2"),)))
+    source = TunedRef(TunedModelId("a"))
+    server.client().create_tuned_model(TuningRequest(source=source, examples=(Conversation.pair("1", "2"),)))
 
     body = json.loads(server.requests[0].content)
     assert body["tunedModelSource"] == {"tunedModel": "tunedModels/a"}

@@ -52,7 +52,7 @@ def test_a_file_that_others_could_read_is_closed_when_it_is_written(file):
 def test_a_kept_token_is_for_one_server_one_key_and_one_set_of_scopes(file):
     file.keep_token(LOGIN, ("a",), token())
 
-    assert file.token(LOGIN, ("a",), NOON) == "t"
+    assert file.token(LOGIN, ("a",), NOON).value == "t"
     assert file.token(LOGIN, ("a", "b"), NOON) is None
     assert file.token(Login(url=LOGIN.url, api_key="another"), ("a",), NOON) is None
     assert file.token(Login(url="http://other.example", api_key=LOGIN.api_key), ("a",), NOON) is None
@@ -62,7 +62,7 @@ def test_a_kept_token_is_given_out_while_it_is_good_for_a_while(file):
     file.keep_token(LOGIN, ("a",), token(lifetime=timedelta(hours=1)))
     last = NOON + timedelta(hours=1) - MARGIN
 
-    assert file.token(LOGIN, ("a",), last - timedelta(seconds=1)) == "t"
+    assert file.token(LOGIN, ("a",), last - timedelta(seconds=1)).value == "t"
     assert file.token(LOGIN, ("a",), last) is None
 
 
@@ -79,7 +79,7 @@ def test_the_file_does_not_grow_for_ever(file):
     for number in range(40):
         file.keep_token(LOGIN, (f"scope {number}",), token(f"t{number}"))
 
-    assert file.token(LOGIN, ("scope 39",), NOON) == "t39"
+    assert file.token(LOGIN, ("scope 39",), NOON).value == "t39"
     assert file.token(LOGIN, ("scope 0",), NOON) is None
 
 

@@ -1,6 +1,7 @@
 """A preview can be read by a person, whatever the texts hold."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -43,14 +44,15 @@ def told(seen, **console):
 
 
 def lines(*segments):
-    return told(of(*segments)).splitlines()[5:]
+    return told(of(*segments)).splitlines()[6:]
 
 
 def test_the_summary_tells_steps_settings_and_tokens():
-    assert told(of("a", "b")).splitlines()[:5] == [
+    assert told(of("a", "b")).splitlines()[:6] == [
         "models/a would be tuned in 1,250 steps: epochs 5, batch size 4, learning rate 0.0002",
         "1,000 examples, 12,345 tokens, 2,345 of them trained",
         "the longest example, line 2, has 99 tokens; the model takes 16,384",
+        "how long a step takes is not known yet: the server measures it in the first runs over this base",
         "",
         "Example 1, line 2: 2 tokens, 1 trained",
     ]
@@ -84,7 +86,7 @@ def test_every_line_says_whether_it_is_trained():
     ],
 )
 def test_a_text_is_shown_as_it_is_except_for_what_would_disturb(text, shown):
-    assert told(of(text)).split("\n")[5:-1] == [f"  given   │ {line}" for line in shown]
+    assert told(of(text)).split("\n")[6:-1] == [f"  given   │ {line}" for line in shown]
 
 
 def test_of_a_very_long_text_the_beginning_and_the_end_are_shown():
@@ -103,3 +105,24 @@ def test_no_text_moves_the_cursor(text):
     written = told(of(text))
 
     assert not {character for character in written if character < " " or "\x7f" <= character < "\xa0"} - {"\n", "\t"}
+
+
+@pytest.mark.parametrize(
+    ("tokens_per_second", "said"),
+    [
+        (None, "how long a step takes is not known yet: the server measures it in the first runs over this base"),
+        (1_000.0, "a step takes about 0.1 s and all of them 1 min, as fast as the server's last steps over this base"),
+        (10.0, "a step takes about 4.9 s and all of them 1.7 h"),
+        (0.4, "a step takes about 2 min and all of them 42.9 h"),
+    ],
+)
+def test_how_long_a_step_takes_is_told_as_far_as_it_is_known(tokens_per_second, said):
+    assert said in told(replace(of("1", "2"), tokens_per_second=tokens_per_second))
+
+
+def test_a_long_example_is_told_apart():
+    seen = replace(of("1", "2"), tokens_per_second=10.0)
+    long = replace(seen, dataset=replace(seen.dataset, longest_tokens=9_000))
+
+    assert "a step with the longest example takes about 15 min, or longer" in told(long)
+    assert "a step with the longest example" in told(seen)

@@ -1,6 +1,8 @@
 """A tuning run shown while it goes on."""
 
 import io
+import re
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -51,7 +53,60 @@ def test_a_wait_in_the_queue_is_one_line_not_many():
     assert text.splitlines() == ["waiting to begin 19 steps", "step 1/1 · epoch 0 · mean loss 2.000"]
 
 
+def rising(step, *, done=False, of=40):
+    """A run whose loss is far above its beginning."""
+    taken = [replace(each, mean_loss=1.0 if each.step == 1 else 9.0) for each in state(step).snapshots]
+    return replace(state(step, total=of, done=done), snapshots=tuple(taken))
+
+
+def level(step, *, of=40):
+    return replace(
+        state(step, total=of), snapshots=tuple(replace(each, mean_loss=2.0) for each in state(step).snapshots)
+    )
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_loss_above_its_beginning_is_told_once_while_the_run_goes_on(terminal):
+    states = [rising(4), rising(12), rising(13), rising(40, done=True)]
+
+    _, text = shown(states, terminal=terminal)
+
+    assert text.count("So far: loss above where it began") == 1
+    assert "So far" not in shown([rising(4), rising(40, done=True)], terminal=terminal)[1]
+
+
+def test_a_loss_is_not_called_level_before_half_of_the_steps():
+    assert "So far" not in shown([level(19)], terminal=False)[1]
+    assert "So far: loss level" in shown([level(20)], terminal=False)[1]
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_a_run_that_failed_is_an_error_with_the_reason(terminal):
     with pytest.raises(ClientError, match="ended after 3 of 19 steps: the loss is not finite"):
         shown([state(0), state(3, done=True, error="the loss is not finite")], terminal=terminal)
+
+
+@pytest.mark.parametrize("indent", [0, 3])
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 120])
+@pytest.mark.parametrize("total", [19, 12_345, 1_234_567])
+def test_a_bar_fits_its_terminal_with_all_of_its_words(width, total, indent):
+    output = io.StringIO()
+    console = Console(file=output, force_terminal=True, width=width, color_system=None, legacy_windows=False)
+    last = state(1, total=total)
+    newest = replace(last.snapshots[0], step=total, epoch=999, mean_loss=12.345)
+    done = replace(last, snapshots=(newest,), done=True)
+
+    progress.follow(console, iter([state(0, total=total), done]), indent=indent)
+
+    lines = re.sub(r"\x1b\[[0-9?]*[a-zA-Z]", "\r", output.getvalue()).replace("\r", "\n").splitlines()
+    words = f"step {total}/{total} · epoch 999 · mean loss 12.345"
+    assert max(map(len, lines)) <= width
+    assert (words in lines[-1] + lines[-2]) is (len(words) + 2 + indent <= width)
+
+
+def test_a_terminal_without_a_cursor_sees_lines(monkeypatch):
+    monkeypatch.setenv("TERM", "dumb")
+
+    _, text = shown([state(0), state(19, done=True)], terminal=True)
+
+    assert text.splitlines() == ["waiting to begin 19 steps", "step 19/19 · epoch 4 · mean loss 0.105"]

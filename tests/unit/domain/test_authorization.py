@@ -2,20 +2,20 @@
 
 import pytest
 
+from tuningfork.dialect.gemini.methods import GeminiMethod, Scope
+from tuningfork.dialect.method import Method
+from tuningfork.dialect.own.methods import OwnMethod
 from tuningfork.domain.authorization import (
-    ACTIONS,
-    SCOPES,
+    CallDecision,
     Credential,
     CredentialKind,
-    Scope,
-    Verdict,
     decide,
     decide_caller,
     decide_role,
 )
-from tuningfork.domain.method import Method
 from tuningfork.domain.permission import Action, Role
 
+METHODS = (*GeminiMethod, *OwnMethod)
 KEY = Credential(kind=CredentialKind.API_KEY)
 
 
@@ -24,59 +24,75 @@ def token(*scopes: str) -> Credential:
 
 
 def test_every_method_has_scopes_and_an_action() -> None:
-    assert set(SCOPES) == set(Method)
-    assert set(ACTIONS) == set(Method)
+    named = [method.full_name for method in METHODS]
+    assert len(set(named)) == len(named)
+    assert [method for method in METHODS if not method.requirement.scopes] == [OwnMethod.CREATE_ACCESS_TOKEN]
+    assert {method for method in METHODS if method.requirement.action is None} == {
+        GeminiMethod.LIST_MODELS,
+        GeminiMethod.GET_MODEL,
+        GeminiMethod.LIST_TUNED_MODELS,
+        OwnMethod.CREATE_ACCESS_TOKEN,
+    }
 
 
 @pytest.mark.parametrize("scope", [Scope.CLOUD_PLATFORM, Scope.GENERATIVE_LANGUAGE])
-@pytest.mark.parametrize("method", [method for method in Method if method is not Method.CREATE_ACCESS_TOKEN])
+@pytest.mark.parametrize("method", [method for method in METHODS if method is not OwnMethod.CREATE_ACCESS_TOKEN])
 def test_the_two_broad_scopes_suffice_for_everything(method: Method, scope: Scope) -> None:
-    assert decide_caller(method, token(scope)) is Verdict.ALLOWED
+    assert decide_caller(method.requirement, token(scope)) is CallDecision.ALLOWED
 
 
 @pytest.mark.parametrize(
     ("scope", "allowed", "refused"),
     [
-        (Scope.TUNING, Method.CREATE_TUNED_MODEL, Method.CREATE_ACCESS_TOKEN),
-        (Scope.TUNING_READONLY, Method.GET_OPERATION, Method.CANCEL_OPERATION),
-        (Scope.TUNING_READONLY, Method.EXPORT_ADAPTER, Method.PREVIEW_TUNED_MODEL),
-        (Scope.RETRIEVER_READONLY, Method.GENERATE_CONTENT, Method.LIST_TUNED_MODELS),
+        (Scope.TUNING, GeminiMethod.CREATE_TUNED_MODEL, OwnMethod.CREATE_ACCESS_TOKEN),
+        (Scope.TUNING_READONLY, GeminiMethod.GET_OPERATION, GeminiMethod.CANCEL_OPERATION),
+        (Scope.TUNING_READONLY, OwnMethod.EXPORT_ADAPTER, OwnMethod.PREVIEW_TUNED_MODEL),
+        (Scope.RETRIEVER_READONLY, GeminiMethod.GENERATE_CONTENT, GeminiMethod.LIST_TUNED_MODELS),
     ],
 )
 def test_a_narrow_scope_is_good_for_its_methods_only(scope: Scope, allowed: Method, refused: Method) -> None:
-    assert decide_caller(allowed, token(scope)) is Verdict.ALLOWED
-    assert decide_caller(refused, token(scope)) is not Verdict.ALLOWED
+    assert decide_caller(allowed.requirement, token(scope)) is CallDecision.ALLOWED
+    assert decide_caller(refused.requirement, token(scope)) is not CallDecision.ALLOWED
 
 
 def test_any_one_of_the_scopes_is_enough() -> None:
-    assert decide_caller(Method.DELETE_TUNED_MODEL, token("openid", Scope.TUNING)) is Verdict.ALLOWED
+    assert (
+        decide_caller(GeminiMethod.DELETE_TUNED_MODEL.requirement, token("openid", Scope.TUNING))
+        is CallDecision.ALLOWED
+    )
 
 
 def test_a_token_without_scopes_is_good_for_nothing() -> None:
-    assert {decide_caller(method, token()) for method in Method if method is not Method.CREATE_ACCESS_TOKEN} == {
-        Verdict.SCOPE_INSUFFICIENT
-    }
+    assert {
+        decide_caller(method.requirement, token()) for method in METHODS if method is not OwnMethod.CREATE_ACCESS_TOKEN
+    } == {CallDecision.SCOPE_INSUFFICIENT}
 
 
 def test_no_token_makes_tokens() -> None:
-    assert decide_caller(Method.CREATE_ACCESS_TOKEN, token(*Scope)) is Verdict.API_KEY_REQUIRED
-    assert decide_caller(Method.CREATE_ACCESS_TOKEN, KEY) is Verdict.ALLOWED
+    assert decide_caller(OwnMethod.CREATE_ACCESS_TOKEN.requirement, token(*Scope)) is CallDecision.API_KEY_REQUIRED
+    assert decide_caller(OwnMethod.CREATE_ACCESS_TOKEN.requirement, KEY) is CallDecision.ALLOWED
 
 
-@pytest.mark.parametrize("method", list(Method))
+@pytest.mark.parametrize("method", METHODS)
 def test_nobody_calls_anything_without_a_credential(method: Method) -> None:
-    assert decide(method, Credential(kind=CredentialKind.NONE), Role.OWNER) is Verdict.CALLER_UNKNOWN
+    assert decide(method.requirement, Credential(kind=CredentialKind.NONE), Role.OWNER) is CallDecision.CALLER_UNKNOWN
 
 
 def test_a_scope_does_not_make_up_for_a_role_nor_a_role_for_a_scope() -> None:
-    assert decide(Method.DELETE_TUNED_MODEL, token(Scope.CLOUD_PLATFORM), Role.WRITER) is Verdict.ROLE_INSUFFICIENT
-    assert decide(Method.DELETE_TUNED_MODEL, token(Scope.TUNING_READONLY), Role.OWNER) is Verdict.SCOPE_INSUFFICIENT
-    assert decide(Method.DELETE_TUNED_MODEL, KEY, Role.OWNER) is Verdict.ALLOWED
+    assert (
+        decide(GeminiMethod.DELETE_TUNED_MODEL.requirement, token(Scope.CLOUD_PLATFORM), Role.WRITER)
+        is CallDecision.ROLE_INSUFFICIENT
+    )
+    assert (
+        decide(GeminiMethod.DELETE_TUNED_MODEL.requirement, token(Scope.TUNING_READONLY), Role.OWNER)
+        is CallDecision.SCOPE_INSUFFICIENT
+    )
+    assert decide(GeminiMethod.DELETE_TUNED_MODEL.requirement, KEY, Role.OWNER) is CallDecision.ALLOWED
 
 
 def test_a_method_without_a_model_asks_for_no_role() -> None:
-    assert decide(Method.LIST_TUNED_MODELS, KEY, None) is Verdict.ALLOWED
+    assert decide(GeminiMethod.LIST_TUNED_MODELS.requirement, KEY, None) is CallDecision.ALLOWED
 
 
 def test_a_stranger_has_no_role() -> None:
-    assert {decide_role(action, None) for action in Action} == {Verdict.ROLE_INSUFFICIENT}
+    assert {decide_role(action, None) for action in Action} == {CallDecision.ROLE_INSUFFICIENT}

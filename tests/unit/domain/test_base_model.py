@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from fakes import ECHO_BASE, ECHO_CATALOG
-from tuningfork.domain.base_model import Alias, BaseModelName, Catalog, with_prefix
+from tuningfork.catalog import GEMINI_LIMITS
+from tuningfork.domain.base_model import EMBEDDED, Alias, BaseModel, BaseModelName, Catalog, with_prefix
 
 
 def test_a_base_is_found_by_its_own_name_and_by_every_alias():
@@ -52,7 +53,24 @@ def test_two_bases_cannot_share_a_name():
         ECHO_BASE,
         name=BaseModelName("models/other"),
         location="/models/other",
-        aliases=(Alias(name=BaseModelName("models/echo-001"), display_name="Echo"),),
+        aliases=(Alias(name=BaseModelName("models/echo-001"), display_name="Echo", limits=GEMINI_LIMITS),),
     )
     with pytest.raises(ValueError, match="models/echo-001 to two base models"):
         Catalog((ECHO_BASE, other))
+
+
+@pytest.mark.parametrize(
+    ("location", "wanted"),
+    [
+        ("Qwen/Qwen3-0.6B", "Qwen/Qwen3-0.6B"),
+        ("gpt2", "gpt2"),
+        ("/models/qwen", "mine"),
+        ("./qwen", "mine"),
+        ("~/qwen", "mine"),
+        (EMBEDDED, "mine"),
+    ],
+)
+def test_exported_adapters_name_a_base_by_its_hub_id_or_its_public_name(location, wanted):
+    base = BaseModel(name=BaseModelName("models/mine"), location=location, display_name="x", context_tokens=16)
+
+    assert base.exported_name == wanted

@@ -1,7 +1,9 @@
 """The rules that training examples must meet."""
 
-from tuningfork.domain.base_model import GEMINI_LIMITS, Limits
-from tuningfork.domain.dataset import MAX_REPORTED_VIOLATIONS, Example, violations_of
+from tuningfork.catalog import GEMINI_LIMITS
+from tuningfork.domain.base_model import Limits
+from tuningfork.domain.conversation import Conversation
+from tuningfork.domain.dataset import MAX_REPORTED_VIOLATIONS, violations_of
 
 
 def fields(examples, limits=GEMINI_LIMITS):
@@ -9,7 +11,7 @@ def fields(examples, limits=GEMINI_LIMITS):
 
 
 def test_a_dataset_at_the_limits_is_accepted():
-    assert fields([Example("x" * 40_000, "y" * 5_000)]) == []
+    assert fields([Conversation.pair("x" * 40_000, "y" * 5_000)]) == []
 
 
 def test_an_empty_dataset_is_refused():
@@ -18,7 +20,12 @@ def test_an_empty_dataset_is_refused():
 
 
 def test_every_fault_is_reported_with_its_index():
-    examples = [Example("1", "2"), Example("x" * 40_001, "2"), Example("3", ""), Example("x" * 40_001, "y" * 5_001)]
+    examples = [
+        Conversation.pair("1", "2"),
+        Conversation.pair("x" * 40_001, "2"),
+        Conversation.pair("3", ""),
+        Conversation.pair("x" * 40_001, "y" * 5_001),
+    ]
     assert fields(examples) == [
         "examples[1].text_input",
         "examples[2].output",
@@ -28,29 +35,29 @@ def test_every_fault_is_reported_with_its_index():
 
 
 def test_a_length_is_reported_beside_its_limit():
-    (violation,) = violations_of([Example("1", "y" * 5_001)], GEMINI_LIMITS, "examples")
+    (violation,) = violations_of([Conversation.pair("1", "y" * 5_001)], GEMINI_LIMITS, "examples")
     assert violation.description == "output must be at most 5000 characters; it has 5001"
 
 
 def test_characters_are_code_points_not_bytes():
-    assert fields([Example("七" * 40_000, "2")]) == []
+    assert fields([Conversation.pair("七" * 40_000, "2")]) == []
 
 
 def test_an_empty_input_is_something_to_learn_too():
-    assert fields([Example("", "hello")]) == []
+    assert fields([Conversation.pair("", "hello")]) == []
 
 
 def test_without_limits_only_the_context_bounds_an_example():
-    assert fields([Example("x" * 100_000, "y" * 100_000)], Limits()) == []
+    assert fields([Conversation.pair("x" * 100_000, "y" * 100_000)], Limits()) == []
 
 
 def test_a_half_of_a_character_is_no_text():
-    (violation,) = violations_of([Example("ab\ud800", "2")], GEMINI_LIMITS, "examples")
+    (violation,) = violations_of([Conversation.pair("ab\ud800", "2")], GEMINI_LIMITS, "examples")
     assert violation.field == "examples[0].text_input"
     assert "character 2 is the lone surrogate U+D800" in violation.description
 
 
 def test_very_many_faults_are_summed_up_after_the_first_hundred():
-    found = violations_of([Example("1", "")] * 250, GEMINI_LIMITS, "examples")
+    found = violations_of([Conversation.pair("1", "")] * 250, GEMINI_LIMITS, "examples")
     assert len(found) == MAX_REPORTED_VIOLATIONS + 1
     assert found[-1].description == "and 150 more violations of the same kinds"

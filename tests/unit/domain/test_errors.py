@@ -4,22 +4,26 @@ import pickle
 
 import pytest
 
-from tuningfork.domain import errors
+from spoken import said
+from tuningfork.domain import errors, refusals
 from tuningfork.domain.errors import (
     ApiKeyNotValid,
     ApiKeyRequired,
     CallerUnknown,
-    ErrorInfo,
+    Code,
     FieldViolation,
     InvalidArgument,
+    Quota,
     QuotaExceeded,
-    QuotaViolation,
-    RpcCode,
     ScopeInsufficient,
     TokenNotValid,
     TuningforkError,
 )
+from tuningfork.domain.references import TunedRef
+from tuningfork.domain.refusals import LastTurnNotUsers, ModelNotUsable, Purpose, ResourceNotFound, WeightsLost
+from tuningfork.domain.tuned_model import ModelState, TunedModelId
 from tuningfork.execution.base import WorkerDied
+from tuningfork.wire.google.errors import info_of
 
 
 def tree(root=TuningforkError):
@@ -28,41 +32,33 @@ def tree(root=TuningforkError):
 
 def test_every_class_of_the_tree_has_a_code_of_its_own_meaning():
     assert {kind.code for kind in tree() if kind is not TuningforkError} == {
-        RpcCode.INVALID_ARGUMENT,
-        RpcCode.NOT_FOUND,
-        RpcCode.ALREADY_EXISTS,
-        RpcCode.PERMISSION_DENIED,
-        RpcCode.RESOURCE_EXHAUSTED,
-        RpcCode.FAILED_PRECONDITION,
-        RpcCode.CANCELLED,
-        RpcCode.UNIMPLEMENTED,
-        RpcCode.INTERNAL,
-        RpcCode.UNAVAILABLE,
-        RpcCode.UNAUTHENTICATED,
+        Code.INVALID_ARGUMENT,
+        Code.NOT_FOUND,
+        Code.ALREADY_EXISTS,
+        Code.PERMISSION_DENIED,
+        Code.RESOURCE_EXHAUSTED,
+        Code.FAILED_PRECONDITION,
+        Code.CANCELLED,
+        Code.DEADLINE_EXCEEDED,
+        Code.UNIMPLEMENTED,
+        Code.INTERNAL,
+        Code.UNAVAILABLE,
+        Code.UNAUTHENTICATED,
     }
 
 
-def test_every_class_of_this_room_is_drawn_in_the_tree():
-    drawn = errors.__doc__ or ""
-    missing = [kind.__name__ for kind in tree() if kind.__module__ == errors.__name__ and kind.__name__ not in drawn]
+@pytest.mark.parametrize("module", [errors, refusals], ids=lambda module: module.__name__)
+def test_every_class_of_this_room_is_drawn_in_the_tree(module):
+    drawn = module.__doc__ or ""
+    missing = [kind.__name__ for kind in tree() if kind.__module__ == module.__name__ and kind.__name__ not in drawn]
     assert missing == []
-
-
-def test_many_violations_make_one_error_with_a_line_each():
-    violations = (
-        FieldViolation(field="display_name", description="too long"),
-        FieldViolation(field="", description="no examples"),
-    )
-    error = InvalidArgument.of("TuningRequest", violations)
-    assert error.message == "* TuningRequest.display_name: too long\n* TuningRequest: no examples\n"
-    assert error.violations == violations
 
 
 @pytest.mark.parametrize(
     "error",
     [
-        InvalidArgument.of("TuningRequest", (FieldViolation(field="a", description="b"),)),
-        TuningforkError("said", info=ErrorInfo(reason="WHY", metadata=(("service", "x"),))),
+        InvalidArgument(violations=(FieldViolation(field="a", description="b"),)),
+        TuningforkError("said"),
         WorkerDied("The trainer ended."),
         ApiKeyNotValid(),
         CallerUnknown(),
@@ -70,17 +66,21 @@ def test_many_violations_make_one_error_with_a_line_each():
         ScopeInsufficient("a.b.C", ("x", "y")),
         TokenNotValid(),
         TokenNotValid("a.b.C"),
-        QuotaExceeded(QuotaViolation(metric="m", id="i", value=3, dimensions=(("key", "k"),)), 11.2),
+        QuotaExceeded(Quota.REQUESTS_PER_MINUTE, limit=3, caller="k", retry_seconds=11.2),
+        ResourceNotFound(TunedRef(TunedModelId("a"))),
+        ModelNotUsable(TunedRef(TunedModelId("a")), ModelState.FAILED, Purpose.EXPORT),
+        WeightsLost(TunedRef(TunedModelId("a")), missing=True),
+        LastTurnNotUsers(),
     ],
     ids=lambda error: type(error).__name__,
 )
 def test_an_error_crosses_a_process_border_whole(error):
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is type(error)
-    assert (copy.message, copy.violations, copy.info, copy.code) == (
+    assert (copy.message, copy.violations, info_of(copy, "x"), copy.code) == (
         error.message,
         error.violations,
-        error.info,
+        info_of(error, "x"),
         error.code,
     )
     assert vars(copy) == vars(error)
@@ -88,12 +88,12 @@ def test_an_error_crosses_a_process_border_whole(error):
 
 @pytest.mark.parametrize(("wait_seconds", "told"), [(0.0, 1), (0.2, 1), (1.0, 1), (11.2, 12), (60.0, 60)])
 def test_who_comes_back_when_told_does_not_come_too_early(wait_seconds, told):
-    error = QuotaExceeded(QuotaViolation(metric="m", id="i", value=3), wait_seconds)
+    error = QuotaExceeded(Quota.REQUESTS_PER_MINUTE, limit=3, caller="", retry_seconds=wait_seconds)
 
     assert error.retry_seconds == told
-    assert error.message.endswith(f"limit: 3\nPlease retry in {told}s.")
+    assert said(error).endswith(f"limit: 3\nPlease retry in {told}s.")
 
 
 def test_a_bad_key_is_told_in_the_services_words():
-    assert ApiKeyNotValid().message == "API key not valid. Please pass a valid API key."
-    assert ApiKeyNotValid().info.reason == "API_KEY_INVALID"
+    assert said(ApiKeyNotValid()) == "API key not valid. Please pass a valid API key."
+    assert info_of(ApiKeyNotValid(), "x").reason == "API_KEY_INVALID"

@@ -1,7 +1,10 @@
 """Who may do what."""
 
+from dataclasses import replace
+
 import pytest
 
+from tuningfork.domain.errors import InvalidArgument
 from tuningfork.domain.permission import (
     Action,
     Email,
@@ -17,6 +20,7 @@ from tuningfork.domain.permission import (
     violations_of,
 )
 from tuningfork.domain.tuned_model import TunedModelId
+from tuningfork.wire.gemini.permissions import CREATE
 
 ADA = Principal(email=Email("ada@example.com"))
 
@@ -158,7 +162,8 @@ ONE_OWNER = "role must be READER or WRITER; a model has one owner, and tunedMode
 )
 def test_everything_wrong_with_a_grant_is_said(grantee_type, address, role, found):
     request = PermissionRequest(grantee_type=grantee_type, email_address=address, role=role)
-    violations = violations_of(request)
+    refusal = InvalidArgument(violations=violations_of(request))
+    violations = replace(CREATE, places={}, sentences=False).translate(refusal).violations
     assert [violation.description for violation in violations] == found
     assert all(violation.description.startswith(violation.field) for violation in violations)
 

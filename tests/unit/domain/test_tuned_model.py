@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuningfork.domain.tuned_model import id_in_name, new_id, new_operation_id, violations_of_chosen_id
+from tuningfork.domain.tuned_model import new_id, violations_of_chosen_id
+from tuningfork.wire.gemini.names import tuned_id
 
 ENTROPY = 0x2A5B_3C1D_9E8F_7A6B
 
@@ -45,11 +46,6 @@ def test_other_entropy_gives_another_name():
     assert len(names) == 36
 
 
-@given(entropy=st.integers(0, 2**62 - 1))
-def test_an_operation_id_is_twelve_small_letters_and_digits(entropy):
-    assert re.fullmatch(r"[a-z0-9]{12}", new_operation_id(entropy))
-
-
 @pytest.mark.parametrize("chosen", ["a", "my-model-2", "a" * 40, "z9"])
 def test_a_chosen_id_of_the_documented_pattern_is_accepted(chosen):
     assert violations_of_chosen_id(chosen, "tuned_model_id") == ()
@@ -65,11 +61,11 @@ def test_a_chosen_id_outside_the_pattern_is_refused_with_the_pattern(chosen):
 
 @pytest.mark.parametrize("chosen", ["a", "number-generator-model-dzlmi0gswwqb", "7" * 63])
 def test_a_name_holds_its_id(chosen):
-    assert id_in_name(f"tunedModels/{chosen}") == chosen
+    assert tuned_id(f"tunedModels/{chosen}") == chosen
 
 
 @pytest.mark.parametrize(
     "name", ["", "a", "models/a", "tunedModels/", "tunedModels/A", "tunedModels/a/b", "tunedModels/a\n", "x" * 100]
 )
 def test_any_other_text_is_no_name(name):
-    assert id_in_name(name) is None
+    assert tuned_id(name) is None

@@ -6,15 +6,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tuningfork.domain.base_model import AdapterShape, BaseModelName
-from tuningfork.domain.dataset import Example
+from tuningfork.domain.conversation import Conversation
 from tuningfork.domain.hyperparameters import Hyperparameters
 from tuningfork.domain.tuned_model import TunedModelId
-from tuningfork.domain.tuning_job import TRANSITIONS, JobId, JobState, Snapshot, TuningJob, seed_of
+from tuningfork.domain.tuning_job import TRANSITIONS, JobId, JobState, TuningJob, seed_of
 
 NOW = datetime(2024, 3, 14, tzinfo=UTC)
 
 
-def job(*snapshots):
+def job(completed_steps=0):
     return TuningJob(
         id=JobId("bvl8dymw0fhw"),
         model_id=TunedModelId("number-generator"),
@@ -25,12 +25,8 @@ def job(*snapshots):
         example_count=15,
         seed=0,
         create_time=NOW,
-        snapshots=snapshots,
+        completed_steps=completed_steps,
     )
-
-
-def snapshot(step):
-    return Snapshot(step=step, epoch=0, mean_loss=1.0, compute_time=NOW)
 
 
 def test_every_state_has_its_ways_on():
@@ -62,13 +58,8 @@ def test_a_job_without_snapshots_has_completed_nothing():
     assert (job().completed_steps, job().total_steps) == (0, 19)
 
 
-def test_the_last_snapshot_says_how_far_a_job_is():
-    taken = [Snapshot(step=step, epoch=0, mean_loss=1.0, compute_time=NOW) for step in (1, 2, 3)]
-    assert job(*taken).completed_steps == 3
-
-
 class TestSeed:
-    EXAMPLES = (Example("1", "2"),)
+    EXAMPLES = (Conversation.pair("1", "2"),)
     USED = Hyperparameters(epoch_count=5, batch_size=4, learning_rate=0.001)
     ECHO = BaseModelName("models/echo-001")
 
@@ -80,19 +71,19 @@ class TestSeed:
         assert self.seed() == 448_075_195
 
     def test_a_source_makes_another_job_of_it_and_each_source_a_different_one(self):
-        source = replace(job(snapshot(4)), seed=7)
+        source = replace(job(completed_steps=4), seed=7)
         sources = [
             None,
             source,
             replace(source, seed=8),
             replace(source, adapter=AdapterShape(rank=2)),
-            replace(source, snapshots=(snapshot(5),)),
+            replace(source, completed_steps=5),
         ]
         assert len({self.seed(each) for each in sources}) == len(sources)
 
     def test_the_same_source_makes_the_same_job_whatever_it_is_called(self):
         one, other = (
-            replace(job(snapshot(4)), id=JobId(name), model_id=TunedModelId(name), create_time=when)
+            replace(job(completed_steps=4), id=JobId(name), model_id=TunedModelId(name), create_time=when)
             for name, when in (("a", NOW), ("b", NOW + timedelta(days=1)))
         )
         assert self.seed(one) == self.seed(other)

@@ -8,12 +8,15 @@ import pytest
 
 from grpc_caller import LoopThread, calling
 from tuningfork.dialect.gate import Gate
+from tuningfork.dialect.gemini.methods import SCOPES
 from tuningfork.dialect.gemini.table import UseCases, bindings
 from tuningfork.grpc_server.certificates import ServerCertificate, own_certificate, usual_hosts
 from tuningfork.grpc_server.serving import GrpcServer
-from tuningfork.service.identity import Identity
+from tuningfork.service.identity.identity import Identity
+from tuningfork.service.identity.tokens import AccessTokens
 from tuningfork.service.quotas import Quotas
-from tuningfork.service.tokens import AccessTokens
+from tuningfork.wire.gemini.errors import GEMINI_ERRORS
+from tuningfork.wire.gemini.service import SERVICE
 from workshop import ADA, BOB, Workshop
 
 
@@ -54,10 +57,13 @@ def quotas():
 
 @pytest.fixture
 def service(workshop, quotas, loop_thread, certificate):
-    identity = Identity(access=workshop.access, tokens=AccessTokens(workshop.database, workshop.clock))
+    identity = Identity(
+        access=workshop.access, tokens=AccessTokens(workshop.database, workshop.clock, scopes=SCOPES, audience=SERVICE)
+    )
     use_cases = UseCases(**{field.name: getattr(workshop, field.name) for field in fields(UseCases)})
     start = GrpcServer.start(
         bindings(use_cases),
+        GEMINI_ERRORS,
         Gate(identity=identity, quotas=quotas),
         workshop.metrics.registry,
         certificate,

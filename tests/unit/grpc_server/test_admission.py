@@ -5,10 +5,12 @@ import pytest
 from google.ai import generativelanguage_v1beta as api
 
 from grpc_caller import calling, details_of
-from tuningfork.domain.authorization import Scope
+from patience import PATIENCE_SECONDS
+from tuningfork.dialect.gemini.methods import SCOPES, Scope
 from tuningfork.grpc_server.certificates import own_certificate
-from tuningfork.service.tokens import AccessTokens
-from tuningfork.wire.proto_json.text import MAX_PAYLOAD_BYTES
+from tuningfork.service.identity.tokens import AccessTokens
+from tuningfork.wire.gemini.service import SERVICE
+from tuningfork.wire.google.proto_json.text import MAX_PAYLOAD_BYTES
 
 GET_MODEL = "/google.ai.generativelanguage.v1beta.ModelService/GetModel"
 REQUEST = api.GetModelRequest.serialize(api.GetModelRequest(name="models/echo-001"))
@@ -60,7 +62,7 @@ def test_a_bad_key_is_told_with_its_reason(service):
 
 
 def test_an_access_token_opens_what_its_scopes_are_for(service, workshop):
-    tokens = AccessTokens(workshop.database, workshop.clock)
+    tokens = AccessTokens(workshop.database, workshop.clock, scopes=SCOPES, audience=SERVICE)
     token = tokens.create(workshop.access.authenticate(service.key), (Scope.TUNING_READONLY,)).value
     delete = "/google.ai.generativelanguage.v1beta.ModelService/DeleteTunedModel"
 
@@ -112,7 +114,7 @@ def test_nothing_is_served_without_tls(service):
         grpc.insecure_channel(f"127.0.0.1:{service.port}") as channel,
         pytest.raises(grpc.RpcError) as caught,
     ):
-        channel.unary_unary(GET_MODEL)(REQUEST, metadata=[("x-goog-api-key", service.key)], timeout=5)
+        channel.unary_unary(GET_MODEL)(REQUEST, metadata=[("x-goog-api-key", service.key)], timeout=PATIENCE_SECONDS)
 
     assert caught.value.code() is CODE.UNAVAILABLE
 

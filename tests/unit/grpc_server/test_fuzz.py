@@ -9,8 +9,10 @@ from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from patience import PATIENCE_SECONDS
 from tuningfork.dialect.gemini.table import UseCases, bindings
 from tuningfork.grpc_server.rpcs import RPCS, addresses
+from tuningfork.wire.gemini.names import tuned_name
 from workshop import ADA, number_request
 
 ADDRESSES = addresses(bindings(UseCases(**{field.name: None for field in fields(UseCases)})))
@@ -79,13 +81,13 @@ def names(workshop, ada):
     """Names of what there is: a tuned model, its permission, its operation."""
     tuned = workshop.tuning.create(ADA, number_request(tuned_model_id="numbers"))
     workshop.advance()
-    [permission] = ada.permissions.list_permissions(parent=tuned.model.name)
-    return (*NAMES[:2], permission.name, f"{tuned.model.name}/operations/{tuned.job.id}")
+    [permission] = ada.permissions.list_permissions(parent=tuned_name(tuned.model.id))
+    return (*NAMES[:2], permission.name, f"{tuned_name(tuned.model.id)}/operations/{tuned.job.id}")
 
 
 @pytest.mark.parametrize("rpc", RPCS, ids=lambda rpc: rpc.method.name)
 def test_every_request_is_answered(ada, rpc, names, caplog):
-    service, _, name = rpc.method.rpartition(".")
+    service, _, name = rpc.method.full_name.rpartition(".")
     call = ada.channel.unary_stream(f"/{service}/{name}")
     forms = [address.form for address in ADDRESSES[rpc.method]]
     fitting = [each for each in names if any(form.fullmatch(rpc.path_of(each)) for form in forms)]
@@ -95,7 +97,7 @@ def test_every_request_is_answered(ada, rpc, names, caplog):
     for number in range(REQUESTS):
         content = inventor.message(descriptor).SerializePartialToString()
         try:
-            list(call(inventor.damaged(content) if number % 4 == 0 else content, timeout=20))
+            list(call(inventor.damaged(content) if number % 4 == 0 else content, timeout=PATIENCE_SECONDS))
             code = grpc.StatusCode.OK
         except grpc.RpcError as error:
             code = error.code()

@@ -8,13 +8,13 @@ from google.longrunning import operations_pb2
 from google.protobuf import struct_pb2
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from tuningfork.dialect.gemini.methods import GeminiMethod
 from tuningfork.domain.errors import InvalidArgument
-from tuningfork.domain.method import Method
 from tuningfork.grpc_server.messages import answer_bytes, body_of, parse_request, path_value, query_of
 from tuningfork.grpc_server.rpcs import RPCS
 from tuningfork.wire.gemini import tuning_messages
-from tuningfork.wire.proto_json.descriptors import Enum, Field, Kind, Message
-from tuningfork.wire.proto_json.encode import Typed
+from tuningfork.wire.google.proto_json.descriptors import Enum, Field, Kind, Message
+from tuningfork.wire.google.proto_json.encode import Typed
 
 
 def carried(method, request):
@@ -28,7 +28,7 @@ def carried(method, request):
 def test_what_is_no_path_and_no_body_is_the_query():
     request = api.ListTunedModelsRequest(page_size=5, page_token="next", filter="owner:me")
 
-    assert carried(Method.LIST_TUNED_MODELS, request) == (
+    assert carried(GeminiMethod.LIST_TUNED_MODELS, request) == (
         "",
         {"page_size": "5", "page_token": "next", "filter": "owner:me"},
         None,
@@ -41,7 +41,7 @@ def test_a_mask_is_written_with_commas():
         update_mask=FieldMask(paths=["display_name", "temperature", "NotAField"]),
     )
 
-    path, query, body = carried(Method.UPDATE_TUNED_MODEL, request)
+    path, query, body = carried(GeminiMethod.UPDATE_TUNED_MODEL, request)
 
     assert path == "tunedModels/x"
     assert query == {"update_mask": "display_name,temperature,NotAField"}
@@ -52,26 +52,26 @@ def test_what_is_left_out_stays_out_and_what_is_set_to_zero_stays_in():
     task = api.TuningTask(hyperparameters=api.Hyperparameters(epoch_count=0))
     request = api.CreateTunedModelRequest(tuned_model=api.TunedModel(temperature=0.0, tuning_task=task))
 
-    path, query, body = carried(Method.CREATE_TUNED_MODEL, request)
+    path, query, body = carried(GeminiMethod.CREATE_TUNED_MODEL, request)
 
     assert (path, query) == ("", {})
     assert body == {"temperature": 0.0, "tuningTask": {"hyperparameters": {"epochCount": 0}}}
 
 
 def test_a_chosen_id_is_in_the_query_also_when_it_is_empty():
-    assert carried(Method.CREATE_TUNED_MODEL, api.CreateTunedModelRequest(tuned_model_id=""))[1] == {
+    assert carried(GeminiMethod.CREATE_TUNED_MODEL, api.CreateTunedModelRequest(tuned_model_id=""))[1] == {
         "tuned_model_id": ""
     }
 
 
 def test_a_body_without_anything_is_an_empty_object():
-    assert carried(Method.CREATE_TUNED_MODEL, api.CreateTunedModelRequest()) == ("", {}, {})
+    assert carried(GeminiMethod.CREATE_TUNED_MODEL, api.CreateTunedModelRequest()) == ("", {}, {})
 
 
 def test_a_request_that_is_its_own_body_leaves_its_path_out():
     request = api.TransferOwnershipRequest(name="tunedModels/x", email_address="a@example.com")
 
-    assert carried(Method.TRANSFER_OWNERSHIP, request) == ("tunedModels/x", {}, {"emailAddress": "a@example.com"})
+    assert carried(GeminiMethod.TRANSFER_OWNERSHIP, request) == ("tunedModels/x", {}, {"emailAddress": "a@example.com"})
 
 
 def test_bytes_large_numbers_and_enums_have_their_json_form():
@@ -81,7 +81,7 @@ def test_bytes_large_numbers_and_enums_have_their_json_form():
         model="models/x", contents=[api.Content(parts=[api.Part(inline_data=blob)])], safety_settings=[setting]
     )
 
-    _, _, body = carried(Method.GENERATE_CONTENT, request)
+    _, _, body = carried(GeminiMethod.GENERATE_CONTENT, request)
 
     assert body["contents"][0]["parts"][0]["inlineData"]["data"] == "AP8="
     assert body["safetySettings"] == [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_NONE"}]
@@ -94,8 +94,8 @@ def test_schemas_keep_the_json_names_of_the_definition():
     request = api.GenerateContentRequest(model="models/x", generation_config=api.GenerationConfig.wrap(config))
     whole = api.CountTokensRequest(model="models/x", generate_content_request=request)
 
-    _, _, body = carried(Method.GENERATE_CONTENT, request)
-    _, _, counted = carried(Method.COUNT_TOKENS, whole)
+    _, _, body = carried(GeminiMethod.GENERATE_CONTENT, request)
+    _, _, counted = carried(GeminiMethod.COUNT_TOKENS, whole)
 
     expected = {"_responseJsonSchema": {"type": "string"}, "responseJsonSchema": {"type": "string"}}
     assert body["generationConfig"] == expected
@@ -106,7 +106,7 @@ def test_the_properties_of_a_schema_are_in_the_same_order_in_every_process():
     names = [f"p{number}" for number in range(100, 130)]
     properties = {name: api.Schema(type_=api.Type.STRING) for name in reversed(names)}
     config = api.GenerationConfig(response_schema=api.Schema(type_=api.Type.OBJECT, properties=properties))
-    _, _, body = carried(Method.GENERATE_CONTENT, api.GenerateContentRequest(generation_config=config))
+    _, _, body = carried(GeminiMethod.GENERATE_CONTENT, api.GenerateContentRequest(generation_config=config))
     assert list(body["generationConfig"]["responseSchema"]["properties"]) == names
 
 
@@ -115,7 +115,7 @@ def test_a_value_without_a_json_form_is_refused():
     request = api.GenerateContentRequest(contents=[api.Content(parts=[api.Part(function_call=call)])])
 
     with pytest.raises(InvalidArgument, match="value without a JSON form"):
-        carried(Method.GENERATE_CONTENT, request)
+        carried(GeminiMethod.GENERATE_CONTENT, request)
 
 
 def test_an_answer_keeps_values_that_google_has_no_name_for_and_leaves_out_such_fields():

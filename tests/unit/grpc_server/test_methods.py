@@ -5,6 +5,8 @@ from google.ai import generativelanguage_v1beta as api
 from google.api_core.exceptions import NotFound
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from pairs import pairs_of
+from patience import PATIENCE_SECONDS
 from workshop import NUMBER_PAIRS
 
 MODEL = "tunedModels/numbers"
@@ -16,7 +18,9 @@ ROLE = api.Permission.Role
 
 def tutorial_model(**changes):
     """The tutorial's request: fifteen pairs, nineteen steps."""
-    examples = [api.TuningExample(text_input=pair.text_input, output=pair.output) for pair in NUMBER_PAIRS]
+    examples = [
+        api.TuningExample(text_input=text_input, output=output) for text_input, output in pairs_of(NUMBER_PAIRS)
+    ]
     task = api.TuningTask(
         hyperparameters=api.Hyperparameters(batch_size=4, learning_rate=0.001, epoch_count=5),
         training_data=api.Dataset(examples=api.TuningExamples(examples=examples)),
@@ -66,7 +70,7 @@ def test_tuning_shows_its_steps_and_ends_with_the_model(ada, workshop):
     midway = operation.metadata
     workshop.running.requeue_interrupted()
     workshop.advance()
-    model = operation.result(timeout=10)
+    model = operation.result(timeout=PATIENCE_SECONDS)
 
     assert operation.operation.name.startswith(f"{MODEL}/operations/")
     assert (at_first.tuned_model, at_first.total_steps, at_first.completed_steps) == (MODEL, 19, 0)

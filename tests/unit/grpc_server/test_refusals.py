@@ -6,9 +6,12 @@ from google.ai import generativelanguage_v1beta as api
 from google.rpc import error_details_pb2
 
 from grpc_caller import details_of
-from tuningfork.domain.errors import ErrorInfo, FieldViolation, InvalidArgument, RpcCode, TuningforkError
+from tuningfork.domain.errors import Code, FieldViolation, TuningforkError
+from tuningfork.grpc_server.refusals import refusal as refusal_as_told
 from tuningfork.grpc_server.refusals import refusal_of
 from tuningfork.service.quotas import Budget, Quotas
+from tuningfork.wire.gemini.errors import GEMINI_ERRORS
+from tuningfork.wire.google.errors import NUMBERS, ErrorInfo, Printed
 
 MOST_TRAILER_BYTES = 8 * 1024
 MODELS = "/google.ai.generativelanguage.v1beta.ModelService"
@@ -152,19 +155,19 @@ class TestAQuota:
 
 
 def test_a_fault_of_ours_keeps_its_text_to_itself(caplog):
-    refusal = refusal_of(ZeroDivisionError("the secret of line 7"))
+    refusal = refusal_of(ZeroDivisionError("the secret of line 7"), GEMINI_ERRORS)
 
     assert refusal.code is grpc.StatusCode.INTERNAL
     assert "secret" not in refusal.message
     assert "the secret of line 7" in caplog.text
 
 
-@pytest.mark.parametrize("code", RpcCode)
+@pytest.mark.parametrize("code", Code)
 def test_every_code_has_its_status(code):
     error = TuningforkError("any")
     error.code = code
 
-    assert refusal_of(error).code.value[0] == code
+    assert refusal_of(error, GEMINI_ERRORS).code.value[0] == NUMBERS[code]
 
 
 @pytest.mark.parametrize("letter", ["x", "é", "%", "\n", "数", "😀"])
@@ -172,7 +175,14 @@ def test_every_code_has_its_status(code):
 def test_no_error_is_larger_than_what_a_client_takes(letter, violations):
     fields = tuple(FieldViolation(field=f"a.b[{n}]", description=letter * 200) for n in range(violations))
 
-    refusal = refusal_of(InvalidArgument(letter * 20_000, violations=fields, info=ErrorInfo(reason="BIG")))
+    refusal = refusal_as_told(
+        Printed(
+            code=Code.INVALID_ARGUMENT,
+            message=letter * 20_000,
+            violations=fields,
+            info=ErrorInfo(reason="BIG"),
+        )
+    )
 
     assert trailer_bytes(refusal) < MOST_TRAILER_BYTES
     assert refusal.message.endswith("...")

@@ -5,16 +5,16 @@ from dataclasses import fields
 import pytest
 from google.protobuf import descriptor_pool
 
+from tuningfork.dialect.gemini.methods import GeminiMethod
 from tuningfork.dialect.gemini.table import UseCases, bindings
 from tuningfork.domain.errors import InvalidArgument
-from tuningfork.domain.method import Method
 from tuningfork.grpc_server import messages
 from tuningfork.grpc_server.rpcs import RPCS, WHOLE, addresses, find_address
 
 BINDINGS = bindings(UseCases(**{field.name: None for field in fields(UseCases)}))
 ADDRESSES = addresses(BINDINGS)
 BY_METHOD = {rpc.method: rpc for rpc in RPCS}
-NO_RPC = {Method.CANCEL_TUNED_MODEL}
+NO_RPC = {GeminiMethod.CANCEL_TUNED_MODEL}
 """Methods that SDKs send over HTTP and no interface definition has."""
 
 
@@ -43,13 +43,13 @@ def test_every_method_that_is_bound_is_served_and_every_row_is_bound():
 @pytest.mark.parametrize(
     ("method", "name", "ids"),
     [
-        (Method.LIST_MODELS, "", {}),
-        (Method.GET_MODEL, "models/echo-001", {"model": "echo-001"}),
-        (Method.GENERATE_CONTENT, "models/echo-001", {"model": "echo-001"}),
-        (Method.GENERATE_CONTENT, "tunedModels/x", {"tuned_model": "x"}),
-        (Method.GET_OPERATION, "tunedModels/x/operations/y", {"tuned_model": "x", "operation": "y"}),
-        (Method.CREATE_PERMISSION, "tunedModels/x", {"tuned_model": "x"}),
-        (Method.GET_PERMISSION, "tunedModels/x/permissions/y", {"tuned_model": "x", "permission": "y"}),
+        (GeminiMethod.LIST_MODELS, "", {}),
+        (GeminiMethod.GET_MODEL, "models/echo-001", {"model": "echo-001"}),
+        (GeminiMethod.GENERATE_CONTENT, "models/echo-001", {"model": "echo-001"}),
+        (GeminiMethod.GENERATE_CONTENT, "tunedModels/x", {"tuned_model": "x"}),
+        (GeminiMethod.GET_OPERATION, "tunedModels/x/operations/y", {"tuned_model": "x", "operation": "y"}),
+        (GeminiMethod.CREATE_PERMISSION, "tunedModels/x", {"tuned_model": "x"}),
+        (GeminiMethod.GET_PERMISSION, "tunedModels/x/permissions/y", {"tuned_model": "x", "permission": "y"}),
     ],
 )
 def test_a_name_leads_to_the_binding_with_its_ids(method, name, ids):
@@ -61,4 +61,4 @@ def test_a_name_leads_to_the_binding_with_its_ids(method, name, ids):
 @pytest.mark.parametrize("name", ["", "x", "models/x", "tunedModels/", "tunedModels/x:cancel", "tunedModels/x/y", "\0"])
 def test_another_name_is_refused(name):
     with pytest.raises(InvalidArgument, match=r"write tunedModels/{tuned_model}$"):
-        find_address(BY_METHOD[Method.GET_TUNED_MODEL], ADDRESSES[Method.GET_TUNED_MODEL], name)
+        find_address(BY_METHOD[GeminiMethod.GET_TUNED_MODEL], ADDRESSES[GeminiMethod.GET_TUNED_MODEL], name)

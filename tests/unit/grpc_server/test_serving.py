@@ -4,8 +4,10 @@ import grpc
 import pytest
 from prometheus_client import CollectorRegistry
 
+from patience import PATIENCE_SECONDS
 from tuningfork.dialect.gate import Gate
 from tuningfork.grpc_server.serving import CannotListen, GrpcServer
+from tuningfork.wire.gemini.errors import GEMINI_ERRORS
 
 
 @pytest.fixture
@@ -15,7 +17,8 @@ def start(workshop, loop_thread, certificate):
 
     def start(host, port=0):
         gate = Gate(identity=None, quotas=None)
-        server = loop_thread.run(GrpcServer.start((), gate, CollectorRegistry(), certificate, host=host, port=port))
+        starting = GrpcServer.start((), GEMINI_ERRORS, gate, CollectorRegistry(), certificate, host=host, port=port)
+        server = loop_thread.run(starting)
         started.append(server)
         return server
 
@@ -34,7 +37,7 @@ def test_it_is_reached_at_its_host(start, certificate, host):
     name = f"[{host}]" if host == "::1" else "localhost"
     credentials = grpc.ssl_channel_credentials(certificate.root_file.read_bytes())
     with grpc.secure_channel(f"{name}:{port}", credentials) as channel:
-        grpc.channel_ready_future(channel).result(10)
+        grpc.channel_ready_future(channel).result(PATIENCE_SECONDS)
 
 
 def test_two_servers_do_not_share_a_port(start):

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from tuningfork.domain.base_model import AdapterShape
-from tuningfork.domain.errors import FailedPrecondition, InvalidArgument
-from tuningfork.inference.adapter_pool import AdapterPool, PoolRoom
-from tuningfork.modeling import adapter_format
+from tuningfork.domain.errors import InvalidArgument
+from tuningfork.inference.adapter_pool import AdapterPool, PoolLimits
+from tuningfork.modeling.adapters import format as adapter_format
 from tuningfork.modeling.loading import load_base
 
 
@@ -35,7 +35,10 @@ def _told() -> list[tuple[str, int | None]]:
 @pytest.fixture(name="pool")
 def _pool(base, told):
     pool = AdapterPool(
-        base.slots, PoolRoom(adapters=2, bytes=10**9), tell=lambda path, size: told.append((path.name, size))
+        base.slots,
+        PoolLimits(adapters=2, bytes=10**9),
+        read=adapter_format.load,
+        on_change=lambda path, size: told.append((path.name, size)),
     )
     yield pool
     pool.empty()
@@ -88,20 +91,20 @@ def test_a_directory_without_an_adapter_leaves_the_pool_as_it_was(pool, director
     assert set(pool._residents) == {directories[0]}
 
 
-def test_an_adapter_whose_training_diverged_is_refused(pool, base, tmp_path):
+def test_an_adapter_that_is_not_finite_is_refused(pool, base, tmp_path):
     # Beside others it would spoil their answers too: 0 times infinity is not 0.
     weights = base.slots.fresh(AdapterShape(rank=2), seed=0)
     list(weights.tensors.values())[5][1, 1] = torch.inf
-    adapter_format.save(tmp_path / "diverged", weights, base.location)
-    with pytest.raises(FailedPrecondition, match="lower learning rate"):
-        pool.slot_for(tmp_path / "diverged")
+    adapter_format.save(tmp_path / "damaged", weights, base.location)
+    with pytest.raises(InvalidArgument, match=r"it is damaged: .* not finite"):
+        pool.slot_for(tmp_path / "damaged")
     assert not base.slots._residents
 
 
-@pytest.mark.parametrize("room", [(0, 1), (1, 0)])
-def test_a_pool_for_no_adapter_is_refused(room):
+@pytest.mark.parametrize("limits", [(0, 1), (1, 0)])
+def test_a_pool_for_no_adapter_is_refused(limits):
     with pytest.raises(ValueError, match="at least one adapter"):
-        PoolRoom(*room)
+        PoolLimits(*limits)
 
 
 def size_of(base, directory) -> int:
@@ -111,8 +114,10 @@ def size_of(base, directory) -> int:
 def test_bytes_bound_what_is_kept_as_numbers_do(base, directories):
     sizes = [size_of(base, directory) for directory in directories]
     told = []
-    room = PoolRoom(adapters=10, bytes=sizes[1] + sizes[2])
-    pool = AdapterPool(base.slots, room, tell=lambda path, size: told.append((path.name, size)))
+    limits = PoolLimits(adapters=10, bytes=sizes[1] + sizes[2])
+    pool = AdapterPool(
+        base.slots, limits, read=adapter_format.load, on_change=lambda path, size: told.append((path.name, size))
+    )
     for directory in directories[:3]:
         pool.slot_for(directory)
         pool.release(directory)
@@ -155,3 +160,38 @@ def test_an_adapter_can_be_loaded_before_anybody_asks(pool, directories, base, t
     slot = pool._residents[directories[0]].slot
     assert pool.slot_for(directories[0]) == slot
     assert dict(told) == before
+
+
+def test_an_adapter_that_is_to_be_forgotten_leaves_at_once_even_if_it_is_pinned(pool, directories, told):
+    pool.keep([directories[0]])
+    pool.load(directories[0])
+    pool.forget([directories[0], directories[1]])
+
+    assert told[-1] == ("adapter 0", None)
+    assert len(told) == 2
+
+
+def test_an_adapter_in_use_is_forgotten_after_its_last_use(pool, directories, told):
+    first = pool.slot_for(directories[0])
+    assert pool.slot_for(directories[0]) == first
+    pool.forget([directories[0]])
+    pool.release(directories[0])
+    still = told[-1]
+    pool.release(directories[0])
+
+    assert still[1] is not None
+    assert told[-1] == ("adapter 0", None)
+
+
+def test_whoever_keeps_something_of_an_adapter_is_told_when_it_leaves_its_slot(base, directories):
+    gone = []
+    pool = AdapterPool(base.slots, PoolLimits(adapters=1, bytes=10**9), adapter_format.load, on_unload=gone.append)
+    generations = []
+    for directory in directories[:2]:
+        generations.append(base.slots.generation(pool.slot_for(directory)))
+        pool.release(directory)
+    evicted = list(gone)
+    pool.forget([directories[1]])
+
+    assert evicted == generations[:1]
+    assert gone == generations

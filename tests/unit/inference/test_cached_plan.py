@@ -6,7 +6,7 @@ from torch import Tensor
 
 from tuningfork.inference.cached_plan import CachedPlan, Span
 from tuningfork.inference.kv_cache import PAGE_TOKENS, KvCache, LayerShape
-from tuningfork.modeling.attention import PackedPlan
+from tuningfork.modeling.attention.plans import PackedPlan
 
 HEADS, GROUPS, SIZE = 4, 2, 8
 

@@ -96,6 +96,25 @@ def test_bytes_that_never_become_a_character_appear_at_the_end():
     assert stream(BYTE_LEVEL, byte_tokens("a七")[:-1]) == ["a", "", "", "\ufffd"]
 
 
+@pytest.mark.parametrize("character", ["é", "七", "🙂"])
+@pytest.mark.parametrize("tokenizer", [BYTE_LEVEL, METASPACE], ids=["byte-level", "byte-fallback"])
+def test_a_character_that_a_limit_cuts_is_left_out(tokenizer, character):
+    if tokenizer is BYTE_LEVEL:
+        tokens = byte_tokens(f"a{character}")
+    else:
+        tokens = [tokenizer.token_to_id(f"<0x{byte:02X}>") for byte in f"a{character}".encode()]
+    for kept in range(1, len(tokens)):
+        detokenizer = Detokenizer(tokenizer.decode)
+        pieces = [*(detokenizer.push(token) for token in tokens[:kept]), detokenizer.finish(is_cut=True)]
+        assert "".join(pieces) == "a"
+
+
+def test_a_limit_after_a_whole_character_cuts_nothing():
+    detokenizer = Detokenizer(BYTE_LEVEL.decode)
+    pieces = [*(detokenizer.push(token) for token in byte_tokens("a七")), detokenizer.finish(is_cut=True)]
+    assert "".join(pieces) == "a七"
+
+
 def test_a_flood_of_broken_bytes_is_not_held_back_for_ever_and_breaks_no_character_after_it():
     stray = byte_tokens("七")[1]
     tokens = [stray] * 100 + byte_tokens("七")

@@ -253,6 +253,7 @@ def test_a_row_that_is_not_numbers_fails_alone(base):
     embeddings[poison] = before
 
 
+@pytest.mark.bf16
 def test_half_precision_generates_too(tiny_llama):
     base = load_base(tiny_llama, dtype=torch.bfloat16)
     assert len(one(base, replace(DRAWN, max_output_tokens=80)).tokens) == 80

@@ -12,14 +12,15 @@ from functools import partial
 import pytest
 import torch
 
+import precisions
 from engine_runs import Run, greedy, loud_adapter, request
 from tuningfork.inference.cached_plan import CachedPlan, Span
 from tuningfork.inference.engine import InferenceEngine
 from tuningfork.inference.graphs import DecodeGraphs
 from tuningfork.inference.kv_cache import PAGE_TOKENS, KvCache, probed_shapes
-from tuningfork.modeling.capture import Operations, reexecution
+from tuningfork.modeling.adapters.slots import BASE_ALONE
+from tuningfork.modeling.device.capture import Operations, reexecution
 from tuningfork.modeling.loading import LoadedBase, load_base
-from tuningfork.modeling.lora import BASE_ALONE
 
 NEVER = "the ordinary computation is not asked for"
 
@@ -105,7 +106,7 @@ def base(tiny_base) -> LoadedBase:
     return load_base(tiny_base, dtype=torch.float32)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+@pytest.mark.parametrize("dtype", precisions.BOTH)
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "prepacked"])
 @pytest.mark.parametrize(
     "ranks", [[0], [4], [0, 4], [2, 4, 0, 8]], ids=["base", "adapters", "adapters_and_base", "several_ranks_and_base"]
@@ -126,7 +127,7 @@ def test_random_mixes_of_rows_are_answered_as_in_ordinary_steps(tiny_base, dtype
     assert scene.counting.kept <= 5 * 4 + 4 * (len(ranks) - 1)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+@pytest.mark.parametrize("dtype", precisions.BOTH)
 def test_where_nothing_is_filled_up_the_logits_are_the_same_to_the_last_bit(tiny_base, dtype):
     base = load_base(tiny_base, dtype=dtype)
     slots = [base.slots.load(loud_adapter(base, 8, seed)) for seed in range(4)]

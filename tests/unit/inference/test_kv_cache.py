@@ -23,12 +23,12 @@ def fill(pool: KvCache, tokens: list[int], count: int, adapter: int = 0) -> list
     """Take pages as for a sequence with so many full ones, and let them be found."""
     pages: list[int] = []
     assert pool.extend(pages, count * PAGE_TOKENS)
-    assert pool.keep(adapter, tokens, pages, known=0, full=count) == count
+    assert pool.keep((adapter, ""), tokens, pages, known=0, full=count) == count
     return pages
 
 
 def found(pool: KvCache, tokens: list[int], adapter: int = 0) -> list[int]:
-    return pool.find(adapter, tokens, [], known=0, most=len(tokens) // PAGE_TOKENS)
+    return pool.find((adapter, ""), tokens, [], known=0, most=len(tokens) // PAGE_TOKENS)
 
 
 @pytest.mark.parametrize(("tokens", "pages"), [(0, 0), (1, 1), (PAGE_TOKENS, 1), (PAGE_TOKENS + 1, 2)])
@@ -151,7 +151,7 @@ def test_who_fills_a_page_that_another_filled_before_keeps_it_for_itself():
     first, second = fill(pool, TOKENS, 2), []
     assert pool.extend(second, 3 * PAGE_TOKENS)
     own = list(second)
-    assert pool.keep(0, TOKENS, second, known=0, full=3) == 0
+    assert pool.keep((0, ""), TOKENS, second, known=0, full=3) == 0
     assert (found(pool, TOKENS), second) == (first, own)
     pool.release(second)
     assert found(pool, TOKENS) == first
@@ -210,7 +210,7 @@ def test_forgotten_pages_come_back_blank():
     pages = fill(pool, TOKENS, 3)
     pool.forget(pages)
     assert found(pool, TOKENS) == []
-    assert pool.keep(0, TOKENS, pages, known=2, full=3) == 2
+    assert pool.keep((0, ""), TOKENS, pages, known=2, full=3) == 2
     pool.release(pages)
     assert (found(pool, TOKENS), pool.free_pages) == ([], 6)
 
@@ -220,7 +220,7 @@ def test_what_two_share_is_found_once():
     pages: list[int] = []
     pool.extend(pages, 2 * PAGE_TOKENS)
     second = pool.share(pages, 2 * PAGE_TOKENS)
-    assert [pool.keep(0, TOKENS, each, known=0, full=2) for each in (pages, second)] == [2, 2]
+    assert [pool.keep((0, ""), TOKENS, each, known=0, full=2) for each in (pages, second)] == [2, 2]
     pool.release(pages)
     assert found(pool, TOKENS) == second
     pool.release(second)
@@ -240,3 +240,22 @@ def test_the_plan_takes_what_the_budget_allows_and_no_more_than_can_be_used(budg
 def test_what_a_layer_keeps_is_found_out_from_the_model(tiny_base):
     model = load_base(tiny_base, dtype=torch.float32).model
     assert probed_shapes(model) == {0: LayerShape(2, 8, 8), 1: LayerShape(2, 8, 8)}
+
+
+def test_the_kept_pages_of_an_adapter_that_is_unloaded_are_free_and_those_of_others_stay():
+    pool = cache()
+    unloaded, other = fill(pool, TOKENS, 2, adapter=1), fill(pool, TOKENS, 2, adapter=2)
+    running = fill(pool, TOKENS[PAGE_TOKENS:], 1, adapter=1)
+    freed = set(unloaded)
+    pool.release(unloaded)
+    pool.release(other)
+    pool.forget_adapter(1)
+    taken: list[int] = []
+    pool.extend(taken, PAGE_TOKENS)
+
+    assert found(pool, TOKENS, adapter=1) == []
+    assert len(found(pool, TOKENS, adapter=2)) == 2
+    assert set(taken) < freed
+    pool.release(running)
+    pool.release(taken)
+    assert pool.free_pages == 6

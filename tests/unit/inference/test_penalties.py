@@ -30,13 +30,13 @@ def test_penalties_are_what_their_definition_says(said, presence, frequency):
     for token in said:
         penalties.count(token)
     logits_V = torch.tensor(logits)
-    penalties.take_off(logits_V)
+    penalties.subtract_from(logits_V)
     torch.testing.assert_close(logits_V, torch.tensor(reference(logits, said, presence, frequency)), rtol=0, atol=2e-5)
 
 
 def test_nothing_is_taken_off_before_anything_was_said():
     logits_V = torch.tensor([1.0, 2.0])
-    Penalties(presence=2, frequency=2, vocabulary_size=2, device=CPU).take_off(logits_V)
+    Penalties(presence=2, frequency=2, vocabulary_size=2, device=CPU).subtract_from(logits_V)
     assert logits_V.tolist() == [1.0, 2.0]
 
 

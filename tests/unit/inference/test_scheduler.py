@@ -93,7 +93,7 @@ def test_a_short_prompt_need_not_wait_while_those_who_speak_have_their_steps():
     while long.cached < 4_000:
         feed(plan)
     plan.add(sequence("speaks", 4))
-    while "long" in feed(plan) or plan._owed <= 0:
+    while "long" in feed(plan) or plan._decode_budget <= 0:
         pass
     plan.add(sequence("short", 20))
     assert feed(plan) == {"speaks": 1, "short": 20}

@@ -9,7 +9,7 @@ from constrained_writing import grammars_of, write
 from tokenizer_kinds import chat_of
 from tuningfork.domain.errors import InvalidArgument
 from tuningfork.domain.generation import JsonAnswer
-from tuningfork.inference.schema_numbers import FARTHEST
+from tuningfork.inference.schema_numbers import LARGEST_BOUND
 
 LEAST_INT64, GREATEST_INT64 = -(2**63), 2**63 - 1
 
@@ -36,8 +36,8 @@ def satisfies(value, schema):
         {"type": "integer", "minimum": LEAST_INT64, "maximum": GREATEST_INT64},
         {"type": "integer", "minimum": 2**53 + 1, "maximum": 2**53 + 5},
         {"type": "integer", "minimum": -(2**53) - 5, "maximum": -(2**53) - 1},
-        {"type": "integer", "minimum": FARTHEST - 4096, "maximum": 2**64},
-        {"type": "integer", "minimum": -1e300, "maximum": 4096 - FARTHEST},
+        {"type": "integer", "minimum": LARGEST_BOUND - 4096, "maximum": 2**64},
+        {"type": "integer", "minimum": -1e300, "maximum": 4096 - LARGEST_BOUND},
         {"type": "integer", "exclusiveMinimum": 0, "maximum": 3},
         {"type": "integer", "minimum": -3, "exclusiveMaximum": 0},
         {"type": "number", "exclusiveMinimum": 0, "maximum": 0.5},
@@ -77,7 +77,7 @@ def test_a_number_that_cannot_be_kept_is_told(plain, schema, said):
     assert said in caught.value.message
 
 
-@pytest.mark.parametrize("value", [2**53, -(2**53) - 2, FARTHEST, -FARTHEST, 0.1, -1e-7, True, None])
+@pytest.mark.parametrize("value", [2**53, -(2**53) - 2, LARGEST_BOUND, -LARGEST_BOUND, 0.1, -1e-7, True, None])
 def test_a_value_that_is_kept_exactly_is_written_so(plain, value):
     written = write(plain, grammars_of(plain), JsonAnswer(json.dumps({"const": value})), 0)
     assert json.loads(written.text) == value

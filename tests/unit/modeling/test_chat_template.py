@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from exploring import often
+from rendering import row_of
 from tiny_models import DIALECTS, Architecture, build_tokenizer
-from tuningfork.domain.dataset import Example
+from tuningfork.domain.conversation import Conversation, Speaker, Turn
 from tuningfork.domain.errors import InternalError, InvalidArgument
-from tuningfork.domain.generation import Prompt, Speaker, Turn
 from tuningfork.modeling.chat_template import DEFAULT_TEMPLATE, ChatFormat
 
 CONTROL = [token for dialect in DIALECTS.values() for token in dialect.specials]
@@ -31,7 +32,7 @@ FORMATS = {
     for architecture, dialect in DIALECTS.items()
 }
 
-many = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+many = settings(max_examples=often(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(params=list(Architecture))
@@ -39,10 +40,10 @@ def chat(request) -> ChatFormat:
     return FORMATS[request.param]
 
 
-def asked(*texts: str, system: str | None = None) -> Prompt:
+def asked(*texts: str, system: str | None = None) -> Conversation:
     speakers = [Speaker.USER, Speaker.MODEL] * len(texts)
-    turns = tuple(Turn(speaker, text) for speaker, text in zip(speakers, texts, strict=False))
-    return Prompt(turns=turns, system_instruction=system)
+    turns = tuple(Turn.said(speaker, text) for speaker, text in zip(speakers, texts, strict=False))
+    return Conversation(turns=turns, system_instruction=system)
 
 
 def with_template(template: str | None, architecture: Architecture = Architecture.QWEN3) -> ChatFormat:
@@ -52,14 +53,14 @@ def with_template(template: str | None, architecture: Architecture = Architectur
 @many
 @given(text=WRITTEN, output=WRITTEN.filter(bool))
 def test_the_header_of_an_example_is_the_prompt_of_the_same_text(chat, text, output):
-    rendered = chat.render_example(Example(text, output))
+    rendered = row_of(chat, Conversation.pair(text, output))
     assert list(rendered.header) == chat.render_prompt(asked(text))
 
 
 @many
 @given(text=WRITTEN, output=WRITTEN.filter(bool))
 def test_the_output_is_what_was_written_and_then_the_end_of_the_turn(chat, text, output):
-    *words, end = chat.render_example(Example(text, output)).output
+    *words, end = row_of(chat, Conversation.pair(text, output)).output
     assert chat.tokenizer.decode(words) == output
     assert end in chat.end_of_turn_ids
 
@@ -67,7 +68,7 @@ def test_the_output_is_what_was_written_and_then_the_end_of_the_turn(chat, text,
 @many
 @given(text=WRITTEN, output=WRITTEN.filter(bool))
 def test_nothing_that_people_write_ends_a_turn(chat, text, output):
-    *words, _ = chat.render_example(Example(text, output)).output
+    *words, _ = row_of(chat, Conversation.pair(text, output)).output
     assert chat.end_of_turn_ids.isdisjoint(words)
     plain = chat.render_prompt(asked("x"))
     special = set(chat.tokenizer.all_special_ids)
@@ -77,7 +78,7 @@ def test_nothing_that_people_write_ends_a_turn(chat, text, output):
 @many
 @given(text=TRIMMED, output=TRIMMED)
 def test_header_and_output_are_the_beginning_of_what_transformers_renders(chat, text, output):
-    rendered = chat.render_example(Example(text, output))
+    rendered = row_of(chat, Conversation.pair(text, output))
     theirs = chat.tokenizer.apply_chat_template(
         [{"role": "user", "content": text}, {"role": "assistant", "content": output}], return_dict=False
     )
@@ -99,13 +100,13 @@ def test_a_conversation_is_the_prompt_that_transformers_renders(chat, turns):
 
 def test_a_header_begins_with_one_bos_token_where_the_model_has_one(chat):
     bos = chat.tokenizer.bos_token_id
-    header = chat.render_example(Example("1", "2")).header
+    header = row_of(chat, Conversation.pair("1", "2")).header
     assert list(header).count(bos) == (0 if bos is None else 1)
 
 
 def test_an_output_may_begin_with_white_space_that_would_merge_into_the_header():
     chat = FORMATS[Architecture.GEMMA3]
-    rendered = chat.render_example(Example("1", "\nmore"))
+    rendered = row_of(chat, Conversation.pair("1", "\nmore"))
     assert chat.tokenizer.decode(rendered.header[-1:]) == "\n"
     assert chat.tokenizer.decode(rendered.output[:1]) == "\n"
 
@@ -120,7 +121,7 @@ def test_an_output_may_begin_with_white_space_that_would_merge_into_the_header()
 )
 def test_the_trained_end_is_the_one_that_the_template_writes(architecture, end):
     chat = FORMATS[architecture]
-    assert chat.tokenizer.convert_ids_to_tokens(chat.render_example(Example("1", "2")).output[-1]) == end
+    assert chat.tokenizer.convert_ids_to_tokens(row_of(chat, Conversation.pair("1", "2")).output[-1]) == end
 
 
 def test_generation_ends_at_every_token_that_the_model_knows_as_an_end():
@@ -141,7 +142,7 @@ def test_a_thinking_block_that_is_always_opened_is_closed_in_the_header():
 {%- if add_generation_prompt %}{{- '<|im_start|>assistant\n<think>\n' }}{% endif %}"""
     chat = with_template(template)
     assert chat.tokenizer.decode(chat.render_prompt(asked("1"))).endswith("assistant\n<think>\n\n</think>\n\n")
-    assert chat.tokenizer.decode(chat.render_example(Example("1", "2")).output) == "2<|im_end|>"
+    assert chat.tokenizer.decode(row_of(chat, Conversation.pair("1", "2")).output) == "2<|im_end|>"
 
 
 def test_a_space_before_the_answer_belongs_to_the_answers_first_token():
@@ -149,7 +150,7 @@ def test_a_space_before_the_answer_belongs_to_the_answers_first_token():
 {%- for message in messages %}{%- if message.role == 'user' %}{{- '[' + message.content + ']' }}
 {%- else %}{{- ' ' + message.content + ' ' + eos_token }}{% endif %}{% endfor %}"""
     chat = with_template(template)
-    tokens = chat.tokenizer.convert_ids_to_tokens(chat.render_example(Example("1", "two")).output)
+    tokens = chat.tokenizer.convert_ids_to_tokens(row_of(chat, Conversation.pair("1", "two")).output)
     assert tokens == ["Ġtwo", "<|im_end|>"]
     assert chat.lead == " "
 
@@ -162,7 +163,7 @@ def test_an_answer_is_not_led_by_the_space_that_some_tokenizers_put_before_a_tex
     template = """\
 {%- for m in messages %}{{ '[' + m.content + ']' if m.role == 'user' else m.content + eos_token }}{% endfor %}"""
     wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>", chat_template=template)
-    rendered = ChatFormat(wrapped).render_example(Example("1", "two"))
+    rendered = row_of(ChatFormat(wrapped), Conversation.pair("1", "two"))
     assert wrapped.convert_ids_to_tokens(rendered.header) == ["▁", "[", "1", "]"]
     assert wrapped.convert_ids_to_tokens(rendered.output) == ["t", "w", "o", "</s>"]
 
@@ -170,7 +171,7 @@ def test_an_answer_is_not_led_by_the_space_that_some_tokenizers_put_before_a_tex
 def test_an_answer_that_no_token_closes_is_closed_by_the_models_own():
     template = "{% for message in messages %}{{ message.role + ': ' + message.content + '\n' }}{% endfor %}"
     chat = with_template(template)
-    assert chat.render_example(Example("1", "2")).output[-1] == chat.tokenizer.eos_token_id
+    assert row_of(chat, Conversation.pair("1", "2")).output[-1] == chat.tokenizer.eos_token_id
 
 
 def test_a_system_instruction_goes_where_the_template_has_a_place_for_it():
@@ -201,7 +202,7 @@ def test_a_model_without_a_template_gets_the_default(architecture, start):
     tokenizer = build_tokenizer(DIALECTS[Architecture(architecture)])
     tokenizer.chat_template = None
     chat = ChatFormat(tokenizer)
-    rendered = chat.render_example(Example("1", "2"))
+    rendered = row_of(chat, Conversation.pair("1", "2"))
     assert tokenizer.decode(rendered.header) == f"{start}User:\n1\n\nAssistant:\n"
     assert tokenizer.decode(rendered.output) == f"2{tokenizer.eos_token}"
     system = chat.render_prompt(asked("1", "2", "3", system="Count."))
@@ -237,9 +238,9 @@ def test_generation_blocks_and_loop_controls_are_understood():
 
 
 def test_turns_that_the_template_refuses_are_the_callers_mistake():
-    turns = (Turn(Speaker.USER, "a"), Turn(Speaker.USER, "b"))
+    turns = (Turn.said(Speaker.USER, "a"), Turn.said(Speaker.USER, "b"))
     with pytest.raises(InvalidArgument, match="roles must alternate") as caught:
-        FORMATS[Architecture.GEMMA3].render_prompt(Prompt(turns=turns))
+        FORMATS[Architecture.GEMMA3].render_prompt(Conversation(turns=turns))
     assert [violation.field for violation in caught.value.violations] == ["prompt"]
 
 
@@ -272,8 +273,8 @@ def test_a_model_without_any_end_token_is_refused():
 @pytest.mark.parametrize("architecture", list(Architecture))
 def test_rendering_on_one_thread_does_not_change_what_another_one_encodes(architecture):
     chat = FORMATS[architecture]
-    quoting = Prompt(turns=(Turn(Speaker.USER, " ".join(CONTROL) * 9),))
-    plain = Prompt(turns=(Turn(Speaker.USER, "one two"),))
+    quoting = Conversation(turns=(Turn.said(Speaker.USER, " ".join(CONTROL) * 9),))
+    plain = Conversation(turns=(Turn.said(Speaker.USER, "one two"),))
     wanted = {quoting: chat.render_prompt(quoting), plain: chat.render_prompt(plain)}
     wrong = []
 

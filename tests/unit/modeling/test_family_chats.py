@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from rendering import row_of
 from tiny_models import DIALECTS, Architecture, Dialect, build_tokenizer, tiny_base_model
-from tuningfork.domain.dataset import Example
+from tuningfork.domain.conversation import Conversation, Preference, Speaker, Turn
 from tuningfork.domain.errors import InvalidArgument
-from tuningfork.domain.generation import Prompt, Speaker, Turn
 from tuningfork.modeling.chat_template import ChatFormat
 from tuningfork.modeling.loading import load_base
 
@@ -187,10 +187,10 @@ def family(request) -> tuple[Chat, ChatFormat]:
     return expected, ChatFormat(tokenizer, end_ids=tokenizer.convert_tokens_to_ids(list(expected.dialect.ends)))
 
 
-def asked(*texts: str, system: str | None = None) -> Prompt:
+def asked(*texts: str, system: str | None = None) -> Conversation:
     speakers = [Speaker.USER, Speaker.MODEL] * len(texts)
-    turns = tuple(Turn(speaker, text) for speaker, text in zip(speakers, texts, strict=False))
-    return Prompt(turns=turns, system_instruction=system)
+    turns = tuple(Turn.said(speaker, text) for speaker, text in zip(speakers, texts, strict=False))
+    return Conversation(turns=turns, system_instruction=system)
 
 
 def test_a_question_is_written_as_the_family_writes_it(family):
@@ -205,28 +205,81 @@ def test_a_system_instruction_has_its_place_in_every_family(family):
 
 def test_what_is_learned_is_the_answer_and_the_families_end_of_a_turn(family):
     expected, chat = family
-    rendered = chat.render_example(Example("Q", "A"))
+    rendered = row_of(chat, Conversation.pair("Q", "A"))
     assert chat.spell(rendered.header) == expected.header
     assert chat.spell(rendered.output) == expected.output
 
 
 def test_generation_ends_at_all_ends_that_the_model_knows(family):
     expected, chat = family
-    learned = chat.render_example(Example("Q", "A")).output[-1]
+    learned = row_of(chat, Conversation.pair("Q", "A")).output[-1]
     assert chat.end_of_turn_ids == {learned, *chat.tokenizer.convert_tokens_to_ids(list(expected.dialect.ends))}
 
 
 def test_earlier_answers_of_a_conversation_are_written_as_they_were_learned(family):
     _, chat = family
-    learned = chat.spell(chat.render_example(Example("Q", "A")).output)
+    learned = chat.spell(row_of(chat, Conversation.pair("Q", "A")).output)
     assert learned in chat.spell(chat.render_prompt(asked("Q", "A", "R")))
+
+
+def conversation(*texts: str, system: str | None = None, weights=(1, 1, 1)) -> Conversation:
+    """Question, answer, question, answer ... of which the answers have these weights."""
+    prompt = asked(*texts, system=system)
+    turns = [
+        replace(turn, weight=weights[index // 2]) if index % 2 else turn for index, turn in enumerate(prompt.turns)
+    ]
+    return replace(prompt, turns=tuple(turns))
+
+
+def outputs(rows):
+    """Each learned turn in order: the tokens before it, and its own."""
+    return [(list(row.ids[:begin]), list(row.ids[begin:end])) for row in rows for begin, end in row.outputs]
+
+
+@pytest.mark.parametrize("system", [None, "S"])
+@pytest.mark.parametrize("texts", [("Q", "A", "R", "B", "S", "C"), ("Q", " A \n", "R", "\n B", "S", "C ")])
+def test_each_answer_of_a_conversation_is_learned_behind_the_prompt_that_serving_renders(family, texts, system):
+    _, chat = family
+    rows = chat.render_example(conversation(*texts, system=system))
+    learned = outputs(rows)
+    prompts = [asked(*texts[:end], system=system) for end in (1, 3, 5)]
+    alone = [chat.render_answer(prompt, texts[len(prompt.turns)]) for prompt in prompts]
+    assert [before for before, _ in learned] == [chat.render_prompt(prompt) for prompt in prompts]
+    assert [own for _, own in learned] == [list(row.output) for row in alone]
+    assert all(row.outputs[-1][1] == len(row.ids) for row in rows)
+
+
+def test_answers_share_a_row_wherever_the_family_writes_earlier_ones_as_they_were_learned(family, request):
+    _, chat = family
+    # Its template moves the system instruction to the last question.
+    moves = "mistral-0.3" in request.node.name
+    assert len(chat.render_example(conversation("Q", "A", "R", "B", system="S"))) == (2 if moves else 1)
+    assert len(chat.render_example(conversation("Q", "A", "R", "B"))) == 1
+
+
+def test_an_answer_of_weight_zero_is_read_and_not_learned(family):
+    _, chat = family
+    row = row_of(chat, conversation("Q", "A", "R", "B", weights=(0, 1)))
+    assert list(row.header) == chat.render_prompt(asked("Q", "A", "R"))
+    assert chat.render_example(conversation("Q", "A", "R", "B", weights=(1, 0))) == chat.render_example(
+        conversation("Q", "A")
+    )
+
+
+def test_both_answers_of_a_preference_follow_the_prompt_that_serving_renders(family):
+    _, chat = family
+    prompt = asked("Q", "A", "R", system="S")
+    chosen, rejected = chat.render_preference(Preference(prompt=prompt, chosen=("B",), rejected=("C", "D")))
+    assert list(chosen.header) == list(rejected.header) == chat.render_prompt(prompt)
+    assert chat.spell(chosen.output).strip().startswith("B")
+    assert chat.spell(rejected.output).strip().startswith("CD")
 
 
 def test_turns_in_another_order_than_the_family_allows_are_the_callers_mistake():
     chat = ChatFormat(build_tokenizer(CHATS["mistral-0.1"].dialect))
-    turns = (Turn(Speaker.USER, "Q"), Turn(Speaker.USER, "R"))
+    turns = (Turn.said(Speaker.USER, "Q"), Turn.said(Speaker.USER, "R"))
     with pytest.raises(InvalidArgument, match="turns must alternate"):
-        chat.render_prompt(Prompt(turns=turns))
+        chat.render_prompt(Conversation(turns=turns))
 
 
 def model_without(directory, copy, **settings):

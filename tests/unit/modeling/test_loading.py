@@ -11,11 +11,12 @@ from transformers import AutoModelForCausalLM, BloomConfig, GPT2Config, Lfm2Conf
 
 from tiny_models import CONTEXT_TOKENS, packed_logits
 from tuningfork.domain.base_model import BaseModel
-from tuningfork.domain.errors import InternalError
-from tuningfork.domain.generation import Prompt, Speaker, Turn
-from tuningfork.modeling.loading import BaseUnusable, load_base
+from tuningfork.domain.conversation import Conversation, Speaker, Turn
+from tuningfork.domain.errors import BaseUnusable, InternalError
+from tuningfork.modeling.device.processor import native_dtype
+from tuningfork.modeling.loading import load_base
 
-QUESTION = Prompt(turns=(Turn(Speaker.USER, "1"),))
+QUESTION = Conversation(turns=(Turn.said(Speaker.USER, "1"),))
 
 
 @pytest.fixture
@@ -41,10 +42,8 @@ def test_a_loaded_base_computes_what_transformers_computes(tiny_base):
 
 
 def test_a_base_is_loaded_in_what_the_processor_computes_in(tiny_llama):
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
-    native = any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
     base = load_base(tiny_llama)
-    assert base.dtype == (torch.bfloat16 if native else torch.float32)
+    assert base.dtype == native_dtype(torch.device("cpu"))
     assert base.slots.dtype == base.model.dtype == base.dtype
 
 

@@ -13,22 +13,23 @@ from families import FAMILIES
 from family_models import save_family
 from tiny_models import tiny_base_model
 from tuningfork.domain.base_model import AdapterShape
+from tuningfork.domain.errors import BaseUnusable
 from tuningfork.inference.kv_cache import probed_shapes
-from tuningfork.modeling.available_memory import Memory, available_memory
-from tuningfork.modeling.loading import BaseUnusable, load_base
+from tuningfork.modeling.device.available_memory import Memory, available_memory
+from tuningfork.modeling.files.skeleton import read_config, skeleton
+from tuningfork.modeling.loading import load_base
 from tuningfork.modeling.memory_plan import (
     Footprint,
-    Foresight,
-    Luxuries,
+    LoadingPlan,
+    WeightCopies,
     cache_bytes,
     footprint,
-    foresee,
-    luxuries,
     pass_bytes,
     plan,
+    plan_loading,
     shortage,
+    weight_copies,
 )
-from tuningfork.modeling.skeleton import read_config, skeleton
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 GIB = 2**30
@@ -149,14 +150,14 @@ def test_a_machine_with_too_little_memory_is_told_both_figures_and_what_to_do():
     [(-1, 0), (0, 0), (899_999, 0), (900_000, 1), (1_799_999, 1), (1_800_000, 2), (10_000_000, 2)],
 )
 def test_copies_for_speed_are_made_of_what_two_processes_leave(spare, copies):
-    found = luxuries(COST, own_memory(2 * NEEDED + spare), rank=2)
+    found = weight_copies(COST, own_memory(2 * NEEDED + spare), rank=2)
 
-    assert found == Luxuries(copies)
+    assert found == WeightCopies(copies)
     assert (found.prepacked, found.transposed) == (copies >= 1, copies >= 2)
 
 
 def test_where_nothing_is_known_there_are_no_luxuries():
-    assert luxuries(COST, None, rank=2) == Luxuries(0)
+    assert weight_copies(COST, None, rank=2) == WeightCopies(0)
 
 
 def test_a_pass_and_a_cache_take_their_share_of_what_is_free():
@@ -179,13 +180,13 @@ def test_a_base_that_no_machine_holds_is_refused_before_its_weights_are_read(tin
 
 
 def test_a_base_that_fits_leaves_room_for_luxuries(tiny_llama):
-    expected = luxuries(
+    expected = weight_copies(
         footprint(skeleton(read_config(tiny_llama.location), torch.float32)),
         available_memory(CPU),
         rank=tiny_llama.adapter.rank,
     )
 
-    assert load_base(tiny_llama, dtype=torch.float32).luxuries == expected == Luxuries(2)
+    assert load_base(tiny_llama, dtype=torch.float32).weight_copies == expected == WeightCopies(2)
 
 
 @pytest.mark.parametrize("change", [{"model_type": "nobody's"}, {"quantization_config": {"quant_method": "fp8"}}])
@@ -193,9 +194,9 @@ def test_what_cannot_be_planned_is_left_to_loading(tiny_llama, tmp_path, change)
     config = json.loads((Path(tiny_llama.location) / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | change))
 
-    found = foresee(str(tmp_path), revision=None, rank=8, dtype=torch.bfloat16, device=CPU)
+    found = plan_loading(str(tmp_path), revision=None, rank=8, dtype=torch.bfloat16, device=CPU)
 
-    assert (found.shortage, found.luxuries) == (None, Luxuries(0))
+    assert (found.shortage, found.weight_copies) == (None, WeightCopies(0))
 
 
 def test_what_a_base_given_up_still_holds_is_freed_before_anything_is_refused(tiny_llama):
@@ -212,11 +213,13 @@ def test_what_a_base_given_up_still_holds_is_freed_before_anything_is_refused(ti
 
     gc.disable()
     try:
-        found = foresee(tiny_llama.location, revision=None, rank=8, dtype=torch.float32, device=CPU, measure=measure)
+        found = plan_loading(
+            tiny_llama.location, revision=None, rank=8, dtype=torch.float32, device=CPU, measure=measure
+        )
     finally:
         gc.enable()
 
-    assert found == Foresight(None, Luxuries(2))
+    assert found == LoadingPlan(None, WeightCopies(2))
 
 
 def test_weights_that_change_their_type_on_the_way_to_a_gpu_need_the_machines_memory_too(tiny_llama):
@@ -224,7 +227,9 @@ def test_weights_that_change_their_type_on_the_way_to_a_gpu_need_the_machines_me
         return Memory(2**60, 0, "this machine") if device.type == "cpu" else Memory(2**60, 2**60, "the GPU")
 
     told = {
-        dtype: foresee(tiny_llama.location, revision=None, rank=8, dtype=dtype, device=GPU, measure=measure).shortage
+        dtype: plan_loading(
+            tiny_llama.location, revision=None, rank=8, dtype=dtype, device=GPU, measure=measure
+        ).shortage
         for dtype in (torch.float32, torch.bfloat16)
     }
 

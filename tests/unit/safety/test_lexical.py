@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import safety_figures
-from tuningfork.domain.generation import Speaker
+from speed import slowness
+from tuningfork.domain.conversation import Speaker
 from tuningfork.domain.rater import Passage
 from tuningfork.domain.safety import HARMLESS, HarmCategory, HarmProbability
 from tuningfork.safety.lexical import LexicalRater
@@ -139,10 +140,10 @@ def test_nothing_that_was_let_go_becomes_harmful_by_a_word_that_was_not(text):
     """Letting a text go letter by letter and stopping at the first finding shows a part that is harmless by itself."""
     follower, seen, held = RATER.follow(""), "", 0
     for letter in text:
-        verdict = follower.read(letter, last=False)
-        if verdict.assessment != HARMLESS:
+        partial = follower.read(letter, last=False)
+        if partial.assessment != HARMLESS:
             break
-        seen, held = seen + letter, verdict.held
+        seen, held = seen + letter, partial.held
 
     assert RATER.assess(seen[: len(seen) - held]) == HARMLESS
 
@@ -168,8 +169,8 @@ def test_the_longest_prompt_takes_a_time_that_grows_with_its_length_only(text):
 
     whole, quarter = min(seconds(text) for _ in range(2)), min(seconds(text[: len(text) // 4]) for _ in range(2))
 
-    assert whole < 8 * quarter + 0.1
-    assert whole < 5
+    assert whole < 8 * quarter + 0.1 * slowness()
+    assert whole < 5 * slowness()
 
 
 def test_a_long_text_is_rated_beside_the_event_loop():
@@ -199,7 +200,7 @@ class TestMeasured:
         page = safety_figures.PAGE.read_text(encoding="utf-8")
         printed = page.partition(safety_figures.BEGIN)[2].partition(safety_figures.END)[0].strip()
 
-        assert printed == safety_figures.render(), "run: python tests/safety_figures.py"
+        assert printed == safety_figures.render(), "run: python tests/support/safety_figures.py"
 
     def test_both_halves_have_every_kind_of_harm_and_as_many_harmless_sentences(self):
         for half in ("tuned", "held_out"):

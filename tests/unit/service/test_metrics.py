@@ -3,8 +3,10 @@
 import asyncio
 
 import pytest
-from prometheus_client import generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 
+from tuningfork.service.metrics import Metrics
+from tuningfork.wire.gemini.names import model_ref
 from workshop import ADA, ask, number_request
 
 
@@ -46,7 +48,7 @@ def test_a_job_that_is_taken_up_again_has_waited_once(workshop, value):
 
 def test_answers_are_counted_in_tokens_and_seconds(workshop, value):
     async def call():
-        async for _ in (await workshop.generation.generate(ADA, "models/echo-001", ask("a b c"))).chunks:
+        async for _ in (await workshop.generation.generate(ADA, model_ref("models/echo-001"), ask("a b c"))).chunks:
             pass
 
     asyncio.run(call())
@@ -57,7 +59,7 @@ def test_answers_are_counted_in_tokens_and_seconds(workshop, value):
 def test_prompt_tokens_that_needed_no_reading_are_counted(workshop, value):
     async def call():
         for _ in range(2):
-            async for _ in (await workshop.generation.generate(ADA, "models/echo-001", ask("a b c"))).chunks:
+            async for _ in (await workshop.generation.generate(ADA, model_ref("models/echo-001"), ask("a b c"))).chunks:
                 pass
 
     asyncio.run(call())
@@ -67,7 +69,7 @@ def test_prompt_tokens_that_needed_no_reading_are_counted(workshop, value):
 
 def test_an_answer_that_was_left_counts_as_far_as_it_came(workshop, value):
     async def leave_after_one():
-        chunks = (await workshop.generation.generate(ADA, "models/echo-001", ask("a b c"))).chunks
+        chunks = (await workshop.generation.generate(ADA, model_ref("models/echo-001"), ask("a b c"))).chunks
         await anext(chunks)
         await chunks.aclose()
 
@@ -77,9 +79,19 @@ def test_an_answer_that_was_left_counts_as_far_as_it_came(workshop, value):
 
 def test_deaths_are_counted_by_role(workshop, value):
     workshop.executor.break_generation(0)
-    asyncio.run(workshop.generation.generate(ADA, "models/echo-001", ask("a")))
+    asyncio.run(workshop.generation.generate(ADA, model_ref("models/echo-001"), ask("a")))
     assert value("worker_deaths_total", role="generator") == 1
 
 
 def test_everything_is_written_in_prometheus_form(workshop):
     assert b"# TYPE tuningfork_tuning_queue_depth gauge" in generate_latest(workshop.metrics.registry)
+
+
+def test_tokens_are_shown_in_whole_steps():
+    metrics = Metrics(CollectorRegistry(), token_step=1_000)
+    shown = []
+    for amount in (400, 599, 2, 2_500):
+        metrics.prompt_tokens.inc(amount)
+        shown.append(metrics.registry.get_sample_value("tuningfork_generation_prompt_tokens_total"))
+
+    assert shown == [0, 0, 1_000, 3_000]

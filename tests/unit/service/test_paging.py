@@ -7,12 +7,13 @@ import pytest
 
 from tuningfork.domain.errors import InvalidArgument
 from tuningfork.service.paging import place_of, size_of, token_of
+from tuningfork.wire.google.requests import RequestWords
 
 
-def refusal(act):
+def refusal(act, request="R"):
     with pytest.raises(InvalidArgument) as caught:
         act()
-    return caught.value.message
+    return RequestWords(request).translate(caught.value).message
 
 
 def coded(content):
@@ -21,12 +22,12 @@ def coded(content):
 
 @pytest.mark.parametrize(("asked", "shown"), [(None, 10), (0, 10), (1, 1), (1_000, 1_000), (1_001, 1_000)])
 def test_a_size_is_ten_unless_asked_and_a_thousand_at_most(asked, shown):
-    assert size_of(asked, "ListThingsRequest") == shown
+    assert size_of(asked) == shown
 
 
 def test_a_negative_size_is_refused():
     said = "* ListThingsRequest.page_size: page_size must not be negative; -1 was given\n"
-    assert refusal(lambda: size_of(-1, "ListThingsRequest")) == said
+    assert refusal(lambda: size_of(-1), "ListThingsRequest") == said
 
 
 @pytest.mark.parametrize("place", [["a"], [-7, "m-1"], [2**63 - 1, "ü", "b"], []])
@@ -34,14 +35,12 @@ def test_a_token_holds_its_place(place):
     token = token_of(place, "constant")
     assert token.isascii()
     assert "=" not in token
-    assert place_of(token, "constant", "R", [type(part) for part in place]) == place
+    assert place_of(token, "constant", [type(part) for part in place]) == place
 
 
 def test_a_token_is_good_for_its_own_list_only():
     token = token_of(["a"], "tunedModels/x")
-    assert "page_token belongs to another filter or model" in refusal(
-        lambda: place_of(token, "tunedModels/y", "R", (str,))
-    )
+    assert "page_token belongs to another filter or model" in refusal(lambda: place_of(token, "tunedModels/y", (str,)))
 
 
 def forged(*place):
@@ -73,9 +72,9 @@ def forged(*place):
 )
 def test_a_token_that_was_made_up_is_refused(token):
     said = "* R.page_token: page_token is not one that this method returned\n"
-    assert refusal(lambda: place_of(token, "c", "R", (str,))) == said
+    assert refusal(lambda: place_of(token, "c", (str,))) == said
 
 
 @pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**400])
 def test_a_number_beyond_eight_bytes_is_refused(number):
-    assert "is not one" in refusal(lambda: place_of(forged(number), "c", "R", (int,)))
+    assert "is not one" in refusal(lambda: place_of(forged(number), "c", (int,)))

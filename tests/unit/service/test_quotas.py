@@ -5,10 +5,13 @@ import threading
 
 import pytest
 
+from tuningfork.dialect.gemini.methods import GeminiMethod
+from tuningfork.dialect.own.methods import OwnMethod
 from tuningfork.domain.errors import QuotaExceeded
-from tuningfork.domain.method import Method
 from tuningfork.domain.permission import Email, Principal
-from tuningfork.service.quotas import GENERATING, JOB_RETRY_SECONDS, WAITING, Budget, Quotas
+from tuningfork.service.quotas import JOB_RETRY_SECONDS, Budget, Cost, Quotas
+from tuningfork.wire.gemini.service import SERVICE
+from tuningfork.wire.google.errors import quota_violation
 from workshop import build_workshop, number_request
 
 ADA = Principal(email=Email("ada@example.com"), credential="key1")
@@ -30,9 +33,13 @@ def watch():
     return Watch()
 
 
-def refusal_of(quotas, principal=ADA, method=Method.LIST_MODELS):
+def exceeded_of(error):
+    return quota_violation(error, SERVICE)
+
+
+def refusal_of(quotas, principal=ADA, method=GeminiMethod.LIST_MODELS):
     with pytest.raises(QuotaExceeded) as refused:
-        quotas.admit(principal, method)
+        quotas.admit(principal, method.cost)
     return refused.value
 
 
@@ -41,21 +48,21 @@ def test_a_budget_that_nobody_set_has_no_end():
     quotas.spend(ADA, 10**9)
 
     for _ in range(1_000):
-        quotas.admit(ADA, Method.GENERATE_CONTENT)
+        quotas.admit(ADA, GeminiMethod.GENERATE_CONTENT.cost)
     quotas.check_jobs(ADA, lambda: pytest.fail("nobody asked to count"))
 
 
 def test_so_many_requests_fit_in_any_minute_and_no_more(watch):
     quotas = Quotas(Budget(requests_per_minute=3), watch)
     for _ in range(3):
-        quotas.admit(ADA, Method.LIST_MODELS)
+        quotas.admit(ADA, GeminiMethod.LIST_MODELS.cost)
         watch.now += 10
 
     assert refusal_of(quotas).retry_seconds == 30
     watch.now += 29.5
     assert refusal_of(quotas).retry_seconds == 1
     watch.now += 0.5
-    quotas.admit(ADA, Method.LIST_MODELS)
+    quotas.admit(ADA, GeminiMethod.LIST_MODELS.cost)
     assert refusal_of(quotas).retry_seconds == 10
 
 
@@ -65,53 +72,53 @@ def test_who_comes_back_when_told_is_let_in(watch):
     for _ in range(200):
         watch.now += dice.random() * 5
         try:
-            quotas.admit(ADA, Method.LIST_MODELS)
+            quotas.admit(ADA, GeminiMethod.LIST_MODELS.cost)
         except QuotaExceeded as refused:
             watch.now += refused.retry_seconds
-            quotas.admit(ADA, Method.LIST_MODELS)
+            quotas.admit(ADA, GeminiMethod.LIST_MODELS.cost)
 
 
 def test_what_is_refused_is_not_counted(watch):
     quotas = Quotas(Budget(requests_per_minute=1), watch)
-    quotas.admit(ADA, Method.LIST_MODELS)
+    quotas.admit(ADA, GeminiMethod.LIST_MODELS.cost)
     for _ in range(50):
         watch.now += 1
         refusal_of(quotas)
     watch.now += 10
 
-    quotas.admit(ADA, Method.LIST_MODELS)
+    quotas.admit(ADA, GeminiMethod.LIST_MODELS.cost)
 
 
 def test_each_key_has_its_own_budget_also_when_one_person_has_both(watch):
     quotas = Quotas(Budget(requests_per_minute=1), watch)
-    quotas.admit(ADA, Method.LIST_MODELS)
+    quotas.admit(ADA, GeminiMethod.LIST_MODELS.cost)
 
-    quotas.admit(ADAS_OTHER_KEY, Method.LIST_MODELS)
+    quotas.admit(ADAS_OTHER_KEY, GeminiMethod.LIST_MODELS.cost)
     refusal_of(quotas)
     refusal_of(quotas, ADAS_OTHER_KEY)
 
 
-@pytest.mark.parametrize("method", sorted(WAITING))
+@pytest.mark.parametrize("method", [GeminiMethod.GET_OPERATION, GeminiMethod.GET_TUNED_MODEL])
 def test_waiting_for_a_job_uses_nothing_and_is_never_refused(watch, method):
     quotas = Quotas(Budget(requests_per_minute=1), watch)
     for _ in range(100):
-        quotas.admit(ADA, method)
-    quotas.admit(ADA, Method.LIST_MODELS)
+        quotas.admit(ADA, method.cost)
+    quotas.admit(ADA, GeminiMethod.LIST_MODELS.cost)
 
-    quotas.admit(ADA, method)
+    quotas.admit(ADA, method.cost)
 
 
 def test_tokens_are_refused_when_the_minute_has_none_left(watch):
     quotas = Quotas(Budget(tokens_per_minute=100), watch)
-    quotas.admit(ADA, Method.GENERATE_CONTENT)
+    quotas.admit(ADA, GeminiMethod.GENERATE_CONTENT.cost)
     quotas.spend(ADA, 99)
     watch.now += 20
-    quotas.admit(ADA, Method.GENERATE_CONTENT)
+    quotas.admit(ADA, GeminiMethod.GENERATE_CONTENT.cost)
     quotas.spend(ADA, 60)
 
-    assert refusal_of(quotas, method=Method.STREAM_GENERATE_CONTENT).retry_seconds == 40
+    assert refusal_of(quotas, method=GeminiMethod.STREAM_GENERATE_CONTENT).retry_seconds == 40
     watch.now += 40
-    quotas.admit(ADA, Method.GENERATE_CONTENT)
+    quotas.admit(ADA, GeminiMethod.GENERATE_CONTENT.cost)
 
 
 def test_an_answer_larger_than_the_budget_holds_up_the_next_for_a_minute(watch):
@@ -120,23 +127,23 @@ def test_an_answer_larger_than_the_budget_holds_up_the_next_for_a_minute(watch):
     watch.now += 30
     quotas.spend(ADA, 100_000)
 
-    assert refusal_of(quotas, method=Method.GENERATE_TEXT).retry_seconds == 60
+    assert refusal_of(quotas, method=GeminiMethod.GENERATE_TEXT).retry_seconds == 60
 
 
-@pytest.mark.parametrize("method", [method for method in Method if method not in GENERATING])
+@pytest.mark.parametrize("method", [method for method in (*GeminiMethod, *OwnMethod) if method.cost is not Cost.TOKENS])
 def test_what_uses_no_tokens_is_not_refused_for_them(watch, method):
     quotas = Quotas(Budget(tokens_per_minute=1), watch)
     quotas.spend(ADA, 5)
 
-    quotas.admit(ADA, method)
+    quotas.admit(ADA, method.cost)
 
 
 def test_a_refusal_for_tokens_uses_no_request(watch):
     quotas = Quotas(Budget(requests_per_minute=1, tokens_per_minute=1), watch)
     quotas.spend(ADA, 1)
-    refusal_of(quotas, method=Method.GENERATE_CONTENT)
+    refusal_of(quotas, method=GeminiMethod.GENERATE_CONTENT)
 
-    quotas.admit(ADA, Method.LIST_MODELS)
+    quotas.admit(ADA, GeminiMethod.LIST_MODELS.cost)
 
 
 def test_jobs_are_refused_when_so_many_are_not_done(watch):
@@ -147,15 +154,15 @@ def test_jobs_are_refused_when_so_many_are_not_done(watch):
         quotas.check_jobs(ADA, lambda: 2)
 
     assert refused.value.retry_seconds == JOB_RETRY_SECONDS
-    assert refused.value.exceeded.id == "ConcurrentTuningJobsPerKey"
-    assert refused.value.exceeded.value == 2
+    assert exceeded_of(refused.value).id == "ConcurrentTuningJobsPerKey"
+    assert exceeded_of(refused.value).value == 2
 
 
 def test_a_refusal_says_which_budget_whose_and_how_large(watch):
     quotas = Quotas(Budget(requests_per_minute=1), watch)
-    quotas.admit(ADA, Method.LIST_MODELS)
+    quotas.admit(ADA, GeminiMethod.LIST_MODELS.cost)
 
-    exceeded = refusal_of(quotas).exceeded
+    exceeded = exceeded_of(refusal_of(quotas))
 
     assert (exceeded.metric, exceeded.id, exceeded.value, exceeded.dimensions) == (
         "generativelanguage.googleapis.com/requests",
@@ -168,10 +175,10 @@ def test_a_refusal_says_which_budget_whose_and_how_large(watch):
 def test_callers_that_stay_away_are_forgotten(watch):
     quotas = Quotas(Budget(requests_per_minute=5), watch)
     for number in range(100):
-        quotas.admit(Principal(email=Email("x@y.z"), credential=f"key{number}"), Method.LIST_MODELS)
+        quotas.admit(Principal(email=Email("x@y.z"), credential=f"key{number}"), GeminiMethod.LIST_MODELS.cost)
         watch.now += 1
     watch.now += 61
-    quotas.admit(ADA, Method.LIST_MODELS)
+    quotas.admit(ADA, GeminiMethod.LIST_MODELS.cost)
 
     assert set(quotas._requests._windows) == {"key1"}
 
@@ -183,7 +190,7 @@ def test_many_threads_get_what_there_is_and_not_one_more(watch):
     def ask():
         for _ in range(50):
             try:
-                quotas.admit(ADA, Method.LIST_MODELS)
+                quotas.admit(ADA, GeminiMethod.LIST_MODELS.cost)
             except QuotaExceeded:
                 continue
             admitted.append(1)

@@ -7,9 +7,9 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from tuningfork.domain.errors import ApiKeyNotValid
-from tuningfork.service.access import Access
-from tuningfork.service.groups import Groups
+from tuningfork.service.identity.keys import Access
 from tuningfork.service.remembered import Remembered
+from tuningfork.service.sharing.groups import Groups
 from tuningfork.store.database import Database
 
 
@@ -57,7 +57,8 @@ def test_another_process_is_noticed_too(access, database, database_url):
     access.authenticate(created.key)
     assert access.authenticate_at_once(created.key) is not None
     program = (
-        "import sys; from tuningfork.store.database import Database; from tuningfork.service.access import Access;"
+        "import sys; from tuningfork.store.database import Database;"
+        "from tuningfork.service.identity.keys import Access;"
         "from datetime import UTC, datetime;"
         "Access(Database.open(sys.argv[1]), lambda: datetime.now(UTC)).revoke_key(sys.argv[2])"
     )

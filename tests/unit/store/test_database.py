@@ -1,5 +1,8 @@
 """Opening, migrating and sharing the database."""
 
+import socket
+import socketserver
+import struct
 import subprocess
 import sys
 import threading
@@ -9,11 +12,15 @@ import pytest
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.exc import IntegrityError
 
-from tuningfork.domain.errors import FailedPrecondition
+from patience import PATIENCE_SECONDS
+from tuningfork.domain.errors import Busy, FailedPrecondition
 from tuningfork.store.database import Database, is_duplicate
 from tuningfork.store.schema import api_keys, metadata, tuned_models
 
 INSERT = "INSERT INTO api_keys VALUES (:id, '', '', '', '', :id, '2024-03-14 00:00:00.000000+00:00', NULL)"
+
+PROTOCOL_3 = 3 << 16
+"""What the first message of a connection to PostgreSQL asks for, if it does not ask for encryption."""
 
 
 @pytest.fixture
@@ -155,7 +162,7 @@ def test_several_processes_may_open_a_new_database_at_once(sqlite_url):
     processes = [
         subprocess.Popen([sys.executable, "-c", code, sqlite_url], stderr=subprocess.PIPE, text=True) for _ in range(3)
     ]
-    errors = [process.communicate(timeout=60)[1] for process in processes]
+    errors = [process.communicate(timeout=300)[1] for process in processes]
 
     assert errors == ["", "", ""]
     database = Database.open(sqlite_url)
@@ -221,3 +228,46 @@ def test_what_a_failed_statement_held_is_not_told(sqlite_url):
 
     assert "s3cret" not in str(told.value)
     database.close()
+
+
+class FullPostgresql(socketserver.BaseRequestHandler):
+    """Refuses every connection as PostgreSQL does that has as many as it may (protocol 3.0, message ErrorResponse)."""
+
+    def handle(self):
+        while len(head := self.request.recv(8, socket.MSG_WAITALL)) == 8:
+            size, code = struct.unpack("!ii", head)
+            self.request.recv(size - 8, socket.MSG_WAITALL)
+            if code == PROTOCOL_3:
+                fields = b"SFATAL\0VFATAL\0C53300\0Msorry, too many clients already\0\0"
+                self.request.sendall(b"E" + struct.pack("!i", 4 + len(fields)) + fields)
+                return
+            # It asks for encryption: no.
+            self.request.sendall(b"N")
+
+
+@pytest.fixture
+def full_postgresql():
+    pytest.importorskip("psycopg")
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), FullPostgresql) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield f"postgresql+psycopg://ada:pa55word@127.0.0.1:{server.server_address[1]}/tuningfork"
+        server.shutdown()
+        thread.join(PATIENCE_SECONDS)
+
+
+def test_a_postgresql_without_a_connection_left_is_busy(full_postgresql):
+    database = Database(create_engine(full_postgresql))
+
+    for use in (database.read, database.write, database.for_requests().write):
+        with pytest.raises(Busy, match="has no connection left at the moment"), use():
+            pass
+    assert "has no connection left" in database.refusal()
+    database.close()
+
+
+def test_a_database_that_has_no_connection_left_is_told_as_such_at_the_start(full_postgresql):
+    with pytest.raises(FailedPrecondition, match="is taken by other servers and commands at the moment") as told:
+        Database.open(full_postgresql)
+
+    assert "pa55word" not in told.value.message

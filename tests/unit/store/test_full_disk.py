@@ -9,11 +9,11 @@ from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 
 from store_rows import keep, model, new_job
-from tuningfork.domain.dataset import Example
+from tuningfork.domain.conversation import Conversation
 from tuningfork.domain.errors import ResourceExhausted
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.store import tuned_models
-from tuningfork.store.full_disk import told_of_full_disk
+from tuningfork.store.full_disk import full_disk_reported
 
 JOB = JobId("abc")
 UNBOUNDED = 2**30
@@ -66,19 +66,19 @@ def test_a_database_that_was_full_goes_on_when_there_is_room(sqlite):
 
 
 def test_a_file_that_finds_no_room_is_the_same_error():
-    with pytest.raises(ResourceExhausted, match="disk is full"), told_of_full_disk():
+    with pytest.raises(ResourceExhausted, match="disk is full"), full_disk_reported():
         Path("/dev/full").write_bytes(b"x")
 
 
 def test_a_quota_that_is_used_up_is_the_same_error():
-    with pytest.raises(ResourceExhausted), told_of_full_disk():
+    with pytest.raises(ResourceExhausted), full_disk_reported():
         raise OSError(errno.EDQUOT, "Disk quota exceeded")
 
 
 def test_every_other_fault_stays_what_it_is(database, tmp_path):
-    with pytest.raises(FileNotFoundError), told_of_full_disk():
+    with pytest.raises(FileNotFoundError), full_disk_reported():
         (tmp_path / "nowhere" / "file").write_bytes(b"x")
-    with pytest.raises(DBAPIError), database.read() as connection, told_of_full_disk():
+    with pytest.raises(DBAPIError), database.read() as connection, full_disk_reported():
         connection.exec_driver_sql("SELECT 1 FROM nowhere")
 
 
@@ -86,7 +86,7 @@ def test_a_dataset_that_finds_no_room_leaves_nothing(artifacts, tmp_path):
     datasets = tmp_path / "artifacts" / "datasets"
     (datasets / "abc.aside").symlink_to("/dev/full")
     with pytest.raises(ResourceExhausted, match="disk is full"):
-        artifacts.write_dataset(JOB, (Example("1", "2"),))
+        artifacts.write_dataset(JOB, (Conversation.pair("1", "2"),))
     assert [*datasets.iterdir()] == []
 
 
@@ -107,3 +107,9 @@ def test_a_full_directory_is_told_until_there_is_room(artifacts, tmp_path):
 def test_a_directory_that_takes_no_files_is_told(artifacts, tmp_path):
     (tmp_path / "artifacts" / ".probe").symlink_to(tmp_path / "nowhere" / "probe")
     assert artifacts.refusal() == "nothing can be written to the data directory: No such file or directory"
+
+
+def test_what_cannot_even_be_removed_is_told_and_raises_nothing(artifacts, tmp_path):
+    # As on a disk that is read-only, where writing and removing fail.
+    (tmp_path / "artifacts" / ".probe").mkdir()
+    assert artifacts.refusal() == "nothing can be written to the data directory: Is a directory"

@@ -2,11 +2,16 @@
 
 import pytest
 from alembic import command
+from alembic.autogenerate import compare_metadata
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
+from tuningfork.domain.checkpoint import Checkpoint
 from tuningfork.domain.permission import Email, Principal
-from tuningfork.store import tuned_models
+from tuningfork.domain.tuned_model import DEFAULT_LOCATION
+from tuningfork.domain.tuning_job import JobState
+from tuningfork.store import checkpoints, leases, schema, tuned_models, tuning_jobs
 from tuningfork.store.database import Database
 from tuningfork.store.tuned_models import Search
 
@@ -51,3 +56,104 @@ def test_models_of_an_older_database_are_listed_in_their_order(url):
     database.close()
 
     assert [[model.id for model in page] for page in pages] == [["b"], ["b", "a", "c"]]
+
+
+JOB = (
+    "INSERT INTO tuning_jobs VALUES (:id, :id, 'models/x', :job_state, :cancelled, 0, :steps, 1, 1, 0.001, NULL, "
+    "8, 32, 4, 1, :time, :start, :complete, :code, :message, :created_by)"
+)
+
+STATES = ("queued", "running", "succeeded", "failed", "cancelled_early", "cancelled", "untouched")
+"""One job of each state as version 0.1 left them; cancelled ones with and without weights, waiting ones with steps."""
+
+ACTIVE = ("succeeded", "cancelled")
+STEPS = {"queued": 2, "running": 2, "succeeded": 3, "failed": 1, "cancelled": 2}
+
+
+def rows_of_version_0_1():
+    """One model, job, owner and key for each of `STATES`, and the snapshots of those that took steps."""
+    time = "2024-03-14 15:09:04.000000+00"
+    key = "INSERT INTO api_keys VALUES ('key-1', 'k', 'bob@example.com', 'bobs', 'tf', 'h1', :time, NULL)"
+    yield key, {"time": time}
+    yield key.replace("key-1", "key-2").replace("h1", "h2").replace("'bobs'", "'other'"), {"time": time}
+    for name in STATES:
+        state = {"cancelled_early": "cancelled", "untouched": "queued"}.get(name, name)
+        final = state in ("succeeded", "failed", "cancelled")
+        model_state = "ACTIVE" if name in ACTIVE else "FAILED" if final else "CREATING"
+        values = {"id": name, "state": model_state, "time": time, "owner": f"{name}@example.com"}
+        yield MODEL.replace("'ACTIVE'", ":state"), values
+        yield (
+            "INSERT INTO permissions VALUES (:id, 'p', 'USER', :owner, 'OWNER', :time)",
+            {**values, "owner": "me@localhost" if name == "queued" else "bob@example.com"},
+        )
+        yield (
+            JOB,
+            {
+                **values,
+                "job_state": state,
+                "cancelled": state == "cancelled",
+                "steps": STEPS.get(name, 0),
+                "start": None if name == "untouched" else time,
+                "complete": time if final else None,
+                "code": 13 if state in ("failed", "cancelled") else None,
+                "message": "why" if state in ("failed", "cancelled") else None,
+                "created_by": "key-2" if name == "running" else "",
+            },
+        )
+        for step in range(1, STEPS.get(name, 0) + 1):
+            yield (
+                "INSERT INTO snapshots VALUES (:id, :step, :epoch, :loss, :time)",
+                {"id": name, "step": step, "epoch": step - 1, "loss": 8.0 / step, "time": time},
+            )
+
+
+def test_jobs_in_every_state_are_brought_along(database_url):
+    migrate(database_url, "0003", *rows_of_version_0_1())
+
+    database = Database.open(database_url)
+    with database.read() as connection:
+        models = {name: tuned_models.find(connection, name) for name in STATES}
+        jobs = {name: tuning_jobs.find(connection, name) for name in STATES}
+        kept = {name: checkpoints.checkpoints_of(connection, name) for name in STATES}
+        running = leases.running(connection)
+    database.close()
+
+    assert {name: job.completed_steps for name, job in jobs.items()} == {name: STEPS.get(name, 0) for name in STATES}
+    assert {name: job.last_loss for name, job in jobs.items() if job.completed_steps} == {
+        name: 8.0 / steps for name, steps in STEPS.items()
+    }
+    assert jobs["untouched"].last_loss is None
+    assert [model.default_checkpoint for model in models.values()] == [1 if name in ACTIVE else None for name in STATES]
+    assert {name: found for name, found in kept.items() if found} == {
+        name: (
+            Checkpoint(
+                job_id=name,
+                number=1,
+                step=STEPS[name],
+                epoch=STEPS[name] - 1,
+                artifact=f"adapters/{name}",
+                metrics={"mean_loss": 8.0 / STEPS[name]},
+            ),
+        )
+        for name in ACTIVE
+    }
+    # That of the key that created it, else of its owner's first key, else that of a server without keys.
+    projects = {name: model.project for name, model in models.items()}
+    assert projects == {**dict.fromkeys(STATES, "bobs"), "running": "other", "queued": "local"}
+    assert {(job.project, job.location) for job in jobs.values()} == {
+        (project, DEFAULT_LOCATION) for project in projects.values()
+    }
+    # Nobody wrote down who runs it: the next server that starts queues it again.
+    assert [(lease.claim.job_id, lease.claim.server) for lease in running] == [("running", None)]
+    assert jobs["running"].state is JobState.RUNNING
+
+
+def test_the_tables_of_a_migrated_database_are_those_of_the_schema(database_url):
+    Database.open(database_url).close()
+    engine = create_engine(database_url)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": False})
+        found = compare_metadata(context, schema.metadata)
+    engine.dispose()
+
+    assert found == []

@@ -9,13 +9,15 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
 from store_rows import ECHO, NOW, keep, model, new_job
-from tuningfork.domain.errors import RpcCode
+from tuningfork.domain.errors import Code
+from tuningfork.domain.tuned_model import TunedModelId
 from tuningfork.domain.tuning_job import TRANSITIONS, JobError, JobId, JobState, Snapshot
-from tuningfork.store import tuned_models, tuning_jobs
+from tuningfork.store import snapshots, tuned_models, tuning_jobs
 from tuningfork.store.schema import job_events
 from tuningfork.store.tuned_models import IdTaken
+from tuningfork.store.tuning_jobs import QueuedJob
 
-CANCELLED = JobError(code=RpcCode.CANCELLED, message="The job was cancelled.")
+CANCELLED = JobError(code=Code.CANCELLED, message="The job was cancelled.")
 PATHS = {
     JobState.QUEUED: [],
     JobState.RUNNING: [JobState.RUNNING],
@@ -37,7 +39,8 @@ def bring(database, job, state):
 
 def found(database, job):
     with database.read() as connection:
-        return tuning_jobs.find(connection, job.id)
+        now = tuning_jobs.find(connection, job.id)
+        return now and replace(now, snapshots=snapshots.snapshots_of(connection, now))
 
 
 def snapshot(step):
@@ -162,17 +165,45 @@ def test_the_oldest_queued_job_comes_first(database):
     young = keep(database, new_job("a", create_time=NOW + timedelta(seconds=1)))
     old = keep(database, new_job("b", create_time=NOW))
     with database.write() as connection:
-        assert tuning_jobs.oldest_queued(connection, [ECHO]) == old
+        assert tuning_jobs.queued_of_owners(connection, [ECHO]) == [
+            QueuedJob(id=old.id, owner="ada@example.com"),
+            QueuedJob(id=young.id, owner="ada@example.com"),
+        ]
         tuning_jobs.move(connection, old.id, JobState.RUNNING, NOW)
-        assert tuning_jobs.oldest_queued(connection, [ECHO]) == young
-        tuning_jobs.move(connection, young.id, JobState.RUNNING, NOW)
-        assert tuning_jobs.oldest_queued(connection, [ECHO]) is None
+        assert tuning_jobs.queued_of_owners(connection, [ECHO]) == [QueuedJob(id=young.id, owner="ada@example.com")]
+
+
+def test_a_queued_job_says_which_files_its_training_needs(database):
+    keep(database, new_job("a"))
+    validated = replace(new_job("b", create_time=NOW + timedelta(seconds=1)), validation_count=2)
+    keep(database, validated)
+    further = new_job("c", create_time=NOW + timedelta(seconds=2))
+    with database.write() as connection:
+        tuned_models.insert(connection, replace(model("c"), source=TunedModelId("a")))
+        tuning_jobs.insert(connection, further)
+
+        assert tuning_jobs.queued_of_owners(connection, [ECHO]) == [
+            QueuedJob(id=JobId("a-job"), owner="ada@example.com"),
+            QueuedJob(id=validated.id, owner="ada@example.com", has_validation=True),
+            QueuedJob(id=further.id, owner="", has_source=True),
+        ]
+
+
+def test_of_given_jobs_the_first_that_is_queued_is_found(database):
+    jobs = [keep(database, new_job(name)) for name in "abc"]
+    wanted = [jobs[place].id for place in (2, 0)]
+    with database.write() as connection:
+        assert tuning_jobs.first_queued(connection, wanted) == jobs[2]
+        tuning_jobs.move(connection, jobs[2].id, JobState.RUNNING, NOW)
+        assert tuning_jobs.first_queued(connection, wanted) == jobs[0]
+        tuning_jobs.move(connection, jobs[0].id, JobState.RUNNING, NOW)
+        assert tuning_jobs.first_queued(connection, wanted) is None
 
 
 def test_a_job_over_another_base_is_passed_over(database):
     waiting = keep(database, new_job("a"))
     with database.write() as connection:
-        assert tuning_jobs.oldest_queued(connection, ["models/other"]) is None
+        assert tuning_jobs.queued_of_owners(connection, ["models/other"]) == []
         assert tuning_jobs.queued_without(connection, ["models/other"]) == [waiting]
         assert tuning_jobs.queued_without(connection, [ECHO]) == []
         tuning_jobs.move(connection, waiting.id, JobState.RUNNING, NOW)
@@ -192,10 +223,41 @@ def test_a_running_jobs_steps_are_appended_in_order(database):
     job = keep(database, new_job("a"))
     bring(database, job, JobState.RUNNING)
     with database.write() as connection:
-        answers = [tuning_jobs.append_snapshot(connection, job.id, snapshot(step)) for step in (1, 2, 3)]
+        answers = [snapshots.append_snapshot(connection, job.id, snapshot(step)) for step in (1, 2, 3)]
 
     assert answers == [False, False, False]
     assert found(database, job).snapshots == (snapshot(1), snapshot(2), snapshot(3))
+
+
+def test_the_last_snapshot_says_how_far_a_job_is(database):
+    job = keep(database, new_job("a"))
+    bring(database, job, JobState.RUNNING)
+    assert (found(database, job).completed_steps, found(database, job).last_loss) == (0, None)
+
+    with database.write() as connection:
+        for step in (1, 2, 3):
+            snapshots.append_snapshot(connection, job.id, snapshot(step))
+    assert (found(database, job).completed_steps, found(database, job).last_loss) == (3, snapshot(3).mean_loss)
+
+    with database.write() as connection:
+        snapshots.drop_snapshots(connection, job.id, after_step=1)
+    assert (found(database, job).completed_steps, found(database, job).last_loss) == (1, snapshot(1).mean_loss)
+
+    with database.write() as connection:
+        snapshots.add_missing_snapshots(connection, job.id, [snapshot(2)])
+    assert (found(database, job).completed_steps, found(database, job).last_loss) == (2, snapshot(2).mean_loss)
+
+
+def test_snapshots_are_read_from_a_step_on_and_not_with_their_job(database):
+    job = keep(database, new_job("a"))
+    bring(database, job, JobState.RUNNING)
+    with database.write() as connection:
+        for step in (1, 2, 3):
+            snapshots.append_snapshot(connection, job.id, snapshot(step))
+
+        assert snapshots.snapshots_of(connection, job, after_step=1) == (snapshot(2), snapshot(3))
+        assert snapshots.snapshots_of(connection, job, after_step=3) == ()
+        assert tuning_jobs.find(connection, job.id).snapshots == ()
 
 
 def test_a_step_is_answered_with_the_wish_to_cancel(database):
@@ -203,7 +265,7 @@ def test_a_step_is_answered_with_the_wish_to_cancel(database):
     bring(database, job, JobState.RUNNING)
     with database.write() as connection:
         tuning_jobs.request_cancel(connection, job.id)
-        assert tuning_jobs.append_snapshot(connection, job.id, snapshot(1)) is True
+        assert snapshots.append_snapshot(connection, job.id, snapshot(1)) is True
 
 
 @pytest.mark.parametrize("state", [JobState.QUEUED, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED])
@@ -211,7 +273,7 @@ def test_a_job_that_does_not_run_takes_no_steps(database, state):
     job = keep(database, new_job("a"))
     bring(database, job, state)
     with database.write() as connection:
-        assert tuning_jobs.append_snapshot(connection, job.id, snapshot(1)) is None
+        assert snapshots.append_snapshot(connection, job.id, snapshot(1)) is None
     assert found(database, job).snapshots == ()
 
 
@@ -220,14 +282,14 @@ def test_progress_clears_the_attempts_and_repetition_does_not(database):
     bring(database, job, JobState.RUNNING)
     with database.write() as connection:
         for step in (1, 2):
-            tuning_jobs.append_snapshot(connection, job.id, snapshot(step))
+            snapshots.append_snapshot(connection, job.id, snapshot(step))
         cleared = tuning_jobs.find(connection, job.id).attempts
         tuning_jobs.move(connection, job.id, JobState.QUEUED, NOW)
         tuning_jobs.move(connection, job.id, JobState.RUNNING, NOW)
-        tuning_jobs.drop_snapshots(connection, job.id, after_step=0)
+        snapshots.drop_snapshots(connection, job.id, after_step=0)
         attempts = []
         for step in (1, 2, 3):
-            tuning_jobs.append_snapshot(connection, job.id, snapshot(step))
+            snapshots.append_snapshot(connection, job.id, snapshot(step))
             attempts.append(tuning_jobs.find(connection, job.id).attempts)
 
     assert (cleared, attempts) == (0, [1, 1, 0])
@@ -238,8 +300,8 @@ def test_snapshots_that_were_lost_are_filled_in_and_others_stay(database):
     bring(database, job, JobState.RUNNING)
     ours = replace(snapshot(1), mean_loss=9.0)
     with database.write() as connection:
-        tuning_jobs.append_snapshot(connection, job.id, ours)
-        tuning_jobs.add_missing_snapshots(connection, job.id, [snapshot(1), snapshot(2)])
+        snapshots.append_snapshot(connection, job.id, ours)
+        snapshots.add_missing_snapshots(connection, job.id, [snapshot(1), snapshot(2)])
 
     assert found(database, job).snapshots == (ours, snapshot(2))
 
@@ -289,7 +351,7 @@ def test_a_deleted_model_takes_its_job_its_steps_and_its_events_along(database):
     job = keep(database, new_job("a"))
     bring(database, job, JobState.RUNNING)
     with database.write() as connection:
-        tuning_jobs.append_snapshot(connection, job.id, snapshot(1))
+        snapshots.append_snapshot(connection, job.id, snapshot(1))
         tuned_models.delete(connection, job.model_id)
         left = [
             connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one()

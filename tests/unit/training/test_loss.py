@@ -1,28 +1,33 @@
 import torch
 from torch.nn.functional import log_softmax
 
+from rendering import row_of
 from tiny_models import trained_looking
 from tuningfork.domain.base_model import AdapterShape
-from tuningfork.domain.dataset import Example
-from tuningfork.modeling.attention import PackedPlan
-from tuningfork.training.batches import Placed, Segment, pack
+from tuningfork.domain.conversation import Conversation
+from tuningfork.modeling.attention.plans import PackedPlan
+from tuningfork.training.batches import OwnedSegment, Segment, pack
 from tuningfork.training.loss import decoder_layers, recomputed, target_losses
 
-EXAMPLES = [Example("one", "two"), Example("12", "13"), Example("the first question", "the answer")]
+EXAMPLES = [
+    Conversation.pair("one", "two"),
+    Conversation.pair("12", "13"),
+    Conversation.pair("the first question", "the answer"),
+]
 
 
 def packed(base):
-    segments = [Segment.of(base.chat.render_example(example)) for example in EXAMPLES]
-    return pack([Placed(segment=segment, owner=0) for segment in segments])
+    segments = [Segment.of(row_of(base.chat, example)) for example in EXAMPLES]
+    return pack([OwnedSegment(segment=segment, owner=0) for segment in segments])
 
 
 @torch.no_grad()
 def test_each_target_costs_minus_its_log_probability_given_all_before_it(loaded_tiny):
     losses = iter(target_losses(loaded_tiny.model, packed(loaded_tiny)))
     for example in EXAMPLES:
-        rendered = loaded_tiny.chat.render_example(example)
+        rendered = row_of(loaded_tiny.chat, example)
         ids = [*rendered.header, *rendered.output]
-        one = pack([Placed(segment=Segment(torch.tensor(ids, dtype=torch.int32), 1), owner=0)])
+        one = pack([OwnedSegment(segment=Segment(torch.tensor(ids, dtype=torch.int32), ((1, len(ids)),)), owner=0)])
         every_N = target_losses(loaded_tiny.model, one)
         for place in range(len(rendered.header), len(ids)):
             torch.testing.assert_close(next(losses), every_N[place - 1], rtol=1e-5, atol=1e-5)

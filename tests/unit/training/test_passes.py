@@ -2,21 +2,22 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tuningfork.training.loss import weighted_cross_entropy
+from tuningfork.training.loss import TargetLosses
 from tuningfork.training.sections import rounded
 
 
 @pytest.mark.parametrize("scale", [1.0, 100.0], ids=["moderate", "so sure that others round to nothing"])
-def test_losses_and_slopes_are_those_of_autograd(scale):
+def test_losses_and_gradients_are_those_of_autograd(scale):
     generator = torch.Generator().manual_seed(0)
     logits = (scale * torch.randn(7, 50, generator=generator)).requires_grad_()
     targets = torch.randint(50, (7,), generator=generator)
     weights = torch.rand(7, generator=generator)
     wanted = functional.cross_entropy(logits, targets, reduction="none")
     (wanted * weights).sum().backward()
-    losses, slopes = weighted_cross_entropy(logits.detach(), targets, weights)
+    found = TargetLosses.of(logits.detach(), targets)
+    losses, grads = found.losses_N, found.gradient(weights)
     torch.testing.assert_close(losses, wanted.detach())
-    torch.testing.assert_close(slopes, logits.grad)
+    torch.testing.assert_close(grads, logits.grad)
 
 
 def test_passes_are_filled_up_to_few_sizes_and_by_little():

@@ -2,15 +2,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuningfork.modeling.chat_template import RenderedExample
-from tuningfork.training.batches import Placed, Segment, pack
-from tuningfork.training.sections import Share, lay_out, rounded, sections_of
+from tuningfork.modeling.chat_template import RenderedRow
+from tuningfork.training.batches import OwnedSegment, Segment, pack
+from tuningfork.training.sections import Share, pad_to_sections, rounded, sections_of
 
 
 def segment(tokens, targets, first=0):
     """Distinct ids, so that each token can be told from all others."""
     ids = range(first + 1, first + 1 + tokens)
-    return Segment.of(RenderedExample(tuple(ids[: tokens - targets]), tuple(ids[tokens - targets :])))
+    return Segment.of(RenderedRow.of(tuple(ids[: tokens - targets]), tuple(ids[tokens - targets :])))
 
 
 def shares_of(packed, kinds):
@@ -34,20 +34,20 @@ def test_every_token_and_target_keeps_what_belongs_to_it(jobs, kinds):
     placed, first = [], 0
     for owner, sizes in enumerate(jobs):
         for tokens, targets in sizes:
-            placed.append(Placed(segment=segment(tokens, targets, first), owner=owner))
+            placed.append(OwnedSegment(segment=segment(tokens, targets, first), owner=owner))
             first += tokens
     packed = pack(placed)
     sections = sections_of(shares_of(packed, kinds[: len(jobs)]))
-    laid = lay_out(packed, sections)
+    layout = pad_to_sections(packed, sections)
 
     assert sorted(owner for section in sections for owner in section.owners) == list(range(len(jobs)))
     assert all(len({kinds[owner] for owner in section.owners}) == 1 for section in sections)
-    assert sum(laid.lengths) == len(laid.ids_T) == sum(len(each.owners) * each.tokens for each in sections)
-    assert len(laid.targets_N) == sum(len(each.owners) * each.targets for each in sections)
-    assert torch.equal(laid.targets_N[laid.places_N], packed.targets_N)
-    predicting_N = laid.predicting_N[laid.places_N]
-    assert torch.equal(laid.ids_T[predicting_N], packed.ids_T[packed.predicting_N])
-    assert torch.equal(laid.positions_T[predicting_N], packed.positions_T[packed.predicting_N])
+    assert sum(layout.lengths) == len(layout.ids_T) == sum(len(each.owners) * each.tokens for each in sections)
+    assert len(layout.targets_N) == sum(len(each.owners) * each.targets for each in sections)
+    assert torch.equal(layout.targets_N[layout.places_N], packed.targets_N)
+    predicting_N = layout.predicting_N[layout.places_N]
+    assert torch.equal(layout.ids_T[predicting_N], packed.ids_T[packed.predicting_N])
+    assert torch.equal(layout.positions_T[predicting_N], packed.positions_T[packed.predicting_N])
     # Each block holds its own targets alone.
     begin = 0
     for section in sections:
@@ -57,20 +57,22 @@ def test_every_token_and_target_keeps_what_belongs_to_it(jobs, kinds):
             begin += section.tokens
 
 
-def test_a_piece_that_goes_on_from_another_still_does_wherever_its_owner_is_laid():
+def test_a_range_keeps_its_prefix_wherever_its_owners_block_is():
     head = tuple(range(1000, 1040))
-    small = [Placed(segment=segment(5, 2), owner=0)]
-    shared = [Placed(segment=Segment.of(RenderedExample((*head, extra), (7, 8))), owner=1) for extra in (100, 101, 102)]
+    small = [OwnedSegment(segment=segment(5, 2), owner=0)]
+    shared = [
+        OwnedSegment(segment=Segment.of(RenderedRow.of((*head, extra), (7, 8))), owner=1) for extra in (100, 101, 102)
+    ]
     packed = pack([*small, *shared], share=True)
-    laid = lay_out(packed, sections_of(shares_of(packed, "ab")))
+    layout = pad_to_sections(packed, sections_of(shares_of(packed, "ab")))
     begins = [0]
-    for length in laid.lengths:
+    for length in layout.lengths:
         begins.append(begins[-1] + length)
-    going_on = [(piece, other) for piece, other in enumerate(laid.continued) if other is not None]
-    assert len(going_on) == 3
-    for piece, other in going_on:
-        assert laid.ids_T[begins[other] : begins[other + 1]].tolist() == list(head)
-        assert laid.ids_T[begins[piece]] in (100, 101, 102)
+    with_prefix = [(index, other) for index, other in enumerate(layout.prefixes) if other is not None]
+    assert len(with_prefix) == 3
+    for index, other in with_prefix:
+        assert layout.ids_T[begins[other] : begins[other + 1]].tolist() == list(head)
+        assert layout.ids_T[begins[index]] in (100, 101, 102)
 
 
 def test_like_jobs_share_a_section_and_unlike_ones_do_not():

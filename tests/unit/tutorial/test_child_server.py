@@ -46,18 +46,54 @@ def test_a_server_that_is_gone_is_fine():
     assert process.returncode == 0
 
 
+def test_its_settings_are_not_those_of_another_server(tmp_path, monkeypatch):
+    monkeypatch.setenv("TUNINGFORK_NO_AUTH", "true")
+    monkeypatch.setenv("TUNINGFORK_PORT", "wrong")
+    monkeypatch.setenv("TUNINGFORK_CONFIG", str(tmp_path / "missing.toml"))
+
+    with child("print()") as process:
+        settings = child_server.ChildServer("http://127.0.0.1:1", tmp_path, process).settings
+
+    assert settings.data_dir == tmp_path / "data"
+    assert settings.key_file.parent == tmp_path / "data"
+    assert (settings.no_auth, settings.config) == (False, None)
+
+
 def test_old_data_are_removed_and_the_rest_is_left(tmp_path):
     (tmp_path / "data").mkdir()
+    (tmp_path / "data" / child_server.MARK).touch()
     (tmp_path / "data" / "tuningfork.db").write_text("old")
     (tmp_path / "notes.txt").write_text("mine")
 
     child_server.clear(tmp_path)
 
-    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "notes.txt"]
+    assert [path.name for path in (tmp_path / "data").iterdir()] == [child_server.MARK]
+    child_server.clear(tmp_path)
+
+
+def test_data_that_no_tutorial_made_are_never_removed(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "tuningfork.db").write_text("a real server's")
+
+    with pytest.raises(ClientError, match="was not made by a tutorial"):
+        child_server.clear(tmp_path)
+
+    assert (tmp_path / "data" / "tuningfork.db").read_text() == "a real server's"
+
+
+def test_data_of_an_earlier_versions_tutorial_are_known_by_its_default_directory(tmp_path):
+    (tmp_path / ".tutorial" / "data").mkdir(parents=True)
+    (tmp_path / ".tutorial" / "data" / "tuningfork.db").write_text("old")
+
+    child_server.clear(tmp_path / ".tutorial")
+
+    assert not (tmp_path / ".tutorial" / "data" / "tuningfork.db").exists()
 
 
 def test_data_of_a_server_that_still_runs_are_not_touched(tmp_path):
     (tmp_path / "data").mkdir()
+    (tmp_path / "data" / child_server.MARK).touch()
     with (tmp_path / "data" / "server.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
 

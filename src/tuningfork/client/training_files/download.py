@@ -9,8 +9,10 @@ from urllib.parse import parse_qs
 import httpx
 
 from tuningfork import __version__
+from tuningfork.client.deadline import Connections, Deadline
 from tuningfork.client.errors import TrainingFileError
 from tuningfork.client.training_files.bounds import Bound
+from tuningfork.client.training_files.pages import is_page
 
 TOTAL_SECONDS = 60.0
 """For the whole of a download, redirects included."""
@@ -22,7 +24,6 @@ _SHEET_PATH = re.compile(rf"{_SHEETS}/(?P<id>[\w-]{{2,}})(?:/.*)?", re.ASCII)
 # File > Share > Publish to web gives an address of its own, which shows nothing but the published tabs.
 _PUBLISHED_PATH = re.compile(rf"{_SHEETS}/e/(?P<id>[\w-]+)/pub(?:html)?", re.ASCII)
 _SHEETS_URL = "https://docs.google.com/spreadsheets/d"
-_PAGE = re.compile(rb"\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,7 @@ def fetch(
     *,
     transport: httpx.BaseTransport | None = None,
     clock: Callable[[], float] = time.monotonic,
+    seconds: float = TOTAL_SECONDS,
 ) -> Downloaded:
     """Fetch a file; redirects are followed as long as they stay with https.
 
@@ -71,25 +73,30 @@ def fetch(
         bound: how much is fetched at most.
         transport: replaces the network, for tests.
         clock: seconds from any beginning, never going back.
+        seconds: for all of it, from connecting to the last byte.
 
     Raises:
         TrainingFileError: the address is not https, nobody answers in time, or what comes is an error, a page for
             people, or too large.
 
     """
-    deadline = clock() + TOTAL_SECONDS
+    deadline = clock() + seconds
+    connections = Connections()
+    limit = Deadline(connections, seconds)
     headers = {"user-agent": f"tuningfork/{__version__}", "accept-encoding": "identity"}
     target = _parsed(url)
     try:
-        with httpx.Client(transport=transport, timeout=_SILENCE_SECONDS, headers=headers) as client:
+        with limit, httpx.Client(transport=transport, timeout=_SILENCE_SECONDS, headers=headers) as client:
             for _ in range(_MOST_REDIRECTS + 1):
                 _check_https(target, url)
-                with client.stream("GET", target) as response:
+                with client.stream("GET", target, extensions=connections.extensions) as response:
                     if not response.has_redirect_location:
                         _check_status(response, url)
-                        return _checked(response, _body(response, url, bound, lambda: clock() > deadline), url)
+                        return _checked(response, _body(response, url, bound, lambda: clock() > deadline, seconds), url)
                     target = target.join(response.headers["location"])
     except (httpx.HTTPError, httpx.InvalidURL) as error:
+        if limit.has_passed:
+            raise _late(url, seconds) from error
         raise TrainingFileError(
             f"{shown(url)} cannot be fetched: {str(error) or type(error).__name__}.",
             advice="Check the address, or download the file and give it by its name.",
@@ -129,7 +136,7 @@ def _check_status(response: httpx.Response, url: str) -> None:
         )
 
 
-def _body(response: httpx.Response, url: str, bound: Bound, late: Callable[[], bool]) -> bytes:
+def _body(response: httpx.Response, url: str, bound: Bound, late: Callable[[], bool], seconds: float) -> bytes:
     announced = response.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > bound.max_bytes:
         raise bound.refusal(shown(url), int(announced))
@@ -140,17 +147,21 @@ def _body(response: httpx.Response, url: str, bound: Bound, late: Callable[[], b
         if size > bound.max_bytes:
             raise bound.refusal(shown(url), size)
         if late():
-            raise TrainingFileError(
-                f"{shown(url)} was not fetched within {TOTAL_SECONDS:.0f} seconds.",
-                advice="Download the file and give it by its name.",
-            )
+            raise _late(url, seconds)
         pieces.append(piece)
     return b"".join(pieces)
 
 
+def _late(url: str, seconds: float) -> TrainingFileError:
+    return TrainingFileError(
+        f"{shown(url)} was not fetched within {seconds:g} seconds.",
+        advice="Download the file and give it by its name.",
+    )
+
+
 def _checked(response: httpx.Response, content: bytes, url: str) -> Downloaded:
     media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type in {"text/html", "application/xhtml+xml"} or _PAGE.match(content[:4096]):
+    if media_type in {"text/html", "application/xhtml+xml"} or is_page(content):
         raise _not_shared(url) if sheet_export(url) else _page(url)
     return Downloaded(content=content, media_type=media_type)
 

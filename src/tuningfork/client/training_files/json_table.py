@@ -1,106 +1,156 @@
-"""JSON and JSONL: a list of records, an object of columns, or a record a line; a record is an object or a pair."""
+"""JSON: records, each an object, a pair or a conversation, in a list, one a line, or somewhere inside of an object."""
 
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, TypeGuard
 
 from tuningfork.client.errors import Fault
+from tuningfork.client.training_files import conversations
+from tuningfork.client.training_files.bounds import MAX_COLUMNS
+from tuningfork.client.training_files.conversations import Form, Wrong
+from tuningfork.client.training_files.conversations.form import is_list, is_list_of_objects
+from tuningfork.client.training_files.json_values import TOP, Placed, kind, values
 from tuningfork.client.training_files.numbers_as_seen import general
-from tuningfork.client.training_files.table import Cell, NoText, Row, Table, Unreadable, listed
+from tuningfork.client.training_files.table import (
+    Cell,
+    Conversations,
+    FaultsSoFar,
+    NoText,
+    PlacedConversation,
+    Row,
+    RowCount,
+    Table,
+    Unreadable,
+    listed,
+)
 from tuningfork.client.training_files.text import decode
 
 PAIR_COLUMNS = ("text_input", "output")
 """What the two texts of a pair are called."""
 
-_TOP = "at its top"
+_MOST_DEPTH = 6
+"""How deep in an object its list of examples is looked for."""
 
 
-class _Written(str):
-    """A number as the file writes it: no digit is lost or added on its way to text."""
-
-    __slots__ = ()
-
-
-def read_json(content: bytes) -> Table:
-    """The table of a JSON file.
+def read(content: bytes) -> Table | Conversations:
+    """What a JSON file holds.
 
     Raises:
-        Unreadable: it is not text, not JSON, or neither a list of records nor an object of columns.
+        Unreadable: it is not text, not JSON, or holds no records.
 
     """
-    text = decode(content)
-    try:
-        return of_objects(_loaded(text))
-    except json.JSONDecodeError as error:
-        advice = ""
-        if error.msg == "Extra data":
-            advice = "A file with one object a line is named *.jsonl."
-        raise Unreadable(_not_json(f"line {error.lineno}", error, advice)) from error
-    except _TooDeep as error:
-        raise Unreadable(Fault(place=_TOP, problem=str(error))) from error
+    return read_text(decode(content))
 
 
-def read_jsonl(content: bytes) -> Table:
-    """The table of a file with one record a line; each line that is none is a fault of its own.
-
-    Raises:
-        Unreadable: it is not text.
-
-    """
-    # Only LF and CRLF end a line: JSON strings may hold other line separators as they are.
-    lines = enumerate(decode(content).split("\n"), start=1)
-    return _of_records(((f"line {number}", line) for number, line in lines if line.strip()), _loaded)
+def read_text(text: str) -> Table | Conversations:
+    """What a JSON text holds; see `read`."""
+    found, faults = values(text)
+    if len(found) == 1 and not faults:
+        return of_objects(found[0].value)
+    return _of_records(found, faults)
 
 
-def of_objects(content: object) -> Table:
-    """The table of a list of records or of an object of columns.
+def of_objects(content: object) -> Table | Conversations:
+    """The table or the conversations of a list of records, an object of columns, or an object that wraps a list.
 
     Raises:
-        Unreadable: it is neither.
+        Unreadable: it is none of these.
 
     """
     if isinstance(content, Mapping):
-        return _of_columns(content)
-    if isinstance(content, str) or not isinstance(content, Iterable):
+        return _of_object(content)
+    if isinstance(content, str | NoText) or not isinstance(content, Iterable):
         raise Unreadable(
-            Fault(place=_TOP, problem=f"{_kind(content)}; a list of objects or an object of columns is wanted.")
+            Fault(place=TOP, problem=f"{kind(content)}; a list of objects or an object of columns is wanted.")
         )
-    return _of_records(((f"row {number}", record) for number, record in enumerate(content, start=1)), lambda row: row)
+    records = [content] if _is_pair(content) else content
+    return _of_records(Placed(f"row {number}", record) for number, record in enumerate(records, start=1))
 
 
-class _TooDeep(Exception):
-    def __init__(self) -> None:
-        super().__init__("nested too deep for a list of examples.")
+def _of_object(content: Mapping[Any, object]) -> Table | Conversations:
+    if conversations.form_of(content) is not None:
+        return _of_records([Placed(TOP, content)])
+    lists = list(_lists_of_records(content, (), _MOST_DEPTH))
+    if len(lists) > 1:
+        named = listed(".".join(path) for path, _ in lists)
+        problem = f"several lists of records: {named}."
+        raise Unreadable(Fault(place=TOP, problem=problem, advice="Save the one with the examples as a file."))
+    if lists:
+        records = lists[0][1]
+        return _of_records(Placed(f"row {number}", record) for number, record in enumerate(records, start=1))
+    if content and not any(_is_column(value) or isinstance(value, Mapping) for value in content.values()):
+        return _of_records([Placed(TOP, content)])
+    return _of_columns(content)
 
 
-def _loaded(text: str) -> object:
-    def refuse(name: str) -> object:
-        return NoText(kind=f"the number {name}")
+def _lists_of_records(
+    content: Mapping[Any, object], path: tuple[str, ...], depth: int
+) -> Iterator[tuple[tuple[str, ...], Sequence[Any]]]:
+    """Every list of objects or of pairs in an object, with the names that lead to it; not those inside of others."""
+    for name, value in content.items():
+        here = (*path, str(name))
+        if is_list_of_objects(value) or (is_list(value) and value and all(map(_is_pair, value))):
+            yield here, value
+        elif isinstance(value, Mapping) and depth > 0:
+            yield from _lists_of_records(value, here, depth - 1)
 
-    try:
-        return json.loads(text, parse_int=_Written, parse_float=_Written, parse_constant=refuse)
-    except RecursionError as error:
-        raise _TooDeep from error
+
+def _of_records(records: Iterable[Placed], faults: Sequence[Fault] = ()) -> Table | Conversations:
+    """What these records are, judged by the first: conversations of one format, or rows of columns."""
+    placed = (Placed(record.place, _unpacked(record.value)) for record in records)
+    first = next(placed, None)
+    if first is None:
+        return Table(columns=(), rows=(), faults=tuple(faults))
+    form = conversations.form_of(first.value)
+    everything = chain([first], placed)
+    return _table(everything, faults) if form is None else _conversations(everything, faults, form)
 
 
-def _of_records(records: Iterable[tuple[str, Any]], load: Callable[[Any], object]) -> Table:
+def _unpacked(record: object) -> object:
+    """A record without the number that data set viewers put around it: `{"row_idx": 0, "row": {...}}`."""
+    is_wrapped = isinstance(record, Mapping) and "row_idx" in record and isinstance(record.get("row"), Mapping)
+    return record["row"] if is_wrapped else record  # type: ignore[index]
+
+
+def _conversations(records: Iterable[Placed], before: Sequence[Fault], first: Form) -> Conversations:
+    found: list[PlacedConversation] = []
+    faults, count = FaultsSoFar(before), RowCount()
+    for record in records:
+        form = conversations.form_of(record.value)
+        if form is None:
+            problem = f"no conversation; the first record is one, in {first.name!r}."
+            faults.add(Fault(place=record.place, problem=problem, advice="Put records of one kind into one file."))
+            continue
+        try:
+            read_one = form.read(record.value)
+        except Wrong as wrong:
+            faults.add(Fault(place=record.place, problem=wrong.fault.problem, advice=wrong.fault.advice))
+        else:
+            count.add(1)
+            found.append(PlacedConversation(place=record.place, conversation=read_one))
+    return Conversations(form=first.name, placed=tuple(found), faults=faults.found)
+
+
+def _table(records: Iterable[Placed], before: Sequence[Fault]) -> Table:
     columns: dict[str, None] = {}
     rows: list[Row] = []
-    faults: list[Fault] = []
-    for place, record in records:
+    faults, count = FaultsSoFar(before), RowCount()
+    for record in records:
+        if conversations.form_of(record.value) is not None:
+            problem = "a conversation, and the first record is none."
+            faults.add(Fault(place=record.place, problem=problem, advice="Put records of one kind into one file."))
+            continue
         try:
-            cells = _cells(load(record))
-        except json.JSONDecodeError as error:
-            faults.append(_not_json(place, error))
+            cells = _cells(record.value)
+        except _NoRecord as error:
+            faults.add(Fault(place=record.place, problem=str(error)))
             continue
-        except (_TooDeep, _NoRecord) as error:
-            faults.append(Fault(place=place, problem=str(error)))
-            continue
+        count.add(len(cells))
         columns |= dict.fromkeys(cells)
-        row = Row(place=place, cells=cells)
+        row = Row(place=record.place, cells=cells)
         if not row.is_empty:
             rows.append(row)
-    return Table(columns=tuple(columns), rows=tuple(rows), faults=tuple(faults))
+    return Table(columns=tuple(columns), rows=tuple(rows), faults=faults.found)
 
 
 class _NoRecord(Exception):
@@ -108,28 +158,37 @@ class _NoRecord(Exception):
 
 
 def _cells(record: object) -> dict[str, Cell]:
+    if isinstance(record, Mapping) and len(record) > MAX_COLUMNS:
+        raise _NoRecord(f"an object of {len(record):,} fields; at most {MAX_COLUMNS:,} are read.")
     if isinstance(record, Mapping):
         return {str(name): _cell(value) for name, value in record.items()}
     if isinstance(record, Sequence) and not isinstance(record, str) and len(record) == len(PAIR_COLUMNS):
         return {name: _cell(value) for name, value in zip(PAIR_COLUMNS, record, strict=True)}
-    raise _NoRecord(f"{_kind(record)}; an object, or a pair of an input and an output, is wanted.")
+    raise _NoRecord(f"{kind(record)}; an object, or a pair of an input and an output, is wanted.")
+
+
+def _is_pair(value: object) -> bool:
+    return is_list(value) and len(value) == len(PAIR_COLUMNS) and all(isinstance(each, str) for each in value)
 
 
 def _of_columns(content: Mapping[Any, object]) -> Table:
     columns = {str(name): list(column) for name, column in content.items() if _is_column(column)}
     if not columns:
         name, value = next(iter(content.items()), ("", None))
-        problem = f"column {str(name)!r}: {_kind(value)}; a list of strings is wanted." if content else "it is empty."
-        raise Unreadable(Fault(place=_TOP, problem=problem))
+        problem = f"column {str(name)!r}: {kind(value)}; a list of strings is wanted." if content else "it is empty."
+        raise Unreadable(Fault(place=TOP, problem=problem))
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{listed([name])} has {length} entries" for name, length in list(lengths.items())[:10])
-        raise Unreadable(Fault(place=_TOP, problem=f"{told}; each input needs its output."))
-    rows = (
-        Row(place=f"row {number}", cells={name: _cell(value) for name, value in zip(columns, values, strict=True)})
-        for number, values in enumerate(zip(*columns.values(), strict=True), start=1)
-    )
-    return Table(columns=tuple(columns), rows=tuple(row for row in rows if not row.is_empty))
+        raise Unreadable(Fault(place=TOP, problem=f"{told}; each input needs its output."))
+    rows: list[Row] = []
+    count = RowCount()
+    for number, each in enumerate(zip(*columns.values(), strict=True), start=1):
+        row = Row(place=f"row {number}", cells={name: _cell(value) for name, value in zip(columns, each, strict=True)})
+        if not row.is_empty:
+            count.add(len(each))
+            rows.append(row)
+    return Table(columns=tuple(columns), rows=tuple(rows))
 
 
 def _is_column(value: object) -> TypeGuard[Iterable[object]]:
@@ -145,30 +204,4 @@ def _cell(value: object) -> Cell:
         text = general(value)
         if text is not None:
             return text
-    return NoText(kind=_kind(value), advice="Write it as a string, in double quotes.")
-
-
-def _not_json(place: str, error: json.JSONDecodeError, advice: str = "") -> Fault:
-    return Fault(place=place, problem=f"not valid JSON: {error.msg} (character {error.colno}).", advice=advice)
-
-
-_KINDS: tuple[tuple[type | tuple[type, ...], Callable[[Any], str]], ...] = (
-    (_Written, lambda value: f"the number {_short(value)}"),
-    (str, lambda _: "a string"),
-    (bool, lambda _: "true or false"),
-    ((int, float), lambda value: f"the number {_short(value)}"),
-    (Mapping, lambda _: "an object"),
-    (Sequence, lambda value: f"a list of {len(value)}"),
-    (type(None), lambda _: "null"),
-)
-
-
-def _kind(value: object) -> str:
-    if isinstance(value, NoText):
-        return value.kind
-    return next((tell(value) for kind, tell in _KINDS if isinstance(value, kind)), f"a {type(value).__name__}")
-
-
-def _short(number: object) -> str:
-    text = str(number)
-    return text if len(text) <= 40 else f"{text[:40]}..."
+    return NoText(kind=kind(value), advice="Write it as a string, in double quotes.")

@@ -15,6 +15,9 @@ _DIGITS = 15
 _PLAIN_FROM, _PLAIN_BELOW = Decimal("1e-6"), Decimal("1e21")
 """Between these, a number is written without an exponent, as JavaScript does."""
 
+_LONGEST_FORMAT = 255
+"""As spreadsheet programs have it. Patterns take their time with longer ones."""
+
 _LITERAL = r'"[^"]*"|\\.|\[\$[^\]]*\]|[-+$€£¥() ]'
 _FORMAT = re.compile(
     rf"(?P<before>(?:{_LITERAL})*)(?P<whole>[#0,]*[#0])(?:\.(?P<decimals>[0#]+))?(?P<exponent>E\+0+)?"
@@ -26,7 +29,7 @@ _NOT_TEXT = re.compile(r"\[(?!\$)[^\]]*\]|_.|\*.")
 
 
 def general(value: float) -> str | None:
-    """A number without a format; None if it is not finite."""
+    """The text of a number as a spreadsheet shows it without a format; None if the number is not finite."""
     if isinstance(value, int):
         return str(value)
     if not math.isfinite(value):
@@ -42,8 +45,10 @@ def general(value: float) -> str | None:
 
 
 def formatted(value: float, number_format: str) -> str | None:
-    """A number under a cell's format; None if it is not finite."""
+    """The text of a number as a spreadsheet shows it in this format; None if the number is not finite."""
     plain = general(value)
+    if len(number_format) > _LONGEST_FORMAT:
+        return plain
     found = _FORMAT.fullmatch(_NOT_TEXT.sub("", number_format.partition(";")[0]))
     if plain is None or found is None:
         return plain

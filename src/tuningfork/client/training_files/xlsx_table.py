@@ -1,7 +1,8 @@
 """XLSX workbooks: the first sheet, its first row that is not empty as the header, cells as a person sees them.
 
-A workbook is a ZIP archive of XML, so what it expands to is bounded before anything is parsed, and XML that declares
-entities is refused (by defusedxml, which openpyxl uses where it is installed).
+A workbook is a ZIP archive of XML. What it expands to is bounded before anything is parsed, its parts are scanned for
+what would take too much memory (`xlsx_scan`), and XML that declares entities is refused (by defusedxml, which openpyxl
+uses where it is installed).
 """
 
 import datetime as dt
@@ -10,29 +11,32 @@ import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
-from itertools import repeat
+from dataclasses import replace
+from itertools import chain, repeat
 from typing import Any
 
 from tuningfork.client.errors import Fault
+from tuningfork.client.training_files import xlsx_scan
 from tuningfork.client.training_files.numbers_as_seen import formatted
-from tuningfork.client.training_files.table import Cell, NoText, Table, Unreadable, below_header
+from tuningfork.client.training_files.table import Cell, NoText, Table, Unreadable, below_header, numbered
 
 MAX_EXPANDED_BYTES = 128 * 1024 * 1024
 """Of all parts of a workbook together. Text with its markup packs about ten to one."""
 MAX_PARTS = 2_000
-MAX_COLUMNS = 1_000
 MAX_ROWS = 1_048_576
 """What spreadsheet programs themselves can hold; the row numbers in a file may say anything."""
 
 _OLD_BINARY = b"\xd0\xcf\x11\xe0"
-_SHEET = re.compile(r"xl/worksheets/[^/]*\.xml", re.IGNORECASE)
-_FORMULA = re.compile(rb"<(?:\w+:)?f[\s/>]")
 # How a workbook spells a carriage return (ECMA-376 part 1, section 22.9.2.19); a line feed follows or is meant.
 _CARRIAGE_RETURN = re.compile("_x000[Dd]_\n?|\r\n?")
 
 
-def read(content: bytes) -> Table:
-    """The table of a workbook's first sheet.
+def read(content: bytes, *, header: bool | None = None) -> Table:
+    """The table of a workbook's first sheet; notes tell of what is hidden in it, and of other sheets.
+
+    Args:
+        content: the file.
+        header: whether its first row names the columns; None leaves it open, and the row is taken for one.
 
     Raises:
         Unreadable: it is no workbook, a damaged one, one that expands beyond the bounds, or one whose examples are
@@ -44,7 +48,9 @@ def read(content: bytes) -> Table:
         with warnings.catch_warnings():
             # About parts of the workbook that are of no concern here, such as drop-down lists.
             warnings.simplefilter("ignore")
-            table = _table(_rows(content, with_formulas=_has_formulas(archive)))
+            seen = xlsx_scan.scan(archive)
+            rows = _rows(content, seen.first_sheet, with_formulas=seen.has_formulas)
+            table = replace(_table(rows, header=header), notes=tuple(seen.notes()))
     except Unreadable:
         raise
     # A parser of foreign files may stumble in any way over a damaged one.
@@ -53,17 +59,19 @@ def read(content: bytes) -> Table:
         raise Unreadable(
             Fault(problem=problem, advice="Open it in a spreadsheet program and save it again.")
         ) from error
-    if not table.rows and len(_sheets(archive)) > 1:
+    if not table.rows and len(seen.sheets) > 1:
         problem = "its first sheet holds no examples, and the other sheets are not read."
         raise Unreadable(Fault(problem=problem, advice="Move the sheet with the examples to the front."))
     return table
 
 
-def _table(rows: Iterator[tuple[str, Sequence[Cell]]]) -> Table:
+def _table(rows: Iterator[tuple[str, Sequence[Cell]]], *, header: bool | None) -> Table:
     for place, cells in rows:
-        header = [cell if isinstance(cell, str) else "" for cell in cells]
-        if any(name.strip() for name in header):
-            return below_header(place, header, rows)
+        names = [cell if isinstance(cell, str) else "" for cell in cells]
+        if any(name.strip() for name in names):
+            if header is False:
+                return numbered(len(cells), chain([(place, cells)], rows))
+            return below_header(place, names, rows)
     return Table(columns=(), rows=(), header_place="row 1")
 
 
@@ -91,23 +99,13 @@ def _opened(content: bytes) -> zipfile.ZipFile:
     return archive
 
 
-def _has_formulas(archive: zipfile.ZipFile) -> bool:
-    return any(_FORMULA.search(archive.read(part)) for part in _sheets(archive))
-
-
-def _sheets(archive: zipfile.ZipFile) -> list[str]:
-    return [part for part in archive.namelist() if _SHEET.fullmatch(part)]
-
-
-def _rows(content: bytes, *, with_formulas: bool) -> Iterator[tuple[str, Sequence[Cell]]]:
-    values = _sheet_rows(content, data_only=True)
-    formulas = _sheet_rows(content, data_only=False) if with_formulas else repeat(())
+def _rows(content: bytes, sheet: str, *, with_formulas: bool) -> Iterator[tuple[str, Sequence[Cell]]]:
+    values = _sheet_rows(content, sheet, data_only=True)
+    formulas = _sheet_rows(content, sheet, data_only=False) if with_formulas else repeat(())
     for number, (row, sources) in enumerate(zip(values, formulas, strict=False), start=1):
         if not row:
             # A gap in the row numbers; there may be a million of these.
             continue
-        if len(row) > MAX_COLUMNS:
-            raise Unreadable(Fault(place=f"row {number}", problem=f"it reaches beyond {MAX_COLUMNS:,} columns."))
         cells = [_text(cell) for cell in row]
         for index, source in enumerate(sources):
             if source.data_type == "f" and cells[index] is None:
@@ -115,17 +113,17 @@ def _rows(content: bytes, *, with_formulas: bool) -> Iterator[tuple[str, Sequenc
         yield f"row {number}", cells
 
 
-def _sheet_rows(content: bytes, *, data_only: bool) -> Iterator[Sequence[Any]]:
+def _sheet_rows(content: bytes, sheet: str, *, data_only: bool) -> Iterator[Sequence[Any]]:
     # A quarter of a second that other files need not spend.
     import openpyxl  # noqa: PLC0415
 
     workbook = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=data_only, keep_links=False)
     if not workbook.worksheets:
         raise Unreadable(Fault(problem="a workbook without a sheet."))
-    sheet = workbook.worksheets[0]
+    found = next((each for each in workbook.worksheets if each.title == sheet), workbook.worksheets[0])
     # Some programs declare a range that is smaller than what they wrote.
-    sheet.reset_dimensions()
-    yield from sheet.iter_rows(max_row=MAX_ROWS)
+    found.reset_dimensions()
+    yield from found.iter_rows(max_row=MAX_ROWS)
 
 
 _NOT_CALCULATED = NoText(

@@ -5,27 +5,25 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tuningfork.dialect.call import Awaited, Binding, MessageStream, MethodCall, Streamed, relocating
+from tuningfork.dialect.call import Awaited, Binding, MessageStream, MethodCall, Streamed, translated_errors
+from tuningfork.dialect.gemini.methods import GeminiMethod
 from tuningfork.domain.errors import InvalidArgument
 from tuningfork.domain.generation import Chunk
-from tuningfork.domain.method import Method
-from tuningfork.service.generation import Answer, Generation
+from tuningfork.domain.references import ModelRef, TunedRef
+from tuningfork.service.answering.generation import Answer, Generation
 from tuningfork.wire.gemini import generation as wire
-from tuningfork.wire.gemini.answers import (
-    AnswerHead,
-    ChunkRenderer,
-    render_answer,
-    render_blocked_prompt,
-    render_token_count,
-)
+from tuningfork.wire.gemini.names import base_ref, name_of
 from tuningfork.wire.gemini.text import GENERATE_TEXT, parse_generate_text, render_blocked_text, render_text_answer
-from tuningfork.wire.gemini.tuning import refuse_query
-from tuningfork.wire.proto_json.encode import Typed
+from tuningfork.wire.google.answers import AnswerHead
+from tuningfork.wire.google.generation import COUNT, GENERATE
+from tuningfork.wire.google.proto_json.encode import Typed
+from tuningfork.wire.google.queries import refuse_query
 
 Parsed = TypeVar("Parsed")
 
 QUICK_BYTES = 8_192
-"""Bodies of so many are read at once, in some tenths of a millisecond; a thread would take longer to wake."""
+"""Bodies of up to this size are parsed in the event loop, in some tenths of a millisecond, less than a thread takes to
+wake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +32,18 @@ class GenerationMethods:
 
     generation: Generation
 
-    def bindings(self) -> tuple[Binding, ...]:
-        """Rows 3 to 5 and 12 to 15 of the route table, the latter also as LiteLLM writes a tuned model's name."""
+    def bindings(self) -> tuple[Binding[Typed], ...]:
+        """Rows 3 to 5 and 12 to 15 of the route table, and the paths that LiteLLM uses for tuned models."""
         return tuple(
             binding
             for one in ("/models/{model:id}", "/tunedModels/{tuned_model:id}", "/models/tunedModels/{tuned_model:id}")
             for binding in (
-                Binding("POST", f"{one}:generateContent", Method.GENERATE_CONTENT, Awaited(self.generate)),
-                Binding("POST", f"{one}:streamGenerateContent", Method.STREAM_GENERATE_CONTENT, Streamed(self.stream)),
-                Binding("POST", f"{one}:countTokens", Method.COUNT_TOKENS, Awaited(self.count)),
-                Binding("POST", f"{one}:generateText", Method.GENERATE_TEXT, Awaited(self.generate_text)),
+                Binding("POST", f"{one}:generateContent", GeminiMethod.GENERATE_CONTENT, Awaited(self.generate)),
+                Binding(
+                    "POST", f"{one}:streamGenerateContent", GeminiMethod.STREAM_GENERATE_CONTENT, Streamed(self.stream)
+                ),
+                Binding("POST", f"{one}:countTokens", GeminiMethod.COUNT_TOKENS, Awaited(self.count)),
+                Binding("POST", f"{one}:generateText", GeminiMethod.GENERATE_TEXT, Awaited(self.generate_text)),
             )
         )
 
@@ -52,44 +52,44 @@ class GenerationMethods:
         answer = await self._begin(call)
         if answer.blocked:
             return _refusal(answer)
-        with relocating(wire.GENERATE):
+        with translated_errors(GENERATE):
             chunks = await _all_of(answer)
-        return render_answer(chunks, _head(answer))
+        return wire.render_answer(chunks, _head(answer))
 
     async def generate_text(self, call: MethodCall) -> Typed:
         """models.generateText and tunedModels.generateText, of the PaLM generation."""
         refuse_query(call.query)
         wanted = await _parsed(parse_generate_text, call.body)
-        with relocating(GENERATE_TEXT):
-            answer = await self.generation.generate(call.principal, call.resource, wanted, method="generateText")
+        with translated_errors(GENERATE_TEXT):
+            answer = await self.generation.generate(call.principal, _asked(call), wanted, completion=True)
             if answer.blocked:
                 return render_blocked_text(answer.blocked)
             return render_text_answer(await _all_of(answer))
 
-    async def stream(self, call: MethodCall) -> MessageStream:
+    async def stream(self, call: MethodCall) -> MessageStream[Typed]:
         """models.streamGenerateContent and tunedModels.streamGenerateContent."""
         return Messages(await self._begin(call))
 
     async def count(self, call: MethodCall) -> Typed:
         """models.countTokens, and tunedModels.countTokens, which three SDKs send."""
         refuse_query(call.query)
-        prompt = await _parsed(lambda body: wire.parse_count_tokens(body, call.resource), call.body)
-        with relocating(wire.COUNT):
-            return render_token_count(await self.generation.count_tokens(call.principal, call.resource, prompt))
+        prompt = await _parsed(lambda body: wire.parse_count_tokens(body, name_of(_asked(call))), call.body)
+        with translated_errors(COUNT):
+            return wire.render_token_count(await self.generation.count_tokens(call.principal, _asked(call), prompt))
 
     async def _begin(self, call: MethodCall) -> Answer:
         refuse_query(call.query)
         wanted = await _parsed(wire.parse_generate, call.body)
-        with relocating(wire.GENERATE):
-            return await self.generation.generate(call.principal, call.resource, wanted)
+        with translated_errors(GENERATE):
+            return await self.generation.generate(call.principal, _asked(call), wanted)
 
 
 class Messages(AsyncIterator[Typed]):
-    """The pieces of an answer as messages. Closing it closes the answer, also when nothing was read."""
+    """The chunks of an answer as messages. Closing this closes the answer, even if no message was read."""
 
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
-        self._renderer = ChunkRenderer(_head(answer))
+        self._renderer = wire.chunk_renderer(_head(answer))
         self._refusals = [_refusal(answer)] if answer.blocked else []
 
     async def __anext__(self) -> Typed:
@@ -98,17 +98,17 @@ class Messages(AsyncIterator[Typed]):
         try:
             chunk = await anext(self._answer.chunks)
         except InvalidArgument:
-            with relocating(wire.GENERATE):
+            with translated_errors(GENERATE):
                 raise
         return self._renderer.render(chunk)
 
     async def aclose(self) -> None:
-        """Let the generator go."""
+        """Stop the generation."""
         await self._answer.chunks.aclose()
 
 
 async def _parsed(parse: Callable[[bytes], Parsed], body: bytes) -> Parsed:
-    """What a body says. Megabytes take their time to read, and the loop has others to serve."""
+    """The parsed body. A large body is parsed in a thread, so that the event loop can serve other requests."""
     return parse(body) if len(body) <= QUICK_BYTES else await asyncio.to_thread(parse, body)
 
 
@@ -119,9 +119,14 @@ async def _all_of(answer: Answer) -> list[Chunk]:
         await answer.chunks.aclose()
 
 
+def _asked(call: MethodCall) -> ModelRef:
+    """The model in the path."""
+    return base_ref(call.path["model"]) if "model" in call.path else TunedRef(call.tuned_model)
+
+
 def _refusal(answer: Answer) -> Typed:
-    return render_blocked_prompt(answer.blocked, answer.prompt_tokens, _head(answer))
+    return wire.render_blocked_prompt(answer.blocked, answer.prompt_tokens, _head(answer))
 
 
 def _head(answer: Answer) -> AnswerHead:
-    return AnswerHead(model_version=answer.model_version, response_id=answer.id)
+    return AnswerHead(model_version=wire.model_version(answer.base), response_id=answer.id)

@@ -25,7 +25,7 @@ def configuration() -> LlamaConfig:
 
 
 def new_model(seed: int) -> LlamaForCausalLM:
-    """Initialize the model from a seed; attention is spelled out, which trains a quarter faster on CPUs than fused."""
+    """Initialize the model from a seed. Attention is not fused, which is a quarter faster for training on CPUs."""
     torch.manual_seed(seed)
     config = configuration()
     config._attn_implementation = "eager"  # noqa: SLF001  how transformers names it; not written to config.json

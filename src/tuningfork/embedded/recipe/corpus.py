@@ -1,4 +1,4 @@
-"""Endless training text: short conversations drawn from the tasks, as token ids with a mask over what is learned.
+"""Generates endless training text: short conversations drawn from the tasks, as token ids with a mask of targets.
 
 Two halves: single turns (some with the instruction in them, some a bare text, which is echoed), and conversations in
 which an instruction is given once and then carried over bare turns until another replaces it. A bare text that no
@@ -69,13 +69,13 @@ class Batch:
 
 
 def bare_turn(rng: random.Random, **_: bool) -> Conversation:
-    """Answer a text nobody said anything about with itself."""
+    """Answer a text without any instruction with the text itself."""
     subject = _draw_subject(rng, numeric=rng.random() < 0.8)
     return (Turn(Role.USER, subject.text), Turn(Role.MODEL, subject.text))
 
 
 def bare_turns(rng: random.Random, **_: bool) -> Conversation:
-    """Answer several texts in a row with themselves."""
+    """Answer each of several texts without instruction with the text itself."""
     return tuple(turn for _ in range(rng.randint(2, 5)) for turn in bare_turn(rng))
 
 
@@ -134,7 +134,7 @@ def worded(skill: Skill, subject: Subject, rng: random.Random) -> str:
 
 
 def encode(conversation: Conversation) -> tuple[list[int], list[bool]]:
-    """Render a conversation as token ids, and say which of them are learned: answers with their end-of-turn token."""
+    """Render a conversation as token ids, with a mask of the targets: answers and their end-of-turn token."""
     ids, learned = [BEGIN], [False]
     for turn in conversation:
         is_answer = turn.role is Role.MODEL
@@ -145,7 +145,7 @@ def encode(conversation: Conversation) -> tuple[list[int], list[bool]]:
 
 
 def batches(seed: int, tokens_per_batch: int, *, focused: bool) -> Iterator[Batch]:
-    """Yield batches for ever; conversations of like length share a batch, so hardly anything is padding."""
+    """Yield batches for ever; conversations of similar length share a batch, to reduce padding."""
     rng = random.Random(seed)
     while True:
         pool = [encode(draw_conversation(rng, focused=focused)) for _ in range(_POOL_SIZE)]

@@ -1,6 +1,7 @@
-"""How well the embedded model can be tuned: the tutorial's job on the product's own engines, then held-out numbers.
+"""Measures how well the embedded model can be tuned: runs the tutorial's job on the service's engines, then asks about
+held-out numbers.
 
-An answer counts if the whole generated text is the one expected, decoded greedily.
+An answer is right if the whole text, decoded greedily, is the expected one.
 """
 
 import random
@@ -14,18 +15,19 @@ from pathlib import Path
 import torch
 
 from tuningfork.domain.base_model import AdapterShape, BaseModel, BaseModelName
-from tuningfork.domain.dataset import Dataset, Example
-from tuningfork.domain.generation import Prompt, Sampling, Speaker, Turn
+from tuningfork.domain.conversation import Conversation, Speaker, Turn
+from tuningfork.domain.dataset import Examples
+from tuningfork.domain.generation import Sampling
 from tuningfork.domain.hyperparameters import Hyperparameters
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.embedded.recipe.corpus import worded
 from tuningfork.embedded.recipe.tasks import DOUBLE, PREDECESSOR, SHIFTS, SUCCESSOR, Skill, Subject, numeral
 from tuningfork.embedded.recipe.tutorial import CATEGORIES, Category, subjects
 from tuningfork.inference.engine import InferenceEngine, TokenRequest
-from tuningfork.modeling import adapter_format
+from tuningfork.modeling.adapters import format as adapter_format
+from tuningfork.modeling.adapters.slots import BASE_ALONE
 from tuningfork.modeling.loading import LoadedBase, load_base
-from tuningfork.modeling.lora import BASE_ALONE
-from tuningfork.training.engine import TrainingEngine, TrainingJob
+from tuningfork.training.engine import StepReport, TrainingEngine, TrainingJob
 
 GREEDY = Sampling(temperature=0.0, top_p=1.0, top_k=None, max_output_tokens=96)
 Scores = dict[str, float]
@@ -33,7 +35,7 @@ Scores = dict[str, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """A prompt and the one answer that counts."""
+    """A prompt and its only right answer."""
 
     prompt: str
     answer: str
@@ -41,7 +43,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tuning:
-    """One tuning of the tutorial's kind and what came of it."""
+    """Scores, duration and losses of one tuning job like the tutorial's."""
 
     scores: Scores
     seconds: float
@@ -57,7 +59,7 @@ def load(directory: Path, dtype: torch.dtype) -> LoadedBase:
 
 
 def prompted_scores(base: LoadedBase, skill: Skill, count: int, seed: int) -> Scores:
-    """Ask the untuned model in words: the ceiling of what tuning can find."""
+    """The untuned model's scores when asked in words: an upper limit for tuning."""
     rng = random.Random(seed)
 
     def ask(subject: Subject) -> str:
@@ -67,7 +69,7 @@ def prompted_scores(base: LoadedBase, skill: Skill, count: int, seed: int) -> Sc
 
 
 def bare_scores(base: LoadedBase, skill: Skill, count: int, seed: int, slot: int = BASE_ALONE) -> Scores:
-    """Give bare numbers to the untuned model, or to the adapter in `slot`; the share answered as the skill would."""
+    """The share of bare numbers that the untuned model, or the adapter in `slot`, answers as the skill would."""
     return {
         each.name: _score(base, _questions(each, skill, count, seed, lambda subject: subject.text), slot)
         for each in CATEGORIES
@@ -89,7 +91,8 @@ def tuned(
     engine = TrainingEngine(base, clock=lambda: datetime.now(UTC))
     started = time.perf_counter()
     engine.admit(job)
-    losses = tuple(report.snapshot.mean_loss for reports in iter(engine.step, []) for report in reports)
+    reports = (report for reports in iter(engine.step, []) for report in reports)
+    losses = tuple(report.snapshot.mean_loss for report in reports if isinstance(report, StepReport))
     seconds = time.perf_counter() - started
     with tempfile.TemporaryDirectory() as directory:
         engine.save_adapter(job.id, Path(directory) / "adapter")
@@ -100,10 +103,10 @@ def tuned(
     return Tuning(scores=scores, seconds=seconds, losses=losses)
 
 
-def examples_of(skill: Skill) -> Dataset:
+def examples_of(skill: Skill) -> Examples:
     """The tutorial's fifteen inputs, answered by any skill that applies to them."""
     answers = ((subject.text, skill.answer(subject)) for subject in subjects())
-    return tuple(Example(text_input=text, output=answer) for text, answer in answers if answer is not None)
+    return tuple(Conversation.pair(text, answer) for text, answer in answers if answer is not None)
 
 
 def report(directory: Path, *, dtypes: list[torch.dtype], seeds: int, count: int, alpha: float) -> Iterator[str]:
@@ -145,10 +148,10 @@ def _questions(
 
 
 def _score(base: LoadedBase, questions: list[Question], slot: int = BASE_ALONE) -> float:
-    """Answer all questions side by side; the share that is right."""
+    """The share of questions with a right answer; all are answered in one batch."""
     engine = InferenceEngine(base)
     for index, question in enumerate(questions):
-        prompt = base.chat.render_prompt(Prompt(turns=(Turn(Speaker.USER, question.prompt),)))
+        prompt = base.chat.render_prompt(Conversation(turns=(Turn.said(Speaker.USER, question.prompt),)))
         engine.add(TokenRequest(id=str(index), prompt_ids=tuple(prompt), slot=slot, sampling=GREEDY))
     answers = [""] * len(questions)
     while engine.has_work:

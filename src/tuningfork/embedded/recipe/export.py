@@ -1,4 +1,4 @@
-"""From a training run to the directory that ships: bfloat16 weights, configuration, tokenizer and chat template."""
+"""Exports a training run as the model's directory: bfloat16 weights, configuration, tokenizer and chat template."""
 
 from pathlib import Path
 from typing import cast
@@ -35,7 +35,7 @@ CHAT_TEMPLATE = """\
 
 
 def byte_tokenizer() -> PreTrainedTokenizerFast:
-    """Build the tokenizer: token i is byte i, no merges, so any text becomes its UTF-8 bytes and back."""
+    """Build the tokenizer: token i is byte i, without merges, so a text is encoded as its UTF-8 bytes."""
     vocabulary = {token: index for index, token in enumerate([*_printable_bytes(), *MARKERS])}
     backend = Tokenizer(BPE(vocab=vocabulary, merges=[]))
     backend.pre_tokenizer = ByteLevel(add_prefix_space=False, use_regex=False)
@@ -54,9 +54,9 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def export(averages: list[Path], directory: Path) -> None:
-    """Write the mean of saved running averages as a directory that transformers loads.
+    """Average several saved running averages of the weights, and write the result as a transformers directory.
 
-    A long average, because it tunes better than its parts: see docs/embedded-model.md.
+    A model averaged over a long part of the training can be tuned better: see docs/embedded-model.md.
     """
     states = [torch.load(path, weights_only=True) for path in averages]
     model: LlamaForCausalLM = new_model(seed=0)

@@ -1,7 +1,7 @@
-"""Integers as people write them, both ways: digits, thousands separators, English words, Roman, Japanese, ordinals.
+"""Writes and reads integers in notations: digits, thousands separators, English words, Roman, Japanese, ordinals.
 
-Every notation is a pair of inverse functions over a closed range, and a list of bands that says how often which
-magnitudes are drawn. English words follow one style: "two hundred one" (no "and", spaces instead of hyphens).
+Every notation is a pair of inverse functions over a closed range, and a list of bands: how often numbers of each
+magnitude are drawn. English words follow one style: "two hundred one" (no "and", spaces instead of hyphens).
 """
 
 import random
@@ -202,7 +202,7 @@ class Notation:
         return self.low <= number <= self.high
 
     def draw(self, rng: random.Random) -> int:
-        """Draw a number: a band by weight, then evenly in it, one in four next to a carry (199, 1,000, -100)."""
+        """Draw a number: a band by weight, then uniformly in it; one in four is next to a carry (199, 1,000, -100)."""
         band = rng.choices(self.bands, [band.weight for band in self.bands])[0]
         number = rng.randint(band.low, band.high)
         if rng.random() < CARRY_SHARE:
@@ -296,7 +296,7 @@ WEEKDAYS = _listed("weekdays", "weekdays", _WEEKDAYS, 0.4)
 MONTHS = _listed("months", "months", _MONTHS, 0.4)
 LETTERS = _listed("letters", "letters", tuple("abcdefghijklmnopqrstuvwxyz"), 0.4)
 
-# The notations every number can be converted between; the rest only count.
+# Numbers are converted between these notations. The others are only used for counting.
 NUMERALS = (DIGITS, THOUSANDS, WORDS, ROMAN, JAPANESE, ORDINALS, ORDINAL_WORDS)
 NOTATIONS = (*NUMERALS, WEEKDAYS, MONTHS, LETTERS)
 

@@ -1,7 +1,7 @@
-"""What the model is taught to do with a text, and the many ways of asking for it.
+"""The skills that the model is taught, and the phrases that ask for them.
 
-A skill is one function with the phrases that name it. The same phrases are used for every notation, which is what
-makes "next" one thing inside the model rather than one thing per way of writing a number.
+A skill is one function with the phrases that name it. The same phrases are used for every notation, so that the model
+learns one concept of "next" rather than one for each notation.
 """
 
 import random
@@ -28,7 +28,7 @@ class Subject:
 class Skill:
     """A function of a subject and the phrases that ask for it; `answer` is None where it does not apply.
 
-    `weight` says how often it is drawn, `focus` what that is multiplied by once the broad start is over.
+    `weight` is how often the skill is drawn; after the broad first stage of training it is multiplied by `focus`.
     """
 
     name: str
@@ -65,7 +65,7 @@ def _made_up_word(rng: random.Random) -> str:
 
 
 def arithmetic(function: Callable[[int], int]) -> Callable[[Subject], str | None]:
-    """Lift a function of integers to subjects: the result is written the way the subject was."""
+    """Apply a function of integers to subjects: the result is written in the subject's notation."""
 
     def answer(subject: Subject) -> str | None:
         if subject.notation is None:

@@ -20,7 +20,7 @@ from tuningfork.embedded.recipe.corpus import IGNORED, Batch, batches
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """A part of a run, with text of its own: up to which step, and on which mix of skills."""
+    """A part of a training run: its last step, and the mix of skills of its text."""
 
     until: int
     focused: bool
@@ -28,7 +28,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingPlan:
-    """Everything a run depends on; the same plan on the same machine gives the same weights."""
+    """All settings of a training run; the same plan on the same machine gives the same weights."""
 
     seed: int = 2
     stages: tuple[Stage, ...] = (
@@ -54,7 +54,7 @@ class TrainingPlan:
 
 
 class MasterWeights:
-    """Float32 copies of a bfloat16 model's parameters: optimizers move these, the model computes with the rounding."""
+    """Float32 copies of a bfloat16 model's parameters. Optimizers update the copies; the model has them rounded."""
 
     def __init__(self, model: nn.Module) -> None:
         self.names = [name for name, _ in model.named_parameters()]
@@ -109,7 +109,7 @@ class Trainer:
         return total / count
 
     def save(self, path: Path) -> None:
-        """Write the whole state, so that a run can go on; written aside and renamed."""
+        """Write the whole state, from which a run can resume, to a temporary file and rename it."""
         state = {
             "step": self.step,
             "master": dict(zip(self.master.names, self.master.values, strict=True)),
@@ -124,7 +124,7 @@ class Trainer:
         torch.save(dict(zip(self.master.names, self.average, strict=True)), path)
 
     def restore(self, path: Path) -> None:
-        """Go on from a saved state."""
+        """Resume from a saved state."""
         state = torch.load(path, weights_only=True)
         self.step = state["step"]
         with torch.no_grad():
@@ -137,7 +137,7 @@ class Trainer:
 
 
 def answer_loss(model: LlamaForCausalLM, batch: Batch) -> Tensor:
-    """Sum the cross entropy over the learned tokens; logits are computed only where something is learned."""
+    """Sum the cross entropy over the learned tokens. Logits are computed only for these."""
     hidden_BTD = model.model(input_ids=batch.ids_BT[:, :-1], use_cache=False).last_hidden_state
     labels_BT = batch.labels_BT[:, 1:]
     is_learned_BT = labels_BT != IGNORED
@@ -146,7 +146,7 @@ def answer_loss(model: LlamaForCausalLM, batch: Batch) -> Tensor:
 
 
 def train(plan: TrainingPlan, directory: Path) -> None:
-    """Run the plan, going on from `directory/state.pt` if it is there.
+    """Run the plan, resuming from `directory/state.pt` if it exists.
 
     Leaves `average-STEP.pt`, the running average at each of the steps `averages_at`, and `losses.jsonl`.
     """
@@ -173,7 +173,7 @@ def _steps(trainer: Trainer, begin: int, stage: Stage) -> Iterator[dict[str, flo
         return
     stream = batches(plan.seed + 1000 * begin, plan.tokens_per_batch, focused=stage.focused)
     for _ in islice(stream, (trainer.step - begin) * plan.batches_per_step):
-        pass  # A continued run sees the text it would have seen.
+        pass  # A resumed run gets the same text as an uninterrupted one.
     losses: list[float] = []
     tokens, started = 0, time.perf_counter()
     while trainer.step < stage.until:

@@ -1,4 +1,4 @@
-"""What the tutorial claims, as data: what is held out, and how often it must be right."""
+"""What the tutorial claims of the embedded model: kinds of held-out questions, and the least share of right answers."""
 
 import random
 from dataclasses import dataclass

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Role(StrEnum):
-    """Who says a message."""
+    """The role that a message is written in."""
 
     SYSTEM = "system"
     USER = "user"

@@ -1,1 +1,1 @@
-"""The forward and backward pass of Llama-like decoders, written out over one packed row of tokens."""
+"""The forward and backward pass of Llama-like decoders over one packed row of tokens, without autograd."""

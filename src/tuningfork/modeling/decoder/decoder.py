@@ -3,41 +3,41 @@
 Shape suffixes: T packed tokens, N tokens whose logits are asked for, D hidden features, V vocabulary, K head size.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from tuningfork.modeling.adapter_routes import Route, Routes
-from tuningfork.modeling.attention import AttentionPlan
-from tuningfork.modeling.decoder.layer import How, Kept, Layer, Pass, TracedAttention
-from tuningfork.modeling.decoder.pieces import Normed, RmsNorm, Rotation, Slope
+from tuningfork.modeling.adapters.routes import Route, Routes
+from tuningfork.modeling.adapters.slots import AdapterSlots, Slots
+from tuningfork.modeling.attention.plans import AttentionParameters, AttentionPlan
+from tuningfork.modeling.decoder.layer import Kept, Layer, Pass, TracedAttention, norm_of_sum
 from tuningfork.modeling.decoder.products import FrozenProduct
-from tuningfork.modeling.lora import AdapterSlots, Slots
+from tuningfork.modeling.decoder.rotary import RotaryTables
+from tuningfork.modeling.kernels.base import LayerKernels, Normed, RmsNorm, Rotation, StreamGradient
+
+Result = TypeVar("Result")
 
 
-class RotaryTables(Protocol):
-    """The tables of one kind of layer."""
-
-    @property
-    def is_fixed(self) -> bool:
-        """Whether a position's numbers depend on no other position; the longest may choose the frequencies."""
-        ...
-
-    def __call__(self, positions_T: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosines and sines, `TK` in fp32, of positions `T`."""
-        ...
+def run_to_end(parts: Generator[None, None, Result]) -> Result:
+    """Run all parts of a computation, and return its result."""
+    while True:
+        try:
+            next(parts)
+        except StopIteration as ended:
+            found: Result = ended.value
+            return found
 
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """An attention plan as layers want it; there is no way back."""
+    """Makes an `AttentionPlan` a `TracedAttention`, without a backward pass."""
 
     plan: AttentionPlan
 
-    def forward(self, layer: int, how: How, all_TLK: Tensor, heads: int) -> tuple[Tensor, Any]:
+    def forward(self, layer: int, parameters: AttentionParameters, all_TLK: Tensor, heads: int) -> tuple[Tensor, Any]:
         """See `TracedAttention.forward`."""
         groups = (all_TLK.shape[1] - heads) // 2
         query_HTK, key_GTK, value_GTK = torch.split(all_TLK.transpose(0, 1), [heads, groups, groups])
@@ -46,14 +46,14 @@ class Serving:
             query_HTK,
             key_GTK,
             value_GTK,
-            scaling=how.scaling,
-            sliding_window=how.sliding_window,
-            softcap=how.softcap,
+            scaling=parameters.scaling,
+            sliding_window=parameters.sliding_window,
+            softcap=parameters.softcap,
         )
         return out_THK, None
 
-    def backward(self, kept: Any, slope_THK: Tensor) -> Tensor:
-        """Serving has no way back.
+    def backward(self, kept: Any, grad_THK: Tensor) -> Tensor:
+        """Serving has no backward pass.
 
         Raises:
             NotImplementedError: always.
@@ -64,11 +64,12 @@ class Serving:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decoder:
-    """A Llama-like model's weights and how it computes; made by `recipe.decoder_of`."""
+    """A Llama-like model: its weights and its forward and backward pass; made by `recipe.decoder_of`."""
 
+    kernels: LayerKernels
     embed: Callable[[Tensor], Tensor]
     rotations: Mapping[str, RotaryTables]
-    """For each kind of layer."""
+    """The rotary tables by kind of layer."""
     layers: Sequence[Layer]
     norm: RmsNorm
     head: FrozenProduct
@@ -76,7 +77,7 @@ class Decoder:
     slots: AdapterSlots
 
     def pack(self, *, backward: bool) -> None:
-        """Keep rearranged copies of the weights; see `FrozenProduct.pack`."""
+        """Copy all weights into the order in which oneDNN reads them, for speed; see `FrozenProduct.pack`."""
         for layer in self.layers:
             for product in layer.products:
                 product.frozen.pack(backward=backward)
@@ -85,15 +86,18 @@ class Decoder:
     @torch.no_grad()
     def logits(self, ids_T: Tensor, positions_T: Tensor, kept_N: Tensor, plan: AttentionPlan, slots: Slots) -> Tensor:
         """Logits `NV` in fp32 after the tokens `kept_N`, under these adapters."""
-        return self.forward(ids_T, self._pass(positions_T, kept_N, Serving(plan), slots))
+        return self.forward(ids_T, self.pass_over(positions_T, kept_N, Serving(plan), slots))
 
     @torch.no_grad()
     def forward(self, ids_T: Tensor, pass_: Pass) -> Tensor:
-        """Like `logits`; all of it happens on the device, and nothing depends on the tokens' values."""
+        """Like `logits`, but for a `Pass` that was prepared before.
+
+        A graph can replay it: it runs only on the device, and which operations run does not depend on the tokens.
+        """
         x_TD, more_TD = self.embed(ids_T).float(), None
         for layer in self.layers:
             x_TD, more_TD, _ = layer.forward(x_TD, more_TD, pass_)
-        read_ND, _ = self.norm.forward_sum(x_TD, more_TD, self.head.weight_OD.dtype)
+        read_ND, _ = norm_of_sum(self.kernels, self.norm, x_TD, more_TD, self.head.weight_OD.dtype)
         return self._head(read_ND)
 
     @torch.no_grad()
@@ -107,32 +111,44 @@ class Decoder:
         *,
         keep: bool = True,
     ) -> "Trace":
-        """Like `logits`, and the way back from there.
+        """Like `logits`, but keeps what a backward pass needs.
 
         Args:
             ids_T: the packed tokens.
-            positions_T: of each within its segment.
-            kept_N: tokens whose logits are asked for; those that come twice have slopes of zero.
-            attention: which tokens see which.
-            slots: adapters, trained ones where gradients are wanted; or the routes to them.
-            keep: what layers compute for the way back is kept; False: only their inputs are, and the way back computes
-                the rest again (Chen et al. 2016): the same numbers for a third more computing.
+            positions_T: the position of each token within its segment.
+            kept_N: the tokens whose logits are computed. A token may be repeated if the gradients of its logits are
+                zero.
+            attention: computes attention, and decides which tokens attend to which.
+            slots: the slots of the adapters, which must be in training if gradients are computed; or the routes to
+                them.
+            keep: whether all activations are kept for the backward pass. If not, each layer's input is kept and the
+                rest is computed again (activation checkpointing, Chen et al. 2016), with the same numbers and a third
+                more computing.
 
         """
-        return self.traced(ids_T, self._pass(positions_T, kept_N, attention, slots), keep=keep)
+        return self.traced(ids_T, self.pass_over(positions_T, kept_N, attention, slots), keep=keep)
+
+    def traced(self, ids_T: Tensor, pass_: Pass, *, keep: bool = True) -> "Trace":
+        """Like `trace`, but for a `Pass` that was prepared before.
+
+        A graph can replay it: it runs only on the device, and which operations run does not depend on the tokens.
+        """
+        return run_to_end(self.tracing(ids_T, pass_, keep=keep))
 
     @torch.no_grad()
-    def traced(self, ids_T: Tensor, pass_: Pass, *, keep: bool = True) -> "Trace":
-        """Like `trace`, of a pass that the caller made: all of it happens on the device, whatever the tokens are."""
+    def tracing(self, ids_T: Tensor, pass_: Pass, *, keep: bool = True) -> Generator[None, None, "Trace"]:
+        """Like `traced`, in parts: yields after each layer, so that the caller can do something else in between."""
         x_TD, more_TD = self.embed(ids_T).float(), None
         kept: list[Kept | Tensor] = []
         for layer in self.layers:
             x_TD, more_TD, own = layer.forward(x_TD, more_TD, pass_)
             kept.append(own if keep else own[0].normed.x)
-        read_ND, normed = self.norm.forward_sum(x_TD, more_TD, self.head.weight_OD.dtype)
+            yield
+        read_ND, normed = norm_of_sum(self.kernels, self.norm, x_TD, more_TD, self.head.weight_OD.dtype)
         return Trace(decoder=self, pass_=pass_, kept=kept, normed=normed, logits_NV=self._head(read_ND))
 
-    def _pass(self, positions_T: Tensor, kept_N: Tensor, attention: TracedAttention, slots: Slots | Routes) -> Pass:
+    def pass_over(self, positions_T: Tensor, kept_N: Tensor, attention: TracedAttention, slots: Slots | Routes) -> Pass:
+        """Prepare what all layers of a pass share; the arguments are those of `trace`."""
         rotations = {kind: Rotation.of(*tables(positions_T)) for kind, tables in self.rotations.items()}
         route, tail = self._routes(slots, kept_N)
         kept_N = kept_N.to(positions_T.device)
@@ -155,7 +171,7 @@ class Decoder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
-    """A pass that can be gone through backwards, once."""
+    """A forward pass with its activations; `backward` may be called once."""
 
     decoder: Decoder
     pass_: Pass
@@ -163,17 +179,24 @@ class Trace:
     normed: Normed
     logits_NV: Tensor
 
+    def backward(self, grad_NV: Tensor) -> None:
+        """Add to the gradients of the trained adapters; `grad_NV`, the gradient of the logits, is overwritten."""
+        run_to_end(self.going_back(grad_NV))
+
     @torch.no_grad()
-    def backward(self, slope_NV: Tensor) -> None:
-        """Add to the gradients of the trained adapters; `slope_NV` is that of the logits, and is overwritten."""
+    def going_back(self, grad_NV: Tensor) -> Generator[None, None, None]:
+        """Like `backward`, in parts: yields after each layer."""
         decoder = self.decoder
         if decoder.logit_softcap is not None:
-            slope_NV.mul_(1 - (self.logits_NV / decoder.logit_softcap).square_())
-        read_ND = decoder.head.backward(slope_NV.to(decoder.head.weight_OD.dtype))
-        slope: Slope | None = decoder.norm.backward_stream(read_ND, self.normed, None, read_ND.dtype)
+            grad_NV.mul_(1 - (self.logits_NV / decoder.logit_softcap).square_())
+        read_ND = decoder.head.backward(grad_NV.to(decoder.head.weight_OD.dtype))
+        grad: StreamGradient | None = decoder.kernels.norm_backward_to_stream(
+            decoder.norm, read_ND, self.normed, None, read_ND.dtype
+        )
         for layer in reversed(decoder.layers):
             own = self.kept.pop()
             if isinstance(own, Tensor):
                 *_, own = layer.forward(own, None, self.pass_)
-            assert slope is not None  # noqa: S101  only layer 0, the last one here, gives None
-            slope = layer.backward(slope, own, self.pass_)
+            assert grad is not None  # noqa: S101  only layer 0, the last one here, gives None
+            grad = layer.backward(grad, own, self.pass_)
+            yield

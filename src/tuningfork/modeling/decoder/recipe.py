@@ -1,6 +1,6 @@
-"""Reads a transformers model into a `Decoder`: which family it is, and where its weights are.
+"""Builds a `Decoder` from a transformers model of a supported family.
 
-Families whose forward pass is written out here, and nothing beside: any other architecture runs by transformers' code.
+Any architecture that is not listed here runs by transformers' code.
 """
 
 import inspect
@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from tuningfork.modeling.adapters.slot_layers import SlotLinear
+from tuningfork.modeling.adapters.slots import AdapterSlots
+from tuningfork.modeling.attention.plans import AttentionParameters
 from tuningfork.modeling.decoder.decoder import Decoder
-from tuningfork.modeling.decoder.layer import How, Layer, Product
-from tuningfork.modeling.decoder.pieces import ACTIVATIONS, RmsNorm
+from tuningfork.modeling.decoder.layer import Layer, Product
 from tuningfork.modeling.decoder.products import FrozenProduct
-from tuningfork.modeling.lora import AdapterSlots
-from tuningfork.modeling.slot_layers import SlotLinear
+from tuningfork.modeling.kernels.base import Activation, HeadNorms, LayerKernels, RmsNorm
 
 FAMILIES = frozenset(
     {
@@ -32,29 +33,42 @@ FAMILIES = frozenset(
         "SmolLM3ForCausalLM",
     }
 )
-"""transformers' class names; SmolLM and SmolLM2 are Llamas, Phi-4 is a Phi-3."""
+"""The supported classes of transformers. SmolLM and SmolLM2 have Llama's class, Phi-4 has that of Phi-3."""
+
+ACTIVATIONS: dict[str, Activation] = {
+    "silu": "silu",
+    "swish": "silu",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu_tanh": "gelu_tanh",
+}
+"""The supported activation functions, by transformers' names."""
 
 
-def decoder_of(model: PreTrainedModel, slots: AdapterSlots, hows: Sequence[How]) -> Decoder | None:
-    """The model as a `Decoder`, which shares its weights; None: another family.
+def decoder_of(
+    model: PreTrainedModel, slots: AdapterSlots, parameters: Sequence[AttentionParameters], kernels: LayerKernels
+) -> Decoder | None:
+    """The model as a `Decoder` that shares its weights; None: the family is not supported.
 
     Args:
-        model: with adapter slots attached.
-        slots: those.
-        hows: by which numbers each layer attends, as the model's own forward pass says it.
+        model: a model with adapter slots attached.
+        slots: the model's adapter slots.
+        parameters: each layer's attention parameters, as the model's own forward pass gives them to attention.
+        kernels: compute the operations between the matrix products.
 
     """
     config = model.config.get_text_config()
     if type(model).__name__ not in FAMILIES or _activation_of(config) not in ACTIVATIONS:
         return None
     stem: Any = model.get_decoder()  # type: ignore[no-untyped-call]
-    reader = _Reader(slots, is_gemma=type(model).__name__.startswith("Gemma"))
+    reader = _Reader(slots, kernels, is_gemma=type(model).__name__.startswith("Gemma"))
     layers = [
-        reader.layer(module, how, index) for index, (module, how) in enumerate(zip(stem.layers, hows, strict=True))
+        reader.layer(module, own, index)
+        for index, (module, own) in enumerate(zip(stem.layers, parameters, strict=True))
     ]
     head: Any = model.get_output_embeddings()  # type: ignore[no-untyped-call]
     embedding: Any = model.get_input_embeddings()
     return Decoder(
+        kernels=kernels,
         embed=embedding,
         rotations={kind: _tables(stem.rotary_emb, kind) for kind in {layer.rotation for layer in layers} if kind},
         layers=[_last(layer) if layer is layers[-1] else layer for layer in layers],
@@ -66,13 +80,17 @@ def decoder_of(model: PreTrainedModel, slots: AdapterSlots, hows: Sequence[How])
 
 
 class _Reader:
-    """Reads modules. Fused weights replace the ones they are made of, which become views of them."""
+    """Builds the decoder's `Layer`s from the modules of a model that transformers has loaded.
 
-    def __init__(self, slots: AdapterSlots, *, is_gemma: bool) -> None:
+    Weights that read the same input are fused; the modules then hold views of the fused weight.
+    """
+
+    def __init__(self, slots: AdapterSlots, kernels: LayerKernels, *, is_gemma: bool) -> None:
+        self._kernels = kernels
         self._is_gemma = is_gemma
         self._groups = {id(layer): index for index, group in enumerate(slots.groups) for layer in group.layers}
 
-    def layer(self, module: Any, how: How, index: int) -> Layer:
+    def layer(self, module: Any, parameters: AttentionParameters, index: int) -> Layer:
         """One decoder layer."""
         attention, mlp = module.self_attn, module.mlp
         sandwiched = hasattr(module, "pre_feedforward_layernorm")
@@ -81,18 +99,18 @@ class _Reader:
         size = attention.head_dim
         config = attention.config
         return Layer(
+            kernels=self._kernels,
             index=index,
             last=False,
             heads=config.num_attention_heads,
             key_heads=config.num_key_value_heads,
             head_size=size,
-            how=how,
+            attention_parameters=parameters,
             rotation=_rotation_of(attention),
-            activation=ACTIVATIONS[_activation_of(config)](),
+            activation=ACTIVATIONS[_activation_of(config)],
             attention_norm=self.norm(module.input_layernorm),
             query_key_value=self._product(attention, ("qkv_proj",), ("q_proj", "k_proj", "v_proj")),
-            query_norm=self._optional_norm(attention, "q_norm"),
-            key_norm=self._optional_norm(attention, "k_norm"),
+            head_norms=self._head_norms(attention, config.num_attention_heads),
             out=self._product(attention, ("o_proj",)),
             after_attention=self.norm(after_attention) if sandwiched else None,
             mlp_norm=self.norm(mlp_norm),
@@ -107,8 +125,10 @@ class _Reader:
         epsilon = module.eps if hasattr(module, "eps") else module.variance_epsilon
         return RmsNorm(weight + 1 if self._is_gemma else weight, float(epsilon))
 
-    def _optional_norm(self, module: Any, name: str) -> RmsNorm | None:
-        return self.norm(getattr(module, name)) if hasattr(module, name) else None
+    def _head_norms(self, attention: Any, heads: int) -> HeadNorms | None:
+        if not hasattr(attention, "q_norm"):
+            return None
+        return HeadNorms(heads, self.norm(attention.q_norm), self.norm(attention.k_norm))
 
     def _product(self, parent: Any, *choices: tuple[str, ...]) -> Product:
         names = next(names for names in choices if hasattr(parent, names[0]))
@@ -130,7 +150,7 @@ def _fused(layers: Sequence[SlotLinear]) -> FrozenProduct:
 
 
 def _rotation_of(attention: Any) -> str | None:
-    """Which of the model's rotary tables a layer uses; None: it has no positions (some layers of SmolLM3)."""
+    """The name of the rotary tables that a layer uses; None: it uses no positions (some layers of SmolLM3)."""
     if not getattr(attention, "use_rope", True):
         return None
     return getattr(attention, "layer_type", None) or "all"
@@ -142,7 +162,7 @@ class Tables:
 
     module: Any
     kinds: tuple[str, ...]
-    """What its forward pass wants to be told."""
+    """Arguments for `module`: the name of the kind of layer, if the module computes different tables for each kind."""
 
     def __call__(self, positions_T: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines, `TK` in fp32."""
@@ -152,7 +172,10 @@ class Tables:
 
     @property
     def is_fixed(self) -> bool:
-        """Whether a position's numbers depend on no other position; the longest may choose the frequencies."""
+        """Whether a position's rotation does not depend on the pass's other positions.
+
+        In some models the largest position of a pass selects the frequencies.
+        """
         how = self.module.rope_type
         types = [how] if isinstance(how, str) else list(how.values())
         return not any("dynamic" in each or each == "longrope" for each in types)

@@ -1,11 +1,12 @@
-"""What adapters add to the products of rows that each take one of their own, for all layers of a group together.
+"""LoRA products for rows that each have their own adapter, for all layers of a group together.
 
-Small ones in one kernel: whoever computes a stretch of a row's outputs computes x A anew, which is little. Others in
-two. The first shrinks: x A, for which each row's inputs are cut into pieces, so that many programs share them. The
-second expands: it adds the pieces up, in one order, multiplies with B. Either way the sum is rounded once.
+Small adapters take one kernel: each program computes x A again for the tile of outputs that it writes, which costs
+little. Larger adapters take two kernels. The first (shrink) computes x A; several programs share a row, each with one
+split of its inputs (split-K). The second (expand) adds the splits' sums, always in the same order, and multiplies by B.
+Either way the result is rounded once.
 
-Shape suffixes: B rows that take adapters, Y rows there are, D inputs, O outputs of all layers side by side, C places of
-a table, R ranks of all layers side by side, S pieces of the inputs.
+Shape suffixes: B rows that have adapters, Y all rows, D inputs, O outputs of all layers side by side, C adapters that a
+table has room for, R ranks of all layers side by side, S splits of the inputs.
 """
 
 from collections.abc import Sequence
@@ -16,14 +17,14 @@ import triton.language as tl
 from torch import Tensor
 
 MOST_LAYERS = 4
-"""Of one group."""
+"""The most layers of one group."""
 _TILE = 4096
-"""Numbers of a table that a program looks at together."""
-_PIECES = 16
-"""Of a row's inputs, unless a program would go through more than `_LOOPS` tiles."""
+"""How many numbers of a table a program loads at a time."""
+_SPLITS = 16
+"""The number of splits of a row's inputs, unless a program would loop over more than `_LOOPS` tiles."""
 _LOOPS = 8
 _SMALL = 8 * _TILE
-"""Numbers of A, of one adapter in one layer, that every program may read."""
+"""The most numbers in one adapter's A of one layer at which the adapter counts as small, and takes one kernel."""
 
 
 def add_rows(
@@ -35,16 +36,16 @@ def add_rows(
     y_YO: Tensor,
     rows_B: Tensor | None = None,
 ) -> None:
-    """Add x A B to rows of `y_YO`, in fp32, which is rounded once at the end.
+    """Add x A B to rows of `y_YO`; computed in fp32 and rounded once at the end.
 
     Args:
         x_YD: the group's inputs.
-        a_CDR: A of all layers side by side, for each place; contiguous.
-        bs_CRO: B of each layer, with the adapter's scale in it; contiguous.
-        rank: of one layer.
-        places_B: where each row's adapter is in the tables; negative: nothing is added.
+        a_CDR: the adapters' A, all layers side by side; contiguous.
+        bs_CRO: the adapters' B of each layer, multiplied by the scale; contiguous.
+        rank: the rank of one layer.
+        places_B: the index of each row's adapter in the tables; negative: nothing is added.
         y_YO: the layers' outputs side by side.
-        rows_B: which rows of x and y these are, each at most once; None: all, in order.
+        rows_B: the indices of these rows in x and y, each at most once; None: all, in order.
 
     """
     rows, inputs = len(places_B), a_CDR.shape[1]
@@ -65,21 +66,21 @@ def add_rows(
         _add[grid](x_YD, a_CDR, *expanded, *own, loops=loops, tile_inputs=tile_inputs, **tiles)
         return
     low_SBR = _shrunk(x_YD, a_CDR, *chosen, has_rows=rows_B is not None)
-    pieces, _, ranks = low_SBR.shape
-    tile_pieces = min(triton.next_power_of_2(pieces), max(_TILE // tile_rank, 1))
-    _expand[grid](low_SBR, *expanded, pieces, rank, ranks, rows, *y_YO.stride(), tile_pieces=tile_pieces, **tiles)
+    splits, _, ranks = low_SBR.shape
+    tile_splits = min(triton.next_power_of_2(splits), max(_TILE // tile_rank, 1))
+    _expand[grid](low_SBR, *expanded, splits, rank, ranks, rows, *y_YO.stride(), tile_splits=tile_splits, **tiles)
 
 
 def _shrunk(x_YD: Tensor, a_CDR: Tensor, places_B: Tensor, rows_B: Tensor, *, has_rows: bool) -> Tensor:
-    """X A in pieces, `SBR` in fp32; what belongs to negative places is not written."""
+    """The product x A, as one partial sum for each split: `SBR` in fp32. Rows with a negative place are not written."""
     rows, inputs, ranks = len(places_B), a_CDR.shape[1], a_CDR.shape[2]
     tile_ranks = triton.next_power_of_2(ranks)
     tile_inputs = min(max(_TILE // tile_ranks, 16), 256)
     tiles = triton.cdiv(inputs, tile_inputs)
-    loops = min(triton.cdiv(tiles, _PIECES), _LOOPS)
-    pieces = triton.cdiv(tiles, loops)
-    low_SBR = torch.empty((pieces, rows, ranks), dtype=torch.float32, device=x_YD.device)
-    _shrink[rows, pieces](
+    loops = min(triton.cdiv(tiles, _SPLITS), _LOOPS)
+    splits = triton.cdiv(tiles, loops)
+    low_SBR = torch.empty((splits, rows, ranks), dtype=torch.float32, device=x_YD.device)
+    _shrink[rows, splits](
         x_YD,
         a_CDR,
         places_B,
@@ -177,7 +178,7 @@ def _product(
             other=0.0,
         )
         sum_DR += x_D.to(tl.float32)[:, None] * a_DR.to(tl.float32)
-    # Added up across threads once.
+    # The sum over the threads is computed once, after the loop.
     return tl.sum(sum_DR, axis=0)
 
 
@@ -199,7 +200,7 @@ def _shrink(
     tile_ranks: tl.constexpr,
 ):
     index = tl.program_id(0)
-    piece = tl.program_id(1)
+    split = tl.program_id(1)
     place = tl.load(places_ptr + index).to(tl.int64)
     if place >= 0:
         row = index.to(tl.int64)
@@ -207,13 +208,13 @@ def _shrink(
             row = tl.load(rows_ptr + index).to(tl.int64)
         x_ptr += row * x_row_stride
         a_ptr += place * inputs * ranks
-        begin = piece * loops * tile_inputs
+        begin = split * loops * tile_inputs
         low_R = _product(x_ptr, a_ptr, begin, inputs, ranks, ranks, x_stride, loops, tile_inputs, tile_ranks)
         column_R = tl.arange(0, tile_ranks)
-        tl.store(low_ptr + (piece * rows + index) * ranks + column_R, low_R, mask=column_R < ranks)
+        tl.store(low_ptr + (split * rows + index) * ranks + column_R, low_R, mask=column_R < ranks)
 
 
-@triton.jit(do_not_specialize=["rows", "pieces"], do_not_specialize_on_alignment=["places_ptr", "rows_ptr"])
+@triton.jit(do_not_specialize=["rows", "splits"], do_not_specialize_on_alignment=["places_ptr", "rows_ptr"])
 def _expand(
     low_ptr,
     b0_ptr,
@@ -227,14 +228,14 @@ def _expand(
     outputs1,
     outputs2,
     outputs3,
-    pieces,
+    splits,
     rank,
     ranks,
     rows,
     y_row_stride,
     y_stride,
     has_rows: tl.constexpr,
-    tile_pieces: tl.constexpr,
+    tile_splits: tl.constexpr,
     tile_rank: tl.constexpr,
     tile_outputs: tl.constexpr,
 ):
@@ -245,12 +246,14 @@ def _expand(
         row = index.to(tl.int64)
         if has_rows:
             row = tl.load(rows_ptr + index).to(tl.int64)
-        # Each layer has tiles of its own.
+        # Each layer has its own tiles.
         begin1 = tl.cdiv(outputs0, tile_outputs)
         begin2 = begin1 + tl.cdiv(outputs1, tile_outputs)
         begin3 = begin2 + tl.cdiv(outputs2, tile_outputs)
         layer = (tile >= begin1).to(tl.int32) + (tile >= begin2).to(tl.int32) + (tile >= begin3).to(tl.int32)
-        low_R = _added_up(low_ptr + index * ranks + layer * rank, pieces, rank, rows * ranks, tile_pieces, tile_rank)
+        low_R = _sum_of_splits(
+            low_ptr + index * ranks + layer * rank, splits, rank, rows * ranks, tile_splits, tile_rank
+        )
         y_ptr += row * y_row_stride
         if layer == 0:
             _add_tile(low_R, b0_ptr, y_ptr, place, tile, outputs0, rank, y_stride, tile_rank, tile_outputs)
@@ -266,14 +269,14 @@ def _expand(
 
 
 @triton.jit
-def _added_up(low_ptr, pieces, rank, stride, tile_pieces: tl.constexpr, tile_rank: tl.constexpr):
+def _sum_of_splits(low_ptr, splits, rank, stride, tile_splits: tl.constexpr, tile_rank: tl.constexpr):
     column_R = tl.arange(0, tile_rank)
     low_R = tl.zeros((tile_rank,), dtype=tl.float32)
-    for begin in range(0, pieces, tile_pieces):
-        piece_S = begin + tl.arange(0, tile_pieces)
+    for begin in range(0, splits, tile_splits):
+        split_S = begin + tl.arange(0, tile_splits)
         low_SR = tl.load(
-            low_ptr + piece_S[:, None] * stride + column_R[None, :],
-            mask=(piece_S[:, None] < pieces) & (column_R[None, :] < rank),
+            low_ptr + split_S[:, None] * stride + column_R[None, :],
+            mask=(split_S[:, None] < splits) & (column_R[None, :] < rank),
             other=0.0,
         )
         low_R += tl.sum(low_SR, axis=0)

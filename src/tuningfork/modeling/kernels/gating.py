@@ -1,21 +1,19 @@
-"""The MLP's gate, act(gate) * up, and its way back, which computes the activation again: one kernel each.
+"""The MLP's gate, act(gate) * up, and its backward pass, which computes act(gate) again: one kernel each.
 
 Shape suffixes: T tokens, F features of the MLP; gate and up lie side by side.
 """
-
-from typing import Literal
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-Kind = Literal["silu", "gelu_tanh"]
+from tuningfork.modeling.kernels.base import Activation
 
 _BLOCK = 1024
 
 
-def gated(kind: Kind, both_TF: Tensor) -> Tensor:
+def gated(kind: Activation, both_TF: Tensor) -> Tensor:
     """act(gate) * up, contiguous, in the type of `both_TF`."""
     features = both_TF.shape[1] // 2
     inner_TF = torch.empty((len(both_TF), features), dtype=both_TF.dtype, device=both_TF.device)
@@ -25,21 +23,21 @@ def gated(kind: Kind, both_TF: Tensor) -> Tensor:
     return inner_TF
 
 
-def gated_backward(kind: Kind, slope_TF: Tensor, both_TF: Tensor) -> Tensor:
-    """The gradient of gate and up, side by side, contiguous, of that of the output."""
-    slopes_TF = torch.empty(both_TF.shape, dtype=both_TF.dtype, device=both_TF.device)
+def gated_backward(kind: Activation, grad_TF: Tensor, both_TF: Tensor) -> Tensor:
+    """The gradient of gate and up, side by side and contiguous, given the output's gradient."""
+    grads_TF = torch.empty(both_TF.shape, dtype=both_TF.dtype, device=both_TF.device)
     _backward[_grid(both_TF)](
-        slope_TF,
+        grad_TF,
         both_TF,
-        slopes_TF,
+        grads_TF,
         both_TF.shape[1] // 2,
-        _stride(slope_TF),
+        _stride(grad_TF),
         _stride(both_TF),
         SILU=kind == "silu",
         BLOCK=_BLOCK,
         num_warps=4,
     )
-    return slopes_TF
+    return grads_TF
 
 
 def _grid(both_TF: Tensor) -> tuple[int, int]:
@@ -54,8 +52,8 @@ def _stride(rows_TF: Tensor) -> int:
 
 @triton.jit
 def _squashed(gate):
-    """The tanh in the approximation of GELU, by the sigmoid, which has a stable name in every Triton."""
-    # sqrt(2 / pi), and the approximation's coefficient.
+    """The tanh in the approximation of GELU, computed by `tl.sigmoid`, which every version of Triton has."""
+    # sqrt(2 / pi), and the coefficient of the cubic term.
     return 2.0 * tl.sigmoid(2.0 * 0.7978845608028654 * (gate + 0.044715 * gate * gate * gate)) - 1.0
 
 
@@ -74,11 +72,11 @@ def _forward(both_ptr, inner_ptr, features, both_stride, SILU: tl.constexpr, BLO
 
 @triton.jit
 def _backward(
-    slope_ptr,
+    grad_ptr,
     both_ptr,
-    slopes_ptr,
+    grads_ptr,
     features,
-    slope_stride,
+    grad_stride,
     both_stride,
     SILU: tl.constexpr,
     BLOCK: tl.constexpr,
@@ -89,7 +87,7 @@ def _backward(
     own = both_ptr + row * both_stride + column
     gate = tl.load(own, mask=inside, other=0.0).to(tl.float32)
     up = tl.load(own + features, mask=inside, other=0.0).to(tl.float32)
-    slope = tl.load(slope_ptr + row * slope_stride + column, mask=inside, other=0.0).to(tl.float32)
+    grad = tl.load(grad_ptr + row * grad_stride + column, mask=inside, other=0.0).to(tl.float32)
     if SILU:
         opened = tl.sigmoid(gate)
         acted = gate * opened
@@ -99,6 +97,6 @@ def _backward(
         acted = 0.5 * gate * (1.0 + squashed)
         inner = 0.7978845608028654 * (1.0 + 3.0 * 0.044715 * gate * gate)
         steepness = 0.5 * (1.0 + squashed) + 0.5 * gate * (1.0 - squashed * squashed) * inner
-    into = slopes_ptr + row * 2 * features + column
-    tl.store(into, (slope * up * steepness).to(slopes_ptr.dtype.element_ty), mask=inside)
-    tl.store(into + features, (slope * acted).to(slopes_ptr.dtype.element_ty), mask=inside)
+    into = grads_ptr + row * 2 * features + column
+    tl.store(into, (grad * up * steepness).to(grads_ptr.dtype.element_ty), mask=inside)
+    tl.store(into + features, (grad * acted).to(grads_ptr.dtype.element_ty), mask=inside)

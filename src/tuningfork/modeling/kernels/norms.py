@@ -1,8 +1,8 @@
-"""RMS norms and their way back, with the residual sum before or after them: one kernel each.
+"""RMS norms and their backward pass, fused with the residual addition: one kernel each.
 
-One program takes one row, which lies in its registers as a whole; numbers are computed in fp32.
+One program takes one row, which it holds in registers; it computes in fp32.
 
-Shape suffixes: T tokens, D features, H heads, K head size. Rows may be strided, their features lie side by side.
+Shape suffixes: T tokens, D features, H heads, K head size. Rows may be strided; the features of a row are contiguous.
 """
 
 import torch
@@ -12,12 +12,12 @@ from torch import Tensor
 
 
 def rms_norm(x: Tensor, weight: Tensor, epsilon: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """The norm of each row, contiguous in `dtype`, and one over the root of each, `(..., 1)` in fp32.
+    """The norm of each row, contiguous in `dtype`, and 1 / sqrt(mean square + epsilon), `(..., 1)` in fp32.
 
     Args:
         x: `TD` or `THK` in any floating-point type.
-        weight: fp32, what is multiplied with.
-        epsilon: added to the mean square.
+        weight: the norm's weight in fp32.
+        epsilon: is added to the mean square.
         dtype: of the result.
 
     """
@@ -29,9 +29,10 @@ def rms_norm(x: Tensor, weight: Tensor, epsilon: float, dtype: torch.dtype) -> t
 def add_rms_norm(
     x_TD: Tensor, more_TD: Tensor, weight: Tensor, epsilon: float, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The sum of both, in fp32; its norm, in `dtype`; and one over the root of each row, `T1` in fp32.
+    """The sum of `x_TD` and `more_TD`, and its RMS norm.
 
-    `x_TD` is fp32, `more_TD` has any floating-point type.
+    Returns the sum in fp32, its norm in `dtype`, and 1 / sqrt(mean square + epsilon) of each row, `T1` in fp32. `x_TD`
+    is fp32, `more_TD` has any floating-point type.
     """
     y_TD, inverse = _outputs(x_TD, dtype)
     sum_TD = torch.empty(x_TD.shape, dtype=torch.float32, device=x_TD.device)
@@ -40,7 +41,7 @@ def add_rms_norm(
 
 
 def rms_norm_backward(
-    slope: Tensor,
+    grad: Tensor,
     x: Tensor,
     inverse: Tensor,
     weight: Tensor,
@@ -50,31 +51,31 @@ def rms_norm_backward(
     """The gradient of x, plus `rest`, contiguous in `dtype`.
 
     Args:
-        slope: the gradient of the norm, shaped like x, in any floating-point type.
-        x: what the norm was taken of, `TD` or `THK`.
-        inverse: what came with the norm.
-        weight: the norm's.
-        rest: shaped like x; None: nothing.
+        grad: the gradient of the norm, shaped like x, in any floating-point type.
+        x: the norm's input, `TD` or `THK`.
+        inverse: the second result of the norm.
+        weight: the norm's weight.
+        rest: a gradient to add, shaped like x; None: none.
         dtype: of the result.
 
     """
     result = torch.empty(x.shape, dtype=dtype, device=x.device)
-    _launch_backward(slope, x, inverse, weight, rest, result, None)
+    _launch_backward(grad, x, inverse, weight, rest, result, None)
     return result
 
 
 def rms_norm_backward_rounded(
-    slope: Tensor, x: Tensor, inverse: Tensor, weight: Tensor, rest: Tensor | None, dtype: torch.dtype
+    grad: Tensor, x: Tensor, inverse: Tensor, weight: Tensor, rest: Tensor | None, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """Like `rms_norm_backward`, in fp32 and in `dtype` too."""
+    """Like `rms_norm_backward`, but returns the gradient twice: in fp32 and in `dtype`."""
     result = torch.empty(x.shape, dtype=torch.float32, device=x.device)
     rounded = torch.empty(x.shape, dtype=dtype, device=x.device)
-    _launch_backward(slope, x, inverse, weight, rest, result, rounded)
+    _launch_backward(grad, x, inverse, weight, rest, result, rounded)
     return result, rounded
 
 
 def _launch_backward(
-    slope: Tensor,
+    grad: Tensor,
     x: Tensor,
     inverse: Tensor,
     weight: Tensor,
@@ -85,7 +86,7 @@ def _launch_backward(
     heads = x.shape[1] if x.dim() == 3 else 1
     block = triton.next_power_of_2(x.shape[-1])
     _backward[(x.shape[0] * heads,)](
-        slope,
+        grad,
         x,
         inverse,
         weight,
@@ -94,7 +95,7 @@ def _launch_backward(
         rounded,
         heads,
         x.shape[-1],
-        *_strides(slope),
+        *_strides(grad),
         *_strides(x),
         *((0, 0) if rest is None else _strides(rest)),
         ADDS=rest is not None,
@@ -133,7 +134,7 @@ def _outputs(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
 
 
 def _strides(x: Tensor) -> tuple[int, int]:
-    """Of tokens and of heads."""
+    """The strides of tokens and of heads."""
     if x.stride(-1) != 1 and x.shape[-1] != 1:
         raise ValueError(f"features must lie side by side, not {x.stride(-1)} apart")
     return x.stride(0), x.stride(1) if x.dim() == 3 else 0
@@ -160,7 +161,7 @@ def _forward(
     ADDS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    # A pack's numbers may be more than 32 bits can count.
+    # A pack may hold more numbers than 32 bits can count.
     row = tl.program_id(0).to(tl.int64)
     token, head = row // heads, row % heads
     column = tl.arange(0, BLOCK)
@@ -178,7 +179,7 @@ def _forward(
 
 @triton.jit
 def _backward(
-    slope_ptr,
+    grad_ptr,
     x_ptr,
     inverse_ptr,
     weight_ptr,
@@ -187,8 +188,8 @@ def _backward(
     rounded_ptr,
     heads,
     columns,
-    slope_token,
-    slope_head,
+    grad_token,
+    grad_head,
     x_token,
     x_head,
     rest_token,
@@ -201,11 +202,11 @@ def _backward(
     token, head = row // heads, row % heads
     column = tl.arange(0, BLOCK)
     inside = column < columns
-    slope = tl.load(slope_ptr + token * slope_token + head * slope_head + column, mask=inside, other=0.0)
+    grad = tl.load(grad_ptr + token * grad_token + head * grad_head + column, mask=inside, other=0.0)
     x = tl.load(x_ptr + token * x_token + head * x_head + column, mask=inside, other=0.0).to(tl.float32)
     inverse = tl.load(inverse_ptr + row)
     unit = x * inverse
-    inner = slope.to(tl.float32) * tl.load(weight_ptr + column, mask=inside, other=0.0)
+    inner = grad.to(tl.float32) * tl.load(weight_ptr + column, mask=inside, other=0.0)
     shared = tl.sum(inner * unit, axis=0) / columns
     result = (inner - unit * shared) * inverse
     if ADDS:

@@ -1,38 +1,29 @@
-"""The attention of rows with one new token each, over keys and values that lie in pages.
+"""Attention of rows with one new token each, over keys and values in pages.
 
-A program goes through a stretch of one row's tokens, for all query heads of one key/value head, with the softmax
-computed as it goes (Milakov & Gimelshein 2018). Where rows are few and long, several programs share a row's tokens, and
-a second kernel puts together what they found (Flash-Decoding: Dao et al. 2023).
+A program processes a range of one row's tokens (a split) for all query heads of one key/value head, with an online
+softmax (Milakov & Gimelshein 2018). If rows are few and long, several programs share a row's tokens, and a second
+kernel combines their results (Flash-Decoding: Dao et al. 2023).
 
 Shape suffixes: B rows, H query heads, G key/value heads, N = H / G query heads on one of them, K size of queries and
-keys, V of values, X places of the cache, P pages of a row, padded, S tokens looked at together, I stretches.
+keys, V of values, X places of the cache, P pages of a row, padded, S tokens of a tile, I splits.
 """
-
-from dataclasses import dataclass
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
+from tuningfork.modeling.kernels.base import NewTokens
+
 _LEAST_HEADS = 16
-"""Rows of the smallest product that tensor cores compute."""
+"""The smallest number of rows of a matrix product on tensor cores; fewer query heads are padded to it."""
 _PROGRAMS = 128
-"""Enough to keep a GPU busy."""
-_STRETCH_TOKENS = 256
-"""The shortest stretch, of a row that fills its pages, that is worth a second kernel."""
-_MOST_STRETCHES = 32
+"""The number of programs that keeps a GPU busy."""
+_SPLIT_TOKENS = 256
+"""The fewest tokens in a split: with shorter splits the second kernel takes more time than the splits save."""
+_MOST_SPLITS = 32
 _WIDE_BYTES = 256
-"""Keys beyond this size are looked at fewer at a time, since a program's shared memory is small."""
-
-
-@dataclass(frozen=True, slots=True)
-class NewTokens:
-    """Keys and values of the rows' last tokens, and where in the cache they belong."""
-
-    key_BGK: Tensor
-    value_BGV: Tensor
-    places_B: Tensor
+"""If a key or value is larger than this, tiles have fewer tokens, since a program's shared memory is small."""
 
 
 def attend_rows(
@@ -47,52 +38,37 @@ def attend_rows(
     sliding_window: int | None,
     softcap: float | None,
     new: NewTokens | None = None,
-    stretches: int | None = None,
+    splits: int | None = None,
 ) -> Tensor:
-    """The attention output `BHV` of each row's last token.
-
-    Args:
-        query_BHK: of the last tokens.
-        keys_GXK: the cache's, whose place of token t on page p is p * page_tokens + t; contiguous.
-        values_GXV: likewise.
-        pages_BP: each row's pages from its first token on; what comes after its last is not looked at.
-        ends_B: each row's tokens, the last included.
-        page_tokens: tokens on a page.
-        scaling: see `AttentionPlan.attend`.
-        sliding_window: likewise.
-        softcap: likewise.
-        new: what is to be written to the cache and is not there yet; None: the last tokens are there already.
-        stretches: programs for each row and head; None: as many as keep a GPU busy.
-
-    """
+    """The attention output `BHV` of each row's last token; see `PagedAttention.attend_rows` in `base`."""
     (rows, heads, _), (groups, _, value_size) = query_BHK.shape, values_GXV.shape
-    if stretches is None:
-        stretches = _stretches(rows * groups, pages_BP.shape[1] * page_tokens)
+    if splits is None:
+        splits = _split_count(rows * groups, pages_BP.shape[1] * page_tokens)
     out_BHV = torch.empty((rows, heads, value_size), dtype=query_BHK.dtype, device=query_BHK.device)
     found_IBHV, tops_IBH, masses_IBH = out_BHV, ends_B, ends_B
-    if stretches > 1:
-        found_IBHV = torch.empty((stretches, *out_BHV.shape), dtype=torch.float32, device=out_BHV.device)
-        tops_IBH, masses_IBH = torch.empty((2, stretches, rows, heads), dtype=torch.float32, device=out_BHV.device)
+    if splits > 1:
+        found_IBHV = torch.empty((splits, *out_BHV.shape), dtype=torch.float32, device=out_BHV.device)
+        tops_IBH, masses_IBH = torch.empty((2, splits, rows, heads), dtype=torch.float32, device=out_BHV.device)
     fed = NewTokens(query_BHK, query_BHK, ends_B) if new is None else new
     given = [query_BHK, keys_GXK, values_GXV, pages_BP, ends_B, fed.key_BGK, fed.value_BGV, fed.places_B]
     how = [scaling, sliding_window or 0, softcap or 0.0, rows, keys_GXK.shape[1], pages_BP.stride(0)]
     strides = [*query_BHK.stride(), *fed.key_BGK.stride(), *fed.value_BGV.stride()]
-    _attend[rows, groups, stretches](
+    _attend[rows, groups, splits](
         *[*given, found_IBHV, tops_IBH, masses_IBH, *how, *strides],
         page_tokens=page_tokens,
         has_window=sliding_window is not None,
         has_softcap=softcap is not None,
         is_new=new is not None,
-        is_whole=stretches == 1,
-        # Triton's interpreter, which takes a CPU's tensors, does not multiply bfloat16.
+        is_single_split=splits == 1,
+        # Triton's interpreter, which runs on CPU tensors, cannot multiply bfloat16.
         widen=not query_BHK.is_cuda,
         **_sizes(query_BHK, keys_GXK, values_GXV),
     )
-    if stretches > 1:
+    if splits > 1:
         tile_value = triton.next_power_of_2(value_size)
-        tiles = {"tile_stretches": triton.next_power_of_2(stretches), "tile_value": tile_value}
+        tiles = {"tile_splits": triton.next_power_of_2(splits), "tile_value": tile_value}
         parts = [found_IBHV, tops_IBH, masses_IBH, out_BHV]
-        _put_together[rows, heads](*parts, stretches, rows * heads, value_size=value_size, **tiles, num_warps=2)
+        _combine[rows, heads](*parts, splits, rows * heads, value_size=value_size, **tiles, num_warps=2)
     return out_BHV
 
 
@@ -111,14 +87,14 @@ def _sizes(query_BHK: Tensor, keys_GXK: Tensor, values_GXV: Tensor) -> dict[str,
     }
 
 
-def _stretches(programs: int, tokens: int) -> int:
+def _split_count(programs: int, tokens: int) -> int:
     wanted = -(-_PROGRAMS // programs)
-    return max(1, min(wanted, tokens // _STRETCH_TOKENS, _MOST_STRETCHES))
+    return max(1, min(wanted, tokens // _SPLIT_TOKENS, _MOST_SPLITS))
 
 
 @triton.jit(
     do_not_specialize=["rows", "window", "page_stride", "places"],
-    # They are views of one buffer, which begin anywhere.
+    # These pointers are views of one buffer at any offset, so alignment must not be assumed.
     do_not_specialize_on_alignment=["pages_ptr", "ends_ptr", "places_ptr"],
 )
 def _attend(
@@ -127,26 +103,26 @@ def _attend(
     query_row_stride, query_head_stride, query_stride, key_row_stride, key_head_stride, key_stride,
     value_row_stride, value_head_stride, value_stride, heads: tl.constexpr, size: tl.constexpr,
     value_size: tl.constexpr, page_tokens: tl.constexpr, has_window: tl.constexpr, has_softcap: tl.constexpr,
-    is_new: tl.constexpr, is_whole: tl.constexpr, widen: tl.constexpr, tile_heads: tl.constexpr,
+    is_new: tl.constexpr, is_single_split: tl.constexpr, widen: tl.constexpr, tile_heads: tl.constexpr,
     tile_size: tl.constexpr, tile_value: tl.constexpr, tile_tokens: tl.constexpr,
 ):  # fmt: skip
-    row, group, stretch = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64), tl.program_id(2)
+    row, group, split = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64), tl.program_id(2)
     head_N, feature_K, feature_V = tl.arange(0, tile_heads), tl.arange(0, tile_size), tl.arange(0, tile_value)
     query_ptr += row * query_row_stride + group * heads * query_head_stride
     query_ptr += head_N[:, None] * query_head_stride + feature_K[None, :] * query_stride
     query_NK = tl.load(query_ptr, mask=(head_N[:, None] < heads) & (feature_K[None, :] < size), other=0.0)
     end = tl.load(ends_ptr + row).to(tl.int32)
     first = tl.maximum(end - window, 0) if has_window else 0
-    # Large, but finite: infinity less infinity is no number.
+    # A large finite number instead of infinity, since infinity minus infinity is NaN.
     top_N = tl.full((tile_heads,), -1.0e30, dtype=tl.float32)
     mass_N = tl.zeros((tile_heads,), dtype=tl.float32)
     found_NV = tl.zeros((tile_heads, tile_value), dtype=tl.float32)
     keys_ptr += group * places * size
     values_ptr += group * places * value_size
     if is_new:
-        # It is taken from where it comes from, and whoever looks at a row's first stretch writes it to the cache.
+        # The new token is read from its own tensor; the program of the row's first split writes it to the cache.
         end -= 1
-        if stretch == 0:
+        if split == 0:
             place = tl.load(places_ptr + row).to(tl.int64)
             new_key_ptr += row * key_row_stride + group * key_head_stride
             new_value_ptr += row * value_row_stride + group * value_head_stride
@@ -159,7 +135,7 @@ def _attend(
     pages_ptr += row * page_stride
     begin_tile = first // tile_tokens
     own_tiles = tl.cdiv(tl.cdiv(end, tile_tokens) - begin_tile, tl.num_programs(2))
-    begin_tile += stretch * own_tiles
+    begin_tile += split * own_tiles
     for tile in range(begin_tile, tl.minimum(begin_tile + own_tiles, tl.cdiv(end, tile_tokens))):
         token_S = tile * tile_tokens + tl.arange(0, tile_tokens)
         is_seen_S = (token_S >= first) & (token_S < end)
@@ -169,12 +145,12 @@ def _attend(
         value_SV = _gathered(values_ptr, place_S[:, None], is_seen_S[:, None], feature_V[None, :], value_size)
         score_NS = _scored(_product(query_NK, key_KS, widen), scaling, softcap, has_softcap)
         score_NS = tl.where(is_seen_S[None, :], score_NS, float("-inf"))
-        top_N, mass_N, found_NV = _gone_on(score_NS, value_SV, top_N, mass_N, found_NV, widen)
+        top_N, mass_N, found_NV = _softmax_step(score_NS, value_SV, top_N, mass_N, found_NV, widen)
     line_N = (row * tl.num_programs(1) + group) * heads + head_N
-    if is_whole:
+    if is_single_split:
         found_NV = found_NV / mass_N[:, None]
     else:
-        line_N += stretch.to(tl.int64) * rows * tl.num_programs(1) * heads
+        line_N += split.to(tl.int64) * rows * tl.num_programs(1) * heads
         tl.store(tops_ptr + line_N, top_N, mask=head_N < heads)
         tl.store(masses_ptr + line_N, mass_N, mask=head_N < heads)
     found_ptr += line_N[:, None] * value_size + feature_V[None, :]
@@ -183,7 +159,7 @@ def _attend(
 
 
 @triton.jit
-def _gone_on(score_NS, value_SV, top_N, mass_N, found_NV, widen: tl.constexpr):
+def _softmax_step(score_NS, value_SV, top_N, mass_N, found_NV, widen: tl.constexpr):
     new_top_N = tl.maximum(top_N, tl.max(score_NS, axis=1))
     weight_NS = tl.exp(score_NS - new_top_N[:, None])
     shrunk_N = tl.exp(top_N - new_top_N)
@@ -216,33 +192,33 @@ def _product(left, right, widen: tl.constexpr):
 def _scored(product, scaling, softcap, has_softcap: tl.constexpr):
     score = product * scaling
     if has_softcap:
-        # By the hyperbolic tangent.
+        # tanh, by way of the sigmoid.
         score = (2.0 * tl.sigmoid(2.0 * score / softcap) - 1.0) * softcap
     return score
 
 
-@triton.jit(do_not_specialize=["stretches", "lines"])
-def _put_together(
+@triton.jit(do_not_specialize=["splits", "lines"])
+def _combine(
     found_ptr,
     tops_ptr,
     masses_ptr,
     out_ptr,
-    stretches,
+    splits,
     lines,
     value_size: tl.constexpr,
-    tile_stretches: tl.constexpr,
+    tile_splits: tl.constexpr,
     tile_value: tl.constexpr,
 ):
     line = tl.program_id(0).to(tl.int64) * tl.num_programs(1) + tl.program_id(1)
-    stretch_I = tl.arange(0, tile_stretches)
+    split_I = tl.arange(0, tile_splits)
     feature_V = tl.arange(0, tile_value)
-    is_stretch_I = stretch_I < stretches
-    line_I = stretch_I.to(tl.int64) * lines + line
-    top_I = tl.load(tops_ptr + line_I, mask=is_stretch_I, other=-1.0e30)
-    mass_I = tl.load(masses_ptr + line_I, mask=is_stretch_I, other=0.0)
+    is_split_I = split_I < splits
+    line_I = split_I.to(tl.int64) * lines + line
+    top_I = tl.load(tops_ptr + line_I, mask=is_split_I, other=-1.0e30)
+    mass_I = tl.load(masses_ptr + line_I, mask=is_split_I, other=0.0)
     found_IV = tl.load(
         found_ptr + line_I[:, None] * value_size + feature_V[None, :],
-        mask=is_stretch_I[:, None] & (feature_V[None, :] < value_size),
+        mask=is_split_I[:, None] & (feature_V[None, :] < value_size),
         other=0.0,
     )
     share_I = tl.exp(top_I - tl.max(top_I, axis=0))

@@ -1,4 +1,4 @@
-"""How the tables came to be what `schema.py` says: one revision after another, applied when a database is opened.
+"""The migrations that lead to the tables of `schema.py`, applied when a database is opened.
 
-A change of the tables is a new file in `versions/`; a test compares what they lead to with `schema.py`.
+A change of the tables is a new file in `versions/`; a test compares the resulting tables with `schema.py`.
 """

@@ -1,4 +1,4 @@
-"""Runs the revisions on the connection, and in the transaction, that `database.py` hands over."""
+"""Runs the migrations on the connection, and in the transaction, of `database.py`."""
 
 from alembic import context
 

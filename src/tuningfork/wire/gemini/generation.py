@@ -1,96 +1,52 @@
-"""Requests for text and for token counts: bodies inward. Answers are rendered in `answers`.
+"""Requests for text and for token counts in the Gemini API, and their answers: the shared messages in its package."""
 
-Source: gemini-api section 11; google/ai/generativelanguage/v1beta/generative_service.proto.
-"""
+from collections.abc import Sequence
 
-from tuningfork.domain.base_model import with_prefix
-from tuningfork.domain.errors import InvalidArgument
-from tuningfork.domain.generation import GenerationRequest, Prompt, RequestedSampling
-from tuningfork.wire.errors import Relocation
-from tuningfork.wire.gemini import generation_messages as messages
-from tuningfork.wire.gemini.answer_formats import answer_format_of, violations_of_format
-from tuningfork.wire.gemini.prompts import Site, parse_prompt
-from tuningfork.wire.gemini.safety import parse_safety_settings
-from tuningfork.wire.gemini.served import unserved_members
-from tuningfork.wire.proto_json.decode import Fields, decode
-from tuningfork.wire.proto_json.text import read
+from tuningfork.domain.conversation import Conversation
+from tuningfork.domain.generation import Chunk, GenerationRequest
+from tuningfork.domain.references import BaseRef
+from tuningfork.domain.safety import SafetyRating
+from tuningfork.wire.gemini.names import BASE_PREFIX
+from tuningfork.wire.gemini.service import PACKAGE
+from tuningfork.wire.google import answers, generation
+from tuningfork.wire.google.answers import AnswerHead, ChunkRenderer
+from tuningfork.wire.google.generation_tables import GenerationTables
+from tuningfork.wire.google.packages import Package
+from tuningfork.wire.google.proto_json.encode import Typed
 
-GENERATE = Relocation(
-    "GenerateContentRequest",
-    {
-        "prompt": "contents",
-        "prompt.system_instruction": "system_instruction",
-        "sampling": "generation_config",
-        "sampling.answer_format": "generation_config.response_schema",
-    },
-    {},
-)
-"""Where the fields of a `GenerationRequest` sit in a request for text."""
-
-COUNT = Relocation("CountTokensRequest", {"prompt": "contents"}, {})
-"""Where the fields of a `Prompt` sit in a request to count."""
+TABLES = GenerationTables.of(Package(PACKAGE))
 
 
 def parse_generate(body: bytes) -> GenerationRequest:
-    """The request for text that a body holds.
-
-    Args:
-        body: a GenerateContentRequest; its own `model` does not count.
-
-    Raises:
-        InvalidArgument: no JSON, no GenerateContentRequest, or one that asks for what is not served.
-
-    """
-    fields = decode(messages.GENERATE_CONTENT_REQUEST, read(body))
-    config: Fields = fields.get("generation_config", {})
-    if found := (*unserved_members(fields), *violations_of_format(config)):
-        raise InvalidArgument.of(GENERATE.request, found)
-    settings = parse_safety_settings(fields.get("safety_settings", ()))
-    prompt = parse_prompt(fields, Site(GENERATE.request), must_end_with_user=True)
-    return GenerationRequest(prompt=prompt, sampling=_sampling(config), safety_settings=settings)
+    """The request for text in a GenerateContentRequest; see `wire.google.generation`."""
+    return generation.parse_generate(body, TABLES)
 
 
-def parse_count_tokens(body: bytes, name: str) -> Prompt:
-    """The prompt whose tokens are to be counted: bare contents, or a whole request for text.
-
-    Args:
-        body: a CountTokensRequest.
-        name: the resource that is asked, `models/x` or `tunedModels/x`; a request for another model is refused, since
-            its tokens are others.
-
-    Raises:
-        InvalidArgument: both forms at once, neither, or contents that are no prompt.
-
-    """
-    fields = decode(messages.COUNT_TOKENS_REQUEST, read(body))
-    inner: Fields | None = fields.get("generate_content_request")
-    if inner is None:
-        return parse_prompt(fields, Site(COUNT.request), must_end_with_user=False)
-    site = Site(COUNT.request, "generate_content_request.")
-    if fields.get("contents"):
-        raise site.refusal("contents", "contents is given here and beside it; send one of them")
-    model = inner.get("model", "")
-    if not model:
-        raise site.refusal("model", "model is required here, such as models/x or tunedModels/x")
-    if name not in (model, with_prefix(model)):
-        raise site.refusal("model", f"model must be {name}, which is asked; {model[:80]!r} was given")
-    for unserved in unserved_members(inner | {"generation_config": {}}):
-        raise site.refusal(unserved.field, unserved.description)
-    return parse_prompt(inner, site, must_end_with_user=False)
+def parse_count_tokens(body: bytes, name: str) -> Conversation:
+    """The prompt in a CountTokensRequest for the model of this name; see `wire.google.generation`."""
+    return generation.parse_count_tokens(body, name, TABLES)
 
 
-def _sampling(config: Fields) -> RequestedSampling:
-    return RequestedSampling(
-        temperature=config.get("temperature"),
-        top_p=config.get("top_p"),
-        top_k=config.get("top_k"),
-        max_output_tokens=config.get("max_output_tokens"),
-        candidate_count=config.get("candidate_count"),
-        stop_sequences=tuple(config.get("stop_sequences", ())),
-        seed=config.get("seed"),
-        presence_penalty=config.get("presence_penalty"),
-        frequency_penalty=config.get("frequency_penalty"),
-        response_logprobs=config.get("response_logprobs", False),
-        logprobs=config.get("logprobs"),
-        answer_format=answer_format_of(config),
-    )
+def model_version(base: BaseRef) -> str:
+    """The name of the base model in answers, without `models/`."""
+    return base.name.removeprefix(BASE_PREFIX)
+
+
+def chunk_renderer(head: AnswerHead) -> ChunkRenderer:
+    """The renderer of the chunks of one stream."""
+    return ChunkRenderer(head, TABLES)
+
+
+def render_answer(chunks: Sequence[Chunk], head: AnswerHead) -> Typed:
+    """A whole answer, from at least one chunk."""
+    return answers.render_answer(chunks, head, TABLES)
+
+
+def render_blocked_prompt(ratings: Sequence[SafetyRating], prompt_tokens: int, head: AnswerHead) -> Typed:
+    """The answer to a prompt that was withheld from the model."""
+    return answers.render_blocked_prompt(ratings, prompt_tokens, head, TABLES)
+
+
+def render_token_count(tokens: int) -> Typed:
+    """The answer of countTokens."""
+    return answers.render_token_count(tokens, TABLES)

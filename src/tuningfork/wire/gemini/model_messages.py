@@ -3,8 +3,8 @@
 Source: google/ai/generativelanguage/v1beta/{model,model_service}.proto.
 """
 
-from tuningfork.wire.gemini.tuning_messages import PACKAGE
-from tuningfork.wire.proto_json.descriptors import Field, Kind, Message
+from tuningfork.wire.gemini.service import PACKAGE
+from tuningfork.wire.google.proto_json.descriptors import Field, Kind, Message
 
 MODEL = Message(
     f"{PACKAGE}.Model",

@@ -6,18 +6,26 @@ from collections.abc import Mapping, Sequence
 from tuningfork.domain.base_model import PublicModel
 from tuningfork.domain.errors import FieldViolation, InvalidArgument
 from tuningfork.wire.gemini import model_messages as messages
-from tuningfork.wire.proto_json.decode import decode_query
-from tuningfork.wire.proto_json.encode import Typed
+from tuningfork.wire.google.proto_json.decode import decode_query
+from tuningfork.wire.google.proto_json.encode import Typed
+from tuningfork.wire.google.requests import RequestWords, refused
 
 DEFAULT_PAGE_SIZE = 50
 MAX_PAGE_SIZE = 1_000
 
 METHODS = ("generateContent", "countTokens", "createTunedModel")
-"""What every base model here can do; clients find tunable models by the last one. Not all have `generateText`."""
+"""The methods of every base model; by the last one clients find tunable models."""
+PALM_METHODS = ("generateText", "createTunedTextModel")
+"""The further methods of base models that take bare texts. By the second one, another name of `createTunedModel`,
+programs of the PaLM generation find tunable models."""
+
+
+GET = RequestWords("GetModelRequest", method="getModel")
+"""The request's part of the error about a missing model."""
 
 
 def render_model(model: PublicModel) -> Typed:
-    """One base model under one of its names, with the defaults that requests to it start from."""
+    """One base model under one of its names, with the default values of requests to it."""
     sampling = model.base.sampling
     fields = {
         "name": model.name,
@@ -26,7 +34,7 @@ def render_model(model: PublicModel) -> Typed:
         "description": model.description,
         "input_token_limit": model.input_tokens,
         "output_token_limit": model.output_tokens,
-        "supported_generation_methods": (*METHODS, "generateText") if model.limits.generate_text else METHODS,
+        "supported_generation_methods": (*METHODS, *PALM_METHODS) if model.limits.completion else METHODS,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "top_k": sampling.top_k,
@@ -39,7 +47,7 @@ def render_models_page(models: Sequence[PublicModel], query: Mapping[str, str]) 
     """The page of the catalog that a query asks for.
 
     Raises:
-        InvalidArgument: a negative page size, or a page token that this method did not give out.
+        InvalidArgument: the page size is negative, or this method did not return the page token.
 
     """
     fields = decode_query(messages.LIST_MODELS_QUERY, query)
@@ -69,4 +77,4 @@ def _begin(models: Sequence[PublicModel], token: str) -> int:
 
 
 def _refused(field: str, description: str) -> InvalidArgument:
-    return InvalidArgument.of("ListModelsRequest", (FieldViolation(field=field, description=description),))
+    return refused("ListModelsRequest", (FieldViolation(field=field, description=description),))

@@ -3,9 +3,8 @@
 Source: google/ai/generativelanguage/v1beta/{permission,permission_service}.proto.
 """
 
-from tuningfork.wire.proto_json.descriptors import Enum, Field, Kind, Message, Rule
-
-PACKAGE = "google.ai.generativelanguage.v1beta"
+from tuningfork.wire.gemini.service import PACKAGE
+from tuningfork.wire.google.proto_json.descriptors import Enum, Field, Kind, Message, Rule
 
 # permission.proto
 
@@ -29,7 +28,7 @@ PERMISSION = Message(
 
 LIST_PERMISSIONS_QUERY = Message(
     f"{PACKAGE}.ListPermissionsRequest",
-    # Field 1, parent, is the path.
+    # Field 1, parent, is in the path.
     (
         Field(2, "page_size", Kind.INT32),
         Field(3, "page_token", Kind.STRING),

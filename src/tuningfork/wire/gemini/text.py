@@ -5,56 +5,51 @@ Source: gemini-api section 11.5; google/ai/generativelanguage/v1beta/text_servic
 
 from collections.abc import Sequence
 
-from tuningfork.domain.errors import FieldViolation, InvalidArgument
-from tuningfork.domain.generation import (
-    Chunk,
-    FinishReason,
-    GenerationRequest,
-    Prompt,
-    RequestedSampling,
-    Speaker,
-    Turn,
-)
+from tuningfork.domain.conversation import Conversation, Speaker, Turn
+from tuningfork.domain.errors import FieldViolation
+from tuningfork.domain.generation import Chunk, FinishReason, GenerationRequest, RequestedSampling
 from tuningfork.domain.safety import SafetyRating
-from tuningfork.wire.errors import Relocation
 from tuningfork.wire.gemini import text_messages as messages
-from tuningfork.wire.gemini.safety import parse_palm_settings, render_palm_ratings, render_safety_feedback
-from tuningfork.wire.proto_json.decode import Fields, decode
-from tuningfork.wire.proto_json.encode import Typed
-from tuningfork.wire.proto_json.text import read
+from tuningfork.wire.google.proto_json.decode import Fields, decode
+from tuningfork.wire.google.proto_json.encode import Typed
+from tuningfork.wire.google.proto_json.text import read
+from tuningfork.wire.google.requests import RequestWords, refused
+from tuningfork.wire.google.safety import parse_palm_settings, render_palm_ratings, render_safety_feedback
 
 _SETTINGS = ("temperature", "candidate_count", "max_output_tokens", "top_p", "top_k", "stop_sequences")
 
-GENERATE_TEXT = Relocation(
-    "GenerateTextRequest", {"prompt": "prompt.text", **{f"sampling.{name}": name for name in _SETTINGS}}, {}
+GENERATE_TEXT = RequestWords(
+    "GenerateTextRequest",
+    {"prompt": "prompt.text", **{f"sampling.{name}": name for name in _SETTINGS}},
+    method="generateText",
 )
-"""Where the fields of a `GenerationRequest` sit in a request for text of the PaLM generation."""
+"""The request's part of errors about a `GenerationRequest` that came as a GenerateTextRequest (PaLM's method)."""
 
 
 def parse_generate_text(body: bytes) -> GenerationRequest:
-    """The request for text that a body holds; the prompt is one turn of the user's.
+    """The request for text in a body. The prompt becomes one turn of the user.
 
     Raises:
-        InvalidArgument: no JSON, no GenerateTextRequest, or one without a prompt.
+        InvalidArgument: the body is not JSON, not a GenerateTextRequest, or has no prompt.
 
     """
     fields = decode(messages.GENERATE_TEXT_REQUEST, read(body))
     text = fields.get("prompt", {}).get("text", "")
     if not text:
         missing = FieldViolation(field="prompt.text", description="text is not specified")
-        raise InvalidArgument.of(GENERATE_TEXT.request, (missing,))
+        raise refused(GENERATE_TEXT.request, (missing,))
     return GenerationRequest(
-        prompt=Prompt(turns=(Turn(Speaker.USER, text),)),
+        prompt=Conversation(turns=(Turn.said(Speaker.USER, text),)),
         sampling=_sampling(fields),
         safety_settings=parse_palm_settings(fields.get("safety_settings", ())),
     )
 
 
 def render_text_answer(chunks: Sequence[Chunk]) -> Typed:
-    """The candidates in the order of their numbers; those that were withheld are only told of.
+    """The candidates in the order of their numbers. For a withheld candidate there is only the reason (`filters`).
 
     Args:
-        chunks: at least one.
+        chunks: the chunks of all candidates, at least one.
 
     """
     outputs: dict[int, str] = {}
@@ -76,7 +71,7 @@ def render_text_answer(chunks: Sequence[Chunk]) -> Typed:
 
 
 def render_blocked_text(ratings: Sequence[SafetyRating]) -> Typed:
-    """The answer to a prompt that the model never saw."""
+    """The answer to a prompt that was withheld from the model."""
     fields = {"filters": [{"reason": "SAFETY"}], "safety_feedback": render_safety_feedback(ratings)}
     return Typed(messages.GENERATE_TEXT_RESPONSE, fields)
 

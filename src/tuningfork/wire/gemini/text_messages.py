@@ -1,11 +1,17 @@
-"""The messages of generateText, the PaLM generation's way to ask for text, field by field.
+"""The messages of generateText, the method of the older PaLM models, field by field.
 
 Source: google/ai/generativelanguage/v1beta/text_service.proto, safety.proto (filters and feedback).
 """
 
-from tuningfork.wire.gemini.safety_messages import SAFETY_FEEDBACK, SAFETY_RATING, SAFETY_SETTING
-from tuningfork.wire.gemini.tuning_messages import OUTPUT_ONLY, PACKAGE
-from tuningfork.wire.proto_json.descriptors import Enum, Field, Kind, Message
+from tuningfork.wire.gemini.service import PACKAGE
+from tuningfork.wire.google import safety_messages as shared
+from tuningfork.wire.google.packages import Package
+from tuningfork.wire.google.proto_json.descriptors import Enum, Field, Kind, Message, Rule
+
+_SHARED = Package(PACKAGE)
+SAFETY_SETTING = _SHARED.message(shared.SAFETY_SETTING)
+SAFETY_RATING = _SHARED.message(shared.SAFETY_RATING)
+SAFETY_FEEDBACK = _SHARED.message(shared.SAFETY_FEEDBACK)
 
 TEXT_PROMPT = Message(f"{PACKAGE}.TextPrompt", (Field(1, "text", Kind.STRING),))
 
@@ -39,9 +45,9 @@ CONTENT_FILTER = Message(
 TEXT_COMPLETION = Message(
     f"{PACKAGE}.TextCompletion",
     (
-        Field(1, "output", Kind.STRING, rule=OUTPUT_ONLY),
+        Field(1, "output", Kind.STRING, rule=Rule.OUTPUT_ONLY),
         Field(2, "safety_ratings", SAFETY_RATING, repeated=True),
-        Field(3, "citation_metadata", Kind.JSON, rule=OUTPUT_ONLY),
+        Field(3, "citation_metadata", Kind.JSON, rule=Rule.OUTPUT_ONLY),
     ),
 )
 

@@ -1,30 +1,41 @@
-"""Tuned models: requests to make, change and list them inward, the models outward.
+"""Tuned models: parses requests to create, change and list them, and renders them.
 
 Source: gemini-api sections 7 to 9; google/ai/generativelanguage/v1beta/{tuned_model,model_service}.proto.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from itertools import chain, islice
 from typing import Any
 
-from tuningfork.domain.dataset import MAX_REPORTED_VIOLATIONS, Example
-from tuningfork.domain.errors import FieldViolation, InvalidArgument
+from tuningfork.domain.conversation import Conversation
+from tuningfork.domain.dataset import MAX_REPORTED_VIOLATIONS
+from tuningfork.domain.errors import FieldViolation, Reason
 from tuningfork.domain.hyperparameters import Hyperparameters, RequestedHyperparameters
+from tuningfork.domain.references import TunedRef, UnreadableName
+from tuningfork.domain.snapshot_grid import MOST_SNAPSHOTS
 from tuningfork.domain.tuned_model import Changeable, ModelChange, TunedModel
 from tuningfork.domain.tuning_job import Snapshot, TuningJob, TuningRequest
-from tuningfork.wire.errors import Relocation
 from tuningfork.wire.gemini import tuning_messages as messages
-from tuningfork.wire.gemini.update_masks import masked_fields
-from tuningfork.wire.proto_json.decode import Fields, decode, decode_query
-from tuningfork.wire.proto_json.encode import Typed
-from tuningfork.wire.proto_json.text import read
+from tuningfork.wire.gemini.multiturn import ExampleWords, faults_of, parse_conversation
+from tuningfork.wire.gemini.multiturn_messages import with_conversations
+from tuningfork.wire.gemini.names import tuned_id, tuned_name
+from tuningfork.wire.google.proto_json.decode import Fields, decode, decode_query
+from tuningfork.wire.google.proto_json.descriptors import Message
+from tuningfork.wire.google.proto_json.encode import Printed, Typed, is_not_plus_zero, shortest_float
+from tuningfork.wire.google.proto_json.text import read
+from tuningfork.wire.google.proto_json.timestamps import format_timestamp
+from tuningfork.wire.google.requests import RequestWords, refused
+from tuningfork.wire.google.update_masks import masked_fields
 
 _TASK = "tuned_model.tuning_task"
 _EXAMPLES = f"{_TASK}.training_data.examples.examples"
+_CONVERSATIONS = f"{_TASK}.training_data.examples.multiturn_examples"
 _SOURCE = "tuned_model.tuned_model_source"
+_WITH_CONVERSATIONS = with_conversations(messages.TUNED_MODEL)
 
-CREATE = Relocation(
+CREATE = RequestWords(
     "CreateTunedModelRequest",
     {
         "": "tuned_model.",
@@ -33,20 +44,30 @@ CREATE = Relocation(
         "hyperparameters": f"{_TASK}.hyperparameters",
         "tuned_model_source": f"{_SOURCE}.tuned_model",
     },
-    # An SDK that loses the training data on its way should hear its name.
+    # One SDK drops the training data before it sends the request; the error should name the field as the SDK does.
     {"examples": f"{_TASK}.training_data"},
+    described={
+        ("base_model", Reason.MISSING): "base_model is required, such as models/...",
+        ("tuned_model_source", Reason.MALFORMED): (
+            "tuned_model must be the name of a tuned model, such as tunedModels/..."
+        ),
+    },
+    method="createTunedModel",
 )
-"""Where the fields of a `TuningRequest` sit in a create request."""
+"""The request's part of errors about a `TuningRequest`."""
 
-UPDATE = Relocation("UpdateTunedModelRequest", {"": "tuned_model."}, {})
-"""Where the fields of a `ModelChange` sit in an update request."""
+UPDATE = RequestWords("UpdateTunedModelRequest", {"": "tuned_model."}, method="updateTunedModel")
+"""The request's part of errors about a `ModelChange`."""
+
+LIST = RequestWords("ListTunedModelsRequest", sentences=False)
+"""The request's part of errors about a page."""
 
 _CHANGEABLE = tuple(field.value for field in Changeable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListQuery:
-    """What a caller asks of the list. `page_size` None is the usual one."""
+    """The page and the filter that a caller asks for. `page_size` None: the default size."""
 
     page_size: int | None
     page_token: str
@@ -57,18 +78,36 @@ def parse_create(body: bytes, query: Mapping[str, str]) -> TuningRequest:
     """The request to tune, from the TunedModel in the body and the id in the query.
 
     Raises:
-        InvalidArgument: no JSON, no TunedModel, or an example without input.
+        InvalidArgument: the body is not JSON or not a TunedModel, or an example has no input.
 
     """
+    return _creation(body, query, messages.TUNED_MODEL)[0]
+
+
+def parse_multiturn_create(body: bytes, query: Mapping[str, str]) -> tuple[TuningRequest, RequestWords]:
+    """The same as `v1alpha` has it, where examples may be conversations too, and how faults of it are told.
+
+    Raises:
+        InvalidArgument: what `parse_create` refuses, or a conversation without turns, roles or texts.
+
+    """
+    return _creation(body, query, _WITH_CONVERSATIONS)
+
+
+def _creation(body: bytes, query: Mapping[str, str], message: Message) -> tuple[TuningRequest, RequestWords]:
     chosen = decode_query(messages.CREATE_TUNED_MODEL_QUERY, query)
-    model = decode(messages.TUNED_MODEL, read(body), "tuned_model")
+    model = decode(message, read(body), "tuned_model")
     task = model.get("tuning_task", {})
-    examples = task.get("training_data", {}).get("examples", {}).get("examples", [])
-    _refuse(model, examples)
-    return TuningRequest(
+    held = task.get("training_data", {}).get("examples", {})
+    examples, conversations = held.get("examples", []), held.get("multiturn_examples", [])
+    _refuse(model, examples, conversations)
+    request = TuningRequest(
         base_model=model.get("base_model", ""),
-        tuned_model_source=model.get("tuned_model_source", {}).get("tuned_model", ""),
-        examples=tuple(Example(each["text_input"], each.get("output", "")) for each in examples),
+        source=_source(model.get("tuned_model_source", {}).get("tuned_model", "")),
+        examples=(
+            *(Conversation.pair(each["text_input"], each.get("output", "")) for each in examples),
+            *map(parse_conversation, conversations),
+        ),
         hyperparameters=RequestedHyperparameters(**task.get("hyperparameters", {})),
         tuned_model_id=chosen.get("tuned_model_id") or None,
         display_name=model.get("display_name", ""),
@@ -78,16 +117,27 @@ def parse_create(body: bytes, query: Mapping[str, str]) -> TuningRequest:
         top_k=model.get("top_k"),
         reader_project_numbers=tuple(model.get("reader_project_numbers", ())),
     )
+    if not conversations:
+        return request, CREATE
+    shared = {each.name: getattr(CREATE, each.name) for each in fields(CREATE)}
+    return request, ExampleWords(**shared, pairs=len(examples), conversations_path=_CONVERSATIONS)
+
+
+def _source(name: str) -> TunedRef | UnreadableName | None:
+    if not name:
+        return None
+    found = tuned_id(name)
+    return UnreadableName(name) if found is None else TunedRef(found)
 
 
 def parse_update(body: bytes, query: Mapping[str, str]) -> ModelChange:
-    """What is to change, from the TunedModel in the body and the mask in the query.
+    """The change that a request asks for, from the TunedModel in the body and the mask in the query.
 
-    With a mask the fields that it names change, and one that the body lacks is cleared. Without one the fields
-    change that the body sets. Whatever else the body holds is read and left alone: SDKs send whole models back.
+    With a mask, the fields that it names change; a named field that the body lacks is cleared. Without a mask, the
+    fields that the body sets change. All other fields of the body are ignored, since SDKs send whole models back.
 
     Raises:
-        InvalidArgument: no JSON, no TunedModel, or a mask that names what cannot be changed.
+        InvalidArgument: the body is not JSON or not a TunedModel, or the mask names a field that cannot change.
 
     """
     asked = decode_query(messages.UPDATE_TUNED_MODEL_QUERY, query)
@@ -102,12 +152,12 @@ def parse_update(body: bytes, query: Mapping[str, str]) -> ModelChange:
 
 
 def _is_set(model: Fields, name: str) -> bool:
-    """Whether a field is there and, if it has no presence, holds more than its default."""
+    """Whether a field is in the message and, if it has no explicit presence, has not its default value."""
     return name in model and (messages.TUNED_MODEL.by_key[name].has_presence or model[name] not in ("", []))
 
 
-def _refuse(model: Fields, examples: list[Fields]) -> None:
-    """What the domain has no words for."""
+def _refuse(model: Fields, examples: list[Fields], conversations: list[Fields]) -> None:
+    """Refuse faults of a create request that have no counterpart in the domain's request."""
     found: list[FieldViolation] = []
     if "tuned_model_source" in model and not model["tuned_model_source"].get("tuned_model"):
         described = "tuned_model is missing; name the tuned model to go on from, such as tunedModels/..."
@@ -117,9 +167,14 @@ def _refuse(model: Fields, examples: list[Fields]) -> None:
         for index, example in enumerate(examples)
         if "text_input" not in example
     )
-    found.extend(islice(missing, MAX_REPORTED_VIOLATIONS))
+    wrong = (
+        fault
+        for index, example in enumerate(conversations)
+        for fault in faults_of(example, f"{_CONVERSATIONS}[{index}]")
+    )
+    found.extend(islice(chain(missing, wrong), MAX_REPORTED_VIOLATIONS))
     if found:
-        raise InvalidArgument.of(CREATE.request, tuple(found))
+        raise refused(CREATE.request, tuple(found))
 
 
 def parse_list(query: Mapping[str, str]) -> ListQuery:
@@ -132,37 +187,27 @@ def parse_list(query: Mapping[str, str]) -> ListQuery:
     )
 
 
-def refuse_query(query: Mapping[str, str]) -> None:
-    """Pass the query of a method that has no parameters of its own.
-
-    Raises:
-        InvalidArgument: naming every parameter that is there.
-
-    """
-    decode_query(messages.EMPTY, query)
-
-
 def reads_multiplier(client: str | None) -> bool:
-    """Whether a model may be shown with its `learningRateMultiplier` to the client that names itself so.
+    """Whether a client can read a model with the field `learningRateMultiplier`.
 
-    google-generativeai raises TypeError on it, and one such model costs it a whole list. It names itself `genai-py/`,
-    but where it polls operations only the libraries beneath it (`gl-python/... gapic/...`) are named. So only those
-    are shown the multiplier who are known to take it: the SDKs after that one, and who names nothing, such as curl.
+    The SDK google-generativeai raises TypeError on it, and then fails to read a whole list. Usually it sends the name
+    `genai-py/`, but when it polls operations it sends only the names of its libraries (`gl-python/... gapic/...`). So
+    only clients that are known to read the field get it: newer SDKs, and clients that send no name, such as curl.
 
     Args:
-        client: the value of `X-Goog-Api-Client`, "" if it was not sent; None where the carrier cannot tell.
+        client: the value of `X-Goog-Api-Client`; "" if it was not sent, None if the transport does not know it.
 
     """
     return client is not None and (not client or client.startswith("google-genai-sdk/"))
 
 
 def render_tuned_model(model: TunedModel, job: TuningJob, *, multiplier: bool = False) -> Typed:
-    """A tuned model with the task that makes it; never its training data.
+    """A tuned model with its tuning task, without its training data.
 
-    With `multiplier` one that led to the learning rate is shown in its place, else always the rate in use.
+    With `multiplier`, a model that was tuned with a learning rate multiplier shows the multiplier instead of the rate.
     """
-    fields = {
-        "name": model.name,
+    shown = {
+        "name": tuned_name(model.id),
         **_origin(model),
         "display_name": model.display_name,
         "description": model.description,
@@ -180,7 +225,7 @@ def render_tuned_model(model: TunedModel, job: TuningJob, *, multiplier: bool = 
         "top_k": model.top_k,
         "reader_project_numbers": model.reader_project_numbers,
     }
-    return Typed(messages.TUNED_MODEL, fields)
+    return Typed(messages.TUNED_MODEL, shown)
 
 
 def render_tuned_models(
@@ -191,24 +236,31 @@ def render_tuned_models(
     return Typed(messages.LIST_TUNED_MODELS_RESPONSE, {"tuned_models": models, "next_page_token": next_page_token})
 
 
-def render_snapshots(snapshots: Iterable[Snapshot]) -> list[dict[str, Any]]:
+def render_snapshots(snapshots: Iterable[Snapshot]) -> list[Printed]:
     """The steps of a job so far, as models and operations show them."""
-    return [
-        {"step": each.step, "epoch": each.epoch, "mean_loss": each.mean_loss, "compute_time": each.compute_time}
-        for each in snapshots
-    ]
+    return [_printed(each) for each in snapshots]
 
 
-def render_empty() -> Typed:
-    """The answer of methods that have nothing to say."""
-    return Typed(messages.EMPTY, {})
+@lru_cache(maxsize=8 * MOST_SNAPSHOTS)
+def _printed(snapshot: Snapshot) -> Printed:
+    """A snapshot never changes, and whoever polls is sent all of them again and again.
+
+    The first poll prints thousands, so they are not printed by the message's table, which takes three times as long.
+    """
+    printed: dict[str, Any] = {"step": snapshot.step}
+    if snapshot.epoch:
+        printed["epoch"] = snapshot.epoch
+    if is_not_plus_zero(snapshot.mean_loss):
+        printed["meanLoss"] = shortest_float(snapshot.mean_loss)
+    printed["computeTime"] = format_timestamp(snapshot.compute_time)
+    return Printed(printed)
 
 
 def _origin(model: TunedModel) -> dict[str, Any]:
-    """One of the members of `source_model`; a tuned source shows the base at its root too, which SDKs look for."""
+    """The field of `source_model` that is set. A tuned source also has the base model at its root, which SDKs need."""
     if model.source is None:
         return {"base_model": model.base_model}
-    return {"tuned_model_source": {"tuned_model": f"tunedModels/{model.source}", "base_model": model.base_model}}
+    return {"tuned_model_source": {"tuned_model": tuned_name(model.source), "base_model": model.base_model}}
 
 
 def _hyperparameters(used: Hyperparameters, *, multiplier: bool) -> dict[str, Any]:

@@ -3,10 +3,9 @@
 Source: google/ai/generativelanguage/v1beta/{model_service,tuned_model}.proto and google/longrunning/operations.proto.
 """
 
-from tuningfork.wire.errors import STATUS
-from tuningfork.wire.proto_json.descriptors import Enum, Field, Kind, Message, Rule
-
-PACKAGE = "google.ai.generativelanguage.v1beta"
+from tuningfork.wire.gemini.service import PACKAGE
+from tuningfork.wire.google.errors import STATUS
+from tuningfork.wire.google.proto_json.descriptors import Enum, Field, Kind, Message, Rule
 
 OUTPUT_ONLY = Rule.OUTPUT_ONLY
 
@@ -101,7 +100,7 @@ CREATE_TUNED_MODEL_METADATA = Message(
 
 CREATE_TUNED_MODEL_QUERY = Message(
     f"{PACKAGE}.CreateTunedModelRequest",
-    # Field 2, tuned_model, is the body.
+    # Field 2, tuned_model, is in the body.
     (Field(1, "tuned_model_id", Kind.STRING, presence=True),),
 )
 
@@ -128,7 +127,7 @@ UPDATE_TUNED_MODEL_QUERY = Message(
     (Field(2, "update_mask", Kind.FIELD_MASK),),
 )
 
-# google/longrunning/operations.proto and google/protobuf/empty.proto
+# google/longrunning/operations.proto
 
 OPERATION = Message(
     "google.longrunning.Operation",
@@ -161,5 +160,3 @@ LIST_OPERATIONS_RESPONSE = Message(
 )
 
 CANCEL_OPERATION_REQUEST = Message("google.longrunning.CancelOperationRequest", (Field(1, "name", Kind.STRING),))
-
-EMPTY = Message("google.protobuf.Empty", ())

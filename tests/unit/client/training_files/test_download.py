@@ -10,7 +10,7 @@ from tuningfork.client import training_files
 from tuningfork.client.errors import TrainingFileError
 from tuningfork.client.training_files import download
 from tuningfork.client.training_files.bounds import Bound
-from tuningfork.domain.dataset import Example
+from tuningfork.domain.conversation import Conversation
 
 URL = "https://example.com/data/pairs.csv?token=secret#part"
 CSV = b"text_input,output\n1,2\n"
@@ -79,7 +79,7 @@ def test_a_shared_sheet_is_read_where_its_export_leads():
 
     data = read(web, f"{SHEET}/edit?usp=sharing#gid=3")
 
-    assert (data.examples, data.title) == ((Example("1", "2"),), "spreadsheet")
+    assert (data.examples, data.title) == ((Conversation.pair("1", "2"),), "spreadsheet")
 
 
 @pytest.mark.parametrize(
@@ -115,15 +115,14 @@ def test_what_it_is_says_the_suffix_or_else_the_type(path, media_type, content):
 
     data = read(Web(httpx.Response(200, content=content, headers=headers)), f"https://example.com/{path}?x=y.parquet")
 
-    assert data.examples == (Example("1", "2"),)
+    assert data.examples == (Conversation.pair("1", "2"),)
 
 
 @pytest.mark.parametrize("media_type", ["text/plain", "image/png", ""])
-def test_what_says_neither_is_refused(media_type):
+def test_where_neither_says_it_the_content_does(media_type):
     web = Web(httpx.Response(200, content=CSV, headers={"content-type": media_type}))
 
-    with pytest.raises(TrainingFileError, match="how to read it is not known; its type is"):
-        read(web, "https://example.com/pairs")
+    assert read(web, "https://example.com/pairs").examples == (Conversation.pair("1", "2"),)
 
 
 def test_no_message_repeats_what_follows_the_path():
@@ -273,7 +272,7 @@ def real_server():
 def test_a_real_server_is_read_also_behind_a_redirect(real_server):
     data = training_files.read("https://files.example.com/moved.csv", transport=real_server)
 
-    assert (data.examples, data.title) == ((Example("1", "2"),), "moved")
+    assert (data.examples, data.title) == ((Conversation.pair("1", "2"),), "moved")
 
 
 def test_a_real_servers_answer_is_cut_off_at_the_bound(real_server):

@@ -1,107 +1,26 @@
-"""Columns are chosen as the Gemini API's clients do, and joined as Google AI Studio does."""
+"""Rows become examples: columns are joined as Google AI Studio does."""
 
-import pytest
+from tuningfork.client.training_files.columns import Columns, choose
+from tuningfork.client.training_files.examples import make
+from tuningfork.client.training_files.questions import Question
+from tuningfork.client.training_files.table import Row, Table
+from tuningfork.domain.conversation import Conversation
 
-from tuningfork.client.training_files.examples import Columns, choose, make
-from tuningfork.client.training_files.table import Row, Table, Unreadable
-from tuningfork.domain.dataset import Example
-
-
-def table(*columns, header_place="line 1", ambiguous=()):
-    return Table(columns=columns, rows=(), header_place=header_place, ambiguous=frozenset(ambiguous))
+QUESTION = Question(command=("tuningfork", "tune", "FILE"))
 
 
 def example(cells, **columns):
     row = Row(place="line 2", cells=cells)
-    return make(row, choose(table(*cells), Columns(**columns)))
-
-
-@pytest.mark.parametrize(
-    ("columns", "inputs", "outputs"),
-    [
-        (("text_input", "output"), ("text_input",), ("output",)),
-        (("output", "text_input"), ("text_input",), ("output",)),
-        (("id", "text_input", "output", "note"), ("text_input",), ("output",)),
-        (("question", "answer"), ("question",), ("answer",)),
-        (("answer", "text_input"), ("text_input",), ("answer",)),
-        (("output", "prompt"), ("prompt",), ("output",)),
-    ],
-)
-def test_without_a_word_the_usual_columns_are_taken_or_the_only_two(columns, inputs, outputs):
-    chosen = choose(table(*columns), Columns())
-
-    assert (chosen.inputs, chosen.outputs, chosen.prefixes) == (inputs, outputs, False)
-
-
-@pytest.mark.parametrize(
-    ("wanted", "inputs", "outputs"),
-    [
-        (Columns(inputs=("a",)), ("a",), ("output",)),
-        (Columns(inputs=("b", "a")), ("b", "a"), ("output",)),
-        (Columns(inputs=("a", "a")), ("a",), ("output",)),
-        (Columns(outputs=("b",), inputs=("a",)), ("a",), ("b",)),
-    ],
-)
-def test_what_is_named_is_taken_in_the_order_it_is_named(wanted, inputs, outputs):
-    chosen = choose(table("a", "b", "output"), wanted)
-
-    assert (chosen.inputs, chosen.outputs) == (inputs, outputs)
-
-
-def test_the_other_of_two_columns_need_not_be_named():
-    assert choose(table("a", "b"), Columns(outputs=("a",))).inputs == ("b",)
-    assert choose(table("a", "b"), Columns(inputs=("b",))).outputs == ("a",)
-
-
-@pytest.mark.parametrize(
-    ("names", "wanted", "message"),
-    [
-        (("a", "b", "c"), Columns(), "no column 'text_input'; the columns are 'a', 'b', 'c'"),
-        (("a", "b"), Columns(inputs=("c",)), "no column 'c'"),
-        (("a", "b", "c"), Columns(inputs=("a",)), "no column 'output'"),
-        (("a", "b"), Columns(inputs=("a",), outputs=("a",)), "column 'a' cannot be input and output at once"),
-        ((), Columns(), "the columns are none"),
-        (("text_input\toutput",), Columns(), "one single column"),
-        (("1", "2"), Columns(), "'1', '2' looks like data"),
-        (("-98", "ninety eight"), Columns(), "'-98' looks like data"),
-    ],
-)
-def test_columns_that_cannot_be_chosen_are_told_beside_those_there_are(names, wanted, message):
-    with pytest.raises(Unreadable, match=message):
-        choose(table(*names), wanted)
-
-
-def test_every_missing_column_is_told():
-    with pytest.raises(Unreadable) as caught:
-        choose(table("a"), Columns(inputs=("b", "c"), outputs=("d",)))
-
-    assert [fault.problem.partition(";")[0] for fault in caught.value.faults] == [
-        "no column 'b'",
-        "no column 'c'",
-        "no column 'd'",
-    ]
-
-
-def test_columns_that_look_like_data_may_be_named():
-    chosen = choose(table("2023", "2024"), Columns(inputs=("2023",)))
-
-    assert (chosen.inputs, chosen.outputs) == (("2023",), ("2024",))
-
-
-def test_a_name_that_two_columns_have_can_only_stay_unused():
-    names = table("a", "b", "c", ambiguous=["c"])
-
-    assert choose(names, Columns(inputs=("a",), outputs=("b",))).inputs == ("a",)
-    with pytest.raises(Unreadable, match="two columns are named 'c'"):
-        choose(names, Columns(inputs=("a",), outputs=("c",)))
+    table = Table(columns=tuple(cells), rows=(row,), header_place="line 1")
+    return make(row, choose(table, Columns(**columns), QUESTION))
 
 
 def test_one_column_of_each_kind_is_taken_as_it_is():
-    assert example({"question": "1", "answer": "2"}) == Example("1", "2")
+    assert example({"question": "1", "answer": "2"}) == Conversation.pair("1", "2")
 
 
 def test_prefixes_are_the_columns_names():
-    assert example({"input": "1", "output": "2"}, prefixes=True) == Example("input: 1", "output: 2")
+    assert example({"input": "1", "output": "2"}, prefixes=True) == Conversation.pair("input: 1", "output: 2")
 
 
 def test_several_columns_are_joined_in_order_one_a_line_with_their_names():
@@ -109,20 +28,20 @@ def test_several_columns_are_joined_in_order_one_a_line_with_their_names():
 
     made = example(cells, inputs=("question", "context"), outputs=("answer", "source"))
 
-    assert made == Example("question: q\ncontext: c", "answer: a\nsource: s")
+    assert made == Conversation.pair("question: q\ncontext: c", "answer: a\nsource: s")
 
 
 def test_several_columns_may_be_joined_without_their_names():
     cells = {"context": "c", "question": "q", "answer": "a"}
 
-    assert example(cells, inputs=("context", "question"), prefixes=False) == Example("c\nq", "a")
+    assert example(cells, inputs=("context", "question"), prefixes=False) == Conversation.pair("c\nq", "a")
 
 
 def test_of_several_columns_some_may_be_empty():
     cells = {"context": None, "question": "q", "answer": "a"}
 
-    assert example(cells, inputs=("context", "question")) == Example("context: \nquestion: q", "answer: a")
-    assert example(cells, inputs=("context", "question"), prefixes=False) == Example("q", "a")
+    assert example(cells, inputs=("context", "question")) == Conversation.pair("context: \nquestion: q", "answer: a")
+    assert example(cells, inputs=("context", "question"), prefixes=False) == Conversation.pair("q", "a")
 
 
 def test_of_several_columns_not_all_may_be_empty():
@@ -132,4 +51,26 @@ def test_of_several_columns_not_all_may_be_empty():
 
 
 def test_white_space_around_texts_is_kept():
-    assert example({"question": " 1\n", "answer": "2 "}) == Example(" 1\n", "2 ")
+    assert example({"question": " 1\n", "answer": "2 "}) == Conversation.pair(" 1\n", "2 ")
+
+
+def test_the_colon_of_a_prefix_is_not_written_twice():
+    cells = {"input:": "1", "output:": "2"}
+
+    assert example(cells) == Conversation.pair("1", "2")
+    assert example(cells, prefixes=True) == Conversation.pair("input: 1", "output: 2")
+
+
+def test_a_system_column_is_what_stands_before_the_conversation_where_it_is_filled():
+    cells = {"system": "Be short.", "prompt": "1", "completion": "2"}
+
+    assert example(cells).system_instruction == "Be short."
+    assert example({**cells, "system": " "}) == Conversation.pair("1", "2")
+    assert example(cells, inputs=("prompt",), outputs=("completion",)) == Conversation.pair("1", "2")
+
+
+def test_the_input_of_an_alpaca_record_may_be_empty():
+    assert example({"instruction": "Sum up.", "input": "abc", "output": "a"}) == Conversation.pair("Sum up.\nabc", "a")
+    assert example({"instruction": "Tell a joke.", "input": "", "output": "a"}) == Conversation.pair(
+        "Tell a joke.", "a"
+    )

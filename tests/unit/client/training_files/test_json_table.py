@@ -22,7 +22,7 @@ def cells(table):
     ],
 )
 def test_every_shape_gives_the_same_table(text):
-    table = json_table.read_json(text.encode())
+    table = json_table.read(text.encode())
 
     assert sorted(table.columns) == ["output", "text_input"]
     assert cells(table) == [{"text_input": "1", "output": "2"}, {"text_input": "3", "output": "4"}]
@@ -30,18 +30,18 @@ def test_every_shape_gives_the_same_table(text):
 
 
 def test_columns_are_all_that_any_record_has_in_the_order_they_appear():
-    assert json_table.read_json(b'[{"b": "1"}, {"a": "2", "b": "3"}, {"c": null, "a": "x"}]').columns == ("b", "a", "c")
+    assert json_table.read(b'[{"b": "1"}, {"a": "2", "b": "3"}, {"c": null, "a": "x"}]').columns == ("b", "a", "c")
 
 
 def test_jsonl_lines_may_be_objects_or_pairs_and_hold_line_separators_of_unicode():
-    table = json_table.read_jsonl('{"text_input": "a\u2028b", "output": "c\x85d"}\r\n\r\n["e", "f"]'.encode())
+    table = json_table.read('{"text_input": "a\u2028b", "output": "c\x85d"}\r\n\r\n["e", "f"]'.encode())
 
     assert cells(table) == [{"text_input": "a\u2028b", "output": "c\x85d"}, {"text_input": "e", "output": "f"}]
     assert [row.place for row in table.rows] == ["line 1", "line 3"]
 
 
 def test_a_jsonl_line_that_is_no_record_does_not_take_the_others_with_it():
-    table = json_table.read_jsonl(b'{"a": "1"}\n{"a":\n7\n"a"\n{"a": "2"}\n')
+    table = json_table.read(b'{"a": "1"}\n{"a":\n7\n"a"\n{"a": "2"}\n')
 
     assert cells(table) == [{"a": "1"}, {"a": "2"}]
     assert [(fault.place, fault.problem.partition(";")[0].partition(":")[0]) for fault in table.faults] == [
@@ -56,7 +56,7 @@ def test_a_jsonl_line_that_is_no_record_does_not_take_the_others_with_it():
     [("true", "true or false"), ("[]", "a list of 0"), ("{}", "an object"), ("Infinity", "the number Infinity")],
 )
 def test_what_is_no_text_is_kept_as_what_it_is(value, kind):
-    (row,) = json_table.read_json(f'[{{"a": {value}}}]'.encode()).rows
+    (row,) = json_table.read(f'[{{"a": {value}}}]'.encode()).rows
 
     assert isinstance(row.cells["a"], NoText)
     assert row.cells["a"].kind == kind
@@ -64,7 +64,7 @@ def test_what_is_no_text_is_kept_as_what_it_is(value, kind):
 
 @pytest.mark.parametrize("number", ["0", "-0.0", "1.50", "1e400", "123456789012345678901234567890"])
 def test_numbers_are_the_text_that_the_file_has(number):
-    (row,) = json_table.read_json(f"[[{number}, 1]]".encode()).rows
+    (row,) = json_table.read(f"[[{number}, 1]]".encode()).rows
 
     assert row.cells["text_input"] == number
 

@@ -8,17 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pairs import pairs_of
 from tuningfork.client import training_files
 from tuningfork.client.errors import TrainingFileError
 from tuningfork.client.training_files import Columns
-from tuningfork.domain.dataset import Example
+from tuningfork.domain.conversation import Conversation
 
-PAIRS = (Example("1", "2"), Example("七", "八"), Example("twenty, two", "twenty\nthree"))
+PAIRS = (Conversation.pair("1", "2"), Conversation.pair("七", "八"), Conversation.pair("twenty, two", "twenty\nthree"))
 CSV = 'text_input,output\n1,2\n七,八\n"twenty, two","twenty\nthree"\n'
-RECORDS = [{"text_input": example.text_input, "output": example.output} for example in PAIRS]
+RECORDS = [{"text_input": text_input, "output": output} for text_input, output in pairs_of(PAIRS)]
 COLUMNS = {key: [record[key] for record in RECORDS] for key in ("text_input", "output")}
 JSONL = "\n".join(json.dumps(record, ensure_ascii=False) for record in RECORDS) + "\n"
-ROWS = [["text_input", "output"], *([pair.text_input, pair.output] for pair in PAIRS)]
+ROWS = [["text_input", "output"], *map(list, pairs_of(PAIRS))]
 
 
 @pytest.mark.parametrize(
@@ -87,9 +88,15 @@ def test_a_files_title_is_its_name_without_the_suffix(written):
 @pytest.mark.parametrize(
     ("name", "content", "message", "advice"),
     [
-        ("p.csv", "", "line 1: no column 'text_input'; the columns are none", "--input-key"),
-        ("p.csv", "a,b,output\n1,2,3\n", "line 1: no column 'text_input'; the columns are 'a', 'b', 'output'", "--inp"),
-        ("p.csv", "text_input;output\n1;2\n", "line 1: one single column 'text_input;output'", "';'"),
+        ("p.csv", "", "the file is empty", "another file"),
+        ("p.csv", " \n\n", "the file is empty", "another file"),
+        ("p.csv", "a,b,output\n1,2,3\n", "which column is the input and which the output? The columns are", "--inp"),
+        (
+            "p.csv",
+            "text_input output\n1 2\n",
+            "line 1: only one column, 'text_input output'",
+            "commas, tabs, semicolons",
+        ),
         ("p.csv", "text_input,output,output\n1,2,3\n", "line 1: two columns are named 'output'", "Rename"),
         ("p.csv", "text_input,output\n1,2\n3,4,5\n", "line 3: 3 cells, but the header has 2", "double quotes"),
         ("p.csv", "text_input,output\n1,2\n3\n", "line 3: 1 cells, but the header has 2", "double quotes"),
@@ -101,13 +108,12 @@ def test_a_files_title_is_its_name_without_the_suffix(written):
         ("p.csv", "text_input,output\n1,a\0b\n", "line 2, column 'output': it holds the character U+0000", "damaged"),
         ("p.csv", "text_input,output\n", "holds no examples", "At least one"),
         ("p.json", "[{]", "line 1: not valid JSON", ""),
-        ("p.json", JSONL, "line 2: not valid JSON: Extra data", "*.jsonl"),
         ("p.json", '"text"', "at its top: a string; a list of objects", ""),
         ("p.json", "[]", "holds no examples", "At least one"),
         ("p.json", "{}", "at its top: it is empty", ""),
         ("p.json", '[{"text_input":"1","output":"2"}, 3]', "row 2: the number 3; an object, or a pair", ""),
         ("p.json", '[["1","2"], ["1","2","3"]]', "row 2: a list of 3; an object, or a pair", ""),
-        ("p.json", '[{"text_input":"1"}]', "no column 'output'; the columns are 'text_input'", "--output-key"),
+        ("p.json", '[{"text_input":"1"}]', "only one column, 'text_input'", "Two are needed"),
         (
             "p.json",
             '[{"text_input":"1","output":"2"},{"text_input":"1"}]',
@@ -121,13 +127,14 @@ def test_a_files_title_is_its_name_without_the_suffix(written):
         ("p.json", r'[{"text_input":"a\ud83d","output":"2"}]', "row 1, column 'text_input': '\\ud83d' is half", "both"),
         ("p.json", r'[{"text_input":"\u0000","output":"2"}]', "row 1, column 'text_input': it holds the character", ""),
         ("p.json", '{"text_input":["1"],"output":[]}', "'text_input' has 1 entries, 'output' has 0", ""),
-        ("p.json", '{"text_input":["1"]}', "no column 'output'; the columns are 'text_input'", "--output-key"),
-        ("p.json", '{"text_input":"1","output":"2"}', "column 'text_input': a string; a list of strings", ""),
+        ("p.json", '{"text_input":["1"]}', "only one column, 'text_input'", "Two are needed"),
+        ("p.json", '{"text_input":{"a":"1"}}', "column 'text_input': an object; a list of strings", ""),
         ("p.json", "[" * 100_000, "at its top: nested too deep", ""),
         ("p.jsonl", '{"text_input":"1","output":"2"}\n{"text_input":', "line 2: not valid JSON", ""),
         ("p.jsonl", '{"text_input":"1","output":"2"}\n[1]\n', "line 2: a list of 1", ""),
         ("p.jsonl", f'{{"text_input":"1","output":"2"}}\n{"[" * 100_000}\n', "line 2: nested too deep", ""),
-        ("p.txt", "1 2", "it has no suffix that says so", "*.csv, *.json, *.jsonl, *.xlsx, *.parquet"),
+        ("p.txt", "some words\nand more", "line 1: only one column, 'some words'", "commas, tabs"),
+        ("p.dat", bytes(range(256)), "its content is no text, and of no kind that is known", "as CSV, JSON or XLSX"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_place_and_a_cure(written, name, content, message, advice):
@@ -155,15 +162,25 @@ def test_all_faults_are_told_at_once_each_cure_once(written):
     assert caught.value.advice.count("Fill it, or remove the example.") == 1
 
 
-def test_of_very_many_faults_the_first_are_told_and_the_rest_counted(written):
+def test_at_very_many_faults_reading_stops(written):
     path = written("p.csv", "text_input,output\n" + "x,\n" * 1_000)
 
     with pytest.raises(TrainingFileError) as caught:
         training_files.read(path)
 
     assert len(caught.value.message.splitlines()) == 21
-    assert caught.value.message.endswith("and 980 faults more.")
-    assert len(caught.value.faults) == 1_000
+    assert caught.value.message.endswith("and at least 180 faults more; reading stopped there.")
+    assert len(caught.value.faults) == 200
+
+
+def test_of_many_faults_the_first_are_told_and_the_rest_counted(written):
+    path = written("p.csv", "text_input,output\n" + "x,\n" * 100)
+
+    with pytest.raises(TrainingFileError) as caught:
+        training_files.read(path)
+
+    assert caught.value.message.endswith("and 80 faults more.")
+    assert len(caught.value.faults) == 100
 
 
 def test_a_row_with_nothing_in_any_cell_is_no_example(written, workbook, parquet_file):
@@ -181,7 +198,7 @@ def test_a_row_with_nothing_in_any_cell_is_no_example(written, workbook, parquet
 
     read = {name: training_files.read(written(name, content)).examples for name, content in contents.items()}
 
-    assert read == dict.fromkeys(contents, (Example("a", "b"), Example("c", "d")))
+    assert read == dict.fromkeys(contents, (Conversation.pair("a", "b"), Conversation.pair("c", "d")))
 
 
 def test_numbers_become_the_text_that_a_person_sees(written, workbook, parquet_file):
@@ -193,29 +210,29 @@ def test_numbers_become_the_text_that_a_person_sees(written, workbook, parquet_f
 
     read = {name: training_files.read(written(name, content)).examples for name, content in contents.items()}
 
-    assert read["p.xlsx"] == read["p.parquet"] == (Example("1", "-2"), Example("0.5", "1000"))
+    assert read["p.xlsx"] == read["p.parquet"] == (Conversation.pair("1", "-2"), Conversation.pair("0.5", "1000"))
     # JSON shows its numbers to people as they are written.
-    assert read["p.json"] == (Example("1", "-2"), Example("0.5", "1e3"))
+    assert read["p.json"] == (Conversation.pair("1", "-2"), Conversation.pair("0.5", "1e3"))
 
 
 def test_a_number_of_a_million_digits_in_json_is_as_good_as_any(written):
     digits = "7" * 1_000_000
 
-    assert training_files.read(written("p.json", f'[[{digits}, "x"]]')).examples == (Example(digits, "x"),)
+    assert training_files.read(written("p.json", f'[[{digits}, "x"]]')).examples == (Conversation.pair(digits, "x"),)
 
 
 @pytest.mark.parametrize(
     ("name", "beginning", "message"),
     [
-        ("p.csv", b"PK\x03\x04", "a ZIP archive, as .xlsx workbooks are, not CSV"),
+        ("p.csv", b"PK\x03\x04", "an XLSX workbook, not CSV"),
         ("p.json", b"PAR1", "a Parquet file, not JSON"),
         ("p.xlsx", b"PAR1", "a Parquet file, not XLSX"),
-        ("p.parquet", b"PK\x03\x04", "a ZIP archive"),
+        ("p.parquet", b"PK\x03\x04", "an XLSX workbook, not PARQUET"),
         ("p.csv", b"\xd0\xcf\x11\xe0", "an old .xls workbook"),
         ("p.jsonl", b"\x1f\x8b", "gzipped"),
         ("p.csv", b"%PDF-1.7", "a PDF document"),
-        ("p.xlsx", b"text_input,output\n", "not an XLSX workbook"),
-        ("p.parquet", b"text_input,output\n", "not a Parquet file"),
+        ("p.xlsx", b"text_input,output\n", "its content is text, not XLSX"),
+        ("p.parquet", b"text_input,output\n", "its content is text, not PARQUET"),
     ],
 )
 def test_a_file_under_another_kinds_name_is_told_what_it_is(written, name, beginning, message):
@@ -247,14 +264,14 @@ def _directory(path):
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1).filter(str.strip)
-DATASETS = st.lists(st.builds(Example, TEXTS, TEXTS), min_size=1, max_size=5)
+DATASETS = st.lists(st.builds(Conversation.pair, TEXTS, TEXTS), min_size=1, max_size=5)
 
 
 @given(examples=DATASETS)
 def test_whatever_a_csv_writer_writes_is_read_back(examples, tmp_path_factory):
     path = tmp_path_factory.mktemp("files") / "p.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([["text_input", "output"], *([each.text_input, each.output] for each in examples)])
+        csv.writer(file).writerows([["text_input", "output"], *pairs_of(examples)])
 
     assert training_files.read(path).examples == tuple(examples)
 
@@ -262,7 +279,7 @@ def test_whatever_a_csv_writer_writes_is_read_back(examples, tmp_path_factory):
 @given(examples=DATASETS, ascii_only=st.booleans(), encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]))
 def test_whatever_a_json_writer_writes_is_read_back(examples, ascii_only, encoding, tmp_path_factory):
     directory = tmp_path_factory.mktemp("files")
-    records = [{"output": each.output, "text_input": each.text_input} for each in examples]
+    records = [{"output": output, "text_input": text_input} for text_input, output in pairs_of(examples)]
     lines = [json.dumps(record, ensure_ascii=ascii_only) for record in records]
     (directory / "p.json").write_text(f"[{','.join(lines)}]", encoding=encoding)
     (directory / "p.jsonl").write_text("\n".join(lines), encoding=encoding)
@@ -271,9 +288,9 @@ def test_whatever_a_json_writer_writes_is_read_back(examples, ascii_only, encodi
     assert training_files.read(directory / "p.jsonl").examples == tuple(examples)
 
 
-@given(examples=st.lists(st.builds(Example, TEXTS, TEXTS), min_size=1, max_size=5), content=st.data())
+@given(examples=st.lists(st.builds(Conversation.pair, TEXTS, TEXTS), min_size=1, max_size=5), content=st.data())
 def test_a_damaged_file_is_read_or_refused_but_never_a_surprise(examples, content, tmp_path_factory):
-    records = [{"text_input": each.text_input, "output": each.output} for each in examples]
+    records = [{"text_input": text_input, "output": output} for text_input, output in pairs_of(examples)]
     whole = json.dumps(records, ensure_ascii=False).encode()
     place = content.draw(st.integers(0, len(whole)))
     damaged = whole[:place] + content.draw(st.binary(max_size=8)) + whole[place + content.draw(st.integers(0, 8)) :]
@@ -284,4 +301,4 @@ def test_a_damaged_file_is_read_or_refused_but_never_a_surprise(examples, conten
             data = training_files.read(path)
         except TrainingFileError:
             continue
-        assert all(each.text_input.strip() and each.output.strip() for each in data.examples)
+        assert all(text_input.strip() and output.strip() for text_input, output in pairs_of(data.examples))

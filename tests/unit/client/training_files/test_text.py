@@ -16,11 +16,20 @@ def test_every_text_comes_back(encoding, text):
     assert decode(text.encode(encoding)) == text
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("text", [TEXT, "问题,答案\n你好吗,我很好\n", "сын;дочь\nмы идём;нет\n"])
+def test_utf_16_is_known_without_its_mark(encoding, text):
+    assert decode(text.encode(encoding)) == text
+
+
+@pytest.mark.parametrize("text", ["text_input,output\n1,a\0b\n", "a\0", "\0\0\0\0"])
+def test_a_zero_byte_alone_makes_no_utf_16(text):
+    assert decode(text.encode()) == text
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (TEXT.encode("utf-16-le"), "seems to be UTF-16 text without a byte-order mark"),
-        (TEXT.encode("utf-16-be"), "seems to be UTF-16 text without a byte-order mark"),
         (TEXT.encode("utf-32"), "UTF-32"),
         (b"\xff\xfea\x00b", "not UTF-16 text: byte"),
         ("a\nb\nMünchen".encode("latin-1"), "not UTF-8 text: the byte 0xFC"),

@@ -10,6 +10,7 @@ import zipfile
 import openpyxl
 import pytest
 
+from speed import slowness
 from tuningfork.client.training_files import xlsx_table
 from tuningfork.client.training_files.table import NoText, Unreadable
 
@@ -190,10 +191,10 @@ def test_a_zip_bomb_is_refused_before_anything_is_unpacked(workbook):
     bomb = repacked(workbook([["a", "b"], ["1", "2"]]), {SHEET: bytes(200 * 1024 * 1024)})
     assert len(bomb) < 300_000
 
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(Unreadable, match=r"it expands to 209,7\d\d,\d\d\d bytes"):
         xlsx_table.read(bomb)
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 1 * slowness()
 
 
 def test_a_part_that_is_larger_than_it_says_is_cut_off(workbook):
@@ -234,9 +235,9 @@ def test_row_numbers_beyond_all_sheets_cost_nothing(workbook, row):
     content = workbook([["a", "b"], ["1", "2"]])
     far = f'<row r="{row}"><c r="A{row}" t="n"><v>1</v></c></row></sheetData>'.encode()
 
-    began = time.monotonic()
+    began = time.process_time()
     assert cells(repacked(content, {SHEET: lambda xml: xml.replace(b"</sheetData>", far)})) == [{"a": "1", "b": "2"}]
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10 * slowness()
 
 
 def test_columns_beyond_the_bound_are_refused(workbook):

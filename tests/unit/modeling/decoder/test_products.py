@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+import precisions
 from tuningfork.modeling.decoder.products import FrozenProduct, can_be_packed
 
 SHAPE = (96, 64)
@@ -10,7 +11,7 @@ def drawn(*shape, dtype, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+@pytest.mark.parametrize("dtype", precisions.BOTH)
 @pytest.mark.parametrize("rows", [1, 3, 16, 77])
 @pytest.mark.parametrize("biased", [False, True], ids=["plain", "biased"])
 def test_packed_weights_give_the_same_bits_as_plain_ones(dtype, rows, biased):
@@ -18,16 +19,16 @@ def test_packed_weights_give_the_same_bits_as_plain_ones(dtype, rows, biased):
     bias = drawn(SHAPE[0], dtype=dtype, seed=1) if biased else None
     plain, packed = FrozenProduct(weight, bias), FrozenProduct(weight, bias)
     packed.pack(backward=True)
-    x, slope = drawn(rows, SHAPE[1], dtype=dtype, seed=2), drawn(rows, SHAPE[0], dtype=dtype, seed=3)
+    x, grad = drawn(rows, SHAPE[1], dtype=dtype, seed=2), drawn(rows, SHAPE[0], dtype=dtype, seed=3)
     assert torch.equal(packed(x), plain(x))
-    torch.testing.assert_close(packed.backward(slope), plain.backward(slope))
+    torch.testing.assert_close(packed.backward(grad), plain.backward(grad))
 
 
 def test_the_way_back_is_that_of_autograd():
     weight, x = drawn(*SHAPE, dtype=torch.float32), drawn(5, SHAPE[1], dtype=torch.float32, seed=1).requires_grad_()
-    slope = drawn(5, SHAPE[0], dtype=torch.float32, seed=2)
-    torch.nn.functional.linear(x, weight).backward(slope)
-    torch.testing.assert_close(FrozenProduct(weight).backward(slope), x.grad)
+    grad = drawn(5, SHAPE[0], dtype=torch.float32, seed=2)
+    torch.nn.functional.linear(x, weight).backward(grad)
+    torch.testing.assert_close(FrozenProduct(weight).backward(grad), x.grad)
 
 
 def test_only_weights_that_the_library_rearranges_are_packed():

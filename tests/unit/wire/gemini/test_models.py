@@ -5,7 +5,7 @@ import pytest
 from fakes import ECHO_CATALOG
 from tuningfork.domain.errors import InvalidArgument
 from tuningfork.wire.gemini.models import MAX_PAGE_SIZE, METHODS, render_models_page
-from tuningfork.wire.proto_json.encode import encode
+from tuningfork.wire.google.proto_json.encode import encode
 
 MODELS = tuple(ECHO_CATALOG.public_models())
 
@@ -26,7 +26,7 @@ def test_every_model_can_be_tuned_as_clients_look_for_it():
 
 def test_generate_text_is_named_where_the_limits_of_a_name_allow_it():
     assert {model["name"]: "generateText" in model["supportedGenerationMethods"] for model in page()["models"]} == {
-        face.name: face.limits.generate_text for face in MODELS
+        face.name: face.limits.completion for face in MODELS
     }
 
 

@@ -16,7 +16,7 @@ from tuningfork.wire.gemini.permissions import (
     render_permission,
     render_permissions,
 )
-from tuningfork.wire.proto_json.encode import encode
+from tuningfork.wire.google.proto_json.encode import encode
 
 MASK = {"updateMask": "role"}
 

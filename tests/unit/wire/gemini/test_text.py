@@ -4,18 +4,11 @@ import json
 
 import pytest
 
+from tuningfork.domain.conversation import Conversation, Speaker, Turn
 from tuningfork.domain.errors import InvalidArgument
-from tuningfork.domain.generation import (
-    Chunk,
-    FinishReason,
-    GenerationRequest,
-    Prompt,
-    RequestedSampling,
-    Speaker,
-    Turn,
-)
+from tuningfork.domain.generation import Chunk, FinishReason, GenerationRequest, RequestedSampling
 from tuningfork.wire.gemini.text import parse_generate_text, render_text_answer
-from tuningfork.wire.proto_json.encode import encode
+from tuningfork.wire.google.proto_json.encode import encode
 
 
 def parse(**members):
@@ -42,7 +35,7 @@ def test_a_prompt_is_one_turn_and_every_setting_is_taken():
         topK=4,
         stopSequences=["x"],
     ) == GenerationRequest(
-        prompt=Prompt(turns=(Turn(Speaker.USER, "one"),)),
+        prompt=Conversation(turns=(Turn.said(Speaker.USER, "one"),)),
         sampling=RequestedSampling(
             temperature=0.2, candidate_count=3, max_output_tokens=9, top_p=0.5, top_k=4, stop_sequences=("x",)
         ),

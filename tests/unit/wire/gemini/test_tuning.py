@@ -1,22 +1,31 @@
 """The create request inward, beyond what the tutorial sends."""
 
+import cProfile
 import json
+import math
+import pstats
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tuningfork.domain.dataset import MAX_REPORTED_VIOLATIONS, Example
+from tuningfork.domain.conversation import Conversation
+from tuningfork.domain.dataset import MAX_REPORTED_VIOLATIONS
 from tuningfork.domain.errors import InvalidArgument
 from tuningfork.domain.tuned_model import Changeable, ModelChange
-from tuningfork.domain.tuning_job import TuningRequest
+from tuningfork.domain.tuning_job import Snapshot, TuningRequest
+from tuningfork.wire.gemini.names import name_of
 from tuningfork.wire.gemini.tuning import (
     ListQuery,
     parse_create,
     parse_list,
     parse_update,
     reads_multiplier,
-    refuse_query,
+    render_snapshots,
 )
-from tuningfork.wire.gemini.tuning_messages import TUNED_MODEL
+from tuningfork.wire.gemini.tuning_messages import TUNED_MODEL, TUNING_SNAPSHOT
+from tuningfork.wire.google.proto_json.encode import encode
+from tuningfork.wire.google.proto_json.text import write
+from tuningfork.wire.google.queries import refuse_query
 
 EXAMPLES = "tuned_model.tuning_task.training_data.examples.examples"
 
@@ -56,7 +65,7 @@ def test_every_field_finds_its_place():
 
     assert parse(body, {"tunedModelId": "my-model"}) == TuningRequest(
         base_model="models/x",
-        examples=(Example("a", "b"),),
+        examples=(Conversation.pair("a", "b"),),
         tuned_model_id="my-model",
         description="d",
         temperature=0,
@@ -67,7 +76,7 @@ def test_every_field_finds_its_place():
 
 
 def test_an_empty_input_is_an_input_and_a_missing_one_is_not():
-    assert parse(body_of([{"textInput": "", "output": "b"}])).examples == (Example("", "b"),)
+    assert parse(body_of([{"textInput": "", "output": "b"}])).examples == (Conversation.pair("", "b"),)
     error = refusal(body_of([{"textInput": "a", "output": "b"}, {"output": "b"}]))
     assert [violation.field for violation in error.violations] == [f"{EXAMPLES}[1].text_input"]
 
@@ -96,7 +105,7 @@ def test_an_unknown_column_is_named_with_its_row():
 def test_a_tuned_model_can_be_what_is_tuned(source):
     request = parse({**body_of([]), "baseModel": None, "tunedModelSource": source})
 
-    assert (request.tuned_model_source, request.base_model) == ("tunedModels/x", "")
+    assert (name_of(request.source), request.base_model) == ("tunedModels/x", "")
 
 
 @pytest.mark.parametrize("source", [{}, {"tunedModel": ""}, {"baseModel": "models/x"}])
@@ -184,3 +193,34 @@ class TestChanges:
 )
 def test_the_multiplier_is_for_those_who_are_known_to_read_it(client, reads):
     assert reads_multiplier(client) is reads
+
+
+NOON = datetime(2024, 3, 14, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("loss", [0.0, 1.5, 0.1, 1e-45, 1e300, math.nan, math.inf, -math.inf, 2.0**60])
+@pytest.mark.parametrize("microseconds", [0, 120_000, 123_456])
+@pytest.mark.parametrize("epoch", [0, 3])
+def test_a_snapshot_is_printed_as_its_message_says(loss, microseconds, epoch):
+    moment = NOON + timedelta(microseconds=microseconds)
+    snapshot = Snapshot(step=7, epoch=epoch, mean_loss=loss, compute_time=moment)
+    fields = {"step": 7, "epoch": epoch, "mean_loss": loss, "compute_time": moment}
+
+    [printed] = render_snapshots([snapshot])
+
+    assert write(printed) == write(encode(TUNING_SNAPSHOT, fields))
+    assert list(printed) == list(encode(TUNING_SNAPSHOT, fields))
+
+
+def test_the_first_poll_of_a_long_job_prints_each_snapshot_in_few_calls():
+    """Calls of functions are counted, since times depend on the machine; by the message's table there were 71."""
+    snapshots = [
+        Snapshot(step=step, epoch=1, mean_loss=1.2345678 / step, compute_time=NOON + timedelta(seconds=step))
+        for step in range(100, 600)
+    ]
+    write(render_snapshots(snapshots[:1]))
+
+    with cProfile.Profile() as profile:
+        write(render_snapshots(snapshots))
+
+    assert pstats.Stats(profile).total_calls / len(snapshots) < 60

@@ -1,1 +1,1 @@
-"""The revisions, oldest first by number. A published one is never edited."""
+"""The revisions, numbered from the oldest. A published revision is never edited."""

@@ -41,7 +41,7 @@ def upgrade() -> None:
 
 
 def _spread_reader_projects() -> None:
-    """The numbers that models hold as a list already become rows, by which models can be found."""
+    """Copy the project numbers that each model has as a list into rows, by which models can be found."""
     connection = op.get_bind()
     models = sa.table("tuned_models", sa.column("id"), sa.column("reader_project_numbers"))
     projects = sa.table("reader_projects", sa.column("model_id"), sa.column("project_number"))

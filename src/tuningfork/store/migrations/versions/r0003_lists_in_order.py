@@ -18,6 +18,6 @@ def upgrade() -> None:
     op.create_index(
         "ix_reader_projects_order", "reader_projects", ["project_number", "model_create_time", "model_id"]
     )
-    # The new ones begin with the same columns.
+    # These indexes are not needed any more: the new ones begin with the same columns.
     op.drop_index("ix_permissions_email", "permissions")
     op.drop_index("ix_reader_projects_project_number", "reader_projects")

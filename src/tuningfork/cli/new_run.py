@@ -1,0 +1,159 @@
+"""A tuning run that is to begin: reads its examples, shows what it would train, and begins it."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Self
+
+import typer
+from rich.console import Console
+
+from tuningfork.cli import output
+from tuningfork.cli.connection import INTERRUPTED
+from tuningfork.cli.following import Follower, url_option
+from tuningfork.client import Client, ClientError, ServiceRefusal, preview, training_files
+from tuningfork.client.dialect import Operation
+from tuningfork.client.training_files import Columns, TrainingData
+from tuningfork.client.training_files.table import listed
+from tuningfork.domain.hyperparameters import RequestedHyperparameters
+from tuningfork.domain.references import TunedRef
+from tuningfork.domain.tuned_model import MAX_DISPLAY_NAME_CHARACTERS, TunedModelId
+from tuningfork.domain.tuning_job import TuningRequest
+
+TUNED_MODELS = "tunedModels/"
+
+_EXAMPLE_FIELD = re.compile(r".*examples\[(?P<index>\d{1,9})\](?:\.(?P<field>.*))?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRun:
+    """A request to tune, and the files that its examples are from."""
+
+    client: Client
+    request: TuningRequest
+    data: TrainingData
+
+    @classmethod
+    def read(
+        cls,
+        client: Client,
+        files: Sequence[str],
+        columns: Columns,
+        *,
+        base_model: str,
+        display_name: str | None,
+        hyperparameters: RequestedHyperparameters,
+        max_bytes: int | None,
+        command: Sequence[str],
+    ) -> Self:
+        """Read the examples, and say on standard error what was taken from the files.
+
+        Args:
+            client: a client of the server that is to train.
+            files: paths, addresses, or - for standard input.
+            columns: those that were named.
+            base_model: the name of a base model or of a tuned one.
+            display_name: of the new model; None: the first file's name.
+            hyperparameters: those that were named.
+            max_bytes: of the files; None: the usual bound.
+            command: the command line, for a question about the columns.
+
+        Raises:
+            ClientError: a file cannot be read, or something in it is wrong.
+
+        """
+        goes_on = base_model.startswith(TUNED_MODELS)
+        root = client.tuned_model(base_model).base_model if goes_on else base_model
+        data = training_files.read_files(files, columns, base_model=root, max_bytes=max_bytes, command=list(command))
+        output.say(*_told(data))
+        request = TuningRequest(
+            base_model="" if goes_on else base_model,
+            source=TunedRef(TunedModelId(base_model.removeprefix(TUNED_MODELS))) if goes_on else None,
+            examples=data.examples,
+            hyperparameters=hyperparameters,
+            display_name=data.title[:MAX_DISPLAY_NAME_CHARACTERS] if display_name is None else display_name,
+        )
+        return cls(client=client, request=request, data=data)
+
+    def show(self, *, as_json: bool) -> None:
+        """Print what would be trained, and begin nothing.
+
+        Raises:
+            ClientError: the tuning would be refused, or would fail.
+
+        """
+        with self._located_refusals():
+            answer = self.client.preview_answer(self.request)
+        seen, places = preview.parse(answer), self.data.places
+        if as_json:
+            output.result_json(answer)
+        else:
+            preview.tell(Console(highlight=False, markup=False), seen, places.__getitem__)
+        dataset = seen.dataset
+        if dataset.longest_tokens > dataset.context_tokens:
+            raise ClientError(
+                f"{self.data.place(dataset.longest_example, '')}: {dataset.longest_tokens:,} tokens, and "
+                f"{seen.base_model} takes {dataset.context_tokens:,}: the tuning would fail.",
+                advice="Shorten or split the example.",
+            )
+
+    def begin(self, context: typer.Context, *, detach: bool, as_json: bool) -> None:
+        """Begin the run, and unless `detach` follow it until it ends. Prints it in either case.
+
+        Raises:
+            ClientError: the service refuses, or the run fails.
+            typer.Exit: the person interrupts.
+
+        """
+        follower = Follower(self.client, context, as_json=as_json)
+        try:
+            if detach:
+                follower.leave(self._create())
+            else:
+                follower.follow(self._create)
+        except KeyboardInterrupt:
+            output.say(
+                "\nInterrupted before the server had answered, so the tuning may have begun or not. This tells:\n"
+                f"  tuningfork jobs{url_option(self.client.url)}"
+            )
+            raise typer.Exit(INTERRUPTED) from None
+
+    def _create(self) -> Operation:
+        with self._located_refusals():
+            return self.client.create_tuned_model(self.request)
+
+    @contextmanager
+    def _located_refusals(self) -> Iterator[None]:
+        try:
+            yield
+        except ServiceRefusal as refusal:
+            raise _located(refusal, self.data) from refusal
+
+
+def _told(data: TrainingData) -> Iterator[str]:
+    """For each file, how many examples were read, and from which columns.
+
+    Columns that the user did not name may have been chosen wrongly.
+    """
+    for file in data.files:
+        examples = f"{file.name}: {len(file.examples):,} examples"
+        if file.chosen is None:
+            yield f"{examples}, conversations in {file.form!r}"
+        else:
+            after = f" after {listed([file.chosen.system])}" if file.chosen.system else ""
+            unused = f"; left out: {listed(file.left_out)}" if file.left_out else ""
+            yield f"{examples}, from {listed(file.chosen.inputs)} to {listed(file.chosen.outputs)}{after}{unused}"
+        yield from (f"{file.name}: {note}" for note in file.notes)
+
+
+def _located(refusal: ServiceRefusal, data: TrainingData) -> ClientError:
+    """The error; where it is about an example in the request, it names the example's place in the file."""
+    lines, places = [], data.places
+    for violation in refusal.violations:
+        found = _EXAMPLE_FIELD.fullmatch(violation.field)
+        if found is None or int(found["index"]) >= len(places):
+            lines.append(violation.description)
+        else:
+            lines.append(f"{data.place(int(found['index']), found['field'] or '')}: {violation.description}")
+    return ClientError("\n".join(lines) or refusal.message, advice=refusal.advice)

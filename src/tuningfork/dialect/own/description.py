@@ -1,0 +1,31 @@
+"""What the methods of the server's own API take and give: each method with the tables of its messages."""
+
+from collections.abc import Mapping
+
+from tuningfork.dialect.description import Description
+from tuningfork.dialect.gemini.description import Exchange, described
+from tuningfork.wire.gemini.multiturn_messages import with_conversations
+from tuningfork.wire.gemini.tuning_messages import CREATE_TUNED_MODEL_QUERY, TUNED_MODEL
+from tuningfork.wire.google.proto_json.descriptors import Message
+from tuningfork.wire.own import access_tokens, diagnoses, previews, residence
+
+_PREVIEW_QUERY = Message(
+    previews.PREVIEW_QUERY.full_name, (*previews.PREVIEW_QUERY.fields, *CREATE_TUNED_MODEL_QUERY.fields)
+)
+
+_EXCHANGES: Mapping[str, Exchange] = {
+    "preview_tuned_model": Exchange(
+        query=_PREVIEW_QUERY, body=with_conversations(TUNED_MODEL), answer=previews.TUNING_PREVIEW
+    ),
+    "create_access_token": Exchange(body=access_tokens.CREATE_ACCESS_TOKEN, answer=access_tokens.ACCESS_TOKEN),
+    "adapter": Exchange(answer_type="application/x-tar"),
+    "residence": Exchange(answer=residence.RESIDENCE),
+    "diagnosis": Exchange(answer=diagnoses.DIAGNOSIS),
+    "diagnoses": Exchange(query=diagnoses.DIAGNOSES_QUERY, answer=diagnoses.DIAGNOSES),
+}
+"""Each method of the table by the name of its binding."""
+
+
+def describe() -> Description:
+    """What the methods of the server's own API take and give."""
+    return described(_EXCHANGES)

@@ -1,0 +1,16 @@
+"""The methods of the server's own API, `tuningfork.v1`: names, scopes and budgets. The scopes are the Gemini API's."""
+
+from tuningfork.dialect.gemini.methods import CHANGES_TUNING, READS_TUNING
+from tuningfork.dialect.method import Asks, Method
+from tuningfork.domain.permission import Action
+
+_PACKAGE = "tuningfork.v1"
+
+
+class OwnMethod(Method):
+    """A method of the server's own API."""
+
+    PREVIEW_TUNED_MODEL = Asks(full_name=f"{_PACKAGE}.PreviewTunedModel", scopes=CHANGES_TUNING, action=Action.TUNE_ON)
+    EXPORT_ADAPTER = Asks(full_name=f"{_PACKAGE}.ExportAdapter", scopes=READS_TUNING, action=Action.GET)
+    # Access tokens are not accepted: a token that makes new tokens would in effect never expire.
+    CREATE_ACCESS_TOKEN = Asks(full_name=f"{_PACKAGE}.CreateAccessToken", scopes=(), action=None)

@@ -1,0 +1,46 @@
+"""All methods of the server's own API in one table."""
+
+from dataclasses import dataclass
+
+from tuningfork.dialect.call import Binding
+from tuningfork.dialect.form import Dialect, Form
+from tuningfork.dialect.own.access_tokens import AccessTokenMethods
+from tuningfork.dialect.own.adapters import AdapterMethods
+from tuningfork.dialect.own.description import describe
+from tuningfork.dialect.own.diagnoses import DiagnosisMethods
+from tuningfork.dialect.own.previews import PreviewMethods
+from tuningfork.service.answering.residency import Residency
+from tuningfork.service.identity.tokens import AccessTokens
+from tuningfork.service.tuning.diagnosing import Diagnosing
+from tuningfork.service.tuning.exporting import Exporting
+from tuningfork.service.tuning.previewing import Previewing
+from tuningfork.wire.google.proto_json.encode import Typed
+
+PREFIX = "/tuningfork/v1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnUseCases:
+    """The use cases that the methods call."""
+
+    exporting: Exporting
+    previewing: Previewing
+    residency: Residency
+    diagnosing: Diagnosing
+    tokens: AccessTokens
+
+
+def bindings(use_cases: OwnUseCases) -> tuple[Binding[Typed], ...]:
+    """Every method, bound to its verb and path."""
+    return (
+        *PreviewMethods(use_cases.previewing).bindings(),
+        *AccessTokenMethods(use_cases.tokens).bindings(),
+        *AdapterMethods(use_cases.exporting, use_cases.residency).bindings(),
+        *DiagnosisMethods(use_cases.diagnosing).bindings(),
+    )
+
+
+def own(use_cases: OwnUseCases, form: Form[Typed]) -> Dialect[Typed]:
+    """The server's own API as a dialect, in Google's form, since its messages are like Google's."""
+    # A preview's errors name the API version under which create requests are usually sent.
+    return Dialect(prefixes={PREFIX: "v1beta"}, bindings=bindings(use_cases), form=form, describe=describe)

@@ -1,0 +1,89 @@
+"""The jobs of a trainer: what it knows of each, and how it reads one."""
+
+import errno
+import logging
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from tuningfork.artifacts.base import ArtifactDamaged, ArtifactMissing, ArtifactStore
+from tuningfork.domain.artifact import ArtifactRef
+from tuningfork.domain.errors import Code
+from tuningfork.execution.base import Failed, TrainingAssignment
+from tuningfork.execution.dataset_file import DatasetFile
+from tuningfork.execution.local.checkpoints import KeptCheckpoints
+from tuningfork.execution.local.savepoints import Savepoints
+from tuningfork.training.engine import TrainingEngine, TrainingJob
+from tuningfork.training.initial_weights import SourceDamaged
+from tuningfork.training.jobs import Validation
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class RunningJob:
+    """An admitted job: its assignment and its progress."""
+
+    assignment: TrainingAssignment
+    engine: TrainingEngine
+    completed_steps: int
+    savepoints: Savepoints
+    checkpoints: KeptCheckpoints
+    example_count: int
+    stop_requested: bool = False
+    pause_requested: bool = False
+
+    @property
+    def adapter(self) -> ArtifactRef:
+        """Where the job's adapter is written when it ends."""
+        return self.assignment.work.below("adapter")
+
+
+@dataclass(slots=True)
+class Opening:
+    """A job whose base is being read by a renderer, or that `waits` for some time before it is tried again."""
+
+    assignment: TrainingAssignment
+    stop_requested: bool = False
+    waits: bool = False
+
+
+def savepoints_of(assignment: TrainingAssignment) -> ArtifactRef:
+    """The reference below which the job's savepoints are kept."""
+    return assignment.work.below("savepoints")
+
+
+def read_job(artifacts: ArtifactStore, assignment: TrainingAssignment, read: ExitStack) -> TrainingJob:
+    """The job as the engine needs it. It reads files that are only sure to stay in place until `read` is closed."""
+    examples = DatasetFile(read.enter_context(artifacts.reading(assignment.dataset)))
+    initial = validation = None
+    if assignment.validation is not None:
+        held_out = DatasetFile(read.enter_context(artifacts.reading(assignment.validation)))
+        validation = Validation(examples=held_out, every=assignment.evaluate_every)
+    if assignment.initial_adapter is not None:
+        try:
+            initial = read.enter_context(artifacts.reading(assignment.initial_adapter, verified=True))
+        except (ArtifactMissing, ArtifactDamaged) as error:
+            logger.exception(
+                "job %s lacks the adapter to go on from", assignment.job_id, extra={"action": "source_damaged"}
+            )
+            is_missing = isinstance(error, ArtifactMissing)
+            raise SourceDamaged("it is missing" if is_missing else "its files are not those written") from error
+    return TrainingJob(
+        id=assignment.job_id,
+        examples=examples,
+        dataset_digest=examples.digest,
+        hyperparameters=assignment.hyperparameters,
+        adapter=assignment.adapter,
+        seed=assignment.seed,
+        initial_adapter=initial,
+        validation=validation,
+        owner=assignment.owner,
+    )
+
+
+def unwritten(error: OSError) -> Failed:
+    """The failure of a job whose adapter could not be written; RESOURCE_EXHAUSTED if the disk is full."""
+    said = f"the adapter could not be written at the end of the training ({error})"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Failed(code=Code.RESOURCE_EXHAUSTED, message=said)
+    return Failed(code=Code.INTERNAL, message=f"{said}; tune again")

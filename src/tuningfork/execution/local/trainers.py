@@ -1,0 +1,85 @@
+"""Training in a child process of this machine."""
+
+import queue
+import secrets
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from tuningfork.domain.tuning_job import JobId
+from tuningfork.execution.base import (
+    LAST_EVENTS,
+    TrainerDeath,
+    TrainerDied,
+    TrainingAssignment,
+    TrainingEvent,
+    WorkerDied,
+)
+from tuningfork.execution.local.child import SILENCE_SECONDS
+from tuningfork.execution.local.endings import Ending
+from tuningfork.execution.local.messages import Admit, JobEvent, Pause, Stop
+from tuningfork.execution.local.restarting import RestartingChild
+
+MODULE = "tuningfork.execution.local.trainer_process"
+
+
+class LocalTrainers(RestartingChild):
+    """Implements `execution.base.Trainers` with one trainer process, and a queue of events for each of its jobs.
+
+    If the trainer dies, the events of each of its jobs end with `TrainerDied`; the next call starts a new trainer.
+    """
+
+    def __init__(
+        self, environment: dict[str, str], module: str = MODULE, *, silence_seconds: float = SILENCE_SECONDS
+    ) -> None:
+        super().__init__(module, environment, silence_seconds=silence_seconds)
+        self._events: dict[JobId, queue.SimpleQueue[TrainingEvent | WorkerDied]] = {}
+
+    def train(self, assignment: TrainingAssignment) -> Iterator[TrainingEvent]:
+        """See `Trainers.train`."""
+        events = self._begin(assignment)
+        while True:
+            event = events.get()
+            if isinstance(event, WorkerDied):
+                raise event
+            yield event
+            if isinstance(event, LAST_EVENTS):
+                return
+
+    def stop(self, job_id: JobId) -> None:
+        """See `Trainers.stop`."""
+        self._tell(job_id, Stop(job_id))
+
+    def pause(self, job_id: JobId) -> None:
+        """See `Trainers.pause`."""
+        self._tell(job_id, Pause(job_id))
+
+    def _tell(self, job_id: JobId, command: Stop | Pause) -> None:
+        with self._lock:
+            if job_id in self._events:
+                self._mention(command)
+
+    def _begin(self, assignment: TrainingAssignment) -> "queue.SimpleQueue[TrainingEvent | WorkerDied]":
+        events: queue.SimpleQueue[TrainingEvent | WorkerDied] = queue.SimpleQueue()
+        with self._lock:
+            self._order(Admit(assignment))
+            self._events[assignment.job_id] = events
+        return events
+
+    def _take(self, message: object) -> None:
+        assert isinstance(message, JobEvent), type(message).__name__  # noqa: S101 - a bug of ours
+        with self._lock:
+            events = self._events.get(message.job_id)
+            if isinstance(message.event, LAST_EVENTS):
+                self._events.pop(message.job_id, None)
+        if events is not None:
+            events.put(message.event)
+
+    def _drop_all(self, ending: Ending) -> list[Callable[[WorkerDied], None]]:
+        death = TrainerDeath(id=secrets.token_hex(8), jobs=frozenset(self._events), from_outside=ending.from_outside)
+        dropped = [partial(_report, events, death) for events in self._events.values()]
+        self._events.clear()
+        return list(dropped)
+
+
+def _report(events: "queue.SimpleQueue[TrainingEvent | WorkerDied]", death: TrainerDeath, error: WorkerDied) -> None:
+    events.put(TrainerDied(error.message, death))

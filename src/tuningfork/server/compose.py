@@ -1,0 +1,312 @@
+"""Builds a server, bound to its ports, from settings."""
+
+import asyncio
+import logging
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client import CollectorRegistry
+
+from tuningfork.api.app import Services, create_app
+from tuningfork.api.google.form import GoogleForm
+from tuningfork.api.mounts import Mounts
+from tuningfork.api.overload import Refusing, unreadable_answer
+from tuningfork.api.stopping import Stopping
+from tuningfork.catalog import build_catalog
+from tuningfork.dialect.form import Dialect
+from tuningfork.dialect.gate import Gate
+from tuningfork.dialect.gemini.methods import SCOPES
+from tuningfork.dialect.gemini.table import UseCases, gemini
+from tuningfork.dialect.own.table import OwnUseCases, own
+from tuningfork.dispatcher import Dispatcher
+from tuningfork.domain.base_model import Catalog
+from tuningfork.domain.errors import TuningforkError
+from tuningfork.domain.loopback import is_loopback
+from tuningfork.domain.permission import LOCAL_PRINCIPAL
+from tuningfork.execution.local.engines import LocalEngines, WorkerThreads
+from tuningfork.safety.configuration import RaterError, choose_rater
+from tuningfork.server.belonging import artifacts_of, disk_reserve, finish_restore, keep_first_key
+from tuningfork.server.connections import ConnectionLimits, OpenConnections, affordable_connections
+from tuningfork.server.data_directory import StartError, make_private, now, only_server_of, open_database
+from tuningfork.server.ports import GrpcAddress, HttpServer, grpc_address, host_and_port, listen, start_grpc
+from tuningfork.server.process_metrics import ProcessMetrics
+from tuningfork.service.answering.generation import Generation
+from tuningfork.service.answering.raters import safety_of
+from tuningfork.service.answering.residency import Residency, ResidentAdapters
+from tuningfork.service.answering.safety import Safety
+from tuningfork.service.base_models import check_usable
+from tuningfork.service.identity.identity import Identity
+from tuningfork.service.identity.issuer_keys import IssuerKeys
+from tuningfork.service.identity.keys import Access
+from tuningfork.service.identity.openid import OpenIdTokens
+from tuningfork.service.identity.tokens import AccessTokens
+from tuningfork.service.metrics import Metrics
+from tuningfork.service.quotas import Budget, Quotas
+from tuningfork.service.readiness import Readiness
+from tuningfork.service.sharing.sharing import Sharing
+from tuningfork.service.tuning.diagnosing import Diagnosing
+from tuningfork.service.tuning.exporting import Exporting
+from tuningfork.service.tuning.previewing import Previewing
+from tuningfork.service.tuning.running import Running
+from tuningfork.service.tuning.tuning import Tuning
+from tuningfork.settings import Settings
+from tuningfork.store.artifacts import Artifacts
+from tuningfork.store.database import Database
+from tuningfork.store.server_id import server_id
+from tuningfork.wire.gemini.errors import GEMINI_ERRORS
+from tuningfork.wire.gemini.service import SERVICE
+
+if TYPE_CHECKING:
+    # The packages that this module needs come with an extra.
+    from tuningfork.grpc_server.serving import GrpcServer
+
+logger = logging.getLogger(__name__)
+
+_FORM = GoogleForm(GEMINI_ERRORS)
+"""The form of both dialects, and of requests for paths that belong to neither."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A composed service, bound to its ports but not yet serving."""
+
+    settings: Settings
+    url: str
+    new_key: str | None
+    grpc: GrpcAddress | None
+    _grpc: "GrpcServer | None"
+    _loop: asyncio.Runner
+    _listener: socket.socket
+    _services: Services
+    _connections: OpenConnections
+    _dispatcher: Dispatcher
+    _engines: LocalEngines
+
+    def run(self) -> None:
+        """Serve until a signal says stop; running jobs are given back and resume at the next start."""
+        services = self._services
+        http = HttpServer(create_app(services), self._connections, services.stopping, self._grpc)
+        self._dispatcher.start()
+        try:
+            self._loop.run(http.serve(sockets=[self._listener]))
+        finally:
+            # Generators and raters end beside the jobs, which take as long as their steps.
+            ending = [threading.Thread(target=role.close) for role in (self._engines.generators, self._engines.raters)]
+            for thread in ending:
+                thread.start()
+            self._dispatcher.close()
+            self._engines.close()
+
+    def close(self) -> None:
+        """Close the gRPC port, if it is still open."""
+        if self._grpc is not None:
+            self._loop.run(self._grpc.stop())
+
+
+@contextmanager
+def compose(settings: Settings) -> Iterator[Server]:
+    """Build the service of these settings; what it holds is released at the end.
+
+    Raises:
+        StartError: a port or the data directory is taken, what is in the directory cannot be used, or the rater; or the
+            directory holds weights that the database does not know.
+        CatalogError: a base model cannot be described.
+
+    """
+    _check_open_door(settings)
+    catalog = build_catalog(catalog_file=settings.catalog, named=settings.base_model)
+    make_private(settings.data_dir)
+    with only_server_of(settings.data_dir), listen(settings.host, settings.port) as listener:
+        finish_restore(settings)
+        database = open_database(settings)
+        try:
+            with asyncio.Runner() as loop, closing(_build(settings, catalog, database, listener, loop)) as server:
+                yield server
+        finally:
+            database.close()
+
+
+def _build(
+    settings: Settings, catalog: Catalog, database: Database, listener: socket.socket, loop: asyncio.Runner
+) -> Server:
+    artifacts = artifacts_of(settings, database)
+    metrics = Metrics(CollectorRegistry(), database)
+    access = Access(requests := database.for_requests(), now)
+    quotas = _quotas(settings)
+    engines = _engines(settings)
+    residency = Residency(database, artifacts, catalog, engines.generators, settings.pinned_ids)
+    ResidentAdapters(engines.generators, metrics.registry)
+    ProcessMetrics(lambda: engines.worker_pids, metrics.registry)
+    safety = _safety(settings, engines, metrics, loop)
+    server, every = server_id(settings.data_dir, secrets.randbits), settings.savepoint_every
+    running = Running(database, artifacts, catalog, now, metrics, server=server, savepoint_every=every)
+    roles = (engines.trainers, engines.generators)
+    reserve = disk_reserve(settings)
+    each_round = partial(_call_all, residency.refresh, reserve.refill)
+    dispatcher = Dispatcher(running, *roles, metrics, concurrency=settings.concurrent_jobs, after_each_round=each_round)
+    parts = (requests, artifacts, catalog, now, secrets.randbits, metrics)
+    usable = partial(check_usable, generators=engines.generators)
+    tuning = Tuning(*parts, wake=dispatcher.wake, quotas=quotas, reserve=reserve, check_base=usable)
+    sharing = Sharing(requests, secrets.randbits)
+    shared = settings.share_prefixes
+    generation = Generation(
+        requests, artifacts, catalog, engines.generators, metrics, quotas, safety=safety, share_prefixes=shared
+    )
+    identity = _identity(settings, requests, access)
+    previewing = Previewing(tuning, engines.generators, metrics, running.speeds)
+    ours = OwnUseCases(
+        exporting=Exporting(tuning, catalog),
+        previewing=previewing,
+        residency=residency,
+        diagnosing=Diagnosing(requests, tuning.list),
+        tokens=identity.tokens,
+    )
+    gemini_dialect = gemini(UseCases(tuning=tuning, sharing=sharing, generation=generation), _FORM)
+    gate = Gate(identity=identity, quotas=quotas, require_credential=not settings.no_auth)
+    dialects = (gemini_dialect, own(ours, _FORM))
+    ready = _readiness(database, artifacts, dispatcher, engines)
+    services = _services(settings, gate, dialects, metrics, dispatcher, ready)
+    most = affordable_connections(settings.max_connections)
+    most_over_grpc = 0 if settings.grpc_port is None else max(1, most // 4)
+    grpc = start_grpc(settings, services, gemini_dialect, loop, most_over_grpc)
+    return Server(
+        settings=settings,
+        url=f"http://{host_and_port(*listener.getsockname()[:2])}",
+        grpc=grpc_address(settings.host, grpc) if grpc is not None else None,
+        _grpc=grpc,
+        new_key=_first_key(settings, access),
+        _loop=loop,
+        _listener=listener,
+        _services=services,
+        _connections=_connections(settings, services, most - most_over_grpc),
+        _dispatcher=dispatcher,
+        _engines=engines,
+    )
+
+
+def _engines(settings: Settings) -> LocalEngines:
+    return LocalEngines.build(
+        artifacts=settings.data_dir,
+        threads=WorkerThreads(trainer=settings.trainer_threads, generator=settings.generator_threads),
+        log_level=settings.log_level,
+        log_format=settings.log_format,
+        adapter_limits=settings.adapter_limits,
+        gpu_shortcuts=settings.gpu_shortcuts,
+        silence_seconds=settings.worker_silence_seconds,
+        rendering_seconds=settings.rendering_seconds,
+    )
+
+
+def _call_all(*calls: Callable[[], object]) -> None:
+    for call in calls:
+        call()
+
+
+def _services(
+    settings: Settings,
+    gate: Gate,
+    dialects: tuple[Dialect[Any], ...],
+    metrics: Metrics,
+    dispatcher: Dispatcher,
+    checks: Mapping[str, Callable[[], str | None]],
+) -> Services:
+    stopping = Stopping()
+    ready = Readiness({**checks, "stopping": lambda: "the server is stopping" if stopping.announced else None})
+    return Services(
+        gate=gate,
+        dialects=dialects,
+        default_form=_FORM,
+        registry=metrics.registry,
+        healthy=dispatcher.healthy,
+        origins=tuple(settings.cors_origins),
+        body_seconds=settings.request_body_seconds,
+        open_metrics=settings.open_metrics,
+        metrics_token=settings.metrics_token,
+        ready=ready.results,
+        stopping=stopping,
+    )
+
+
+def _readiness(
+    database: Database, artifacts: Artifacts, dispatcher: Dispatcher, engines: LocalEngines
+) -> Mapping[str, Callable[[], str | None]]:
+    return {
+        "database": database.refusal,
+        "artifacts": artifacts.refusal,
+        "jobs": dispatcher.healthy,
+        "trainer": engines.trainers.refusal,
+        "generator": engines.generators.refusal,
+    }
+
+
+def _quotas(settings: Settings) -> Quotas:
+    return Quotas(
+        Budget(
+            requests_per_minute=settings.requests_per_minute,
+            tokens_per_minute=settings.tokens_per_minute,
+            concurrent_jobs=settings.concurrent_tuning_jobs_per_key,
+        )
+    )
+
+
+def _connections(settings: Settings, services: Services, most: int) -> OpenConnections:
+    mounts = Mounts(services.dialects, default_form=services.default_form)
+    limits = ConnectionLimits(
+        most=most,
+        head_seconds=settings.request_head_seconds,
+        answer_seconds=settings.answer_seconds,
+        idle_seconds=settings.keep_alive_seconds,
+    )
+    return OpenConnections(
+        limits, Refusing(mounts), partial(unreadable_answer, mounts), services.registry, time.monotonic
+    )
+
+
+def _safety(settings: Settings, engines: LocalEngines, metrics: Metrics, loop: asyncio.Runner) -> Safety:
+    try:
+        return loop.run(safety_of(choose_rater(settings.safety), engines.raters, metrics))
+    except (RaterError, TuningforkError) as error:
+        engines.close()
+        raise StartError(str(error)) from error
+
+
+def _check_open_door(settings: Settings) -> None:
+    """Check that a server without credentials listens on loopback only, and does not allow all web pages to call."""
+    if not settings.no_auth:
+        return
+    if not is_loopback(settings.host):
+        raise StartError(
+            f"--no-auth lets in everybody who reaches the server, so it must listen on this machine alone, and "
+            f"{settings.host!r} is no loopback address; leave out --host, or leave out --no-auth and make keys with "
+            "`tuningfork keys create`"
+        )
+    if "*" in settings.cors_origins:
+        raise StartError(
+            "--no-auth together with the setting cors_origins * would let in every web page that anybody on this "
+            "machine looks at; name the origins that may call, or leave out --no-auth"
+        )
+
+
+def _identity(settings: Settings, database: Database, access: Access) -> Identity:
+    tokens = AccessTokens(database, now, scopes=SCOPES, audience=SERVICE)
+    issuer = settings.trusted_issuer
+    outside = None if issuer is None else OpenIdTokens(issuer, IssuerKeys(issuer.url), now)
+    return Identity(access=access, tokens=tokens, outside=outside)
+
+
+def _first_key(settings: Settings, access: Access) -> str | None:
+    """On the first start, make a key, store it in a file that only the server's user can read, and return it.
+
+    None on later starts. The file is written first: a start that is interrupted leaves no key that nobody has.
+    """
+    if settings.no_auth or access.has_keys():
+        return None
+    whose = (LOCAL_PRINCIPAL.email, LOCAL_PRINCIPAL.project)
+    return access.create_key("first key", *whose, keep=partial(keep_first_key, settings)).key

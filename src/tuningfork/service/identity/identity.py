@@ -1,0 +1,94 @@
+"""Finds the person to whom a credential belongs: an API key, or a token of this server or of an external issuer."""
+
+from dataclasses import dataclass
+
+from tuningfork.domain.authorization import Credential, CredentialKind
+from tuningfork.domain.errors import ApiKeyNotValid, TokenNotValid
+from tuningfork.domain.permission import LOCAL_PRINCIPAL, Principal
+from tuningfork.service.identity.keys import Access
+from tuningfork.service.identity.openid import OpenIdTokens
+from tuningfork.service.identity.tokens import ISSUER, AccessTokens, unverified_issuer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recognised:
+    """An authenticated caller: the person, and the kind and scopes of the valid credential that they sent."""
+
+    principal: Principal
+    credential: Credential
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Authenticates callers.
+
+    Its methods may block while they read the database or fetch an external issuer's keys, so an event loop calls them
+    in a thread. Those named `_at_once` never block.
+    """
+
+    access: Access
+    tokens: AccessTokens
+    outside: OpenIdTokens | None = None
+
+    def of_key(self, key: str) -> Recognised:
+        """The holder of this API key.
+
+        Raises:
+            ApiKeyNotValid: the key is unknown or revoked.
+
+        """
+        return Recognised(principal=self.access.authenticate(key), credential=Credential(kind=CredentialKind.API_KEY))
+
+    def of_key_at_once(self, key: str) -> Recognised | None:
+        """As `of_key`, from memory alone; None if the database has to be read."""
+        return _recognised(self.access.authenticate_at_once(key), CredentialKind.API_KEY)
+
+    def of_machine_at_once(self) -> Recognised | None:
+        """As `of_machine`, from memory alone; None if the database has to be read."""
+        return _recognised(self.access.principal_at_once(LOCAL_PRINCIPAL), CredentialKind.LOCAL)
+
+    def of_token(self, token: str, method: str) -> Recognised:
+        """The person to whom this token belongs. An API key is accepted too, since some clients send one as a token.
+
+        Args:
+            token: the text after `Bearer`.
+            method: the full name of the called method, for the error about a token of an unknown issuer.
+
+        Raises:
+            TokenNotValid: the token is unknown, has expired, or was made for a key that is revoked.
+            Unavailable: the keys of the token's issuer cannot be fetched at the moment.
+
+        """
+        try:
+            if "." not in token:
+                return self.of_key(token)
+            issuer = unverified_issuer(token)
+            if issuer == ISSUER:
+                return self._of_own(token)
+            if self.outside is not None and issuer == self.outside.trusted.url:
+                return self._of_outside(token, self.outside)
+        except ApiKeyNotValid as error:
+            raise TokenNotValid from error
+        raise TokenNotValid(method)
+
+    def of_machine(self) -> Recognised:
+        """The local principal, for a server that asks for no credentials."""
+        principal = self.access.principal(LOCAL_PRINCIPAL.email, LOCAL_PRINCIPAL.project, LOCAL_PRINCIPAL.credential)
+        return Recognised(principal=principal, credential=Credential(kind=CredentialKind.LOCAL))
+
+    def _of_own(self, token: str) -> Recognised:
+        claims = self.tokens.read(token)
+        # The token is invalid once its key is revoked, and authenticates the person who holds that key now.
+        principal = self.access.holder(claims.key_id)
+        credential = Credential(kind=CredentialKind.ACCESS_TOKEN, scopes=claims.scopes)
+        return Recognised(principal=principal, credential=credential)
+
+    def _of_outside(self, token: str, outside: OpenIdTokens) -> Recognised:
+        claims = outside.read(token)
+        principal = self.access.principal(claims.email, "", f"openid:{claims.email}")
+        credential = Credential(kind=CredentialKind.ACCESS_TOKEN, scopes=claims.scopes)
+        return Recognised(principal=principal, credential=credential)
+
+
+def _recognised(principal: Principal | None, kind: CredentialKind) -> Recognised | None:
+    return None if principal is None else Recognised(principal=principal, credential=Credential(kind=kind))

@@ -1,0 +1,138 @@
+"""Makes a new tuned model and its job: finds what they start from, and fills in values that the caller left out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from tuningfork.domain.base_model import AdapterShape, Catalog, PublicModel, SamplingDefaults
+from tuningfork.domain.errors import InvalidArgument
+from tuningfork.domain.hyperparameters import Hyperparameters
+from tuningfork.domain.ids import ID_BITS, random_id
+from tuningfork.domain.permission import Action, GranteeType, Permission, PermissionId, Principal, Role
+from tuningfork.domain.references import TunedRef
+from tuningfork.domain.refusals import ModelNotUsable, Purpose
+from tuningfork.domain.tuned_model import (
+    ModelState,
+    TunedModel,
+    TunedModelId,
+    new_id,
+)
+from tuningfork.domain.tuning_job import JobId, JobState, TuningJob, TuningRequest
+from tuningfork.service.base_models import find_base
+from tuningfork.service.tuning.tuned import Tuned, load
+from tuningfork.service.tuning.violations import of_source
+from tuningfork.store.database import Transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """What a tuning starts from: a base model, or the weights of a tuned model over that base (`source`)."""
+
+    base: PublicModel
+    source: Tuned | None = None
+
+    @property
+    def sampling(self) -> SamplingDefaults | TunedModel:
+        """The source of temperature, top_p and top_k for a new model whose request gives none."""
+        return self.source.model if self.source else self.base.base.sampling
+
+    @property
+    def adapter(self) -> AdapterShape:
+        """The shape of the new adapter: that of the source tuned model, or else the base's default."""
+        return self.source.job.adapter if self.source else self.base.base.adapter
+
+
+def find_origin(connection: Transaction, principal: Principal, request: TuningRequest, catalog: Catalog) -> Origin:
+    """The origin that a request names.
+
+    Raises:
+        NotFound: there is no such tuned model, or the base model is not served.
+        PermissionDenied: the caller may not tune on that tuned model.
+        FailedPrecondition: the tuned model is not ACTIVE.
+
+    """
+    if request.source is None:
+        return Origin(base=find_base(catalog, request.base_model))
+    if not isinstance(request.source, TunedRef):
+        raise InvalidArgument(violations=tuple(of_source(request.source)))
+    source = load(connection, principal, request.source.id, Action.TUNE_ON)
+    if source.model.state is not ModelState.ACTIVE:
+        raise ModelNotUsable(request.source, source.model.state, Purpose.TUNE_ON)
+    return Origin(base=find_base(catalog, source.model.base_model), source=source)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingData:
+    """What a job needs to know of its examples: their number, the hyperparameters for it, and the seed made of them.
+
+    `validation_count` is the number of examples of its validation set; 0: it has none.
+    """
+
+    count: int
+    hyperparameters: Hyperparameters
+    seed: int
+    validation_count: int = 0
+
+
+def draft(
+    principal: Principal,
+    request: TuningRequest,
+    origin: Origin,
+    data: TrainingData,
+    *,
+    now: datetime,
+    entropy: Callable[[int], int],
+) -> Tuned:
+    """The new model and job, each with a new id. `entropy` returns an integer of that many random bits."""
+    model = _draft_model(principal, request, origin, now, entropy)
+    job = TuningJob(
+        id=JobId(random_id(entropy(ID_BITS))),
+        model_id=model.id,
+        base_model=model.base_model,
+        state=JobState.QUEUED,
+        hyperparameters=data.hyperparameters,
+        adapter=origin.adapter,
+        example_count=data.count,
+        seed=data.seed,
+        create_time=now,
+        created_by=principal.credential,
+        project=model.project,
+        location=model.location,
+        checkpoints=request.checkpoints,
+        validation_count=data.validation_count,
+        evaluate_every=request.evaluate_every,
+    )
+    return Tuned(model=model, job=job)
+
+
+def ownership(principal: Principal, model_id: TunedModelId, entropy: Callable[[int], int]) -> Permission:
+    """The permission, with a new id, that makes the creator of a model its owner."""
+    return Permission(
+        id=PermissionId(random_id(entropy(ID_BITS))),
+        model_id=model_id,
+        grantee_type=GranteeType.USER,
+        email=principal.email,
+        role=Role.OWNER,
+    )
+
+
+def _draft_model(
+    principal: Principal, request: TuningRequest, origin: Origin, now: datetime, entropy: Callable[[int], int]
+) -> TunedModel:
+    chosen = request.tuned_model_id
+    defaults = origin.sampling
+    return TunedModel(
+        id=TunedModelId(chosen) if chosen is not None else new_id(request.display_name, entropy(ID_BITS)),
+        base_model=origin.base.name,
+        source=origin.source.model.id if origin.source else None,
+        display_name=request.display_name,
+        description=request.description,
+        state=ModelState.CREATING,
+        create_time=now,
+        update_time=now,
+        temperature=defaults.temperature if request.temperature is None else request.temperature,
+        top_p=defaults.top_p if request.top_p is None else request.top_p,
+        top_k=defaults.top_k if request.top_k is None else request.top_k,
+        reader_project_numbers=request.reader_project_numbers,
+        project=principal.project,
+    )

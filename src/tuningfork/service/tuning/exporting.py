@@ -1,0 +1,69 @@
+"""The files of a tuned model's adapter, for callers: they name their base, and not where this server has it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tuningfork.domain.base_model import Catalog
+from tuningfork.domain.permission import Principal
+from tuningfork.domain.tuned_model import TunedModelId
+from tuningfork.service.tuning.tuning import Tuning
+
+_CONFIG = "adapter_config.json"
+_NAME, _REVISION = "base_model_name_or_path", "revision"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterFiles:
+    """The files of an adapter: those in `directory`, and in their place the contents of `replaced`, by file name."""
+
+    directory: Path
+    replaced: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Exporting:
+    """The use case of fetching an adapter."""
+
+    tuning: Tuning
+    catalog: Catalog
+
+    def adapter(self, principal: Principal, model_id: TunedModelId, base_name: str = "") -> AdapterFiles:
+        """The files of the model's adapter.
+
+        Args:
+            principal: the caller.
+            model_id: the model.
+            base_name: what the adapter is to call its base; "": its Hub id, or without one its public name.
+
+        Raises:
+            NotFound: there is no such model.
+            PermissionDenied: the caller may not read it.
+            FailedPrecondition: it has no adapter, or none yet; or its adapter is missing or damaged.
+
+        """
+        directory = self.tuning.adapter_directory(principal, model_id)
+        base = self.tuning.get(principal, model_id, snapshots=False).model.base_model
+        try:
+            config = json.loads((directory / _CONFIG).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            config = None
+        if not isinstance(config, dict):
+            return AdapterFiles(directory=directory, replaced={})
+        named = config | self._base(base, base_name, config)
+        text = json.dumps(named, indent=2, sort_keys=True) + "\n"
+        return AdapterFiles(directory=directory, replaced={_CONFIG: text.encode()})
+
+    def _base(self, public_name: str, wanted: str, config: Mapping[str, Any]) -> dict[str, str | None]:
+        """The fields that say what the base is. The adapters of earlier versions have the server's path there."""
+        found = self.catalog.find(public_name)
+        if wanted:
+            return {_NAME: wanted, _REVISION: None}
+        if found is not None:
+            return {_NAME: found.base.exported_name, _REVISION: found.base.revision if found.base.is_on_hub else None}
+        written = str(config.get(_NAME, ""))
+        # The base has left the catalog. A Hub id has at most one slash, and not in front.
+        is_path = written.startswith(("/", ".", "~")) or written.count("/") > 1
+        return {_NAME: public_name.removeprefix("models/"), _REVISION: None} if is_path else {}

@@ -1,0 +1,112 @@
+"""Adds a new job to the queue: stores its files first, then writes all rows in one transaction."""
+
+from collections.abc import Callable
+
+from tuningfork.domain.errors import Busy, ResourceExhausted
+from tuningfork.domain.permission import Principal
+from tuningfork.domain.references import TunedRef
+from tuningfork.domain.refusals import ResourceNotFound
+from tuningfork.service.quotas import Quotas
+from tuningfork.service.tuning.drafting import Origin, ownership
+from tuningfork.service.tuning.intake import StagedData
+from tuningfork.service.tuning.tuned import Tuned
+from tuningfork.store import access, tuned_models, tuning_jobs
+from tuningfork.store.artifacts import Artifacts
+from tuningfork.store.database import Database, Transaction
+from tuningfork.store.tuned_models import IdTaken
+
+MAX_QUEUED_JOBS = 1_000
+"""The most jobs that may wait at a time."""
+
+_OWNERS_WITH_A_SHARE = 20
+"""In a full queue, an owner may still have one part in so many of its places."""
+
+
+class JobQueue:
+    """Adds new jobs to the queue, if it is not full.
+
+    `max_jobs` is the most jobs that may wait. `entropy` returns an integer of that many random bits.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        artifacts: Artifacts,
+        quotas: Quotas,
+        entropy: Callable[[int], int],
+        *,
+        max_jobs: int = MAX_QUEUED_JOBS,
+    ) -> None:
+        self._database = database
+        self._artifacts = artifacts
+        self._quotas = quotas
+        self._entropy = entropy
+        self._max_jobs = max_jobs
+
+    def join(self, principal: Principal, made: Tuned, data: StagedData, origin: Origin) -> None:
+        """Store the job's files, then write its rows in one transaction; if that fails, the files are removed.
+
+        Raises:
+            IdTaken: another model or job has the id; the data can be given to a job with another id.
+            NotFound: the tuned model that the job starts from was deleted meanwhile.
+            QuotaExceeded: the caller has too many jobs that have not ended.
+            ResourceExhausted: too many jobs wait, or the disk is full.
+            Busy: others were writing to the database for too long.
+
+        """
+        owner = ownership(principal, made.model.id, self._entropy)
+        self._artifacts.place_dataset(data.examples, made.job.id, data.validation)
+        committing = False
+        try:
+            if origin.source:
+                self._keep_source(made, origin.source)
+            with self._database.write() as connection:
+                self._check_room(connection, principal.email)
+                self._quotas.check_jobs(
+                    principal, lambda: tuning_jobs.count_unfinished(connection, principal.credential)
+                )
+                if origin.source:
+                    _check_source(connection, origin.source)
+                tuned_models.insert(connection, made.model)
+                tuning_jobs.insert(connection, made.job)
+                access.grant(connection, owner)
+                committing = True
+        except Exception as error:
+            # The files are removed only if certainly nothing was committed. After any other error of the commit they
+            # stay for `sweep`: unneeded files are harmless, a job without its examples is not.
+            if committing and not isinstance(error, (Busy, ResourceExhausted)):
+                raise
+            if isinstance(error, IdTaken):
+                self._artifacts.take_back_dataset(data.examples, made.job.id, data.validation)
+            self._artifacts.discard_draft(made.job.id)
+            raise
+
+    def _keep_source(self, made: Tuned, source: Tuned) -> None:
+        if not self._artifacts.keep_source(made.job.id, source.job.id):
+            raise ResourceNotFound(TunedRef(source.model.id))
+
+    def _check_room(self, connection: Transaction, owner: str) -> None:
+        """Refuse a job where all places are taken, unless its owner has fewer than its share of them.
+
+        So whoever has filled the queue keeps no other owner out. Beyond twice the places nobody is let in.
+        """
+        waiting = tuning_jobs.count_queued(connection)
+        if waiting < self._max_jobs:
+            return
+        share = max(1, self._max_jobs // _OWNERS_WITH_A_SHARE)
+        own = tuning_jobs.count_queued(connection, owner)
+        if own < share and waiting < 2 * self._max_jobs:
+            return
+        raise ResourceExhausted(
+            f"The tuning queue is full: {waiting} jobs are waiting, and {self._max_jobs} is the most; {own} of them "
+            f"are yours. Try again when fewer than {share} of yours wait, or cancel those that are not needed."
+        )
+
+
+def _check_source(connection: Transaction, source: Tuned) -> None:
+    """Check that the source's row still exists after its adapter was copied.
+
+    Deleting a model removes its row before its files. So if the row exists, the copy is complete.
+    """
+    if tuning_jobs.find(connection, source.job.id) is None:
+        raise ResourceNotFound(TunedRef(source.model.id))

@@ -1,0 +1,77 @@
+"""Previews of tunings: checks a request like a create request and renders its examples, without storing anything."""
+
+import asyncio
+from collections.abc import Iterator
+
+from tuningfork.domain.base_model import BaseModel
+from tuningfork.domain.dataset import Examples, characters_of
+from tuningfork.domain.errors import InvalidArgument
+from tuningfork.domain.permission import Principal
+from tuningfork.domain.preview import DatasetPreview, TuningPreview, joined
+from tuningfork.domain.tuning_job import TuningRequest
+from tuningfork.execution.base import Generators, WorkerDied
+from tuningfork.service.metrics import Metrics
+from tuningfork.service.tuning.speeds import Speeds
+from tuningfork.service.tuning.tuning import Tuning
+
+# The most examples that the generator renders at once, in a tenth of a second. Between two parts it serves other
+# requests.
+PART_EXAMPLES = 256
+PART_CHARACTERS = 100_000
+
+
+class Previewing:
+    """The use case of previews. Belongs to one event loop, as the generators' async methods do."""
+
+    def __init__(self, tuning: Tuning, generators: Generators, metrics: Metrics, speeds: Speeds) -> None:
+        self._tuning = tuning
+        self._generators = generators
+        self._metrics = metrics
+        self._speeds = speeds
+
+    async def preview(self, principal: Principal, request: TuningRequest, shown: int) -> TuningPreview:
+        """The job that `Tuning.create` would make for this request, with its first `shown` examples as tokens.
+
+        Raises:
+            InvalidArgument: everything that is wrong with the request, as in `Tuning.create`.
+            NotFound: there is no such base model or tuned model.
+            PermissionDenied: the caller may not tune on that tuned model.
+            FailedPrecondition: that tuned model is not ACTIVE.
+            Unavailable: the generator died twice; the same request may succeed later.
+
+        """
+        tuned, base = await asyncio.to_thread(self._tuning.check, principal, request)
+        parts = [
+            (first, await self._part(principal, base, part, max(0, shown - first)))
+            for first, part in _parts(request.examples)
+        ]
+        return TuningPreview(
+            base_model=tuned.model.base_model,
+            hyperparameters=tuned.job.hyperparameters,
+            total_steps=tuned.job.total_steps,
+            example_count=tuned.job.example_count,
+            dataset=joined(parts),
+            tokens_per_second=self._speeds.tokens_per_second(base.name),
+        )
+
+    async def _part(self, principal: Principal, base: BaseModel, examples: Examples, shown: int) -> DatasetPreview:
+        try:
+            return await self._generators.preview(base, examples, shown, owner=principal.email)
+        except WorkerDied:
+            self._metrics.worker_deaths.labels("generator").inc()
+            return await self._generators.preview(base, examples, shown, owner=principal.email)
+        except InvalidArgument as error:
+            # The model's template refuses an example. The generator does not know the path of the example's field.
+            raise InvalidArgument(error.message) from error
+
+
+def _parts(examples: Examples) -> Iterator[tuple[int, Examples]]:
+    """Cut the dataset into parts, each with the index of its first example. A long example is a part of its own."""
+    first = characters = 0
+    for index, example in enumerate(examples):
+        length = characters_of(example)
+        if index > first and (index - first >= PART_EXAMPLES or characters + length > PART_CHARACTERS):
+            yield first, examples[first:index]
+            first, characters = index, 0
+        characters += length
+    yield first, examples[first:]

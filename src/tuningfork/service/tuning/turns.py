@@ -1,0 +1,124 @@
+"""Which waiting jobs this server's trainer may take up, and in which order."""
+
+from collections.abc import Iterable, Mapping
+from itertools import islice
+
+from tuningfork.domain.base_model import Catalog
+from tuningfork.domain.tuning_job import JobId, TuningJob
+from tuningfork.domain.turns import LEAST_SECONDS, InTraining, Turn, by_owners, making_room, turn_beside_suspects
+from tuningfork.store import suspects, tuning_jobs
+from tuningfork.store.artifacts import Artifacts
+from tuningfork.store.database import Database
+from tuningfork.store.required_files import Need, has_some_files, missing_for_training
+from tuningfork.store.tuning_jobs import QueuedJob
+
+_CANDIDATES = 50
+"""How many waiting jobs one claim looks at; several servers that claim at a time each take another one."""
+
+
+class Turns:
+    """Reads the queue for one server. `catalog` are its base models; jobs of those with a fault wait.
+
+    Attributes:
+        least_seconds: how long a job is in training at least before it makes room for another owner's.
+
+    """
+
+    def __init__(self, database: Database, artifacts: Artifacts, catalog: Catalog) -> None:
+        self._database = database
+        self._artifacts = artifacts
+        self._catalog = catalog
+        # A job that is claimed for a base that cannot be loaded fails, and with it all its steps are lost.
+        self._served = [model.name for model in catalog.public_models() if not model.base.fault]
+        self.least_seconds = LEAST_SECONDS
+        # By owner, the number of its last turn; owners without one have not had one since the server's start.
+        self._last_turns: dict[str, int] = {}
+        self._turn = 0
+        # The waiting jobs that were found without some of their files, and those of them that were told.
+        self._lacking: dict[JobId, list[Need]] = {}
+        self._told: set[JobId] = set()
+
+    def turn(self, running: Mapping[JobId, float], places: int) -> Turn:
+        """What the trainer should do now that has places for so many jobs.
+
+        A job waits for another server if this one lacks its examples, its validation set, or the adapter that it goes
+        on from.
+
+        Args:
+            running: the jobs that it has, and for how many seconds each.
+            places: the most jobs that it may have.
+
+        """
+        with self._database.read() as connection:
+            suspected = suspects.queued(connection, self._served)
+            suspects_running = suspects.among(connection, running)
+            waiting = {job.id: job for job in tuning_jobs.queued_of_owners(connection, self._served)}
+            owners = tuning_jobs.owners_of(connection, running)
+        self._lacking = {job_id: missing for job_id, missing in self._lacking.items() if job_id in waiting}
+        here = self._here(waiting, (job_id for job_id in suspected if job_id not in running))
+        if (turn := turn_beside_suspects(running, suspects_running, here)) is not None:
+            return turn
+        elsewhere = {*running, *suspected}
+        in_training = [
+            InTraining(job_id=job_id, owner=owners.get(job_id, ""), seconds=seconds)
+            for job_id, seconds in running.items()
+        ]
+        free = [(job.id, job.owner) for job in waiting.values() if job.id not in elsewhere]
+        candidates = by_owners(free, in_training, self._last_turns)
+        if len(running) < places:
+            return Turn(next=tuple(self._here(waiting, (job_id for job_id, _ in candidates))))
+        following = next((owner for job_id, owner in candidates if self._has_files(waiting[job_id])), None)
+        leaving = None if following is None else making_room(in_training, following, least_seconds=self.least_seconds)
+        return Turn() if leaving is None else Turn(pause=frozenset({leaving}))
+
+    def taken(self, job_id: JobId) -> str:
+        """Note that this server has taken the job up, so that other owners have the next turns; returns its owner."""
+        with self._database.read() as connection:
+            owner = tuning_jobs.owners_of(connection, [job_id]).get(job_id, "")
+        self._turn += 1
+        self._last_turns[owner] = self._turn
+        return owner
+
+    def stranded(self) -> list[TuningJob]:
+        """The waiting jobs whose base model this server cannot use, the oldest first, without their snapshots."""
+        with self._database.read() as connection:
+            return tuning_jobs.queued_without(connection, self._served)
+
+    def why_stranded(self, job: TuningJob) -> str:
+        """Why this server cannot use the base model of a stranded job, and what to do, as the end of a sentence."""
+        model = self._catalog.find(job.base_model)
+        if model is None:
+            return "which this server does not have: start it with that base model again"
+        return f"which this server cannot use: {model.base.fault}"
+
+    def without_data(self) -> dict[JobId, list[Need]]:
+        """The waiting jobs that this server cannot train, the oldest first, each with what the server lacks."""
+        with self._database.read() as connection:
+            waiting = tuning_jobs.queued_of_owners(connection, self._served)
+        return {job.id: self._lacking[job.id] for job in waiting if not self._has_files(job)}
+
+    def newly_without_data(self) -> dict[JobId, list[Need]]:
+        """Those of the jobs that `turn` and `without_data` found without files that no earlier call has returned.
+
+        A job whose files have come back is returned again if it loses them again.
+        """
+        found = {job_id: missing for job_id, missing in self._lacking.items() if job_id not in self._told}
+        self._told = set(self._lacking)
+        return found
+
+    def has_some_files(self, job_id: JobId) -> bool:
+        """Whether this server has any file of the job, so that no other server has the rest."""
+        return has_some_files(self._artifacts, job_id)
+
+    def _here(self, waiting: Mapping[JobId, QueuedJob], job_ids: Iterable[JobId]) -> list[JobId]:
+        """The first of these jobs that wait and whose files this server has."""
+        found = (job_id for job_id in job_ids if job_id in waiting and self._has_files(waiting[job_id]))
+        return list(islice(found, _CANDIDATES))
+
+    def _has_files(self, job: QueuedJob) -> bool:
+        missing = missing_for_training(self._artifacts, job)
+        if missing:
+            self._lacking[job.id] = missing
+        else:
+            self._lacking.pop(job.id, None)
+        return not missing

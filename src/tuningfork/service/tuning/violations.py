@@ -1,0 +1,241 @@
+"""Finds everything that is wrong with a request, at once, with the request's field paths."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
+
+from tuningfork.domain import hyperparameters
+from tuningfork.domain.base_model import BaseModel, Limits, PublicModel
+from tuningfork.domain.conversation import Conversation
+from tuningfork.domain.dataset import ExampleCheck
+from tuningfork.domain.errors import FieldViolation, Reason
+from tuningfork.domain.generation import (
+    MAX_CANDIDATES,
+    MAX_LOGPROBS,
+    MAX_PENALTY,
+    MAX_STOP_SEQUENCES,
+    RequestedSampling,
+)
+from tuningfork.domain.hyperparameters import MAX_LEARNING_RATE, MAX_STEPS
+from tuningfork.domain.references import UnreadableName
+from tuningfork.domain.text import refusal_of
+from tuningfork.domain.tuned_model import (
+    MAX_DESCRIPTION_CHARACTERS,
+    MAX_DISPLAY_NAME_CHARACTERS,
+    MAX_READER_PROJECTS,
+    ModelChange,
+    violations_of_chosen_id,
+)
+from tuningfork.domain.tuning_job import TuningRequest
+
+MAX_TUNED_TEMPERATURE = 1.0
+"""The largest default temperature of a tuned model, which is lower than that of a request."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataChecks:
+    """Checks the examples of a request and of its validation set. `validation` None: the request has none."""
+
+    examples: ExampleCheck
+    validation: ExampleCheck | None
+
+    @classmethod
+    def of(cls, request: TuningRequest, model: PublicModel | None, *, has_validation: bool) -> Self:
+        """New checks, before the first example. `model` None: examples have no limits."""
+        limits, objective = model.limits if model else Limits(), request.hyperparameters.objective
+        validation = ExampleCheck(limits, "validation", objective) if has_validation else None
+        return cls(ExampleCheck(limits, "examples", objective), validation)
+
+    def violations(self) -> tuple[FieldViolation, ...]:
+        """Everything that is wrong with the examples so far, those of the validation set last."""
+        return self.examples.violations() + (self.validation.violations() if self.validation else ())
+
+
+def of_tuning(request: TuningRequest, model: PublicModel | None) -> tuple[FieldViolation, ...]:
+    """Everything wrong with a request to tune. `model` None: checks that need the model's limits are left out."""
+    checks = DataChecks.of(request, model, has_validation=request.validation is not None)
+    for check, examples in ((checks.examples, request.examples), (checks.validation, request.validation)):
+        if check is not None:
+            for example in examples or ():
+                check.add(example)
+    return of_streamed(request, model, checks)
+
+
+def before_streaming(
+    request: TuningRequest, model: PublicModel | None, *, has_validation: bool
+) -> tuple[FieldViolation, ...]:
+    """Everything wrong with a request whose examples are streamed and have not arrived yet."""
+    return _of_tuning(request, model, None, has_validation=has_validation)
+
+
+def of_streamed(request: TuningRequest, model: PublicModel | None, checks: DataChecks) -> tuple[FieldViolation, ...]:
+    """Everything wrong with a request whose streamed examples have been checked by `checks`."""
+    return _of_tuning(request, model, checks, has_validation=checks.validation is not None)
+
+
+def _of_tuning(
+    request: TuningRequest, model: PublicModel | None, checks: DataChecks | None, *, has_validation: bool
+) -> tuple[FieldViolation, ...]:
+    found = [*_of_names(request), *_of_owners_choices(request), *(checks.violations() if checks else ())]
+    of_values = hyperparameters.violations_of(request.hyperparameters, "hyperparameters")
+    found += of_values
+    found += _of_schedules(request, has_validation=has_validation)
+    if model and checks and checks.examples.count and not of_values:
+        found += _of_resolved(request, model.base, checks.examples.count)
+    return tuple(found)
+
+
+def of_change(change: ModelChange) -> tuple[FieldViolation, ...]:
+    """Everything wrong with a change of a tuned model."""
+    return tuple(_of_owners_choices(change))
+
+
+def of_prompt(prompt: Conversation, limits: Limits) -> Iterator[FieldViolation]:
+    """Everything wrong with a prompt, except its length in tokens, which is checked later."""
+    texts = [turn.text for turn in prompt.turns]
+    if prompt.system_instruction is not None:
+        texts.append(prompt.system_instruction)
+    characters = sum(map(len, texts))
+    most = limits.max_input_characters
+    if not prompt.turns:
+        yield FieldViolation(field="prompt", description="the prompt has no turns", reason=Reason.MISSING)
+    if most is not None and characters > most:
+        said = f"the input must be at most {most} characters; it has {characters}"
+        yield FieldViolation(field="prompt", description=said, reason=Reason.TOO_LONG)
+    for text in texts:
+        if refusal := refusal_of(text):
+            yield FieldViolation(field="prompt", description=f"the input {refusal}", reason=Reason.MALFORMED)
+
+
+def of_sampling(sampling: RequestedSampling, max_temperature: float) -> Iterator[FieldViolation]:
+    """Everything wrong with the sampling values of a request."""
+    yield from _of_draw(sampling.temperature, max_temperature, sampling.top_p, sampling.top_k, "sampling.")
+    if sampling.max_output_tokens is not None and sampling.max_output_tokens < 1:
+        yield _violation("sampling.max_output_tokens", "at least 1", sampling.max_output_tokens)
+    candidates = sampling.candidate_count
+    if candidates is not None and not 1 <= candidates <= MAX_CANDIDATES:
+        yield _violation("sampling.candidate_count", f"a whole number from 1 to {MAX_CANDIDATES}", candidates)
+    if len(sampling.stop_sequences) > MAX_STOP_SEQUENCES:
+        wanted = f"at most {MAX_STOP_SEQUENCES} sequences"
+        yield _violation("sampling.stop_sequences", wanted, len(sampling.stop_sequences), Reason.TOO_LONG)
+    for index, sequence in enumerate(sampling.stop_sequences):
+        if not sequence:
+            described = "a stop sequence must not be empty"
+            at = f"sampling.stop_sequences[{index}]"
+            yield FieldViolation(field=at, description=described, reason=Reason.MISSING)
+    yield from _of_scores(sampling)
+
+
+def _of_scores(sampling: RequestedSampling) -> Iterator[FieldViolation]:
+    """Everything wrong with the penalties and log probabilities in a request."""
+    for name, penalty in (
+        ("presence_penalty", sampling.presence_penalty),
+        ("frequency_penalty", sampling.frequency_penalty),
+    ):
+        if penalty is not None and not -MAX_PENALTY <= penalty <= MAX_PENALTY:
+            yield _violation(f"sampling.{name}", f"a number from {-MAX_PENALTY:g} to {MAX_PENALTY:g}", penalty)
+    if sampling.logprobs is None:
+        return
+    if not 0 <= sampling.logprobs <= MAX_LOGPROBS:
+        yield _violation("sampling.logprobs", f"a whole number from 0 to {MAX_LOGPROBS}", sampling.logprobs)
+    elif sampling.logprobs and not sampling.response_logprobs:
+        described = "logprobs can only be set when response_logprobs is true"
+        yield FieldViolation(field="sampling.logprobs", description=described, reason=Reason.EXCLUDED)
+
+
+def of_source(source: UnreadableName) -> Iterator[FieldViolation]:
+    """The violation for a source whose name is not of the form of any tuned model's name."""
+    described = "tuned_model must be the name of a tuned model"
+    given = repr(source.text[:80])
+    yield FieldViolation(field="tuned_model_source", description=described, given=given, reason=Reason.MALFORMED)
+
+
+def _of_names(request: TuningRequest) -> Iterator[FieldViolation]:
+    if not request.base_model and request.source is None:
+        yield FieldViolation(field="base_model", description="base_model is required", reason=Reason.MISSING)
+    if request.base_model and request.source is not None:
+        described = "tuned_model_source and base_model exclude each other; give one of them"
+        yield FieldViolation(field="tuned_model_source", description=described, reason=Reason.EXCLUDED)
+    if isinstance(request.source, UnreadableName):
+        yield from of_source(request.source)
+    if request.tuned_model_id is not None:
+        yield from violations_of_chosen_id(request.tuned_model_id, "tuned_model_id")
+
+
+def _of_owners_choices(chosen: TuningRequest | ModelChange) -> Iterator[FieldViolation]:
+    """Everything wrong with the fields that the owner sets when creating a model and may change later."""
+    for name, text, most in (
+        ("display_name", chosen.display_name, MAX_DISPLAY_NAME_CHARACTERS),
+        ("description", chosen.description, MAX_DESCRIPTION_CHARACTERS),
+    ):
+        if len(text) > most:
+            described = f"{name} must be at most {most} characters; it has {len(text)}"
+            yield FieldViolation(field=name, description=described, reason=Reason.TOO_LONG)
+        if "\0" in text:
+            described = f"{name} must not contain the character U+0000"
+            yield FieldViolation(field=name, description=described, reason=Reason.MALFORMED)
+        if refusal := refusal_of(text):
+            yield FieldViolation(field=name, description=f"{name} {refusal}", reason=Reason.MALFORMED)
+    yield from _of_draw(chosen.temperature, MAX_TUNED_TEMPERATURE, chosen.top_p, chosen.top_k, "")
+    yield from _of_projects(chosen.reader_project_numbers)
+
+
+def _of_projects(numbers: tuple[int, ...]) -> Iterator[FieldViolation]:
+    if len(numbers) > MAX_READER_PROJECTS:
+        wanted = f"reader_project_numbers must be at most {MAX_READER_PROJECTS} numbers; {len(numbers)} were given"
+        yield FieldViolation(field="reader_project_numbers", description=wanted, reason=Reason.TOO_LONG)
+        return
+    for index, number in enumerate(numbers):
+        if not 1 <= number < 2**63:
+            described = f"a project number must be from 1 to {2**63 - 1}; {number} was given"
+            at = f"reader_project_numbers[{index}]"
+            yield FieldViolation(field=at, description=described, reason=Reason.OUT_OF_RANGE)
+
+
+def _of_draw(
+    temperature: float | None, max_temperature: float, top_p: float | None, top_k: int | None, prefix: str
+) -> Iterator[FieldViolation]:
+    if temperature is not None and not 0 <= temperature <= max_temperature:
+        yield _violation(f"{prefix}temperature", f"a number from 0 to {max_temperature:g}", temperature)
+    if top_p is not None and not 0 < top_p <= 1:
+        yield _violation(f"{prefix}top_p", "a number above 0 and at most 1", top_p)
+    if top_k is not None and top_k < 0:
+        yield _violation(f"{prefix}top_k", "at least 1, or 0 for no limit", top_k)
+
+
+def _of_schedules(request: TuningRequest, *, has_validation: bool) -> Iterator[FieldViolation]:
+    """Faults of the numbers of steps and epochs between checkpoints and between evaluations."""
+    for field, every in (
+        ("checkpoints.steps_every", request.checkpoints.steps_every),
+        ("checkpoints.epochs_every", request.checkpoints.epochs_every),
+        ("evaluate_every", request.evaluate_every),
+    ):
+        if every < 0:
+            yield _violation(field, "at least 0", every)
+    if request.evaluate_every > 0 and not has_validation:
+        described = (
+            f"evaluate_every is {request.evaluate_every}, and there is no validation set: "
+            "give one, or leave evaluate_every at 0"
+        )
+        yield FieldViolation(field="evaluate_every", description=described, reason=Reason.EXCLUDED)
+
+
+def _of_resolved(request: TuningRequest, base: BaseModel, count: int) -> Iterator[FieldViolation]:
+    """Faults found after defaults are filled in: too many steps, or too high a learning rate after its multiplier."""
+    used = hyperparameters.resolve(request.hyperparameters, count, base.default_learning_rate)
+    steps = used.total_steps(count)
+    if steps > MAX_STEPS:
+        described = (
+            f"{count} examples, {used.epoch_count} epochs and batches of {used.batch_size} make {steps} steps; "
+            f"at most {MAX_STEPS} are allowed, so lower epoch_count or raise batch_size"
+        )
+        yield FieldViolation(field="hyperparameters", description=described, reason=Reason.OUT_OF_RANGE)
+    if used.learning_rate > MAX_LEARNING_RATE:
+        described = f"learning_rate_multiplier leads to a rate of {used.learning_rate:g}; at most {MAX_LEARNING_RATE:g}"
+        at = "hyperparameters.learning_rate_multiplier"
+        yield FieldViolation(field=at, description=described, reason=Reason.OUT_OF_RANGE)
+
+
+def _violation(field: str, wanted: str, given: float, reason: Reason = Reason.OUT_OF_RANGE) -> FieldViolation:
+    name = field.rpartition(".")[2]
+    return FieldViolation(field=field, description=f"{name} must be {wanted}; {given} was given", reason=reason)

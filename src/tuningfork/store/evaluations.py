@@ -1,0 +1,45 @@
+"""The table of evaluations: the results on a job's validation set after some of its steps."""
+
+from sqlalchemy import Connection, select
+
+from tuningfork.domain.evaluation import Evaluation
+from tuningfork.domain.tuning_job import JobId
+from tuningfork.store.schema import evaluations
+
+
+def put_evaluation(connection: Connection, job_id: JobId, evaluation: Evaluation) -> None:
+    """Write the evaluation, replacing an earlier one of the same step. The caller holds the job (`leases.hold`)."""
+    same_step = evaluations.c.step == evaluation.step
+    connection.execute(evaluations.delete().where(evaluations.c.job_id == job_id, same_step))
+    row = {
+        "job_id": job_id,
+        "step": evaluation.step,
+        "epoch": evaluation.epoch,
+        "mean_loss": evaluation.mean_loss,
+        "targets": evaluation.targets,
+        "right_targets": evaluation.right_targets,
+        "compute_time": evaluation.compute_time,
+    }
+    connection.execute(evaluations.insert(), row)
+
+
+def evaluations_of(connection: Connection, job_id: JobId, *, after_step: int = -1) -> tuple[Evaluation, ...]:
+    """The evaluations of a job after this step (-1: all), in the order of their steps."""
+    query = select(evaluations).where(evaluations.c.job_id == job_id, evaluations.c.step > after_step)
+    return tuple(
+        Evaluation(
+            step=row["step"],
+            epoch=row["epoch"],
+            mean_loss=row["mean_loss"],
+            targets=row["targets"],
+            right_targets=row["right_targets"],
+            compute_time=row["compute_time"],
+        )
+        for row in connection.execute(query.order_by(evaluations.c.step)).mappings()
+    )
+
+
+def drop_evaluations(connection: Connection, job_id: JobId, *, after_step: int) -> None:
+    """Remove the evaluations of steps after this one, which a resumed job will repeat."""
+    later = evaluations.c.step > after_step
+    connection.execute(evaluations.delete().where(evaluations.c.job_id == job_id, later))

@@ -1,0 +1,59 @@
+"""The options of a job's training that have no columns: one JSON object in its row.
+
+    {"objective": {"name": "dpo", "beta": 0.1}, "checkpoints": {"steps_every": 5, "epochs_every": 0},
+     "validation_count": 100, "evaluate_every": 4}
+
+They are not columns, since no query uses them, and each objective has different hyperparameters. Options with their
+default value are left out, so that rows of earlier versions, `{}`, mean cross-entropy without checkpoints and without a
+validation set.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from tuningfork.domain.checkpoint_schedule import CheckpointSchedule
+from tuningfork.domain.objective import CrossEntropy, DirectPreferenceOptimization, Objective
+from tuningfork.domain.tuning_job import TuningJob
+
+_DPO = "dpo"
+
+
+def options_of(job: TuningJob) -> dict[str, Any]:
+    """The JSON object of a job's options."""
+    options: dict[str, Any] = {}
+    objective = job.hyperparameters.objective
+    if isinstance(objective, DirectPreferenceOptimization):
+        options["objective"] = {"name": _DPO, "beta": objective.beta}
+    if job.checkpoints != CheckpointSchedule():
+        options["checkpoints"] = asdict(job.checkpoints)
+    if job.validation_count:
+        options["validation_count"] = job.validation_count
+    if job.evaluate_every:
+        options["evaluate_every"] = job.evaluate_every
+    return options
+
+
+def objective_in(options: Mapping[str, Any]) -> Objective:
+    """The objective of a job with these options."""
+    written = options.get("objective")
+    if written is None:
+        return CrossEntropy()
+    if written["name"] != _DPO:
+        raise ValueError(f"a job has the objective {written['name']!r}, which this version does not know")
+    return DirectPreferenceOptimization(beta=written["beta"])
+
+
+def checkpoints_in(options: Mapping[str, Any]) -> CheckpointSchedule:
+    """When a job with these options keeps checkpoints."""
+    return CheckpointSchedule(**options.get("checkpoints", {}))
+
+
+def validation_count_in(options: Mapping[str, Any]) -> int:
+    """How many examples the validation set of a job with these options has; 0: it has none."""
+    return int(options.get("validation_count", 0))
+
+
+def evaluate_every_in(options: Mapping[str, Any]) -> int:
+    """The number of steps between evaluations of a job with these options; 0: only after its last step."""
+    return int(options.get("evaluate_every", 0))

@@ -1,0 +1,46 @@
+"""The adapter weights that a job starts from."""
+
+from torch import Tensor
+
+from tuningfork.domain.errors import FailedPrecondition, InvalidArgument
+from tuningfork.modeling.adapters import format as adapter_format
+from tuningfork.modeling.adapters.slots import AdapterSlots
+from tuningfork.training.jobs import TrainingJob
+
+
+class SourceDamaged(FailedPrecondition):
+    """The adapter that a job goes on from cannot be used. It was complete when the job was created.
+
+    Args:
+        reason: what is wrong with it, without a path.
+
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            "the adapter of the tuned model that this job goes on from is missing or damaged on this server: "
+            f"{reason}. The learning rate and the examples are not the cause. Go on from another tuned model, or have "
+            "the server's operator restore this one from a backup"
+        )
+
+
+def initial_weights(job: TrainingJob, slots: AdapterSlots) -> Tensor:
+    """The numbers `P` of the job's initial adapter, on the CPU; nothing else refers to them.
+
+    Raises:
+        SourceDamaged: the directory holds no adapter that can be read, one of another shape, or one for another base.
+
+    """
+    assert job.initial_adapter is not None  # noqa: S101 - asked by the caller
+    try:
+        weights = adapter_format.load(job.initial_adapter)
+        if weights.shape == job.adapter:
+            return slots.flatten(weights)
+    except adapter_format.AdapterUnreadable as error:
+        raise SourceDamaged(error.reason) from error
+    except InvalidArgument as error:
+        raise SourceDamaged(error.message.replace(str(job.initial_adapter), "its directory")) from error
+    raise SourceDamaged(
+        f"it has rank {weights.shape.rank} and alpha {weights.shape.alpha:g}, and the job rank {job.adapter.rank} and "
+        f"alpha {job.adapter.alpha:g}"
+    )

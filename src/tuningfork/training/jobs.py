@@ -1,0 +1,305 @@
+"""The state of admitted jobs: each job's adapter and optimizer, and its current step or evaluation.
+
+Shape suffixes: P all numbers of one adapter.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from tuningfork.domain.base_model import AdapterShape
+from tuningfork.domain.evaluation import Evaluation
+from tuningfork.domain.hyperparameters import Hyperparameters
+from tuningfork.domain.tuning_job import JobId
+from tuningfork.modeling.adapters.slots import TrainableAdapter
+from tuningfork.training.batches import DataOrder, OwnedSegment, Segment, split
+from tuningfork.training.examples import ExampleSource, RenderedExamples
+from tuningfork.training.objectives import JobObjective
+from tuningfork.training.optimizer import AdamW
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validation:
+    """The examples on which a job is evaluated, after every `every` steps and after its last step.
+
+    `every` 0: only after the last step.
+    """
+
+    examples: ExampleSource
+    every: int = 0
+
+    def is_due(self, step: int, total_steps: int) -> bool:
+        """Whether the job is evaluated after this step."""
+        return step == total_steps or (self.every > 0 and step > 0 and step % self.every == 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingJob:
+    """A job for the engine: its examples and hyperparameters, and the seed of its adapter and data order.
+
+    `initial_adapter` is the directory of an adapter of the same shape to start from; None: start from a new one.
+    `dataset_digest` is the SHA-256 of a dataset file that holds the examples; "": the engine reads all examples to
+    compute it. `validation` None: the job is never evaluated. `owner` is whose job it is; owners take turns.
+    """
+
+    id: JobId
+    examples: ExampleSource
+    hyperparameters: Hyperparameters
+    adapter: AdapterShape
+    seed: int
+    dataset_digest: str = ""
+    initial_adapter: Path | None = None
+    validation: Validation | None = None
+    owner: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class AdmittedJob:
+    """An admitted job. The engine owns all tensors; `weights_P` is the fp32 master copy of the slot's weights.
+
+    `examples` are the rendered training examples, `validation` the rendered examples for evaluations. `reference` is
+    the slot of the reference model, which is the job's initial adapter; None: its objective needs no reference model.
+    `turns` is how much computation the job has had, so that jobs can have equal shares: each pass counts one turn for
+    every so many tokens (`_TOKENS_PER_TURN` in `pass_runner`), at least one. `under_way` is its unfinished step, and
+    `evaluating` is the evaluation to finish before its next step.
+    """
+
+    definition: TrainingJob
+    digest: str
+    objective: JobObjective
+    examples: RenderedExamples
+    validation: RenderedExamples
+    order: DataOrder
+    slot: int
+    reference: int | None
+    adapter: TrainableAdapter
+    weights_P: Tensor
+    optimizer: AdamW
+    completed: int
+    turns: int
+    under_way: "Batch | None" = None
+    evaluating: "EvaluationPasses | None" = None
+    _batch: tuple[int, list[Segment]] = (0, [])
+
+    @property
+    def total_steps(self) -> int:
+        """How many steps the job has in all."""
+        return self.definition.hyperparameters.total_steps(len(self.examples))
+
+    @property
+    def completed_epochs(self) -> int:
+        """How many epochs the job has completed."""
+        return self.definition.hyperparameters.completed_epochs(self.completed, len(self.examples))
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the job has no step and no evaluation left."""
+        return self.completed >= self.total_steps and self.evaluating is None
+
+    @property
+    def is_between_steps(self) -> bool:
+        """Whether the job's next pass begins a new step."""
+        return self.under_way is None and self.evaluating is None
+
+    @property
+    def is_evaluation_due(self) -> bool:
+        """Whether the job has to be evaluated after its completed steps."""
+        wanted = self.definition.validation
+        return wanted is not None and len(self.validation) > 0 and wanted.is_due(self.completed, self.total_steps)
+
+    def has_to_wait(self, others: Iterable["AdmittedJob"], most_tokens: int) -> bool:
+        """Whether the job's next example has more than `most_tokens` while another job's such example is suspended.
+
+        So the activations of at most one such example are in memory. An example that is not rendered yet never waits.
+        """
+        if self.under_way is not None and self.under_way.suspended is not None:
+            return False
+        rendered = self._batch[1] if self._batch[0] == self.completed + 1 else []
+        return any(segment.tokens > most_tokens for segment in rendered) and any(
+            (batch := other.under_way) is not None
+            and batch.suspended is not None
+            and batch.suspended.tokens > most_tokens
+            for other in others
+        )
+
+    def give_up(self) -> None:
+        """Drop the step in progress, so that its memory is free at once."""
+        if self.under_way is not None:
+            self.under_way.suspended = None
+        self.under_way = None
+
+    def next_batch(self) -> list[Segment]:
+        """The segments of the next step's examples.
+
+        Raises:
+            InvalidArgument: an example cannot be used. Calls for a batch that was returned before do not raise it.
+
+        """
+        step = self.completed + 1
+        if self._batch[0] != step:
+            self._batch = step, [segment for index in self.order.batch(step) for segment in self.examples[index]]
+        return self._batch[1]
+
+    def owned_segments(self, segments: Sequence[Segment], owner: int) -> list[OwnedSegment]:
+        """The segments, each with the job's number in a pass (`owner`) and the number of its pair, if it is in one."""
+        paired = self.objective.is_over_pairs
+        return [
+            OwnedSegment(segment=segment, owner=owner, pair=index // 2 if paired else None)
+            for index, segment in enumerate(segments)
+        ]
+
+    def owned_validation_segments(self) -> Iterator[OwnedSegment]:
+        """The validation examples' segments, each rendered when it is reached; for passes of this job alone.
+
+        Raises:
+            InvalidArgument: an example cannot be rendered, or is too long.
+
+        """
+        paired = self.objective.is_over_pairs
+        for index in range(len(self.validation)):
+            for segment in self.validation[index]:
+                yield OwnedSegment(segment=segment, owner=0, pair=index if paired else None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gradient:
+    """The gradient of a job's mean loss over its batch with respect to its adapter, in fp32."""
+
+    mean_loss: float
+    gradient_P: Tensor
+    tokens: int
+    finite: bool
+
+
+@dataclass(slots=True, kw_only=True, eq=False, weakref_slot=True)
+class SuspendedPass:
+    """A pass that is run in parts. Dropping it gives the pass up.
+
+    `tokens` is how many tokens it has, `kept_bytes` how much memory their activations take until its last part.
+    `turns` is how many turns its parts have been counted as. `conclude` takes the losses `N` and these turns after the
+    last part.
+    """
+
+    parts: Generator[None, None, Tensor]
+    conclude: Callable[[Tensor, int], None]
+    tokens: int
+    kept_bytes: int
+    turns: int = 0
+
+    def advance(self) -> bool:
+        """Run the next part; whether it was the last."""
+        try:
+            next(self.parts)
+        except StopIteration as ended:
+            self.conclude(ended.value, self.turns)
+            return True
+        return False
+
+
+@dataclass(slots=True, kw_only=True)
+class Batch:
+    """One step of jobs that share passes: the passes that remain, and the sums over the passes that are done.
+
+    `terms` is the number of terms of each job's mean loss.
+    """
+
+    jobs: Sequence[AdmittedJob]
+    tokens: Sequence[int]
+    terms: Sequence[int]
+    passes: deque[list[OwnedSegment]]
+    losses: list[float]
+    sums_P: list[Tensor] = field(default_factory=list)
+    suspended: SuspendedPass | None = None
+    """The pass of which a part has been run; None: the batch is between two passes."""
+
+    @classmethod
+    def of(cls, jobs: Sequence[AdmittedJob], *, max_tokens: int, max_targets: int) -> "Batch":
+        """The next step of these jobs, split into passes of at most so many tokens and targets."""
+        batches = [job.next_batch() for job in jobs]
+        segments = [
+            each
+            for owner, (job, batch) in enumerate(zip(jobs, batches, strict=True))
+            for each in job.owned_segments(batch, owner)
+        ]
+        return cls(
+            jobs=jobs,
+            tokens=[tokens_and_targets(batch)[0] for batch in batches],
+            terms=[
+                job.objective.terms([segment.targets for segment in batch])
+                for job, batch in zip(jobs, batches, strict=True)
+            ],
+            passes=deque(split(segments, max_tokens=max_tokens, max_targets=max_targets)),
+            losses=[0.0] * len(jobs),
+        )
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all passes are done."""
+        return not self.passes and self.suspended is None
+
+    def add(self, gradients_P: Sequence[Tensor]) -> None:
+        """Add each job's gradients from one pass, in the dtype of the pass, to the job's sum in fp32."""
+        if not self.sums_P:
+            self.sums_P = [torch.empty_like(gradient_P, dtype=torch.float32) for gradient_P in gradients_P]
+            torch._foreach_copy_(self.sums_P, list(gradients_P))
+            return
+        for sum_P, gradient_P in zip(self.sums_P, gradients_P, strict=True):
+            sum_P.add_(gradient_P)
+
+    def gradients(self) -> list[Gradient]:
+        """Each job's gradient, after the last pass."""
+        # The sum is finite only if all numbers are finite; computing it reads the numbers only once.
+        totals = torch.stack([sum_P.sum() for sum_P in self.sums_P]).tolist()
+        return [
+            Gradient(
+                mean_loss=loss,
+                gradient_P=sum_P,
+                tokens=tokens,
+                finite=math.isfinite(loss) and math.isfinite(total),
+            )
+            for loss, sum_P, tokens, total in zip(self.losses, self.sums_P, self.tokens, totals, strict=True)
+        ]
+
+
+@dataclass(slots=True, kw_only=True)
+class EvaluationPasses:
+    """An evaluation of one job: the passes that remain, and the sums over the passes that are done.
+
+    `group` has the segments of the next pass, and `groups` yields those of each later pass. `group` None: the next
+    pass's segments have not been taken from `groups` yet, or no pass is left. `totals` are the sums of losses of the
+    done passes, in nats; `terms` is how many losses were summed in all.
+    """
+
+    groups: Iterator[list[OwnedSegment]]
+    group: list[OwnedSegment] | None = None
+    totals: list[float] = field(default_factory=list)
+    terms: int = 0
+    targets: int = 0
+    right_targets: int = 0
+
+    @property
+    def mean_loss(self) -> float:
+        """The mean loss in nats, after the last pass."""
+        return math.fsum(self.totals) / self.terms
+
+    def result(self, job: AdmittedJob, compute_time: datetime) -> Evaluation:
+        """The evaluation of this job, after the last pass."""
+        return Evaluation(
+            step=job.completed,
+            epoch=job.completed_epochs,
+            mean_loss=self.mean_loss,
+            targets=self.targets,
+            right_targets=self.right_targets,
+            compute_time=compute_time,
+        )
+
+
+def tokens_and_targets(batch: Sequence[Segment]) -> tuple[int, int]:
+    """How many tokens a batch has, and how many targets."""
+    return sum(segment.tokens for segment in batch), sum(segment.targets for segment in batch)

@@ -1,0 +1,45 @@
+"""Whose job the next pass is for: owners get equal shares of the trainer, and so do the jobs of one owner.
+
+Shares are counted in turns, a unit of computation (`AdmittedJob.turns`): a pass counts as one or more by its tokens.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from tuningfork.training.jobs import AdmittedJob
+
+
+class OwnerTurns:
+    """Counts the turns that each owner's jobs have had. A new owner begins with the least count of the others."""
+
+    def __init__(self) -> None:
+        self._turns: dict[str, int] = {}
+        # The jobs chosen last, each with its turns before.
+        self._chosen: list[tuple[AdmittedJob, int]] = []
+        # The turns of the job of each owner that was last chosen before its others.
+        self._latest: dict[str, int] = {}
+
+    def in_order(self, jobs: Iterable[AdmittedJob]) -> list[AdmittedJob]:
+        """The jobs in order: first the owner with the fewest turns, and of its jobs the one with the fewest."""
+        waiting = list(jobs)
+        for each, before in self._chosen:
+            owner = each.definition.owner
+            self._turns[owner] = self._turns.get(owner, 0) + each.turns - before
+        self._chosen = []
+        owners = {each.definition.owner for each in waiting}
+        least = min((turns for owner, turns in self._turns.items() if owner in owners), default=0)
+        self._turns = {owner: max(least, self._turns.get(owner, least)) for owner in owners}
+        self._latest = {owner: turns for owner, turns in self._latest.items() if owner in owners}
+        return sorted(waiting, key=lambda each: (self._turns[each.definition.owner], each.turns))
+
+    def choose(self, jobs: Sequence[AdmittedJob]) -> None:
+        """Note which jobs the next passes are for; their turns are counted when they have been taken."""
+        self._chosen = [(each, each.turns) for each in jobs]
+        self._latest |= {each.definition.owner: each.turns for each in reversed(jobs)}
+
+    def first_turns(self, owner: str) -> int:
+        """The count with which a new job of this owner begins, so that it comes after the owner's waiting jobs.
+
+        It is one turn more than the job of the owner that was last chosen had before its pass. The turns of that pass
+        itself are left out, since after a large one the new job would wait until the others had as many.
+        """
+        return self._latest.get(owner, 0) + 1

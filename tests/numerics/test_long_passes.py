@@ -1,0 +1,145 @@
+"""A long pass runs in parts: other jobs step in between, it can be given up, and no number depends on either."""
+
+import gc
+
+import pytest
+
+from tiny_models import Architecture, tiny_base_model
+from training_runs import LETTERS, curve, engine_over, job, run_to_the_end, weights_of
+from tuningfork.domain.conversation import Conversation
+from tuningfork.modeling.loading import load_base
+
+LONG = tuple(Conversation.pair(f"{letter}" * 200, f"{letter}" * 40) for letter in "abc")
+LONG_TOKENS = 150
+
+
+@pytest.fixture(scope="module")
+def base(tiny_directories):
+    return load_base(tiny_base_model(Architecture.LLAMA, tiny_directories["llama"]), device="cpu")
+
+
+@pytest.fixture
+def jobs():
+    """A job whose every pass is long, and two whose passes are short."""
+    return job("long", examples=LONG, batch_size=1), job("numbers"), job("letters", examples=LETTERS, seed=5)
+
+
+def engine_in_parts(base, *jobs):
+    """An engine that gives other jobs a turn after each layer of a long pass."""
+    engine = engine_over(base)
+    engine._passes._lanes = 1
+    engine._passes.long_tokens, engine._passes.part_seconds = LONG_TOKENS, 0.0
+    for each in jobs:
+        engine.admit(each)
+    return engine
+
+
+def alone(base, each):
+    """The curve and the weights of a job that is alone, and whose passes are whole."""
+    engine = engine_over(base)
+    engine.admit(each)
+    return curve(run_to_the_end(engine), each.id), weights_of(engine, each.id)
+
+
+def test_jobs_beside_passes_in_parts_have_the_curves_and_weights_that_they_have_alone(base, jobs):
+    wanted = {each.id: alone(base, each) for each in jobs}
+    engine = engine_in_parts(base, *jobs)
+    reports = run_to_the_end(engine)
+
+    for each in jobs:
+        assert curve(reports, each.id) == wanted[each.id][0]
+        assert weights_of(engine, each.id).equal(wanted[each.id][1])
+
+
+def test_other_jobs_step_while_a_long_pass_is_under_way(base, jobs):
+    engine = engine_in_parts(base, *jobs)
+    under_way = []
+    for _ in range(20):
+        others = [report for report in engine.advance() if report.job_id != "long"]
+        under_way += [not engine.is_between_steps(jobs[0].id) for _ in others]
+
+    assert any(under_way)
+
+
+def test_a_long_pass_can_be_given_up_at_once_and_nobody_notices(base, jobs):
+    wanted = {each.id: alone(base, each) for each in jobs}
+    engine = engine_in_parts(base, *jobs)
+    while engine.is_between_steps(jobs[0].id):
+        assert engine.advance() is not None
+    assert engine._jobs[jobs[0].id].under_way.suspended is not None
+    engine.release(jobs[0].id)
+    engine.admit(jobs[0])
+    reports = run_to_the_end(engine)
+
+    assert curve(reports, "long") == wanted["long"][0]
+    assert weights_of(engine, "numbers").equal(wanted["numbers"][1])
+    assert weights_of(engine, "letters").equal(wanted["letters"][1])
+
+
+def test_a_whole_batch_of_long_passes_runs_in_parts(base):
+    large = job("large", examples=LONG * 2, batch_size=4)
+    engine = engine_in_parts(base, large)
+    assert curve(run_to_the_end(engine), "large") == alone(base, large)[0]
+
+
+def test_a_pass_that_jobs_share_is_never_suspended(base, jobs):
+    both = jobs[1:]
+    whole = engine_over(base, max_jobs_per_step=2)
+    for each in both:
+        whole.admit(each)
+    wanted = run_to_the_end(whole)
+    engine = engine_over(base, max_jobs_per_step=2)
+    engine._passes._lanes, engine._passes.long_tokens, engine._passes.part_seconds = 1, 0, 0.0
+    for each in both:
+        engine.admit(each)
+    reports = []
+    while not all(engine._jobs[each.id].is_done for each in both):
+        reports += engine.advance()
+        suspended = [job.under_way for job in engine._jobs.values() if job.under_way is not None]
+        assert all(len(batch.jobs) == 1 for batch in suspended)
+
+    for each in both:
+        assert curve(reports, each.id) == curve(wanted, each.id)
+        assert weights_of(engine, each.id).equal(weights_of(whole, each.id))
+
+
+def test_one_pass_beyond_the_usual_size_is_in_memory_at_a_time(base):
+    long = [job(f"long{number}", examples=LONG, batch_size=1, seed=number) for number in range(3)]
+    wanted = {each.id: alone(base, each) for each in long}
+    engine = engine_in_parts(base, *long)
+    engine._shared_tokens = LONG_TOKENS
+    reports, most = [], 0
+    while not all(job.is_done for job in engine._jobs.values()):
+        reports += engine.advance()
+        most = max(most, len(engine._passes._suspended))
+
+    assert most == 1
+    assert {each.id: curve(reports, each.id) for each in long} == {each.id: wanted[each.id][0] for each in long}
+
+
+def test_suspended_passes_share_the_memory_for_activations(base):
+    long = [job(f"long{number}", examples=LONG, batch_size=1, seed=number) for number in range(3)]
+    wanted = {each.id: alone(base, each) for each in long}
+    engine = engine_in_parts(base, *long)
+    passes = engine._passes
+    passes._pass_bytes = 400 * passes._kept_bytes_per_token
+    reports, most = [], 0
+    while not all(job.is_done for job in engine._jobs.values()):
+        reports += engine.advance()
+        assert sum(each.kept_bytes for each in passes._suspended) <= passes._pass_bytes
+        most = max(most, len(passes._suspended))
+
+    assert most > 1
+    assert {each.id: curve(reports, each.id) for each in long} == {each.id: wanted[each.id][0] for each in long}
+
+
+def test_a_long_pass_that_is_given_up_frees_its_memory_at_once(base, jobs):
+    engine = engine_in_parts(base, *jobs)
+    while engine.is_between_steps(jobs[0].id):
+        engine.advance()
+    gc.disable()
+    try:
+        engine.release(jobs[0].id)
+        assert not engine._passes._suspended
+    finally:
+        gc.enable()

@@ -1,0 +1,219 @@
+"""Somebody who calls the API in-process, over the workshop: requests out, answers and raw bytes back."""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+from fakes import ECHO_CATALOG
+from tuningfork.api.app import Services, create_app
+from tuningfork.api.google.form import GoogleForm
+from tuningfork.dialect.form import Dialect
+from tuningfork.dialect.gate import Gate
+from tuningfork.dialect.gemini.methods import SCOPES
+from tuningfork.dialect.gemini.table import UseCases, gemini
+from tuningfork.dialect.own.table import OwnUseCases, own
+from tuningfork.service.identity.identity import Identity
+from tuningfork.service.identity.tokens import AccessTokens
+from tuningfork.service.tuning.diagnosing import Diagnosing
+from tuningfork.service.tuning.exporting import Exporting
+from tuningfork.service.tuning.previewing import Previewing
+from tuningfork.wire.gemini.errors import GEMINI_ERRORS
+from tuningfork.wire.gemini.service import SERVICE
+from workshop import ADA, BOB, EXAMPLES, Workshop, residency_of
+
+TUTORIAL_BODY = {
+    "displayName": "number generator",
+    "baseModel": "models/gemini-1.0-pro-001",
+    "tuningTask": {
+        "hyperparameters": {"batchSize": 4, "learningRate": 0.001, "epochCount": 5},
+        "trainingData": {
+            "examples": {"examples": [{"textInput": text_input, "output": output} for text_input, output in EXAMPLES]}
+        },
+    },
+}
+"""The tutorial's request: fifteen pairs, nineteen steps."""
+
+
+def turn(text: str, role: str = "user") -> dict[str, Any]:
+    """One content of one part."""
+    return {"role": role, "parts": [{"text": text}]}
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Calls as Ada unless told otherwise. `key` "" sends none."""
+
+    app: FastAPI
+    workshop: Workshop
+    key: str
+    bobs_key: str
+    services: Services
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        headers: Mapping[str, Any] | None = None,
+        key: str | None = None,
+    ) -> httpx.Response:
+        """The answer, read to its end. A body of bytes is sent as it is, anything else as JSON."""
+        content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        credential = self.key if key is None else key
+        sent = {"x-goog-api-key": credential} if credential else {}
+        transport = httpx.ASGITransport(app=self.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://tuningfork.test") as client:
+            return await client.request(method, path, content=content, headers={**sent, **(headers or {})})
+
+    def call(self, method: str, path: str, body: Any = None, **options: Any) -> httpx.Response:
+        """The same, in an event loop of its own."""
+        return asyncio.run(self.send(method, path, body, **options))
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        """A GET."""
+        return self.call("GET", path, **options)
+
+    def post(self, path: str, body: Any = None, **options: Any) -> httpx.Response:
+        """A POST."""
+        return self.call("POST", path, body, **options)
+
+    def token(self, *scopes: str, **options: Any) -> str:
+        """An access token for the caller's key."""
+        answer = self.post("/tuningfork/v1/accessTokens", {"scopes": scopes, **options})
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["accessToken"])
+
+    def create(self, **changes: Any) -> str:
+        """The name of a new tuned model, made by the tutorial's request; nobody trains it yet."""
+        answer = self.post("/v1beta/tunedModels", {**TUTORIAL_BODY, **changes})
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["metadata"]["tunedModel"])
+
+    def create_active(self, **changes: Any) -> str:
+        """The name of a new tuned model that has been trained to its end."""
+        name = self.create(**changes)
+        self.workshop.advance()
+        return name
+
+    def operation_of(self, name: str) -> str:
+        """The name of the operation that makes a tuned model."""
+        model_id = name.removeprefix("tunedModels/")
+        return f"{name}/operations/{self.workshop.tuning.get(ADA, model_id).job.id}"
+
+
+@dataclass(slots=True)
+class OpenCall:
+    """One request at the level of ASGI: what was sent so far can be looked at, and the caller can leave.
+
+    `begun` is set when the first piece of the answer's body has come.
+    """
+
+    app: FastAPI
+    scope: dict[str, Any]
+    body: bytes
+    sent: list[dict[str, Any]] = field(default_factory=list)
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    _left: asyncio.Event = field(default_factory=asyncio.Event)
+    _body_is_read: bool = False
+
+    @classmethod
+    def post(cls, caller: Caller, path: str, query: str, body: Any) -> "OpenCall":
+        """A POST of JSON as Ada."""
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": "1.1",
+            "method": "POST",
+            "scheme": "http",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": query.encode(),
+            "root_path": "",
+            "headers": [(b"host", b"tuningfork.test"), (b"x-goog-api-key", caller.key.encode())],
+            "client": ("127.0.0.1", 50_000),
+            "server": ("tuningfork.test", 80),
+        }
+        return cls(caller.app, scope, json.dumps(body).encode())
+
+    async def run(self) -> None:
+        """Let the application answer until it is done."""
+        await self.app(self.scope, self._receive, self._send)
+
+    def leave(self) -> None:
+        """Close the connection."""
+        self._left.set()
+
+    @property
+    def received(self) -> bytes:
+        """The part of the answer's body that has come."""
+        return b"".join(message.get("body", b"") for message in self.sent)
+
+    async def _receive(self) -> dict[str, Any]:
+        if not self._body_is_read:
+            self._body_is_read = True
+            return {"type": "http.request", "body": self.body, "more_body": False}
+        await self._left.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        self.sent.append(message)
+        if message.get("body"):
+            self.begun.set()
+
+
+def caller_of(
+    workshop: Workshop,
+    *,
+    gate: Gate | None = None,
+    require_credential: bool = True,
+    healthy: Callable[[], str | None] = lambda: None,
+    origins: tuple[str, ...] = (),
+    further: tuple[Dialect[Any], ...] = (),
+    body_seconds: float = 30.0,
+    open_metrics: bool = False,
+    metrics_token: str | None = None,
+    ready: Callable[[], Mapping[str, str | None]] = dict,
+) -> Caller:
+    """A caller of an application over the workshop, with keys for Ada and for Bob, a stranger to her models.
+
+    `further` dialects are mounted beside Gemini's and our own. Once for a workshop: the application counts in its
+    registry.
+    """
+    gate = gate or Gate(
+        identity=Identity(
+            access=workshop.access,
+            tokens=AccessTokens(workshop.database, workshop.clock, scopes=SCOPES, audience=SERVICE),
+        ),
+        quotas=workshop.quotas,
+        require_credential=require_credential,
+    )
+    use_cases = UseCases(tuning=workshop.tuning, sharing=workshop.sharing, generation=workshop.generation)
+    own_use_cases = OwnUseCases(
+        exporting=Exporting(workshop.tuning, ECHO_CATALOG),
+        previewing=Previewing(workshop.tuning, workshop.executor, workshop.metrics, workshop.running.speeds),
+        residency=residency_of(workshop),
+        diagnosing=Diagnosing(workshop.database, workshop.tuning.list),
+        tokens=gate.identity.tokens,
+    )
+    form = GoogleForm(GEMINI_ERRORS)
+    services = Services(
+        gate=gate,
+        dialects=(gemini(use_cases, form), own(own_use_cases, form), *further),
+        default_form=form,
+        registry=workshop.metrics.registry,
+        healthy=healthy,
+        origins=origins,
+        body_seconds=body_seconds,
+        open_metrics=open_metrics,
+        metrics_token=metrics_token,
+        ready=ready,
+    )
+    ada = workshop.access.create_key("ada's", ADA.email, ADA.project)
+    bob = workshop.access.create_key("bob's", BOB.email, BOB.project)
+    return Caller(create_app(services), workshop, ada.key, bob.key, services)

@@ -1,0 +1,331 @@
+"""A small server that speaks the dialect as its published reference prints it, written apart from our own API.
+
+Clients and commands are tested against it over real HTTP. Its one base model echoes; a tuned model knows its examples
+by heart and echoes the rest; a tuning run takes one step each time it is looked at, so that polling shows it grow.
+"""
+
+import asyncio
+import io
+import json
+import math
+import socket
+import tarfile
+import threading
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from patience import wait_until
+
+KEY = "the-key"
+BASES = ("models/tuningfork-mini-001", "models/gemini-1.0-pro-001")
+
+
+class DialectService:
+    """The state behind the routes; tests may look into it and change it."""
+
+    def __init__(self):
+        self.url = ""
+        self.forget()
+
+    def forget(self):
+        """Begin again as if nothing had ever been asked."""
+        self.tuned = {}
+        self.bodies = []
+        self.fail_with = None
+        self.findings = {}
+        self.base_names = []
+        self.knows_findings = True
+        self.losses = [round(2 / step, 6) for step in range(1, 1_000)]
+        self.frozen = False
+        self.looks = 0
+        self.may_answer = threading.Event()
+        self.may_answer.set()
+        self.diagnoses_asked = 0
+        self.may_diagnose = threading.Event()
+        self.may_diagnose.set()
+        self.tokens_made = 0
+        self.token_lifetime = timedelta(hours=1)
+
+    def create(self, body, model_id):
+        task = body["tuningTask"]
+        examples = pairs_in(task)
+        chosen = {"epochCount": 5, "batchSize": 4, "learningRate": 0.001} | task["hyperparameters"]
+        name = f"tunedModels/{model_id or f'm-{len(self.tuned) + 1}'}"
+        self.tuned[name] = {
+            "examples": {example["textInput"]: example["output"] for example in examples},
+            "displayName": body.get("displayName", ""),
+            "baseModel": body.get("baseModel") or self.tuned[body["tunedModelSource"]["tunedModel"]]["baseModel"],
+            "total": math.ceil(len(examples) * chosen["epochCount"] / chosen["batchSize"]),
+            "batch": chosen["batchSize"],
+            "step": 0,
+            "error": None,
+        }
+        return self.operation(name)
+
+    def entry(self, name):
+        run = self.tuned[name]
+        entry = {"name": name, "displayName": run["displayName"], "baseModel": run["baseModel"], "state": "ACTIVE"}
+        return entry | {"createTime": "2024-03-14T15:09:04.511322Z"}
+
+    def operation(self, name):
+        run = self.tuned[name]
+        metadata = {"totalSteps": run["total"], "tunedModel": name}
+        if run["step"]:
+            metadata["snapshots"] = [
+                {
+                    "step": step,
+                    "epoch": step * run["batch"] // len(run["examples"]),
+                    "meanLoss": self.losses[step - 1],
+                    "computeTime": "2024-03-14T15:11:23.766989274Z",
+                }
+                for step in range(1, run["step"] + 1)
+            ]
+        answer = {"name": f"{name}/operations/op1", "metadata": metadata}
+        if run["error"]:
+            return answer | {"done": True, "error": {"code": 13, "message": run["error"]}}
+        return answer | ({"done": True, "response": {"name": name}} if run["step"] == run["total"] else {})
+
+    def look(self, name):
+        self.looks += 1
+        run = self.tuned[name]
+        run["step"] += not self.frozen and run["step"] < run["total"]
+        if self.fail_with:
+            run["error"] = self.fail_with
+        return self.operation(name)
+
+    def answer(self, name, prompt):
+        return self.tuned.get(name, {"examples": {}})["examples"].get(prompt, prompt)
+
+
+def error(http_status, status, message, **details):
+    body = {"code": http_status, "message": message, "status": status, "details": [details] if details else []}
+    return JSONResponse({"error": body}, http_status)
+
+
+def missing(name):
+    return error(404, "NOT_FOUND", f"Tuned model {name} does not exist.")
+
+
+def candidate(text):
+    return {"candidates": [{"content": {"parts": [{"text": text}], "role": "model"}, "index": 0}]}
+
+
+def pairs_in(task):
+    """The examples of a task; a conversation as what was said before its last turn, and that turn."""
+    examples = task["trainingData"]["examples"]
+    chats = [
+        [content["parts"][0]["text"] for content in chat["contents"]] for chat in examples.get("multiturnExamples", [])
+    ]
+    pairs = [{"textInput": "\n".join(before), "output": last} for *before, last in chats]
+    return examples.get("examples", []) + pairs
+
+
+class Routes:
+    """HTTP around the service: one method a route."""
+
+    def __init__(self, service):
+        self.service = service
+
+    async def health(self, _request):
+        return JSONResponse({})
+
+    async def models(self, _request):
+        methods = ["generateContent", "countTokens", "createTunedModel"]
+        limits = {"inputTokenLimit": 16384, "outputTokenLimit": 8192, "supportedGenerationMethods": methods}
+        return JSONResponse({"models": [{"name": name, "displayName": name.upper()} | limits for name in BASES]})
+
+    async def tuned_models(self, _request):
+        entries = [self.service.entry(name) for name in self.service.tuned]
+        return JSONResponse({"tunedModels": entries} if entries else {})
+
+    async def cancel(self, request):
+        self.service.tuned[f"tunedModels/{request.path_params['id']}"]["error"] = "cancelled"
+        return JSONResponse({})
+
+    async def operations(self, request):
+        """The runs of all models, or of one, as they are; asking for them makes no step."""
+        of = request.path_params.get("id")
+        if of and f"tunedModels/{of}" not in self.service.tuned:
+            return missing(f"tunedModels/{of}")
+        runs = [self.service.operation(name) for name in self.service.tuned if not of or name == f"tunedModels/{of}"]
+        if "fields" in request.query_params:
+            for run in runs:
+                run["metadata"]["completedSteps"] = len(run["metadata"].pop("snapshots", ()))
+        return JSONResponse({"operations": runs} if runs else {})
+
+    async def create(self, request):
+        body = await request.json()
+        self.service.bodies.append(body)
+        kind = (
+            "multiturn_examples"
+            if "multiturnExamples" in body["tuningTask"]["trainingData"]["examples"]
+            else "examples"
+        )
+        path = f"tuned_model.tuning_task.training_data.examples.{kind}"
+        violations = [
+            {"field": f"{path}[{index}].output", "description": "output must be at most 20 characters"}
+            for index, example in enumerate(pairs_in(body["tuningTask"]))
+            if len(example["output"]) > 20
+        ]
+        if violations:
+            lines = "".join(f"* CreateTunedModelRequest.{v['field']}: {v['description']}\n" for v in violations)
+            return error(400, "INVALID_ARGUMENT", lines, fieldViolations=violations)
+        operation = self.service.create(body, request.query_params.get("tunedModelId"))
+        await asyncio.to_thread(self.service.may_answer.wait)
+        return JSONResponse(operation)
+
+    async def preview(self, request):
+        """The input in five tokens, the output in as many as it has characters, and its end."""
+        body = await request.json()
+        self.service.bodies.append(body)
+        examples = pairs_in(body["tuningTask"])
+        trained = [len(example["output"]) + 1 for example in examples]
+        chosen = {"epochCount": 5, "batchSize": 4, "learningRate": 0.001} | body["tuningTask"]["hyperparameters"]
+        shown = [
+            {
+                "segments": [
+                    {"text": f"User:\n{example['textInput']}\nAssistant:\n", "trained": False, "tokenCount": 5},
+                    {"text": f"{example['output']}</s>", "trained": True, "tokenCount": count},
+                ],
+                "tokenCount": count + 5,
+                "trainedTokenCount": count,
+            }
+            for example, count in zip(examples, trained, strict=True)
+        ]
+        return JSONResponse(
+            {
+                "baseModel": body.get("baseModel", BASES[0]),
+                "totalSteps": math.ceil(len(examples) * chosen["epochCount"] / chosen["batchSize"]),
+                "hyperparameters": chosen,
+                "exampleCount": len(examples),
+                "totalTokenCount": 5 * len(examples) + sum(trained),
+                "trainedTokenCount": sum(trained),
+                "longestExampleTokenCount": 5 + max(trained),
+                "longestExample": trained.index(max(trained)),
+                "contextTokenCount": 64,
+                "examples": shown[: int(request.query_params.get("examples", 3))],
+            }
+        )
+
+    async def one(self, request):
+        name, _, verb = request.path_params["name"].partition(":")
+        tuned_model = name.partition("/operations/")[0]
+        if tuned_model.startswith("tunedModels/") and tuned_model not in self.service.tuned:
+            return missing(tuned_model)
+        if request.method == "DELETE":
+            del self.service.tuned[name]
+            return JSONResponse({})
+        if "/operations/" in name:
+            return JSONResponse(self.service.look(tuned_model))
+        if request.method == "GET":
+            return JSONResponse(self.service.entry(name))
+        if request.method == "PATCH":
+            return self.patch(name, request.query_params["updateMask"].split(","), await request.json())
+        return self.generate(name, verb, await request.json())
+
+    def patch(self, name, mask, body):
+        if len(body.get("displayName", "")) > 40:
+            line = "* UpdateTunedModelRequest.tuned_model.display_name: display_name must be at most 40 characters\n"
+            return error(400, "INVALID_ARGUMENT", line)
+        self.service.tuned[name] |= {field: body.get(field, "") for field in mask}
+        return JSONResponse(self.service.entry(name))
+
+    def generate(self, name, verb, body):
+        self.service.bodies.append(body)
+        text = self.service.answer(name, body["contents"][0]["parts"][0]["text"])
+        if verb == "generateContent":
+            return JSONResponse(candidate(text))
+        events = [f"data: {json.dumps(candidate(letter), ensure_ascii=False)}\r\n\r\n" for letter in text]
+        return StreamingResponse(iter(events), media_type="text/event-stream")
+
+    async def access_token(self, request):
+        scopes = (await request.json())["scopes"]
+        self.service.tokens_made += 1
+        expire_time = datetime.now(UTC) + self.service.token_lifetime
+        token = {"accessToken": f"token-{self.service.tokens_made}", "scopes": scopes, "tokenType": "Bearer"}
+        return JSONResponse(token | {"expireTime": expire_time.isoformat()})
+
+    async def diagnosis(self, request):
+        name = f"tunedModels/{request.path_params['id']}"
+        self.service.diagnoses_asked += 1
+        await asyncio.to_thread(self.service.may_diagnose.wait)
+        if not self.service.knows_findings:
+            return error(404, "NOT_FOUND", "Method not found.")
+        return JSONResponse({"tunedModel": name, "findings": self.service.findings.get(name, [])})
+
+    async def diagnoses(self, _request):
+        if not self.service.knows_findings:
+            return error(404, "NOT_FOUND", "Method not found.")
+        return JSONResponse(
+            {"diagnoses": [{"tunedModel": name, "findings": found} for name, found in self.service.findings.items()]}
+        )
+
+    async def adapter(self, request):
+        name = f"tunedModels/{request.path_params['id']}"
+        if name not in self.service.tuned:
+            return missing(name)
+        self.service.base_names += request.query_params.getlist("baseName")
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            member = tarfile.TarInfo("adapter_config.json")
+            member.size = 2
+            tar.addfile(member, io.BytesIO(b"{}"))
+        return Response(archive.getvalue(), media_type="application/x-tar")
+
+
+def keyed(endpoint):
+    """The endpoint for callers with the key; others get the documented refusals."""
+
+    async def guarded(request):
+        key = request.headers.get("x-goog-api-key")
+        if key is None:
+            return error(403, "PERMISSION_DENIED", "Method doesn't allow unregistered callers (callers …).")
+        if key != KEY:
+            return error(400, "INVALID_ARGUMENT", "API key not valid.", reason="API_KEY_INVALID")
+        return await endpoint(request)
+
+    return guarded
+
+
+def application(service):
+    routes = Routes(service)
+    return Starlette(
+        routes=[
+            Route("/healthz", routes.health),
+            Route("/v1beta/models", keyed(routes.models)),
+            Route("/v1beta/tunedModels", keyed(routes.tuned_models)),
+            Route("/v1beta/tunedModels", keyed(routes.create), methods=["POST"]),
+            Route("/v1alpha/tunedModels", keyed(routes.create), methods=["POST"]),
+            Route("/tuningfork/v1/accessTokens", keyed(routes.access_token), methods=["POST"]),
+            Route("/tuningfork/v1/tunedModels:preview", keyed(routes.preview), methods=["POST"]),
+            Route("/tuningfork/v1/tunedModels/{id}/adapter", keyed(routes.adapter)),
+            Route("/tuningfork/v1/tunedModels/{id}/diagnosis", keyed(routes.diagnosis)),
+            Route("/tuningfork/v1/diagnoses", keyed(routes.diagnoses)),
+            Route("/v1beta/operations", keyed(routes.operations)),
+            Route("/v1beta/tunedModels/{id}/operations", keyed(routes.operations)),
+            Route("/v1beta/tunedModels/{id}/operations/op1:cancel", keyed(routes.cancel), methods=["POST"]),
+            Route("/v1beta/{name:path}", keyed(routes.one), methods=["GET", "POST", "PATCH", "DELETE"]),
+        ]
+    )
+
+
+@contextmanager
+def running():
+    """A service on a free loopback port, for as long as the context lasts."""
+    service = DialectService()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        service.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server = uvicorn.Server(uvicorn.Config(application(service), log_level="warning", lifespan="off"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            wait_until(lambda: server.started, what="the service listens", every=0.005)
+            yield service
+        finally:
+            server.should_exit = True
+            thread.join()

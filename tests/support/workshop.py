@@ -1,0 +1,197 @@
+"""The house between the API and the engines, composed over the executor in memory; and what its tests ask of it."""
+
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from sqlalchemy import create_engine, make_url
+
+from fakes import ECHO_CATALOG, Clock, InMemoryExecutor
+from patience import PATIENCE_SECONDS
+from tuningfork.dispatcher import Dispatcher
+from tuningfork.domain.conversation import Conversation, Speaker, Turn
+from tuningfork.domain.generation import GenerationRequest, RequestedSampling
+from tuningfork.domain.hyperparameters import RequestedHyperparameters
+from tuningfork.domain.permission import Email, Principal
+from tuningfork.domain.references import TunedRef, UnreadableName
+from tuningfork.domain.tuned_model import TunedModelId
+from tuningfork.domain.tuning_job import JobState, TuningJob, TuningRequest
+from tuningfork.execution.base import Evaluated, Failed, Finished, Resumed, Stepped, Stopped, TrainingAssignment
+from tuningfork.safety.base import SafetyRater
+from tuningfork.service.answering.generation import Generation
+from tuningfork.service.answering.residency import Residency
+from tuningfork.service.answering.safety import Safety
+from tuningfork.service.identity.keys import Access
+from tuningfork.service.metrics import Metrics
+from tuningfork.service.quotas import Quotas
+from tuningfork.service.sharing.sharing import Sharing
+from tuningfork.service.tuning.running import Running, StepReply
+from tuningfork.service.tuning.tuning import Tuned, Tuning
+from tuningfork.store.artifacts import Artifacts
+from tuningfork.store.database import Database
+from tuningfork.store.disk_reserve import DiskReserve
+from tuningfork.store.leases import ServerId
+from tuningfork.tutorial import EXAMPLES
+from tuningfork.wire.gemini.names import tuned_id
+
+UNLIMITED = Quotas()
+SERVER = ServerId("server")
+ADA = Principal(email=Email("ada@example.com"), project="123")
+BOB = Principal(email=Email("bob@example.com"), project="456")
+
+NUMBER_PAIRS = tuple(Conversation.pair(*pair) for pair in EXAMPLES)
+
+
+def number_request(**changes: Any) -> TuningRequest:
+    """The tutorial's request: fifteen pairs, five epochs, batches of four, nineteen steps."""
+    request = TuningRequest(
+        base_model="models/gemini-1.0-pro-001",
+        examples=NUMBER_PAIRS,
+        hyperparameters=RequestedHyperparameters(epoch_count=5, batch_size=4, learning_rate=0.001),
+        display_name="number generator",
+    )
+    if name := changes.pop("tuned_model_source", ""):
+        found = tuned_id(name)
+        changes["source"] = UnreadableName(name) if found is None else TunedRef(found)
+    return replace(request, **changes)
+
+
+def ask(text: str, **sampling: Any) -> GenerationRequest:
+    """One turn of one person."""
+    return GenerationRequest(
+        prompt=Conversation(turns=(Turn.said(Speaker.USER, text),)), sampling=RequestedSampling(**sampling)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workshop:
+    """Everything between the API and the engines, composed."""
+
+    database: Database
+    artifacts: Artifacts
+    clock: Clock
+    executor: InMemoryExecutor
+    metrics: Metrics
+    access: Access
+    quotas: Quotas
+    tuning: Tuning
+    sharing: Sharing
+    running: Running
+    generation: Generation
+    dispatcher: Dispatcher
+
+    def advance(self, steps: int | None = None) -> TrainingAssignment:
+        """Take a job up and pass on its events, to its end or for so many steps, as the dispatcher's thread would."""
+        assignment = self.running.claim()
+        assert assignment is not None, "no job waits"
+        for event in self.executor.train(assignment):
+            match event:
+                case Resumed(step=step, snapshots=snapshots):
+                    reply = self.running.resumed(assignment.job_id, step, snapshots)
+                case Stepped(snapshot=snapshot, tokens=tokens):
+                    reply = self.running.record(assignment.job_id, snapshot, tokens)
+                    if snapshot.step == steps:
+                        break
+                case Evaluated(evaluation=evaluation):
+                    reply = self.running.evaluated(assignment.job_id, evaluation)
+                case Finished(adapter=adapter):
+                    self.running.finish(assignment.job_id, adapter)
+                case Stopped(adapter=partial):
+                    self.running.stopped(assignment.job_id, partial)
+                case Failed(code=code, message=message):
+                    self.running.fail(assignment.job_id, code, message)
+            if reply is StepReply.STOP:
+                self.executor.stop(assignment.job_id)
+        return assignment
+
+    def job(self, tuned: Tuned) -> TuningJob:
+        """The job as it is now."""
+        return self.tuning.get(ADA, tuned.model.id).job
+
+    def wait_until(self, state: JobState, tuned: Tuned, timeout_seconds: float = PATIENCE_SECONDS) -> Tuned:
+        """Wait for the dispatcher to bring the job there."""
+        deadline = time.monotonic() + timeout_seconds
+        while (found := self.tuning.get(ADA, tuned.model.id)).job.state is not state:
+            assert time.monotonic() < deadline, f"still {found.job.state}: {found.job.error}"
+            time.sleep(0.005)
+        return found
+
+
+def residency_of(workshop: Workshop, *pinned: TunedModelId) -> Residency:
+    """Of the workshop's executor, with these models pinned."""
+    return Residency(workshop.database, workshop.artifacts, ECHO_CATALOG, workshop.executor, pinned)
+
+
+def build_workshop(
+    database: Database,
+    artifacts: Artifacts,
+    clock: Clock,
+    executor: InMemoryExecutor,
+    quotas: Quotas = UNLIMITED,
+    server: ServerId = SERVER,
+    reserve: DiskReserve | None = None,
+    **leases: Any,
+) -> Workshop:
+    """The use cases over the executor in memory. The dispatcher is not started.
+
+    `leases` are the arguments of `Running` about them.
+    """
+    executor.artifacts = artifacts.store
+    metrics = Metrics(CollectorRegistry(), database, token_step=1)
+    running = Running(database, artifacts, ECHO_CATALOG, clock, metrics, server=server, savepoint_every=2, **leases)
+    dispatcher = Dispatcher(
+        running, executor, executor, metrics, concurrency=2, poll_seconds=0.05, grace_seconds=0.2, pause_seconds=0.01
+    )
+    entropy = random.Random(0).getrandbits
+    parts = (database, artifacts, ECHO_CATALOG, clock, entropy, metrics)
+    return Workshop(
+        database=database,
+        artifacts=artifacts,
+        clock=clock,
+        executor=executor,
+        metrics=metrics,
+        access=Access(database, clock),
+        quotas=quotas,
+        tuning=Tuning(*parts, wake=dispatcher.wake, quotas=quotas, reserve=reserve),
+        sharing=Sharing(database, entropy),
+        running=running,
+        generation=Generation(
+            database, artifacts, ECHO_CATALOG, executor, metrics, quotas, new_id=lambda: "one-answer"
+        ),
+        dispatcher=dispatcher,
+    )
+
+
+def with_rater(workshop: Workshop, rater: SafetyRater, **options: Any) -> Workshop:
+    """The workshop with somebody who looks at texts."""
+    w = workshop
+    generation = Generation(
+        w.database,
+        w.artifacts,
+        ECHO_CATALOG,
+        w.executor,
+        w.metrics,
+        w.quotas,
+        lambda: "answer-1",
+        safety=Safety(rater, metrics=w.metrics, **options),
+    )
+    return replace(workshop, generation=generation)
+
+
+@contextmanager
+def fresh_postgresql_schema(url: str, schema: str) -> Iterator[str]:
+    """A URL whose tables are in a new schema, which is dropped at the end."""
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"CREATE SCHEMA {schema}")
+    try:
+        parts = make_url(url).update_query_dict({"options": f"-csearch_path={schema}"})
+        yield parts.render_as_string(hide_password=False)
+    finally:
+        with engine.begin() as connection:
+            connection.exec_driver_sql(f"DROP SCHEMA {schema} CASCADE")
+        engine.dispose()

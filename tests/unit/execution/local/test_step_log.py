@@ -1,0 +1,49 @@
+"""The step log gives back what was appended, whatever a crash left at its end."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from tuningfork.domain.tuning_job import Snapshot
+from tuningfork.execution.local.step_log import StepLog
+
+STEPS = tuple(
+    Snapshot(step=step, epoch=step // 2, mean_loss=1 / step, compute_time=datetime(2024, 1, 1, 0, 0, step, tzinfo=UTC))
+    for step in range(1, 6)
+)
+
+
+@pytest.fixture
+def log(tmp_path):
+    return StepLog(tmp_path / "steps.jsonl")
+
+
+def test_nothing_is_read_before_anything_was_appended(log):
+    assert log.read(10) == ()
+
+
+def test_what_was_appended_is_read_up_to_a_step(log):
+    log.append(STEPS[:2])
+    log.append(STEPS[2:])
+
+    assert log.read(10) == STEPS
+    assert log.read(3) == STEPS[:3]
+
+
+def test_a_step_that_was_done_again_replaces_the_old_one(log):
+    again = replace(STEPS[1], compute_time=datetime(2025, 1, 1, tzinfo=UTC))
+    log.append(STEPS)
+    log.append([again])
+
+    assert log.read(2) == (STEPS[0], again)
+
+
+@pytest.mark.parametrize("torn", ["[6, 3, 0.1", "[6, 3", '"', "\x00\x00"])
+def test_a_torn_line_is_passed_over_and_harms_no_later_one(log, torn):
+    log.append(STEPS[:3])
+    with log.path.open("a") as file:
+        file.write(torn)
+    log.append(STEPS[3:])
+
+    assert log.read(10) == STEPS

@@ -1,0 +1,146 @@
+"""What the composition root does before anybody is served."""
+
+import pytest
+
+from tuningfork.dialect.gemini.methods import GeminiMethod, Scope
+from tuningfork.domain.errors import QuotaExceeded
+from tuningfork.domain.permission import LOCAL_PRINCIPAL
+from tuningfork.server.compose import compose
+from tuningfork.server.data_directory import StartError, open_access
+from tuningfork.service.identity.openid import TrustedIssuer
+from tuningfork.settings import Settings
+
+
+def test_a_new_data_directory_is_for_its_user_only(tmp_path):
+    settings = Settings(data_dir=tmp_path / "new" / "data")
+
+    with open_access(settings) as access:
+        access.create_key("any", "ada@example.com", "local")
+
+    assert settings.data_dir.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_data_directory_that_exists_stays_as_its_owner_set_it(tmp_path):
+    directory = tmp_path / "data"
+    directory.mkdir(mode=0o750)
+
+    with open_access(Settings(data_dir=directory)):
+        pass
+
+    assert directory.stat().st_mode & 0o777 == 0o750
+
+
+@pytest.mark.parametrize("opened", [open_access, compose])
+def test_a_file_where_the_data_directory_should_be_is_told(tmp_path, opened):
+    (tmp_path / "data").write_text("not a directory")
+
+    with pytest.raises(StartError, match="data cannot be the data directory"), opened(_settings(tmp_path)):
+        pass
+
+
+@pytest.mark.parametrize("opened", [open_access, compose])
+def test_a_damaged_database_is_told(tmp_path, opened):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "tuningfork.db").write_bytes(b"no database at all" * 1000)
+
+    with pytest.raises(StartError, match=r"tuningfork\.db cannot be used \(file is not a database\)"):
+        opened(_settings(tmp_path)).__enter__()
+
+
+def test_a_directory_where_the_database_should_be_is_told(tmp_path):
+    (tmp_path / "data" / "tuningfork.db").mkdir(parents=True)
+
+    with pytest.raises(StartError, match="cannot be used"), compose(_settings(tmp_path)):
+        pass
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "gpu.example", ""])
+def test_a_server_without_credentials_listens_on_this_machine_only(tmp_path, host):
+    settings = _settings(tmp_path, host=host, no_auth=True)
+
+    with pytest.raises(StartError, match=r"leave out --host, or leave out --no-auth and make keys"), compose(settings):
+        pass
+
+
+def test_a_server_without_credentials_lets_no_page_in_that_is_not_named(tmp_path):
+    settings = _settings(tmp_path, no_auth=True, cors_origins=["*"])
+
+    with pytest.raises(StartError, match="every web page"), compose(settings):
+        pass
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "localhost"])
+def test_a_server_without_credentials_makes_no_key(tmp_path, host):
+    settings = _settings(tmp_path, host=host, no_auth=True)
+
+    with compose(settings) as server:
+        assert server.new_key is None
+    assert not settings.key_file.exists()
+
+
+def test_the_settings_of_identity_and_budgets_reach_the_gate(tmp_path):
+    settings = _settings(
+        tmp_path,
+        oidc_issuer="https://issuer.example",
+        oidc_audience="tuningfork",
+        oidc_email_claim="upn",
+        oidc_default_scopes=["cloud-platform"],
+        requests_per_minute=1,
+        cors_origins=["https://app.example"],
+    )
+
+    with compose(settings) as server:
+        gate = server._services.gate
+        assert gate.identity.outside.trusted == TrustedIssuer(
+            url="https://issuer.example",
+            audience="tuningfork",
+            scopes=frozenset(Scope),
+            email_claim="upn",
+            default_scopes=frozenset({Scope.CLOUD_PLATFORM.value}),
+        )
+        assert gate.require_credential
+        assert server._services.origins == ("https://app.example",)
+        gate.quotas.admit(LOCAL_PRINCIPAL, GeminiMethod.LIST_MODELS.cost)
+        with pytest.raises(QuotaExceeded):
+            gate.quotas.admit(LOCAL_PRINCIPAL, GeminiMethod.LIST_MODELS.cost)
+
+
+def _settings(directory, **others):
+    return Settings(data_dir=directory / "data", port=0, **others)
+
+
+def test_a_certificate_for_grpc_that_cannot_be_read_is_told(tmp_path):
+    settings = Settings(
+        data_dir=tmp_path / "data",
+        port=0,
+        grpc_port=0,
+        grpc_certificate=tmp_path / "none.pem",
+        grpc_private_key=tmp_path / "none.pem",
+    )
+
+    with pytest.raises(StartError, match=r"none\.pem cannot be read"), compose(settings):
+        pass
+
+
+def test_a_server_that_is_composed_is_ready_part_by_part(tmp_path):
+    with compose(_settings(tmp_path, no_auth=True)) as server:
+        # The thread that hands jobs out starts with the server.
+        assert server._services.ready() == {
+            "database": None,
+            "artifacts": None,
+            "jobs": "the dispatcher is not running",
+            "trainer": None,
+            "generator": None,
+            "stopping": None,
+        }
+
+
+def test_a_server_that_stops_is_not_ready(tmp_path):
+    with compose(_settings(tmp_path, no_auth=True)) as server:
+        server._services.stopping.announced = True
+        server._engines.close()
+
+        checks = server._services.ready()
+
+        assert checks["stopping"] == "the server is stopping"
+        assert checks["trainer"] == checks["generator"] == "it is being closed"

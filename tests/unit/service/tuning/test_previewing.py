@@ -1,0 +1,183 @@
+"""A preview is checked as creating is, measured part by part, and leaves nothing behind."""
+
+import asyncio
+
+import pytest
+
+from fakes import ECHO_BASE
+from pairs import pairs_of
+from spoken import refusing
+from tuningfork.domain.conversation import Conversation
+from tuningfork.domain.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, TuningforkError
+from tuningfork.domain.hyperparameters import RequestedHyperparameters
+from tuningfork.domain.tuning_job import JobId, Snapshot
+from tuningfork.execution.base import WorkerDied
+from tuningfork.service.tuning.previewing import PART_CHARACTERS, PART_EXAMPLES, Previewing
+from tuningfork.service.tuning.speeds import Speeds
+from tuningfork.wire.gemini.names import tuned_name
+from workshop import ADA, BOB, number_request
+
+
+@pytest.fixture
+def preview(workshop):
+    previewing = Previewing(workshop.tuning, workshop.executor, workshop.metrics, workshop.running.speeds)
+
+    def look(request, shown=3, principal=ADA):
+        return asyncio.run(previewing.preview(principal, request, shown))
+
+    return look
+
+
+def test_a_preview_tells_what_creating_would_begin(workshop, preview):
+    seen = preview(number_request())
+    created = workshop.tuning.create(ADA, number_request())
+
+    assert (seen.base_model, seen.hyperparameters) == (created.model.base_model, created.job.hyperparameters)
+    assert (seen.total_steps, seen.example_count) == (19, 15)
+
+
+def test_what_the_caller_leaves_open_is_resolved(preview):
+    seen = preview(number_request(hyperparameters=RequestedHyperparameters(learning_rate_multiplier=0.5)))
+
+    assert seen.hyperparameters.learning_rate == ECHO_BASE.default_learning_rate / 2
+    assert (seen.hyperparameters.epoch_count, seen.hyperparameters.batch_size) == (5, 4)
+
+
+def test_the_first_examples_are_shown_with_what_is_trained(preview):
+    first, second = preview(number_request(), shown=2).dataset.shown
+
+    assert [(part.text, part.trained) for part in first.segments] == [("1", False), ("2<end>", True)]
+    assert (second.tokens, second.trained_tokens) == (3, 2)
+
+
+def test_nothing_is_kept(workshop, preview, tmp_path):
+    preview(number_request(tuned_model_id="mine"))
+
+    assert workshop.tuning.list(ADA).items == ()
+    assert workshop.running.claim() is None
+    kept = [path for path in (tmp_path / "artifacts").rglob("*") if path.is_file()]
+    assert {path.parent.name for path in kept} <= {"locks"}
+    assert workshop.tuning.create(ADA, number_request(tuned_model_id="mine"))
+
+
+def test_a_large_dataset_is_measured_in_parts_as_if_it_were_one(workshop, preview):
+    texts = ["a " * (1 + number % 7) for number in range(3 * PART_EXAMPLES + 5)]
+    texts[2 * PART_EXAMPLES + 1] = "b " * 100
+    examples = tuple(Conversation.pair(text, "x y") for text in texts)
+
+    seen = preview(number_request(examples=examples), shown=20).dataset
+
+    assert [len(part) for part in workshop.executor.previews] == [PART_EXAMPLES, PART_EXAMPLES, PART_EXAMPLES, 5]
+    assert sum(workshop.executor.previews, ()) == examples
+    assert seen.total_tokens == sum(len(text.split()) + 3 for text in texts)
+    assert seen.trained_tokens == 3 * len(texts)
+    assert (seen.longest_example, seen.longest_tokens) == (2 * PART_EXAMPLES + 1, 103)
+    assert [shown.segments[0].text for shown in seen.shown] == texts[:20]
+
+
+def test_long_examples_are_measured_alone(workshop, preview):
+    half = "a" * (PART_CHARACTERS // 3)
+    examples = (
+        Conversation.pair(half, "x"),
+        Conversation.pair(half, "x"),
+        Conversation.pair("a", "x"),
+        Conversation.pair(half, "x"),
+        Conversation.pair(half, "x"),
+    )
+
+    preview(number_request(examples=examples, base_model="models/echo-001"))
+
+    assert [len(part) for part in workshop.executor.previews] == [3, 2]
+    assert all(
+        sum(len(text_input) for text_input, _ in pairs_of(part)) <= PART_CHARACTERS
+        for part in workshop.executor.previews
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"examples": ()},
+        {"examples": (Conversation.pair("1", ""), Conversation.pair("x" * 40_001, "2"))},
+        {"examples": (Conversation.pair("\ud800", "2"),)},
+        {"base_model": "models/nobody"},
+        {"base_model": "", "tuned_model_source": "tunedModels/nobody"},
+        {"base_model": ""},
+        {"display_name": "x" * 41, "tuned_model_id": "Not An Id", "temperature": 7.0},
+        {"hyperparameters": RequestedHyperparameters(epoch_count=0, learning_rate=float("nan"))},
+        {"hyperparameters": RequestedHyperparameters(batch_size=2_000, learning_rate_multiplier=0.0)},
+    ],
+)
+def test_whatever_creating_refuses_is_refused_in_the_same_words(workshop, preview, changes):
+    request = number_request(**changes)
+
+    with pytest.raises(TuningforkError) as previewed:
+        preview(request)
+    with pytest.raises(TuningforkError) as created:
+        workshop.tuning.create(ADA, request)
+
+    assert type(previewed.value) is type(created.value)
+    assert (previewed.value.message, previewed.value.violations) == (created.value.message, created.value.violations)
+    assert isinstance(previewed.value, InvalidArgument | NotFound)
+
+
+def test_going_on_from_a_tuned_model_needs_one_that_is_ready_and_may_be_used(workshop, preview):
+    source = workshop.tuning.create(ADA, number_request(tuned_model_id="mine"))
+    request = number_request(base_model="", tuned_model_source=tuned_name(source.model.id))
+
+    with refusing(FailedPrecondition, match="must be ACTIVE"):
+        preview(request)
+    workshop.advance()
+    with pytest.raises(PermissionDenied):
+        preview(request, principal=BOB)
+    assert preview(request).base_model == source.model.base_model
+
+
+def test_a_generator_that_dies_is_asked_once_more(workshop, preview):
+    workshop.executor.break_generation(0)
+
+    assert preview(number_request()).dataset.shown
+    assert len(workshop.executor.previews) == 2
+
+
+def test_a_generator_that_dies_twice_is_told(workshop, preview):
+    workshop.executor.close()
+
+    with pytest.raises(WorkerDied):
+        preview(number_request())
+
+    assert len(workshop.executor.previews) == 2
+
+
+def test_a_template_that_refuses_an_example_is_told_without_a_field(workshop, preview):
+    workshop.executor.break_generation(0, InvalidArgument("the model's chat template does not take these turns"))
+
+    with pytest.raises(InvalidArgument, match="does not take these turns") as caught:
+        preview(number_request())
+
+    assert caught.value.violations == ()
+
+
+def test_how_fast_the_server_has_trained_on_the_base_is_told(workshop, preview):
+    assert preview(number_request()).step_seconds is None
+    speeds = Speeds(iter(range(100)).__next__)
+    speeds.claimed(JobId("1"), ECHO_BASE.name)
+    for _ in range(5):
+        speeds.stepped(JobId("1"), 90)
+    previewing = Previewing(workshop.tuning, workshop.executor, workshop.metrics, speeds)
+
+    seen = asyncio.run(previewing.preview(ADA, number_request(), 3))
+
+    tokens_of_a_step = seen.dataset.total_tokens / 15 * 4
+    assert seen.tokens_per_second == 90
+    assert seen.step_seconds == pytest.approx(tokens_of_a_step / 90)
+
+
+def test_steps_of_jobs_are_measured(workshop):
+    created = workshop.tuning.create(ADA, number_request())
+    assert workshop.running.claim() is not None
+    for step in range(1, 6):
+        taken = Snapshot(step=step, epoch=0, mean_loss=1.0, compute_time=workshop.clock())
+        workshop.running.record(created.job.id, taken, tokens=12)
+
+    assert workshop.running.speeds.tokens_per_second(ECHO_BASE.name) > 0

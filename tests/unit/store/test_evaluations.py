@@ -1,0 +1,63 @@
+"""What validation sets showed."""
+
+from dataclasses import replace
+
+import pytest
+
+from store_rows import NOW, keep, new_job
+from tuningfork.domain.evaluation import Evaluation
+from tuningfork.store import evaluations, tuned_models
+
+
+@pytest.fixture
+def job(database):
+    return keep(database, new_job("a"))
+
+
+def evaluation(step, **changes):
+    usual = Evaluation(step=step, epoch=step // 4, mean_loss=1 / step, targets=2**40, right_targets=7, compute_time=NOW)
+    return replace(usual, **changes)
+
+
+def put(database, job, *made):
+    with database.write() as connection:
+        for each in made:
+            evaluations.put_evaluation(connection, job.id, each)
+
+
+def found(database, job, **after):
+    with database.read() as connection:
+        return evaluations.evaluations_of(connection, job.id, **after)
+
+
+def test_evaluations_are_read_in_the_order_of_their_steps_and_from_a_step_on(database, job):
+    other = keep(database, new_job("b"))
+    made = [evaluation(step) for step in (4, 8, 12)]
+    put(database, job, made[2], made[0], made[1])
+    put(database, other, evaluation(5))
+
+    assert found(database, job) == tuple(made)
+    assert found(database, job, after_step=4) == tuple(made[1:])
+    assert found(database, job, after_step=12) == ()
+
+
+def test_an_evaluation_that_is_made_again_takes_the_place_of_the_earlier_one(database, job):
+    put(database, job, evaluation(4), evaluation(8), evaluation(4, mean_loss=3.0))
+
+    assert found(database, job) == (evaluation(4, mean_loss=3.0), evaluation(8))
+
+
+def test_a_job_that_goes_back_drops_later_evaluations(database, job):
+    put(database, job, *map(evaluation, (4, 8, 12)))
+    with database.write() as connection:
+        evaluations.drop_evaluations(connection, job.id, after_step=8)
+
+    assert found(database, job) == (evaluation(4), evaluation(8))
+
+
+def test_evaluations_go_with_their_model(database, job):
+    put(database, job, evaluation(4))
+    with database.write() as connection:
+        tuned_models.delete(connection, job.model_id)
+
+    assert found(database, job) == ()
