@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import h11
 from prometheus_client import CollectorRegistry, Counter, Gauge
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -41,13 +41,15 @@ class ConnectionLimits:
     """The most connections at a time, and for how many seconds the server waits for a client.
 
     `answer_seconds` is how long a client may leave an answer unread, or read it more slowly than
-    `LEAST_BYTES_PER_SECOND`; see `Unread.waiting_since`.
+    `LEAST_BYTES_PER_SECOND`; see `Unread.waiting_since`. `room_seconds` is how long a whole request on a connection
+    beyond the limit waits for room before it is refused.
     """
 
     most: int
     head_seconds: float
     answer_seconds: float
     idle_seconds: float
+    room_seconds: float = 0.5
 
 
 def affordable_connections(wanted: int) -> int:
@@ -83,7 +85,7 @@ class OpenConnections:
 
     Args:
         limits: the limits.
-        refuse: the ASGI application that answers on connections beyond the limit.
+        refuse: the ASGI application that answers on connections for which there is no room.
         unreadable: the answer to bytes that are not HTTP.
         registry: counts connections.
         clock: the event loop's clock, in seconds.
@@ -99,10 +101,14 @@ class OpenConnections:
         clock: Callable[[], float],
     ) -> None:
         self.limits = limits
-        self.refuse = refuse
         self.unreadable = unreadable
         self.clock = clock
+        self._refuse = refuse
         self._open: set[Connection] = set()
+        self._beyond: set[Connection] = set()
+        """Those of the open connections that are beyond the limit."""
+        self._searched_at = -_PATIENCE_UNDER_PRESSURE_SECONDS
+        """When `make_room` was last called."""
         Gauge("tuningfork_http_connections", "HTTP connections that are open.", registry=registry).set_function(
             lambda: float(len(self._open))
         )
@@ -128,35 +134,66 @@ class OpenConnections:
         """Add a new connection, and close others if there are too many.
 
         Returns:
-            Whether the connection is within the limit. If not, the caller must refuse it.
+            Whether the connection is within the limit. If not, its requests are for `answer_beyond`.
 
         """
         if len(self._open) >= self.limits.most:
             self.make_room()
         within = len(self._open) < self.limits.most
         if not within:
-            self._closed.labels("refused").inc()
             if len(self._open) >= self.limits.most + _REFUSED_AT_ONCE:
+                self._closed.labels("refused").inc()
                 connection.transport.abort()
                 return False
+            self._beyond.add(connection)
         self._open.add(connection)
         return within
 
     def discard(self, connection: "Connection") -> None:
         """Forget a connection that is closed."""
         self._open.discard(connection)
+        self._beyond.discard(connection)
+
+    def answer_beyond(self, connection: "Connection", app: ASGIApp) -> ASGIApp:
+        """The application for a connection beyond the limit: `app` as soon as there is room, otherwise a refusal.
+
+        A request whose body has not come yet is refused at once, so that slow clients do not take the places of those
+        who wait.
+        """
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            if await self._room_for(connection):
+                connection.app = app
+                await app(scope, receive, send)
+            else:
+                self._closed.labels("refused").inc()
+                await self._refuse(scope, receive, send)
+
+        return answer
+
+    async def _room_for(self, connection: "Connection") -> bool:
+        """Whether the connection is within the limit now, or after a short wait."""
+        until = self.clock() + self.limits.room_seconds
+        while connection in self._beyond and connection.owes_nothing() and self.clock() < until:
+            if self.clock() - self._searched_at >= _PATIENCE_UNDER_PRESSURE_SECONDS:
+                self.make_room()
+            if len(self._open) - len(self._beyond) < self.limits.most:
+                self._beyond.discard(connection)
+            else:
+                await asyncio.sleep(_PATIENCE_UNDER_PRESSURE_SECONDS / 5)
+        return connection in self._open and connection not in self._beyond
 
     def make_room(self) -> None:
         """Close one in 32 of the connections, at least one: those that have waited longest for their client.
 
         Several are closed at once, since the search takes time that grows with the number of connections.
         """
-        now = self.clock()
+        now = self._searched_at = self.clock()
         waiting = [(since, connection) for connection in self._open if (since := connection.waiting_since(now))]
         waiting.sort(key=lambda each: each[0])
         for _, connection in waiting[: max(1, self.limits.most // 32)]:
             self._closed.labels("room").inc()
-            self._open.discard(connection)
+            self.discard(connection)
             connection.end()
 
     def close_overdue(self) -> None:
@@ -197,11 +234,11 @@ class Connection(H11Protocol):
         self._unsent = Unread(bytes_per_second=LEAST_BYTES_PER_SECOND)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Accept the connection; if there are too many, every request on it is refused."""
+        """Accept the connection; if there are too many, its requests wait for room, or are refused."""
         self._counted = CountedTransport(transport)
         super().connection_made(cast("asyncio.Transport", self._counted))
         if not self._others.add(self):
-            self.app = cast("Any", self._others.refuse)
+            self.app = cast("Any", self._others.answer_beyond(self, cast("ASGIApp", self.app)))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop counting the connection, and stop its timer."""
@@ -249,6 +286,10 @@ class Connection(H11Protocol):
             self._write(h11.Data(data=answer.body))
             self._write(h11.EndOfMessage())
         self.transport.close()
+
+    def owes_nothing(self) -> bool:
+        """Whether the request that is being answered has come as a whole."""
+        return self.conn.their_state not in (h11.IDLE, h11.SEND_BODY)
 
     def waiting_since(self, now: float) -> float | None:
         """Since when the server has been waiting for the client; None if it is not.

@@ -26,11 +26,11 @@ ASK = {"contents": [turn("a b c")]}
 
 
 @asynccontextmanager
-async def serving(caller, *, most=100, head=ENDLESS, answer=ENDLESS, idle=ENDLESS, grace=0.3, app=None):
+async def serving(caller, *, most=100, head=ENDLESS, answer=ENDLESS, idle=ENDLESS, room=0.01, grace=0.3, app=None):
     """The port of a server with these limits, and the server itself."""
     mounts = Mounts(caller.services.dialects, default_form=caller.services.default_form)
     connections = OpenConnections(
-        ConnectionLimits(most=most, head_seconds=head, answer_seconds=answer, idle_seconds=idle),
+        ConnectionLimits(most=most, head_seconds=head, answer_seconds=answer, idle_seconds=idle, room_seconds=room),
         Refusing(mounts),
         lambda: unreadable_answer(mounts),
         CollectorRegistry(),
@@ -210,6 +210,53 @@ def test_at_the_limit_the_connection_that_idled_longest_makes_room(caller):
             return status, oldest, (await answer_on(idle[3][0]))[0]
 
     assert asyncio.run(scenario()) == (200, b"", 200)
+
+
+def test_a_request_that_comes_just_after_a_burst_of_half_bodies_is_answered(caller):
+    half_a_body = ask_bytes(caller, length=1000)
+
+    async def scenario():
+        async with serving(caller, most=4, room=ENDLESS) as (port, server):
+            for _ in range(4):
+                await connect(port, half_a_body)
+            await until(lambda: len(server.server_state.tasks) == 4)
+            reader, _writer = await connect(port, HEALTH)
+            return (await answer_on(reader))[0]
+
+    assert asyncio.run(scenario()) == 200
+
+
+def test_a_request_beyond_the_limit_is_answered_when_another_one_ends(caller):
+    gate = caller.workshop.executor.hold_generation(1)
+
+    async def scenario():
+        async with serving(caller, most=1, room=ENDLESS) as (port, server):
+            busy, _ = await connect(port, ask_bytes(caller))
+            await asyncio.to_thread(gate.wait_until_reached)
+            reader, writer = await connect(port, HEALTH)
+            await until(lambda: len(server.server_state.tasks) == 2)
+            gate.open()
+            statuses = [(await answer_on(each))[0] for each in (busy, reader)]
+            # The connection is an ordinary one from now on.
+            writer.write(HEALTH)
+            return [*statuses, (await answer_on(reader))[0]]
+
+    assert asyncio.run(scenario()) == [200, 200, 200]
+
+
+def test_half_a_body_beyond_the_limit_does_not_wait_for_room(caller):
+    gate = caller.workshop.executor.hold_generation(1)
+
+    async def scenario():
+        async with serving(caller, most=1, room=ENDLESS) as (port, _):
+            await connect(port, ask_bytes(caller))
+            await asyncio.to_thread(gate.wait_until_reached)
+            reader, _writer = await connect(port, ask_bytes(caller, length=1000))
+            refused = await answer_on(reader)
+            gate.open()
+            return refused[0]
+
+    assert asyncio.run(scenario()) == 503
 
 
 def test_where_all_connections_are_at_work_one_more_is_answered_503(caller):
