@@ -122,7 +122,8 @@ class Dispatcher:
         self._tell_without_data()
         for job in self._running.turns.stranded():
             why = self._running.turns.why_stranded(job)
-            said = f"waits for {job.base_model}, {why}, or cancel or delete tunedModels/{job.model_id}"
+            base = job.resolved_base or job.base_model
+            said = f"waits for {base}, {why}, or cancel or delete tunedModels/{job.model_id}"
             self._log(logging.WARNING, "base_missing", job.id, said)
         self._thread.start()
 

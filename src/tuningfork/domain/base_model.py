@@ -1,7 +1,7 @@
 """A base model as the catalog describes it: where its weights are, what it allows, and its public names."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NewType
 
 BaseModelName = NewType("BaseModelName", str)
@@ -168,9 +168,31 @@ class Catalog:
             by_name[face.name] = face
         object.__setattr__(self, "_by_name", by_name)
 
-    def find(self, name: str) -> PublicModel | None:
-        """The model with this public name, with or without its `models/` prefix; None if there is none."""
-        return self._by_name.get(with_prefix(name))
+    def find(self, name: str, resolved: BaseModelName | None = None) -> PublicModel | None:
+        """The model with this public name, with or without its `models/` prefix; None if there is none.
+
+        Args:
+            name: the public name.
+            resolved: the own name of the base model that `name` meant earlier, for what was made then. If the name
+                means another one now, the result is the earlier one, with the limits of the name.
+
+        """
+        found = self._by_name.get(with_prefix(name))
+        if resolved is None or (found is not None and found.base.name == resolved):
+            return found
+        earlier = self._by_name.get(resolved)
+        if earlier is None or earlier.base.name != resolved:
+            return None
+        if found is None:
+            return replace(earlier, name=with_prefix(name))
+        return replace(
+            earlier,
+            name=found.name,
+            display_name=found.display_name,
+            input_tokens=min(found.input_tokens, earlier.input_tokens),
+            output_tokens=min(found.output_tokens, earlier.output_tokens),
+            limits=found.limits,
+        )
 
     def public_models(self) -> Iterable[PublicModel]:
         """Every public name, in catalog order."""

@@ -35,6 +35,8 @@ class TunedModel:
 
     id: TunedModelId
     base_model: BaseModelName
+    resolved_base: BaseModelName | None = None
+    """The own name of the base that `base_model` meant when the model was created; see `Catalog.find`."""
     source: TunedModelId | None = None
     """The tuned model from whose weights it was tuned; None: it was tuned from the base."""
     display_name: str = ""

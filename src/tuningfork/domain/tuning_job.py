@@ -80,6 +80,8 @@ class TuningJob:
     id: JobId
     model_id: TunedModelId
     base_model: BaseModelName
+    resolved_base: BaseModelName | None = None
+    """The own name of the base that `base_model` meant when the job was created; see `Catalog.find`."""
     state: JobState
     hyperparameters: Hyperparameters
     adapter: AdapterShape

@@ -41,7 +41,7 @@ from tuningfork.service.answering.generation import Generation
 from tuningfork.service.answering.raters import safety_of
 from tuningfork.service.answering.residency import Residency, ResidentAdapters
 from tuningfork.service.answering.safety import Safety
-from tuningfork.service.base_models import check_usable
+from tuningfork.service.base_models import check_usable, resolve_names
 from tuningfork.service.identity.identity import Identity
 from tuningfork.service.identity.issuer_keys import IssuerKeys
 from tuningfork.service.identity.keys import Access
@@ -137,6 +137,7 @@ def _build(
     settings: Settings, catalog: Catalog, database: Database, listener: socket.socket, loop: asyncio.Runner
 ) -> Server:
     artifacts = artifacts_of(settings, database)
+    resolve_names(database, catalog)
     metrics = Metrics(CollectorRegistry(), database)
     access = Access(requests := database.for_requests(), now)
     quotas = _quotas(settings)

@@ -11,7 +11,10 @@ from tuningfork.domain.base_model import Catalog, PublicModel, with_prefix
 from tuningfork.domain.references import BaseRef
 from tuningfork.domain.refusals import BaseModelNotFound, BaseModelRefused
 from tuningfork.domain.server_paths import without_location
+from tuningfork.domain.tuned_model import TunedModel
 from tuningfork.execution.base import Generators, WorkerDied
+from tuningfork.store.database import Database
+from tuningfork.store.resolved_bases import resolve, unresolved
 
 
 def find_base(catalog: Catalog, name: str) -> PublicModel:
@@ -29,6 +32,34 @@ def find_base(catalog: Catalog, name: str) -> PublicModel:
     if found is None:
         raise BaseModelNotFound(BaseRef(with_prefix(name)))
     return found
+
+
+def base_of(catalog: Catalog, tuned: TunedModel) -> PublicModel:
+    """The base model of a tuned model, under the name with which it was created.
+
+    Raises:
+        BaseModelNotFound: this server does not have the base model any more.
+
+    """
+    found = catalog.find(tuned.base_model, tuned.resolved_base)
+    if found is None:
+        # A name that means another base now is not what is missing.
+        moved = catalog.find(tuned.base_model) is not None
+        raise BaseModelNotFound(BaseRef(tuned.resolved_base if moved and tuned.resolved_base else tuned.base_model))
+    return found
+
+
+def resolve_names(database: Database, catalog: Catalog) -> None:
+    """Record which bases the models and jobs of earlier versions are tuned on, before a name means another base.
+
+    To be called when the server starts. Names that the catalog lacks stay as they are.
+    """
+    with database.read() as connection:
+        names = unresolved(connection)
+    meanings = {name: found.base.name for name in names if (found := catalog.find(name)) is not None}
+    if meanings:
+        with database.write() as connection:
+            resolve(connection, meanings)
 
 
 def check_described(model: PublicModel) -> None:

@@ -32,6 +32,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    func,
 )
 
 from tuningfork.domain.permission import GranteeType, Role
@@ -105,6 +106,8 @@ tuned_models = Table(
     metadata,
     Column("id", Id(63), primary_key=True),
     Column("base_model", Text, nullable=False),
+    # NULL: written by a version without this column, and no server has been started since that has the base.
+    Column("resolved_base", Text),
     Column("display_name", Text, nullable=False),
     Column("description", Text, nullable=False),
     # Display name and description, case-folded here, since databases differ in the lower case of non-ASCII characters.
@@ -138,6 +141,7 @@ tuning_jobs = Table(
         unique=True,
     ),
     Column("base_model", Text, nullable=False),
+    Column("resolved_base", Text),
     Column("state", String(16), nullable=False),
     Column("cancel_requested", Boolean, nullable=False),
     Column("attempts", Integer, nullable=False),
@@ -195,6 +199,9 @@ tuning_jobs = Table(
         postgresql_where=Column("state") == "running",
     ),
 )
+
+BASE_OF_JOBS = func.coalesce(tuning_jobs.c.resolved_base, tuning_jobs.c.base_model)
+"""The own name of each job's base model; for jobs of earlier versions, the name in the request."""
 
 snapshots = Table(
     "snapshots",

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select
 
 from tuningfork.domain.base_model import BaseModelName
 from tuningfork.domain.tuning_job import JobId, JobState
-from tuningfork.store.schema import suspects, tuning_jobs
+from tuningfork.store.schema import BASE_OF_JOBS, suspects, tuning_jobs
 
 _GROWTH = 4
 _MOST_GROWTHS = 3
@@ -67,7 +67,7 @@ def queued(connection: Connection, base_models: Collection[BaseModelName]) -> li
         .join(suspects, suspects.c.job_id == tuning_jobs.c.id)
         .where(
             tuning_jobs.c.state == JobState.QUEUED.value,
-            tuning_jobs.c.base_model.in_(base_models),
+            BASE_OF_JOBS.in_(base_models),
             tuning_jobs.c.furthest_step < suspects.c.alone_until_step,
         )
         .order_by(tuning_jobs.c.furthest_step, tuning_jobs.c.create_time.desc(), tuning_jobs.c.id)

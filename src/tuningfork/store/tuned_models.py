@@ -67,6 +67,7 @@ def insert(connection: Connection, model: TunedModel) -> None:
     row = {
         "id": model.id,
         "base_model": model.base_model,
+        "resolved_base": model.resolved_base,
         "source": model.source,
         "display_name": model.display_name,
         "description": model.description,
@@ -207,6 +208,7 @@ def _model(row: RowMapping) -> TunedModel:
     return TunedModel(
         id=TunedModelId(row["id"]),
         base_model=BaseModelName(row["base_model"]),
+        resolved_base=None if row["resolved_base"] is None else BaseModelName(row["resolved_base"]),
         source=None if row["source"] is None else TunedModelId(row["source"]),
         display_name=row["display_name"],
         description=row["description"],

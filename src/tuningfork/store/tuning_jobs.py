@@ -21,7 +21,7 @@ from tuningfork.domain.tuned_model import TunedModelId
 from tuningfork.domain.tuning_job import TRANSITIONS, JobError, JobId, JobState, TuningJob
 from tuningfork.store import training_options
 from tuningfork.store.database import is_duplicate, lock_name
-from tuningfork.store.schema import UtcDateTime, job_events, permissions, tuned_models, tuning_jobs
+from tuningfork.store.schema import BASE_OF_JOBS, UtcDateTime, job_events, permissions, tuned_models, tuning_jobs
 from tuningfork.store.tuned_models import IdTaken
 
 CODE_NUMBERS = {
@@ -75,6 +75,7 @@ def insert(connection: Connection, job: TuningJob) -> None:
         "id": job.id,
         "model_id": job.model_id,
         "base_model": job.base_model,
+        "resolved_base": job.resolved_base,
         "state": job.state.value,
         "cancel_requested": job.cancel_requested,
         "attempts": job.attempts,
@@ -177,9 +178,7 @@ def first_queued(connection: Connection, candidates: Sequence[JobId]) -> TuningJ
 
 def queued_without(connection: Connection, base_models: Collection[BaseModelName]) -> list[TuningJob]:
     """The queued jobs over other bases than these, the oldest first, without their snapshots."""
-    query = select(tuning_jobs).where(
-        tuning_jobs.c.state == JobState.QUEUED.value, tuning_jobs.c.base_model.not_in(base_models)
-    )
+    query = select(tuning_jobs).where(tuning_jobs.c.state == JobState.QUEUED.value, BASE_OF_JOBS.not_in(base_models))
     rows = connection.execute(query.order_by(tuning_jobs.c.create_time, tuning_jobs.c.id)).mappings()
     return [_job(row) for row in rows]
 
@@ -287,7 +286,7 @@ def request_cancel(connection: Connection, job_id: JobId) -> None:
 
 
 def _is_queued_over(base_models: Collection[BaseModelName]) -> ColumnElement[bool]:
-    return and_(tuning_jobs.c.state == JobState.QUEUED.value, tuning_jobs.c.base_model.in_(base_models))
+    return and_(tuning_jobs.c.state == JobState.QUEUED.value, BASE_OF_JOBS.in_(base_models))
 
 
 def _job(row: RowMapping) -> TuningJob:
@@ -297,6 +296,7 @@ def _job(row: RowMapping) -> TuningJob:
         id=JobId(row["id"]),
         model_id=TunedModelId(row["model_id"]),
         base_model=BaseModelName(row["base_model"]),
+        resolved_base=None if row["resolved_base"] is None else BaseModelName(row["resolved_base"]),
         state=JobState(row["state"]),
         hyperparameters=Hyperparameters(
             epoch_count=row["epoch_count"],

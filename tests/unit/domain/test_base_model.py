@@ -40,6 +40,37 @@ def test_what_an_alias_leaves_out_is_the_bases():
     assert (alias.description, alias.input_tokens, alias.output_tokens) == (ECHO_BASE.description, 16_384, 2_048)
 
 
+def test_what_was_made_under_a_name_keeps_its_base_when_the_name_moves_to_another():
+    larger = replace(
+        ECHO_BASE,
+        name=BaseModelName("models/larger"),
+        location="/models/larger",
+        output_tokens=8_192,
+        aliases=ECHO_BASE.aliases,
+    )
+    moved = Catalog((replace(ECHO_BASE, aliases=()), larger))
+
+    today = moved.find("gemini-1.0-pro-001")
+    earlier = moved.find("gemini-1.0-pro-001", ECHO_BASE.name)
+
+    assert today.base == larger
+    assert earlier.base.name == ECHO_BASE.name
+    # The promises of the name are those that it has today, as far as the earlier base can keep them.
+    assert (earlier.name, earlier.limits) == (today.name, today.limits)
+    assert (earlier.input_tokens, earlier.output_tokens) == (16_384, 1_024)
+
+
+def test_what_was_made_under_a_name_keeps_its_base_when_the_name_is_given_up():
+    bare = Catalog((replace(ECHO_BASE, aliases=()),))
+    found = bare.find("gemini-1.0-pro-001", ECHO_BASE.name)
+    assert (found.name, found.base.name) == ("models/gemini-1.0-pro-001", ECHO_BASE.name)
+    assert bare.find("gemini-1.0-pro-001") is None
+
+
+def test_what_was_made_over_a_base_that_is_gone_finds_nothing():
+    assert ECHO_CATALOG.find("gemini-1.0-pro-001", BaseModelName("models/gone")) is None
+
+
 def test_public_models_come_in_catalog_order():
     assert [model.name for model in ECHO_CATALOG.public_models()] == [
         "models/echo-001",

@@ -1,14 +1,22 @@
 """What the composition root does before anybody is served."""
 
+from dataclasses import replace
+
 import pytest
 
+from store_rows import keep, new_job
+from tuningfork.catalog import EMBEDDED_MODEL
 from tuningfork.dialect.gemini.methods import GeminiMethod, Scope
+from tuningfork.domain.base_model import BaseModelName
 from tuningfork.domain.errors import QuotaExceeded
 from tuningfork.domain.permission import LOCAL_PRINCIPAL
+from tuningfork.domain.tuning_job import JobId
 from tuningfork.server.compose import compose
 from tuningfork.server.data_directory import StartError, open_access
 from tuningfork.service.identity.openid import TrustedIssuer
 from tuningfork.settings import Settings
+from tuningfork.store import tuning_jobs
+from tuningfork.store.database import Database
 
 
 def test_a_new_data_directory_is_for_its_user_only(tmp_path):
@@ -52,6 +60,22 @@ def test_a_directory_where_the_database_should_be_is_told(tmp_path):
 
     with pytest.raises(StartError, match="cannot be used"), compose(_settings(tmp_path)):
         pass
+
+
+def test_the_bases_of_models_from_an_earlier_version_are_recorded(tmp_path):
+    settings = _settings(tmp_path)
+    with compose(settings):
+        pass
+    database = Database.open(settings.resolved_database_url)
+    keep(database, replace(new_job("old"), base_model=BaseModelName("models/gemini-1.0-pro-001")))
+
+    with compose(settings):
+        pass
+
+    with database.read() as connection:
+        job = tuning_jobs.find(connection, JobId("old-job"))
+    database.close()
+    assert job.resolved_base == EMBEDDED_MODEL.name
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "gpu.example", ""])

@@ -1,18 +1,22 @@
 """Base models that cannot be used: who asks for one is told why, and the list says it."""
 
 import asyncio
+import random
 from dataclasses import replace
 
 import pytest
 
-from fakes import ECHO_BASE, InMemoryGenerators
+from fakes import ECHO_BASE, ECHO_CATALOG, InMemoryGenerators
 from tuningfork.domain.base_model import BaseModel, BaseModelName, Catalog
-from tuningfork.domain.references import BaseRef
-from tuningfork.domain.refusals import BaseModelRefused
+from tuningfork.domain.references import BaseRef, TunedRef
+from tuningfork.domain.refusals import BaseModelNotFound, BaseModelRefused
 from tuningfork.service.answering.generation import Generation
-from tuningfork.service.base_models import check_usable, with_faults
+from tuningfork.service.base_models import base_of, check_usable, resolve_names, with_faults
+from tuningfork.service.tuning.running import Running
+from tuningfork.service.tuning.tuning import Tuning
+from tuningfork.store.schema import tuned_models, tuning_jobs
 from tuningfork.wire.gemini.errors import message_of
-from workshop import ADA, ask
+from workshop import ADA, SERVER, ask, number_request
 
 FAULTY = BaseModel(
     name=BaseModelName("models/faulty"),
@@ -89,3 +93,77 @@ def test_callers_are_told_no_directory_of_the_server(generators):
     assert not any("/srv" in each for each in told)
     assert f"there is no directory {base.name}; check its location" in told[-2]
     assert "models/faulty/config.json is no JSON object" in told[-1]
+
+
+LARGER = replace(ECHO_BASE, name=BaseModelName("models/larger"), location="/models/larger", aliases=ECHO_BASE.aliases)
+MOVED = Catalog((replace(ECHO_BASE, aliases=()), LARGER))
+"""The names of Gemini models mean another base than in `ECHO_CATALOG`."""
+
+
+def running_with(workshop, catalog):
+    """The use cases of jobs of a server that was started anew with these base models."""
+    return Running(
+        workshop.database,
+        workshop.artifacts,
+        catalog,
+        workshop.clock,
+        workshop.metrics,
+        server=SERVER,
+        savepoint_every=2,
+    )
+
+
+def test_a_job_is_trained_over_the_base_that_its_name_meant_when_it_was_created(workshop):
+    workshop.tuning.create(ADA, number_request())
+
+    assert running_with(workshop, MOVED).claim().base.name == ECHO_BASE.name
+
+
+def test_a_source_whose_base_is_gone_while_its_name_means_another_is_refused_by_the_own_name(workshop):
+    tuned = workshop.tuning.create(ADA, number_request())
+    with pytest.raises(BaseModelNotFound) as refused:
+        base_of(Catalog((LARGER,)), tuned.model)
+    assert refused.value.model == BaseRef(ECHO_BASE.name)
+
+
+def test_a_job_waits_if_the_base_that_its_name_meant_is_gone(workshop):
+    workshop.tuning.create(ADA, number_request())
+
+    assert running_with(workshop, Catalog((LARGER,))).claim() is None
+
+
+def test_a_tuned_model_answers_over_the_base_that_its_name_meant(workshop):
+    tuned = workshop.tuning.create(ADA, number_request())
+    workshop.advance()
+    generators = workshop.executor
+    moved = Generation(workshop.database, workshop.artifacts, MOVED, generators, workshop.metrics)
+
+    asyncio.run(moved.generate(ADA, TunedRef(tuned.model.id), ask("one")))
+
+    assert [each.base.name for each in generators.generations] == [ECHO_BASE.name]
+
+
+def test_a_model_that_is_tuned_further_keeps_the_base_of_its_source(workshop):
+    source = workshop.tuning.create(ADA, number_request())
+    workshop.advance()
+    tuning = Tuning(
+        workshop.database, workshop.artifacts, MOVED, workshop.clock, random.Random(1).getrandbits, workshop.metrics
+    )
+
+    further = tuning.create(ADA, number_request(base_model="", tuned_model_source=f"tunedModels/{source.model.id}"))
+
+    assert (further.model.resolved_base, further.job.resolved_base) == (ECHO_BASE.name, ECHO_BASE.name)
+
+
+def test_what_an_earlier_version_wrote_gets_the_base_that_its_name_means_at_the_first_start(workshop):
+    tuned = workshop.tuning.create(ADA, number_request())
+    with workshop.database.write() as connection:
+        for table in (tuned_models, tuning_jobs):
+            connection.execute(table.update().values(resolved_base=None))
+
+    resolve_names(workshop.database, ECHO_CATALOG)
+    resolve_names(workshop.database, MOVED)
+
+    found = workshop.tuning.get(ADA, tuned.model.id)
+    assert (found.model.resolved_base, found.job.resolved_base) == (ECHO_BASE.name, ECHO_BASE.name)
+    assert running_with(workshop, MOVED).claim().base.name == ECHO_BASE.name

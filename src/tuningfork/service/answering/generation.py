@@ -28,7 +28,7 @@ from tuningfork.domain.refusals import (
 from tuningfork.domain.tuned_model import ModelState, TunedModel
 from tuningfork.execution.base import GenerationAssignment, Generators, WorkerDied
 from tuningfork.service.answering.safety import Ratings, Safety, Screening
-from tuningfork.service.base_models import check_described, find_base, with_faults
+from tuningfork.service.base_models import base_of, check_described, find_base, with_faults
 from tuningfork.service.identity.keys import model_for
 from tuningfork.service.metrics import Metrics
 from tuningfork.service.quotas import Quotas
@@ -236,7 +236,7 @@ class Generation:
                 raise ResourceNotFound(asked)
         return _Callee(
             ref=asked,
-            base=find_base(self._catalog, tuned.base_model),
+            base=base_of(self._catalog, tuned),
             tuned=tuned,
             adapter=adapter,
         )

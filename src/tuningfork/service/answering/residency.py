@@ -117,7 +117,7 @@ class Residency:
         with self._database.read() as connection:
             for model_id in sorted(self._pinned):
                 model = tuned_models.find(connection, model_id)
-                served = None if model is None else self._catalog.find(model.base_model)
+                served = None if model is None else self._catalog.find(model.base_model, model.resolved_base)
                 if model is None or served is None or model.state is not ModelState.ACTIVE:
                     continue
                 adapters = wanted.get(served.base, frozenset())

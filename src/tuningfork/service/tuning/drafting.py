@@ -18,7 +18,7 @@ from tuningfork.domain.tuned_model import (
     new_id,
 )
 from tuningfork.domain.tuning_job import JobId, JobState, TuningJob, TuningRequest
-from tuningfork.service.base_models import find_base
+from tuningfork.service.base_models import base_of, find_base
 from tuningfork.service.tuning.tuned import Tuned, load
 from tuningfork.service.tuning.violations import of_source
 from tuningfork.store.database import Transaction
@@ -58,7 +58,7 @@ def find_origin(connection: Transaction, principal: Principal, request: TuningRe
     source = load(connection, principal, request.source.id, Action.TUNE_ON)
     if source.model.state is not ModelState.ACTIVE:
         raise ModelNotUsable(request.source, source.model.state, Purpose.TUNE_ON)
-    return Origin(base=find_base(catalog, source.model.base_model), source=source)
+    return Origin(base=base_of(catalog, source.model), source=source)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +89,7 @@ def draft(
         id=JobId(random_id(entropy(ID_BITS))),
         model_id=model.id,
         base_model=model.base_model,
+        resolved_base=model.resolved_base,
         state=JobState.QUEUED,
         hyperparameters=data.hyperparameters,
         adapter=origin.adapter,
@@ -124,6 +125,7 @@ def _draft_model(
     return TunedModel(
         id=TunedModelId(chosen) if chosen is not None else new_id(request.display_name, entropy(ID_BITS)),
         base_model=origin.base.name,
+        resolved_base=origin.base.base.name,
         source=origin.source.model.id if origin.source else None,
         display_name=request.display_name,
         description=request.description,

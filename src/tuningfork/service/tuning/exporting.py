@@ -8,7 +8,7 @@ from typing import Any
 
 from tuningfork.domain.base_model import Catalog
 from tuningfork.domain.permission import Principal
-from tuningfork.domain.tuned_model import TunedModelId
+from tuningfork.domain.tuned_model import TunedModel, TunedModelId
 from tuningfork.service.tuning.tuning import Tuning
 
 _CONFIG = "adapter_config.json"
@@ -45,20 +45,20 @@ class Exporting:
 
         """
         directory = self.tuning.adapter_directory(principal, model_id)
-        base = self.tuning.get(principal, model_id, snapshots=False).model.base_model
+        model = self.tuning.get(principal, model_id, snapshots=False).model
         try:
             config = json.loads((directory / _CONFIG).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             config = None
         if not isinstance(config, dict):
             return AdapterFiles(directory=directory, replaced={})
-        named = config | self._base(base, base_name, config)
+        named = config | self._base(model, base_name, config)
         text = json.dumps(named, indent=2, sort_keys=True) + "\n"
         return AdapterFiles(directory=directory, replaced={_CONFIG: text.encode()})
 
-    def _base(self, public_name: str, wanted: str, config: Mapping[str, Any]) -> dict[str, str | None]:
+    def _base(self, model: TunedModel, wanted: str, config: Mapping[str, Any]) -> dict[str, str | None]:
         """The fields that say what the base is. The adapters of earlier versions have the server's path there."""
-        found = self.catalog.find(public_name)
+        found = self.catalog.find(model.base_model, model.resolved_base)
         if wanted:
             return {_NAME: wanted, _REVISION: None}
         if found is not None:
@@ -66,4 +66,5 @@ class Exporting:
         written = str(config.get(_NAME, ""))
         # The base has left the catalog. A Hub id has at most one slash, and not in front.
         is_path = written.startswith(("/", ".", "~")) or written.count("/") > 1
-        return {_NAME: public_name.removeprefix("models/"), _REVISION: None} if is_path else {}
+        name = model.resolved_base or model.base_model
+        return {_NAME: name.removeprefix("models/"), _REVISION: None} if is_path else {}

@@ -288,7 +288,7 @@ class Running:
         if job is None or not tuning_jobs.move(connection, job.id, JobState.RUNNING, self._clock()):
             return None
         model = tuned_models.find(connection, job.model_id)
-        served = self._catalog.find(job.base_model)
+        served = self._catalog.find(job.base_model, job.resolved_base)
         assert model is not None  # noqa: S101 - no job without its model
         assert served is not None  # noqa: S101 - as was asked for
         # Within the transaction, so that the job stays queued if the disk is full.

@@ -24,7 +24,7 @@ from tuningfork.domain.refusals import (
 )
 from tuningfork.domain.tuned_model import Changeable, ModelChange, ModelState, TunedModelId
 from tuningfork.domain.tuning_job import JobId, JobState, TuningJob, TuningRequest
-from tuningfork.service.base_models import check_described, find_base
+from tuningfork.service.base_models import base_of, check_described
 from tuningfork.service.metrics import Metrics
 from tuningfork.service.paging import Page, made_up, size_of
 from tuningfork.service.quotas import Quotas
@@ -367,7 +367,7 @@ class Tuning:
         cleared = [field.value for field in change.fields & _DEFAULTS if getattr(change, field.value) is None]
         if not cleared:
             return {}
-        sampling = find_base(self._catalog, tuned.model.base_model).base.sampling
+        sampling = base_of(self._catalog, tuned.model).base.sampling
         return {name: getattr(sampling, name) for name in cleared}
 
     def _origin(self, principal: Principal, request: TuningRequest, arriving: Arriving) -> Origin:

@@ -86,7 +86,7 @@ class Turns:
 
     def why_stranded(self, job: TuningJob) -> str:
         """Why this server cannot use the base model of a stranded job, and what to do, as the end of a sentence."""
-        model = self._catalog.find(job.base_model)
+        model = self._catalog.find(job.base_model, job.resolved_base)
         if model is None:
             return "which this server does not have: start it with that base model again"
         return f"which this server cannot use: {model.base.fault}"
