@@ -11,7 +11,9 @@ from dataclasses import replace
 import pytest
 from safetensors.torch import load_file, save_file
 
+import holding
 import mortality
+from holding import Hold
 from mortality import Deaths
 from tuningfork.artifacts.local import LocalArtifactStore
 from tuningfork.domain.artifact import ArtifactRef
@@ -36,6 +38,8 @@ from tuningfork.execution.base import (
 )
 from tuningfork.execution.local import environment
 from tuningfork.execution.local.engines import LocalEngines, WorkerThreads
+from tuningfork.execution.local.generators import LocalGenerators
+from tuningfork.execution.local.raters import LocalRaters
 from tuningfork.execution.local.trainers import LocalTrainers
 from tuningfork.store.artifacts import Artifacts
 
@@ -55,11 +59,16 @@ def deaths(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def engines(store, deaths):
-    usual = LocalEngines.build(threads=WorkerThreads(trainer=1, generator=1), artifacts=store.root)
-    variables = environment.of_worker(1, "warning") | environment.of_artifacts(store.root) | deaths.variables
-    trainers = LocalTrainers(variables, mortality.MODULE)
-    engines = LocalEngines(trainers=trainers, generators=usual.generators, raters=usual.raters)
+def hold(tmp_path_factory):
+    return Hold(tmp_path_factory.mktemp("hold") / "order")
+
+
+@pytest.fixture(scope="module")
+def engines(store, deaths, hold):
+    variables = environment.of_worker(1, "warning") | environment.of_artifacts(store.root)
+    trainers = LocalTrainers(variables | deaths.variables, mortality.MODULE)
+    generators = LocalGenerators(variables | hold.variables, holding.MODULE)
+    engines = LocalEngines(trainers=trainers, generators=generators, raters=LocalRaters(variables))
     yield engines
     engines.close()
 
@@ -311,6 +320,8 @@ def test_a_job_goes_on_when_its_savepoints_cannot_be_written(engines, assign, st
 
 
 def test_a_job_whose_adapter_cannot_be_written_fails_alone_and_says_why(engines, assign, store):
+    *_, finished = engines.trainers.train(assign("before"))
+    assert isinstance(finished, Finished)
     trainer = engines.worker_pids["trainer"]
     assignment = assign(savepoint_every=0)
     manifests = store.root / "manifests" / assignment.work.key
@@ -417,14 +428,15 @@ def test_a_client_that_leaves_frees_its_place(engines, tiny_llama):
     assert asyncio.run(story()) is not None
 
 
-def test_a_killed_generator_fails_its_requests_and_is_replaced(engines, tiny_llama):
+def test_a_killed_generator_fails_its_requests_and_is_replaced(engines, tiny_llama, hold):
     async def story() -> str:
         stream = engines.generators.generate(asked("long", tiny_llama, max_output_tokens=450, temperature=1.0, seed=1))
-        await anext(stream)
-        os.kill(engines.worker_pids["generator"], signal.SIGKILL)
-        with pytest.raises(WorkerDied, match="signal 9"):
-            async for _ in stream:
-                pass
+        with hold.held():
+            await anext(stream)
+            os.kill(engines.worker_pids["generator"], signal.SIGKILL)
+            with pytest.raises(WorkerDied, match="signal 9"):
+                async for _ in stream:
+                    pass
         return await text_of(engines, asked("one", tiny_llama))
 
     assert isinstance(asyncio.run(story()), str)
