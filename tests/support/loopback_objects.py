@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from multiprocessing.connection import Client, Connection, Listener
+from multiprocessing.connection import Client, Connection, Listener, answer_challenge, deliver_challenge
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -23,7 +23,8 @@ class ObjectServer:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._listener = Listener(("127.0.0.1", 0), authkey=AUTHORITY)
+        # Without the key: `accept` would exchange it with one client while all others wait, and end with that client.
+        self._listener = Listener(("127.0.0.1", 0), backlog=64)
         self.port: int = self._listener.address[1]
         self.calls: list[tuple[str, str]] = []
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -41,7 +42,10 @@ class ObjectServer:
             threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
 
     def _answer(self, connection: Connection) -> None:
+        # A worker that is killed breaks off wherever it is.
         with connection, suppress(EOFError, OSError):
+            deliver_challenge(connection, AUTHORITY)
+            answer_challenge(connection, AUTHORITY)
             method, key, *content = connection.recv()
             self.calls.append((method, key))
             try:

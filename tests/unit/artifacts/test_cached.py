@@ -1,5 +1,6 @@
 """The cache of a worker: whole artifacts only, bounded, and never without what is in use."""
 
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -181,3 +182,10 @@ def test_what_an_earlier_cache_left_is_removed(server, origin, cache, tmp_path):
 
     assert again.cached_bytes == 0
     assert [path for path in (tmp_path / "cache").rglob("*") if path.name == "weights"] == []
+
+
+def test_a_worker_that_dies_while_it_connects_holds_up_no_other(server, origin, cache):
+    write(origin, REFS[0])
+    socket.create_connection(("127.0.0.1", server.port)).close()
+    with socket.create_connection(("127.0.0.1", server.port)):
+        assert read(cache, REFS[0]) == "x"
