@@ -7,15 +7,18 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
+from sqlalchemy import select
 
 from fakes import InMemoryExecutor
 from patience import PATIENCE_SECONDS, wait_until
+from tuningfork.domain.errors import Busy
 from tuningfork.domain.tuned_model import ModelState
 from tuningfork.domain.tuning_job import JobState
 from tuningfork.store import leases
 from tuningfork.store.artifacts import Artifacts
-from tuningfork.store.schema import job_events
+from tuningfork.store.schema import job_events, tuning_jobs
 from workshop import ADA, NUMBER_PAIRS, build_workshop, number_request
 
 pytestmark = pytest.mark.slow
@@ -101,6 +104,23 @@ def changes(database, tuned):
         return [(row.from_state, row.to_state, row.reason) for row in rows.all()]
 
 
+def pause(process, database):
+    """Stop the process while it holds no lock of the database, without which no other server could take its job."""
+
+    def is_stopped_without_a_lock():
+        process.send_signal(signal.SIGSTOP)
+        wait_until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED, what="it stops")
+        try:
+            with database.for_requests().write() as connection:
+                connection.execute(select(tuning_jobs.c.id).with_for_update()).all()
+        except Busy:
+            process.send_signal(signal.SIGCONT)
+            return False
+        return True
+
+    wait_until(is_stopped_without_a_lock, what="it is stopped between two writes")
+
+
 UNDISTURBED = [("queued", "running", ""), ("running", "succeeded", "")]
 
 
@@ -141,7 +161,7 @@ def test_a_job_without_one_of_its_files_waits_with_its_savepoints_until_the_file
 
     with caplog.at_level("INFO", "tuningfork.dispatcher"):
         one.dispatcher.start()
-    one.wait_until(JobState.SUCCEEDED, later, timeout_seconds=60.0)
+    one.wait_until(JobState.SUCCEEDED, later)
 
     [told] = [record for record in caplog.records if getattr(record, "action", "") == "data_missing"]
     assert told.levelname == "WARNING"
@@ -153,7 +173,7 @@ def test_a_job_without_one_of_its_files_waits_with_its_savepoints_until_the_file
     assert artifacts.store.refs_below(artifacts.work(job_id).below("savepoints"))
 
     (tmp_path / "elsewhere").rename(artifacts.store.path(ref))
-    done = one.wait_until(JobState.SUCCEEDED, tuned, timeout_seconds=60.0)
+    done = one.wait_until(JobState.SUCCEEDED, tuned)
     assert [taken.step for taken in done.job.snapshots] == list(range(1, 20))
     assert [assignment.job_id for assignment in one.executor.assignments].count(job_id) == 2
 
@@ -194,7 +214,8 @@ def test_a_job_outlives_many_leases_that_its_server_renews(build, database, star
 
 def test_when_a_server_is_killed_the_other_takes_its_job_over_within_the_lease(build, database, start, tmp_path):
     creator = build("shared")
-    killed = start("killed", tmp_path / "shared", lease_seconds=4.0, step_seconds=3.0)
+    # Its job lasts longer than the other server takes to start.
+    killed = start("killed", tmp_path / "shared", lease_seconds=4.0, step_seconds=6.0)
     tuned = creator.tuning.create(ADA, number_request())
     wait_until(lambda: creator.job(tuned).completed_steps > 0, what="the first server trains")
     other = start("other", tmp_path / "shared", lease_seconds=4.0, step_seconds=0.01)
@@ -224,7 +245,7 @@ def test_a_server_that_was_paused_finds_its_job_taken_and_stops_training_it(buil
     paused = start("paused", tmp_path / "shared", lease_seconds=4.0, step_seconds=0.5)
     tuned = creator.tuning.create(ADA, number_request())
     wait_until(lambda: creator.job(tuned).completed_steps > 2, what="the first server trains")
-    paused.send_signal(signal.SIGSTOP)
+    pause(paused, database)
     start("other", tmp_path / "shared", lease_seconds=4.0, step_seconds=0.5)
     wait_until(lambda: holder(database, tuned) == "other", what="the second server has the job")
 
