@@ -31,6 +31,16 @@ def settings_directory() -> Path:
     return _user_directory("XDG_CONFIG_HOME", "~/.config") / "tuningfork"
 
 
+def cache_directory() -> Path:
+    """Where what can be made again is kept: `$XDG_CACHE_HOME/tuningfork`, or `~/.cache/tuningfork`.
+
+    Raises:
+        NoHomeDirectory: neither is known.
+
+    """
+    return _user_directory("XDG_CACHE_HOME", "~/.cache") / "tuningfork"
+
+
 def below_home(path: str) -> Path:
     """The path, with the home directory in the place of a `~` that it begins with; as it is if there is none."""
     try:
