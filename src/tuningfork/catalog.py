@@ -1,7 +1,8 @@
 """The base models of this server: the embedded one, a catalog file's, and those named on the command line.
 
-Reads only small JSON and TOML files, never weights. A model's context length and sampling defaults come from its
-`config.json` and `generation_config.json`, in its directory or on the Hub. A model whose files cannot be read stays in
+Reads only small JSON and TOML files, never weights; GGUF files are converted in a process of their own. A model's
+context length and sampling defaults come from its `config.json` and `generation_config.json`, in its directory or on
+the Hub. A model whose files cannot be read stays in
 the catalog with its fault, so that the others can be used.
 """
 
@@ -27,8 +28,11 @@ from tuningfork.domain.base_model import (
     SamplingDefaults,
     with_prefix,
 )
+from tuningfork.domain.errors import BaseUnusable, NotFound
+from tuningfork.domain.user_directories import NoHomeDirectory
 from tuningfork.embedded import model_directory
 from tuningfork.modeling.files.context_length import context_length_of
+from tuningfork.modeling.files.gguf.kept import converted, gguf_file_of
 
 logger = logging.getLogger(__name__)
 
@@ -137,7 +141,7 @@ def build_catalog(*, catalog_file: Path | None, named: Iterable[str]) -> Catalog
 
     Args:
         catalog_file: a TOML file with `[[models]]` tables, or None.
-        named: entries of the form `NAME=HUB_ID_OR_DIRECTORY`.
+        named: entries of the form `NAME=LOCATION`: a Hub id, a directory or a GGUF file.
 
     Raises:
         CatalogError: an entry cannot be read, or two models have the same name.
@@ -172,14 +176,15 @@ def _parse_named(text: str) -> _Entry:
     name, separator, location = text.partition("=")
     if not (name and separator and location):
         raise CatalogError(
-            f"--base-model takes NAME=HUB_ID_OR_DIRECTORY, such as my-qwen=Qwen/Qwen3-0.6B; got {text!r}"
+            "--base-model takes NAME=LOCATION, a Hub id, a directory or a GGUF file, such as my-qwen=Qwen/Qwen3-0.6B; "
+            f"got {text!r}"
         )
     return _Entry(name=name, location=location)
 
 
 def _describe(entry: _Entry) -> BaseModel:
     try:
-        return _described(entry)
+        return _described(_converted(entry))
     except _Unreadable as error:
         # The other bases go on; whoever asks for this one is told.
         logger.error("base model %s cannot be used: %s", entry.name, error, extra={"action": "base_unreadable"})  # noqa: TRY400
@@ -195,12 +200,35 @@ def _describe(entry: _Entry) -> BaseModel:
         )
 
 
+def _converted(entry: _Entry) -> _Entry:
+    """The entry itself, or if its location is a GGUF file, the directory into which it is converted.
+
+    Raises:
+        CatalogError: there is no such file.
+        _Unreadable: the file cannot be converted.
+
+    """
+    try:
+        file = gguf_file_of(entry.location, entry.revision)
+        if file is None:
+            return entry
+        return entry.model_copy(update={"location": str(converted(file)), "revision": None})
+    except NotFound as error:
+        raise CatalogError(f"base model {entry.name}: {error.message}") from error
+    except BaseUnusable as error:
+        raise _Unreadable(error.message) from error
+    except (OSError, NoHomeDirectory) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise _Unreadable(f"the GGUF file cannot be converted: {reason}") from error
+
+
 def _described(entry: _Entry) -> BaseModel:
     config = _own_file(entry, "config.json")
     if config is None:
         raise CatalogError(
-            f"base model {entry.name}: {entry.location} is neither a directory with a config.json nor a Hub id that "
-            "can be read from here (for a Hub id without network, download the model and give its directory)"
+            f"base model {entry.name}: {entry.location} is neither a directory with a config.json, nor a GGUF file, "
+            "nor a Hub id that can be read from here (for a Hub id without network, download the model and give its "
+            "directory; of a repository with GGUF files name one, as org/repository/file.gguf)"
         )
     context = entry.context_tokens or _context_length(config)
     if not context:

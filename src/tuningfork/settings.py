@@ -88,7 +88,8 @@ class Settings(BaseSettings):
     )
     catalog: Path | None = Field(default=None, description="TOML file that names further base models.")
     base_model: Annotated[list[str], NoDecode] = Field(
-        default_factory=list, description="Further base models, each NAME=HUB_ID_OR_DIRECTORY, separated by blanks."
+        default_factory=list,
+        description="Further base models, each NAME=LOCATION (Hub id, directory or GGUF file), separated by blanks.",
     )
     safety: str = Field(
         default="off", description="Who rates texts for harm: off, lexical, or a TOML file that describes a rater."

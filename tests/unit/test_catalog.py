@@ -1,9 +1,12 @@
 """Base models are described from a catalog file, the command line and their own files."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
+from gguf_writing import small_llama
 from tuningfork.catalog import CatalogError, build_catalog
 
 
@@ -80,8 +83,8 @@ def test_a_users_model_may_take_over_a_name_of_the_embedded_one(model_directory)
 @pytest.mark.parametrize(
     ("named", "said"),
     [
-        (["no-location"], "NAME=HUB_ID_OR_DIRECTORY"),
-        (["mine=/nowhere/at/all"], "neither a directory with a config.json nor a Hub id"),
+        (["no-location"], "NAME=LOCATION"),
+        (["mine=/nowhere/at/all"], "neither a directory with a config.json, nor a GGUF file, nor a Hub id"),
         (["a={dir}", "a={dir}"], "models/a to two base models"),
         (["tuningfork-mini-001={dir}"], "models/tuningfork-mini-001 to two base models"),
     ],
@@ -156,3 +159,40 @@ def test_a_model_without_a_context_length_asks_for_one(model_directory):
 
     with pytest.raises(CatalogError, match="say context_tokens in a catalog file"):
         build_catalog(catalog_file=None, named=[f"mine={model_directory}"])
+
+
+@pytest.fixture
+def gguf_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    directory = tmp_path / "ggufs"
+    directory.mkdir()
+    return small_llama(directory)
+
+
+@pytest.mark.parametrize("location", [lambda file: file, lambda file: file.parent], ids=["a file", "its directory"])
+def test_a_gguf_file_is_described_by_what_it_is_converted_into(location, gguf_file, tmp_path, caplog):
+    shutil.rmtree(gguf_file.parent / "tokenizer")
+
+    with caplog.at_level("INFO"):
+        base = build_catalog(catalog_file=None, named=[f"mine={location(gguf_file)}"]).find("mine").base
+
+    assert base.fault == ""
+    assert base.context_tokens == 64
+    assert Path(base.location).parent == tmp_path / "cache" / "tuningfork" / "gguf"
+    assert base.exported_name == "mine"
+    assert "converting" in caplog.messages[0]
+    assert caplog.messages[-1] == "converted small.gguf"
+
+
+def test_a_gguf_file_that_is_refused_is_listed_with_its_fault(gguf_file, model_directory):
+    gguf_file.write_bytes(gguf_file.read_bytes()[:-64])
+
+    catalog = build_catalog(catalog_file=None, named=[f"broken={gguf_file}", f"mine={model_directory}"])
+
+    assert "small.gguf cannot be a base model: it has" in catalog.find("broken").base.fault
+    assert catalog.find("mine").base.fault == ""
+
+
+def test_a_gguf_file_that_is_not_there_is_an_error(tmp_path):
+    with pytest.raises(CatalogError, match="base model mine: there is no file"):
+        build_catalog(catalog_file=None, named=[f"mine={tmp_path}/missing.gguf"])

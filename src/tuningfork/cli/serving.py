@@ -45,8 +45,8 @@ BaseModels = Annotated[
     list[str] | None,
     typer.Option(
         envvar="TUNINGFORK_BASE_MODEL",
-        metavar="NAME=HUB_ID_OR_DIR",
-        help="A further base model to tune and to serve; may be repeated.",
+        metavar="NAME=LOCATION",
+        help="A further base model to tune and to serve: a Hub id, a directory or a GGUF file; may be repeated.",
     ),
 ]
 CatalogFile = Annotated[

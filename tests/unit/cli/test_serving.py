@@ -48,7 +48,7 @@ def test_a_revoked_key_is_listed_as_revoked(run):
     [
         (("keys", "revoke", "nobody"), "API key nobody does not exist"),
         (("keys", "create", "--email", "nobody"), "such as ada@example.com"),
-        (("serve", "--base-model", "x"), "NAME=HUB_ID_OR_DIRECTORY"),
+        (("serve", "--base-model", "x"), "NAME=LOCATION"),
         (("serve", "--log-level", "loud"), "log_level"),
         (("serve", "--catalog", "/nowhere.toml"), "/nowhere.toml cannot be read"),
         (("serve", "--no-auth", "--host", "0.0.0.0"), "'0.0.0.0' is no loopback address"),
