@@ -24,10 +24,9 @@ class Log:
         handler = logging.StreamHandler(self.stream)
         handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
         handler.addFilter(RepeatedRecords(handler, lambda: self.now))
-        self.logger = logging.getLogger("tests.repeated")
-        self.logger.propagate = False
-        self.logger.setLevel(logging.INFO)
-        self.logger.handlers = [handler]
+        # `getLogger` would give all tests the same one, which one of them renames.
+        self.logger = logging.Logger("tests.repeated", logging.INFO)  # noqa: LOG001
+        self.logger.addHandler(handler)
 
     @property
     def lines(self):
