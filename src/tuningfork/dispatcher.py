@@ -44,8 +44,9 @@ POLL_SECONDS = 1.0
 GRACE_SECONDS = 5.0
 """When the server closes, how long a trainer may take to finish its step before it is ended."""
 
-LAST_WAIT_SECONDS = 1.0
-"""How long the server waits for each job's thread after it has ended the trainer."""
+LAST_WAIT_SECONDS = 5.0
+"""How long the server waits for the jobs' threads after it has ended the trainer. They end at once, unless the disk or
+the database is slow."""
 
 PAUSE_SECONDS = 1.0
 """How long no job is claimed after two jobs in a row have lost their trainer. Each further loss doubles the time."""
@@ -157,8 +158,9 @@ class Dispatcher:
             thread.join(max(0.0, deadline - time.monotonic()))
         if any(thread.is_alive() for thread in threads):
             self._trainers.close()
+        deadline = time.monotonic() + LAST_WAIT_SECONDS
         for thread in threads:
-            thread.join(LAST_WAIT_SECONDS)
+            thread.join(max(0.0, deadline - time.monotonic()))
         if not self._thread.is_alive():
             self._take_back()
 

@@ -1,22 +1,24 @@
 """A trainer that dies with several jobs: only the one that dies alone fails, the others go on."""
 
+import threading
+
 from fakes import InMemoryExecutor
-from patience import wait_until
+from patience import PATIENCE_SECONDS, wait_until
 from tuningfork.dispatcher import Dispatcher
 from tuningfork.domain.tuning_job import JobState
 from tuningfork.execution.base import TrainerDeath, TrainerDied
 from workshop import ADA, build_workshop, number_request
 
 
-def dispatcher_of(workshop, executor, *, poll_seconds=0.05):
+def dispatcher_of(workshop, executor, **options):
     return Dispatcher(
         workshop.running,
         executor,
         executor,
         workshop.metrics,
         concurrency=8,
-        poll_seconds=poll_seconds,
         pause_seconds=0.01,
+        **{"poll_seconds": 0.05, **options},
     )
 
 
@@ -115,9 +117,12 @@ def test_a_running_job_makes_room_for_a_suspect_without_losing_a_step(workshop, 
     running = workshop.tuning.create(ADA, number_request())
     gate = executor.hold_before(5, job_id=running.job.id)
     # It looks when it is woken, which creating a job does not do: the workshop has another dispatcher.
-    dispatcher = dispatcher_of(workshop, executor, poll_seconds=60)
+    waiting = threading.Event()
+    dispatcher = dispatcher_of(workshop, executor, poll_seconds=PATIENCE_SECONDS, after_each_round=waiting.set)
     dispatcher.start()
     gate.wait_until_reached()
+    # Otherwise it might look for more to take up, and find the other job before that is a suspect.
+    assert waiting.wait(PATIENCE_SECONDS)
     suspect = workshop.tuning.create(ADA, number_request())
     workshop.running.claim([suspect.job.id])
     workshop.running.give_back(suspect.job.id, died=True, shared_death="death")

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from patience import wait_until
 from tuningfork.domain.errors import NotFound, PermissionDenied
 from tuningfork.execution.base import WorkerDied
 from tuningfork.service.answering.residency import Residence, ResidentAdapters
@@ -88,6 +89,7 @@ def test_the_dispatcher_sees_to_it(workshop, create):
     workshop.dispatcher._after_each_round = residency.refresh
     workshop.dispatcher.start()
     workshop.dispatcher.wake()
+    wait_until(lambda: workshop.executor.kept, what="a round of the dispatcher has ended")
     workshop.dispatcher.close()
     assert workshop.executor.kept == [(ECHO, {adapter})]
 
