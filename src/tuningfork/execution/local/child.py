@@ -26,8 +26,7 @@ from tuningfork.execution.local.outbox import Outbox
 logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 2.0
-"""How long a child may take to exit after its pipe was closed, before it is killed, and then until it is given
-up. Children exit at once."""
+"""How long a child may take to exit after its pipe was closed. Children exit at once."""
 
 SILENCE_SECONDS = 30.0
 """How long a child may leave a ping without an answer before it is killed."""
@@ -48,6 +47,7 @@ class Child:
         on_death: called once, after the last message, on the listener thread; says how the process ended.
         environment: variables added to this process's own.
         silence_seconds: how long the child may leave a ping without an answer before it is killed.
+        grace_seconds: how long it may take to exit after `close`, before it is killed, and then until it is given up.
 
     """
 
@@ -59,6 +59,7 @@ class Child:
         on_death: Callable[[Ending], None],
         environment: Mapping[str, str],
         silence_seconds: float = SILENCE_SECONDS,
+        grace_seconds: float = GRACE_SECONDS,
     ) -> None:
         ours, theirs = socket.socketpair()
         self._memory_kills_before = memory_kills()
@@ -75,6 +76,7 @@ class Child:
         self._on_message = on_message
         self._on_death = on_death
         self._silence_seconds = silence_seconds
+        self._grace_seconds = grace_seconds
         self._last_words = ""
         self._closing = threading.Lock()
         self._listener = threading.Thread(target=self._listen, name=f"listen-{name}", daemon=True)
@@ -107,7 +109,7 @@ class Child:
         """End the process: close the pipe, and kill the process if it does not exit in time."""
         self._shut_down()
         self._end()
-        self._listener.join(GRACE_SECONDS)
+        self._listener.join(self._grace_seconds)
 
     def _shut_down(self) -> None:
         """End all reading from the pipe and writing to it, also in threads that wait for it."""
@@ -125,11 +127,11 @@ class Child:
     def _end(self) -> int:
         """End the process and return its exit code. Does not wait for a process that even SIGKILL does not end."""
         try:
-            return self._process.wait(GRACE_SECONDS)
+            return self._process.wait(self._grace_seconds)
         except subprocess.TimeoutExpired:
             self._process.kill()
         try:
-            return self._process.wait(GRACE_SECONDS)
+            return self._process.wait(self._grace_seconds)
         except subprocess.TimeoutExpired:
             # It waits in the kernel, for example for a device or a network file system, where no signal ends it.
             logger.warning(
@@ -166,7 +168,7 @@ class Child:
         # Without the pipe, nothing that the child still does can be reported.
         self._shut_down()
         exit_code = self._end()
-        self._outbox.join(GRACE_SECONDS)
+        self._outbox.join(self._grace_seconds)
         with self._closing:
             self._pipe.close()
         self._on_death(

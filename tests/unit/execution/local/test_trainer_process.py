@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from patience import PATIENCE_SECONDS
 from tuningfork.artifacts.local import LocalArtifactStore
 from tuningfork.domain.artifact import ArtifactRef
 from tuningfork.domain.base_model import AdapterShape
@@ -247,7 +248,7 @@ def unsteady(assignment):
 
 def advance(trainer, until=lambda trainer: trainer.idle):
     events = []
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not until(trainer):
         assert time.monotonic() < deadline
         events += [event.event for event in trainer.advance()]
