@@ -8,6 +8,7 @@ import tracemalloc
 import pytest
 
 from caller import caller_of
+from patience import PATIENCE_SECONDS
 from toy_dialect import MOST_UPLOAD_BYTES, Toy, toy_dialect
 
 PIECE = bytes(range(256)) * 256
@@ -58,7 +59,7 @@ class Upload:
         asyncio.run(self.answered())
 
     async def answered(self):
-        await asyncio.wait_for(self._app(self._scope, self._receive, self._send), 60)
+        await asyncio.wait_for(self._app(self._scope, self._receive, self._send), PATIENCE_SECONDS)
 
     @property
     def status(self):

@@ -5,6 +5,7 @@ import time
 import pytest
 
 from caller import TUTORIAL_BODY, turn
+from patience import PATIENCE_SECONDS
 from tuningfork.dialect.gemini.table import PALM_VERSIONS, VERSIONS
 from tuningfork.domain.tuning_job import JobState
 from workshop import ADA
@@ -24,7 +25,7 @@ def test_the_tutorial_story_from_create_to_the_first_answer(caller):
     name = operation["metadata"]["tunedModel"]
     assert caller.get(f"/v1beta/{name}").json()["state"] == "CREATING"
     printed = []
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while "response" not in operation and "error" not in operation:
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -22,11 +22,34 @@ ENDLESS = 2 * PATIENCE_SECONDS
 SOON = 30
 """A fraction of that, since a busy machine is late."""
 _writers = []
+WITHOUT_LIMIT = 60_000
+"""Bytes of a body that earn a client more time than any machine stands still."""
 ASK = {"contents": [turn("a b c")]}
 
 
+class Watch:
+    """A clock that stands still until the test moves it."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
 @asynccontextmanager
-async def serving(caller, *, most=100, head=ENDLESS, answer=ENDLESS, idle=ENDLESS, room=0.01, grace=0.3, app=None):
+async def serving(
+    caller,
+    *,
+    most=100,
+    head=ENDLESS,
+    answer=ENDLESS,
+    idle=ENDLESS,
+    room=0.01,
+    grace=0.3,
+    app=None,
+    clock=time.monotonic,
+):
     """The port of a server with these limits, and the server itself."""
     mounts = Mounts(caller.services.dialects, default_form=caller.services.default_form)
     connections = OpenConnections(
@@ -34,7 +57,7 @@ async def serving(caller, *, most=100, head=ENDLESS, answer=ENDLESS, idle=ENDLES
         Refusing(mounts),
         lambda: unreadable_answer(mounts),
         CollectorRegistry(),
-        time.monotonic,
+        clock,
     )
     with listen("127.0.0.1", 0) as listener:
         server = HttpServer(app or caller.app, connections, caller.services.stopping, grace_seconds=grace)
@@ -97,8 +120,8 @@ async def until(condition, *, seconds=PATIENCE_SECONDS):
             await asyncio.sleep(0.02)
 
 
-async def seconds_until_closed(reader):
-    began = time.monotonic()
+async def seconds_until_closed(reader, began):
+    """How long after `began`, a time before the server began to wait."""
     while await asyncio.wait_for(reader.read(2**16), PATIENCE_SECONDS):
         pass
     return time.monotonic() - began
@@ -108,8 +131,9 @@ async def seconds_until_closed(reader):
 def test_a_client_that_never_sends_a_whole_head_is_cut_off(caller, sent):
     async def scenario():
         async with serving(caller, head=0.5) as (port, _):
+            began = time.monotonic()
             reader, _writer = await connect(port, sent)
-            return await seconds_until_closed(reader)
+            return await seconds_until_closed(reader, began)
 
     assert 0.4 < asyncio.run(scenario()) < SOON
 
@@ -135,19 +159,22 @@ def test_a_head_that_drips_is_cut_off_as_well(caller):
 
 
 def test_a_connection_without_a_request_is_kept_for_a_while_only(caller):
+    watch = Watch()
+
     async def scenario():
-        async with serving(caller, idle=2.0) as (port, _):
-            reader, writer = await connect(port, HEALTH)
-            await answer_on(reader)
-            await asyncio.sleep(0.5)
-            writer.write(HEALTH)
-            again = await answer_on(reader)
-            return again[0], await seconds_until_closed(reader)
+        async with serving(caller, clock=watch) as (port, server):
+            reader, writer = await connect(port)
+            statuses = []
+            for _ in range(3):
+                writer.write(HEALTH)
+                statuses.append((await answer_on(reader))[0])
+                # Each request begins the time anew.
+                watch.now += 0.9 * ENDLESS
+                server._connections.close_overdue()
+            watch.now += 0.2 * ENDLESS
+            return statuses, await asyncio.wait_for(reader.read(), PATIENCE_SECONDS)
 
-    status, seconds = asyncio.run(scenario())
-
-    assert status == 200
-    assert 1.6 < seconds < SOON
+    assert asyncio.run(scenario()) == ([200] * 3, b"")
 
 
 def test_a_body_that_does_not_come_is_answered_408(workshop):
@@ -157,7 +184,7 @@ def test_a_body_that_does_not_come_is_answered_408(workshop):
         async with serving(caller) as (port, _):
             reader, _writer = await connect(port, ask_bytes(caller, length=10_000))
             answer = await asyncio.wait_for(answer_on(reader), PATIENCE_SECONDS)
-            await seconds_until_closed(reader)
+            assert await asyncio.wait_for(reader.read(), PATIENCE_SECONDS) == b""
             return answer
 
     status, _, body = asyncio.run(scenario())
@@ -169,15 +196,16 @@ def test_a_body_that_does_not_come_is_answered_408(workshop):
 
 def test_a_large_body_that_comes_fast_enough_may_take_longer_than_the_limit(workshop):
     caller = caller_of(workshop, body_seconds=1.0)
-    body = json.dumps({"contents": [turn("a b c"), turn("x" * 6_000, "model"), turn("d")]}).encode()
+    said = "x" * (WITHOUT_LIMIT + 5_000)
+    body = json.dumps({"contents": [turn("a b c"), turn(said, "model"), turn("d")]}).encode()
 
     async def scenario():
         async with serving(caller) as (port, _):
             head, _, _ = ask_bytes(caller, length=len(body)).partition(b"\r\n\r\n")
-            reader, writer = await connect(port, head + b"\r\n\r\n")
-            for start in range(0, len(body), 500):
-                writer.write(body[start : start + 500])
+            reader, writer = await connect(port, head + b"\r\n\r\n" + body[:WITHOUT_LIMIT])
+            for start in range(WITHOUT_LIMIT, len(body), 500):
                 await asyncio.sleep(0.15)
+                writer.write(body[start : start + 500])
             return await asyncio.wait_for(answer_on(reader), PATIENCE_SECONDS)
 
     assert asyncio.run(scenario())[0] == 200
@@ -297,9 +325,10 @@ def test_a_request_that_was_sent_together_with_the_one_before_is_at_work(caller)
 def test_a_head_of_which_half_was_sent_together_with_the_request_before_is_owed(caller):
     async def scenario():
         async with serving(caller, head=0.5) as (port, _):
+            began = time.monotonic()
             reader, _writer = await connect(port, HEALTH + HALF_A_HEAD)
             await answer_on(reader)
-            return await seconds_until_closed(reader)
+            return await seconds_until_closed(reader, began)
 
     assert 0.4 < asyncio.run(scenario()) < SOON
 

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from caller import OpenCall, turn
+from patience import PATIENCE_SECONDS
 from tuningfork.api.google.options import AnswerOptions
 from tuningfork.api.google.streaming import stream
 from tuningfork.api.mounts import streamed_response
@@ -111,7 +112,7 @@ def test_chunks_are_sent_when_they_are_made(caller):
 
     async def look_while_it_waits():
         running = asyncio.ensure_future(call.run())
-        await asyncio.wait_for(call.begun.wait(), 10)
+        await asyncio.wait_for(call.begun.wait(), PATIENCE_SECONDS)
         seen = call.received
         gate.open()
         await running
