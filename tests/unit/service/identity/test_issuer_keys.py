@@ -59,7 +59,8 @@ def until_fetched(issuer, count):
 
 def until_gone(keys, key_id):
     """Ask for the key again and again, for longer than the fetch that has begun can take."""
-    for _ in range(10_000):
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
         keys.find(key_id)
         time.sleep(0.01)
 
@@ -254,20 +255,25 @@ def test_a_resolver_that_does_not_answer_is_given_up_at_the_deadline_and_has_few
     named = issuer.url.replace("127.0.0.1", "localhost")
     keys = IssuerKeys(named, monotonic=watch, fetch_seconds=0.2, resolve=resolver)
 
-    for _ in range(MOST_LOOKUPS + 3):
+    def give_up():
         with pytest.raises(KeysAwaited) as awaited:
             keys.find("k1")
-        awaited.value.ready.result(30)
+        awaited.value.ready.result(PATIENCE_SECONDS)
         with pytest.raises(Unavailable, match="does not give its keys"):
             keys.find("k1")
         watch.now += issuer_keys.RETRY_SECONDS
+
+    # On a busy machine a deadline may pass before the lookup begins.
+    wait_until(lambda: give_up() or resolver.asked == MOST_LOOKUPS)
+    for _ in range(3):
+        give_up()
 
     assert resolver.asked == MOST_LOOKUPS
     assert "it did not give them within 0.2 seconds" in caplog.text
     assert "has not answered 4 earlier lookups" in caplog.text
     for each in threading.enumerate():
         if each.name == "issuer-keys":
-            each.join(30)
+            each.join(PATIENCE_SECONDS)
             assert not each.is_alive()
 
 
@@ -314,19 +320,15 @@ def test_lookups_without_a_thread_leave_room_for_others():
         assert runner.run(look_up()) == ["found"]
 
 
-DRIPPING_SECONDS = 100
-
-
 class Drip(BaseHTTPRequestHandler):
-    """Sends one header line after the other, for ever."""
+    """Sends one header line after the other, until its server is closed."""
 
     def do_GET(self):
         self.send_response(200)
         with suppress(OSError):
-            for number in range(1_000):
-                self.send_header(f"x-{number}", "and another")
+            while not self.server.closing.wait(0.1):
+                self.send_header("x-any", "and another")
                 self.flush_headers()
-                time.sleep(0.1)
         self.close_connection = True
 
     def log_message(self, *_arguments):
@@ -335,14 +337,19 @@ class Drip(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def dripping():
-    """The URL of an issuer that never ends its headers."""
+    """The URL of an issuer that never ends its headers. Whoever still fetches its keys at the end has given up then."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Drip) as server:
-        server.daemon_threads = True
+        server.closing = threading.Event()
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
+        server.closing.set()
         server.shutdown()
         thread.join()
+    # What they log belongs to no other test.
+    for each in threading.enumerate():
+        if each.name == "issuer-keys":
+            each.join(PATIENCE_SECONDS)
 
 
 def test_an_issuer_that_drips_is_given_up_at_one_deadline(dripping, caplog):
@@ -352,16 +359,16 @@ def test_an_issuer_that_drips_is_given_up_at_one_deadline(dripping, caplog):
     with pytest.raises(Unavailable, match="API keys work"):
         find(keys, "any")
 
-    assert 0.3 < time.monotonic() - began < DRIPPING_SECONDS / 2
+    assert 0.3 < time.monotonic() - began < PATIENCE_SECONDS / 2
     assert "within 0.4 seconds" in caplog.text
 
 
 def test_nobody_who_asks_for_a_key_waits_in_a_thread(dripping):
-    keys = IssuerKeys(dripping, fetch_seconds=20)
+    keys = IssuerKeys(dripping, fetch_seconds=2 * PATIENCE_SECONDS)
     began = time.monotonic()
 
     for _ in range(100):
         with pytest.raises(KeysAwaited):
             keys.find("any")
 
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < PATIENCE_SECONDS
