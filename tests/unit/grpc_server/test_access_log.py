@@ -19,7 +19,7 @@ def records(caplog):
 
     def records(count):
         made = lambda: [record for record in caplog.records if record.name == "tuningfork.access"]  # noqa: E731
-        wait_until(lambda: len(made()) >= count, seconds=30, what="the calls are logged")
+        wait_until(lambda: len(made()) >= count, what="the calls are logged")
         return made()
 
     return records

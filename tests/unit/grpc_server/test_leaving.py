@@ -4,7 +4,7 @@ import grpc
 import pytest
 from google.ai import generativelanguage_v1beta as api
 
-from patience import wait_until
+from patience import PATIENCE_SECONDS, wait_until
 
 SERVICE = "/google.ai.generativelanguage.v1beta.GenerativeService"
 REQUEST = api.GenerateContentRequest.serialize(
@@ -60,12 +60,15 @@ def test_an_answer_that_nobody_waits_for_is_not_generated_on(ada, executor):
 
 @pytest.mark.parametrize("method", ["GenerateContent", "StreamGenerateContent"])
 def test_a_deadline_ends_the_work(ada, executor, method):
-    executor.hold_generation(before_chunk=1)
+    def has_begun_within(seconds):
+        gate = executor.hold_generation(before_chunk=1)
+        with pytest.raises(grpc.RpcError) as caught:
+            list(ada.channel.unary_stream(f"{SERVICE}/{method}")(REQUEST, timeout=seconds))
+        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        return gate.reached.is_set()
 
-    with pytest.raises(grpc.RpcError) as caught:
-        list(ada.channel.unary_stream(f"{SERVICE}/{method}")(REQUEST, timeout=3))
-
-    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    # On a busy machine the call has not come to the generator after a second.
+    assert any(has_begun_within(seconds) for seconds in (1, 10, PATIENCE_SECONDS))
     wait_until_abandoned(executor)
 
 
@@ -112,5 +115,5 @@ def test_how_long_calls_take_is_counted_by_method_and_code(ada, workshop, execut
 
     counted = workshop.metrics.registry.get_sample_value
     name = "tuningfork_grpc_request_seconds_count"
-    wait_until(lambda: counted(name, {"method": "stream_generate_content", "code": "CANCELLED"}) == 1)
-    assert counted(name, {"method": "stream_generate_content", "code": "OK"}) == 1
+    for code in ("OK", "CANCELLED"):
+        wait_until(lambda code=code: counted(name, {"method": "stream_generate_content", "code": code}) == 1)

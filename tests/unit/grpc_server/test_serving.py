@@ -5,6 +5,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from patience import PATIENCE_SECONDS
+from ports import free_port
 from tuningfork.dialect.gate import Gate
 from tuningfork.grpc_server.serving import CannotListen, GrpcServer
 from tuningfork.wire.gemini.errors import GEMINI_ERRORS
@@ -53,7 +54,8 @@ def test_an_address_of_another_machine_is_told(start):
 
 
 def test_a_port_is_free_again_after_a_stop(start, loop_thread):
-    server = start("127.0.0.1")
+    # One that the system gives to nobody meanwhile.
+    server = start("127.0.0.1", free_port())
     loop_thread.run(server.stop())
 
     assert start("127.0.0.1", server.port).port == server.port
