@@ -10,7 +10,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from caller import Caller, caller_of
 from exploring import EXPLORE, exploring, often
@@ -32,8 +32,9 @@ if not Path("/dev/nvidiactl").exists():
 os.environ["TUNINGFORK_DISK_RESERVE_MEBIBYTES"] = "1"
 
 # How long an example takes is the machine's affair; pytest-timeout bounds each test.
-settings.register_profile("suite", deadline=None, derandomize=True, print_blob=True)
-settings.register_profile(EXPLORE, deadline=None, max_examples=often(100), print_blob=True)
+_however_slow = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow], "print_blob": True}
+settings.register_profile("suite", derandomize=True, **_however_slow)
+settings.register_profile(EXPLORE, max_examples=often(100), **_however_slow)
 settings.load_profile(EXPLORE if exploring() else "suite")
 
 POSTGRESQL_URL = os.environ.get("TUNINGFORK_TEST_POSTGRESQL_URL")

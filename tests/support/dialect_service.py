@@ -30,10 +30,12 @@ class DialectService:
 
     def __init__(self):
         self.url = ""
+        self.is_quiet = lambda: True
         self.forget()
 
     def forget(self):
-        """Begin again as if nothing had ever been asked."""
+        """Begin again as if nothing had ever been asked, once no earlier caller's request is under way."""
+        wait_until(self.is_quiet, what="earlier callers have left", every=0.005)
         self.tuned = {}
         self.bodies = []
         self.fail_with = None
@@ -325,6 +327,7 @@ def running():
         thread.start()
         try:
             wait_until(lambda: server.started, what="the service listens", every=0.005)
+            service.is_quiet = lambda: not (server.server_state.connections or server.server_state.tasks)
             yield service
         finally:
             server.should_exit = True

@@ -6,15 +6,13 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 import dialect_service
+from patience import PATIENCE_SECONDS, wait_until
 from tuningfork.cli.connection import LOCAL_URL
 from tuningfork.cli.following import url_option
-
-SECONDS = 120.0
 
 
 @pytest.fixture
@@ -73,7 +71,7 @@ def paste(environment):
 
     def run(line):
         return subprocess.run(
-            ["sh", "-c", line], env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
+            ["sh", "-c", line], env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
         )
 
     return run
@@ -94,7 +92,7 @@ def interrupted(process, after):
     else:
         pytest.fail(f"it ended without saying {after!r}")
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=SECONDS)
+    output, errors = process.communicate(timeout=PATIENCE_SECONDS)
     return process.returncode, output, errors
 
 
@@ -132,7 +130,7 @@ def test_a_key_that_was_typed_is_asked_for_again_and_not_shown(begin, service, p
 
 
 def test_an_interrupted_watch_says_the_same(begin, service, pairs):
-    begin("tune", pairs, "--url", service.url, "--detach").wait(SECONDS)
+    begin("tune", pairs, "--url", service.url, "--detach").wait(PATIENCE_SECONDS)
     service.frozen = True
     code, output, errors = interrupted(begin("watch", "m-1", "--url", service.url), "waiting to begin")
 
@@ -152,11 +150,9 @@ def test_an_interrupted_run_is_printed_as_json(begin, service, pairs):
 def test_an_interrupt_before_the_server_has_answered_says_how_to_find_out(begin, service, pairs, paste, further):
     service.may_answer.clear()
     process = begin("tune", pairs, "--url", service.url, *further)
-    deadline = time.monotonic() + SECONDS
-    while not service.tuned and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: service.tuned, what="the request has come")
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=SECONDS)
+    output, errors = process.communicate(timeout=PATIENCE_SECONDS)
     service.may_answer.set()
 
     assert (process.returncode, output) == (130, "")
@@ -171,7 +167,7 @@ def test_an_interrupt_while_examples_are_read_is_quiet(begin, service):
     process.stdin.write("text_input,output\n" + "1,2\n" * 100_000)
     process.stdin.flush()
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=SECONDS)
+    output, errors = process.communicate(timeout=PATIENCE_SECONDS)
 
     assert (process.returncode, output, errors) == (130, "", "")
     assert service.tuned == {}

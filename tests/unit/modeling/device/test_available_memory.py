@@ -123,7 +123,9 @@ def test_a_system_without_proc_tells_its_pages(tmp_path):
 def test_the_memory_of_this_very_machine_is_found():
     memory = available_memory(CPU)
 
-    assert 0 < memory.usable_bytes < memory.free_bytes < memory.total_bytes
+    assert 0 < memory.free_bytes < memory.total_bytes
+    # Nothing, where others have left less than the reserve.
+    assert 0 <= memory.usable_bytes < memory.free_bytes
 
 
 @pytest.mark.gpu

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from fakes import ECHO_BASE
+from patience import PATIENCE_SECONDS
 from spoken import refusing, said
 from tuningfork.domain.base_model import BaseModelName, Catalog
 from tuningfork.domain.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
@@ -168,7 +169,7 @@ class TestUpdate:
         assert [each.model.id for each in tuning.list(ADA, filter="counter next").items] == ["abc"]
 
     def test_changes_while_the_job_takes_steps_and_ends_lose_nothing(self, workshop, tuning, tuned):
-        ended, faults, last = threading.Event(), [], []
+        begun, ended, faults, last = threading.Event(), threading.Event(), [], []
 
         def write():
             number = 0
@@ -176,12 +177,14 @@ class TestUpdate:
                 while not ended.is_set():
                     number += 1
                     tuning.update(ADA, "abc", change(description=f"number {number}"))
+                    begun.set()
             except Exception as error:  # noqa: BLE001 - told below
                 faults.append(error)
             last.append(f"number {number}")
 
         thread = threading.Thread(target=write)
         thread.start()
+        begun.wait(PATIENCE_SECONDS)
         workshop.advance()
         ended.set()
         thread.join()
