@@ -85,11 +85,12 @@ def test_answers_on_different_adapters_side_by_side_are_those_of_peft(family, pr
         PROMPTS.values(), ADAPTERS, answers(family, prefill_tokens=prefill_tokens), strict=True
     ):
         wanted_TV = log_probabilities(model, name, ids, answer)
-        likeliest = wanted_TV.argmax(-1).tolist()
-        assert list(answer.tokens) == likeliest[:-1]
-        torch.testing.assert_close(scores_of(answer), chosen(wanted_TV, answer), rtol=0, atol=TOLERANCE)
+        chosen_T, likeliest = chosen(wanted_TV, answer), wanted_TV.max(-1)
+        # Of two tokens that are equally likely within rounding, processors choose one or the other.
+        torch.testing.assert_close(chosen_T, likeliest.values[:-1], rtol=0, atol=TOLERANCE)
+        torch.testing.assert_close(scores_of(answer), chosen_T, rtol=0, atol=TOLERANCE)
         if answer.finish_reason is FinishReason.STOP:
-            assert likeliest[-1] in ends
+            assert likeliest.indices[-1].item() in ends
         else:
             assert len(answer.tokens) == LENGTH
         lengths.append(len(answer.tokens))

@@ -167,7 +167,9 @@ def test_the_longest_prompt_takes_a_time_that_grows_with_its_length_only(text):
         RATER.assess(part)
         return time.process_time() - began
 
-    whole, quarter = min(seconds(text) for _ in range(2)), min(seconds(text[: len(text) // 4]) for _ in range(2))
+    # In turns, so that a moment in which others have the processor's caches does not meet one of them alone.
+    taken = [(seconds(text), seconds(text[: len(text) // 4])) for _ in range(3)]
+    whole, quarter = map(min, zip(*taken, strict=True))
 
     assert whole < 8 * quarter + 0.1 * slowness()
     assert whole < 5 * slowness()
