@@ -11,6 +11,7 @@ from tuningfork.cli.connection import DEFAULT_URL, ApiKey, Url, connect
 from tuningfork.cli.listing import TunedModelName, tuned_model_name
 from tuningfork.client.errors import ClientError
 from tuningfork.domain.errors import NotFound, TuningforkError
+from tuningfork.domain.user_directories import NoHomeDirectory
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -30,7 +31,7 @@ Base = Annotated[
     typer.Option(
         metavar="DIR",
         show_default="the Hub id that the adapter names, or the embedded model",
-        help="For --merged: the base model on this machine, a directory or a Hub id.",
+        help="For --merged: the base model on this machine, a directory, a Hub id or a GGUF file.",
     ),
 ]
 BaseName = Annotated[
@@ -104,11 +105,11 @@ def _import_merging() -> None:
 
 def _merge(adapter: Path, target: Path, base: str | None) -> Path:
     # These imports take seconds, and no other client command needs them.
-    from tuningfork.modeling.files.base_files import base_directory, base_directory_of  # noqa: PLC0415
+    from tuningfork.modeling.files.base_files import base_directory_of  # noqa: PLC0415
     from tuningfork.modeling.merging import merge  # noqa: PLC0415
 
     try:
-        directory = base_directory(base) if base else base_directory_of(adapter)
+        directory = _directory_of(base) if base else base_directory_of(adapter)
         with _progress() as progress:
             task = progress.add_task("", total=None)
             merge(
@@ -125,6 +126,26 @@ def _merge(adapter: Path, target: Path, base: str | None) -> Path:
     except OSError as error:
         raise ClientError(f"{target} cannot be written: {error}.") from error
     return target
+
+
+def _directory_of(base: str) -> Path:
+    """The directory of a base; a GGUF file is converted first, or was for a server of this user.
+
+    Raises:
+        NotFound, BaseUnusable: there is no such base, or the file cannot be converted.
+        ClientError: there is no place for what it is converted into.
+
+    """
+    from tuningfork.modeling.files.base_files import base_directory  # noqa: PLC0415 - as above
+    from tuningfork.modeling.files.gguf.kept import converted, gguf_file_of  # noqa: PLC0415
+
+    file = gguf_file_of(base)
+    if file is None:
+        return base_directory(base)
+    try:
+        return converted(file)
+    except (OSError, NoHomeDirectory) as error:
+        raise ClientError(f"{file} cannot be converted: {error}.") from error
 
 
 def _progress() -> "Progress":

@@ -2,6 +2,9 @@
 
 import pytest
 
+from gguf_writing import small_llama
+from tuningfork.cli.exporting import _directory_of
+
 
 @pytest.fixture
 def tuned(service):
@@ -85,3 +88,13 @@ def test_an_adapter_that_does_not_name_its_base_is_told(tuningfork, tuned, tmp_p
     assert ended.code == 1
     assert "does not say what its base model is" in ended.errors
     assert "Traceback" not in ended.errors
+
+
+def test_a_gguf_file_to_merge_into_is_converted(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "made").mkdir()
+
+    directory = _directory_of(str(small_llama(tmp_path / "made")))
+
+    assert (directory / "model.safetensors").is_file()
+    assert directory.is_relative_to(tmp_path / "cache")

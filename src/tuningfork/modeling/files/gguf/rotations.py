@@ -33,6 +33,8 @@ def rope_of(metadata: Metadata, plan: Plan, *, dimensions: int, context: int) ->
     base = metadata.real(key("rope.freq_base"), 10_000.0)
     # Says only that a model was trained further with its scaling.
     metadata.get(key("rope.scaling.finetuned"))
+    # Means something for YaRN only, which asks for it.
+    metadata.get(key("rope.scaling.original_context_length"))
     kind = metadata.text(key("rope.scaling.type"), "linear")
     factor = _factor(metadata)
     if plan.has("rope_freqs.weight"):

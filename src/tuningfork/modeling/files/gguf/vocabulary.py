@@ -68,9 +68,11 @@ def vocabulary_of(metadata: Metadata, size: int) -> Vocabulary:
     if not texts or len(texts[longest]) > _MOST_TOKEN_CHARACTERS:
         raise BaseUnusable(f"its token {longest} has more than {_MOST_TOKEN_CHARACTERS} characters, as no token has")
     kinds = _kinds(metadata, len(texts))
+    # Tokens without a text cannot be in one. Some models have such a place in their vocabulary.
+    kinds = [kind if text else Kind.UNUSED for text, kind in zip(texts, kinds, strict=True)]
     used = [text for text, kind in zip(texts, kinds, strict=True) if kind is not Kind.UNUSED]
-    if len(set(used)) != len(used) or not all(used):
-        raise BaseUnusable("two of its tokens have the same text, or one has none")
+    if len(set(used)) != len(used):
+        raise BaseUnusable("two of its tokens have the same text")
     scores = _list(metadata, "scores", float)
     if scores is not None and len(scores) != len(texts):
         raise BaseUnusable(f"it has {len(texts)} tokens and scores for {len(scores)}")
