@@ -17,7 +17,7 @@ TRITON := triton>=3.5,<4; sys_platform == 'linux'
 INSTALL_TORCH = $(if $(TORCH_INDEX),$(INSTALL) --index-url '$(TORCH_INDEX)' '$(TORCH)')
 
 .DEFAULT_GOAL := help
-.PHONY: help lock locked tutorial serve test test-all test-quick test-avx2 test-explore test-postgresql test-gpu contract lint format bench bench-quick bench-gpu soak clean
+.PHONY: help lock locked tutorial smollm2 serve test test-all test-quick test-avx2 test-explore test-postgresql test-gpu contract lint format bench bench-quick bench-gpu soak clean
 
 help: ## Show these targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -53,6 +53,9 @@ lock: | $(VENV)/bin/python ## Write requirements.lock anew, for every platform, 
 
 tutorial: $(VENV)/.installed ## Tune a model on fifteen examples and watch it generalize (KEEP=1 keeps the server).
 	@$(BIN)/tuningfork tutorial
+
+smollm2: $(VENV)/.installed ## Fetch SmolLM2 135M Instruct, a real base model (93 MB), for the server of this user.
+	@$(BIN)/tuningfork pull smollm2
 
 serve: $(VENV)/.installed ## Start a server that stays.
 	@$(BIN)/tuningfork serve

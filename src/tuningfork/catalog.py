@@ -1,4 +1,4 @@
-"""The base models of this server: the embedded one, a catalog file's, and those named on the command line.
+"""The base models of this server: the embedded one, fetched ones, a catalog file's, those of the command line.
 
 Reads only small JSON and TOML files, never weights; GGUF files are converted in a process of their own. A model's
 context length and sampling defaults come from its `config.json` and `generation_config.json`, in its directory or on
@@ -9,9 +9,10 @@ the catalog with its fault, so that the others can be used.
 import json
 import logging
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel as Parsed
@@ -33,6 +34,7 @@ from tuningfork.domain.user_directories import NoHomeDirectory
 from tuningfork.embedded import model_directory
 from tuningfork.modeling.files.context_length import context_length_of
 from tuningfork.modeling.files.gguf.kept import converted, gguf_file_of
+from tuningfork.pulling.kept import KeptBase
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +51,40 @@ GEMINI_LIMITS = Limits(
 PALM_LIMITS = replace(GEMINI_LIMITS, completion=True)
 """The limits of models under the names of PaLM models, which take bare texts."""
 
+FAMILIAR = (
+    Alias(
+        name=with_prefix("gemini-1.0-pro-001"),
+        display_name="Gemini 1.0 Pro 001 (Tuning)",
+        description="The name that the tuning tutorial uses",
+        input_tokens=30_720,
+        output_tokens=2_048,
+        limits=GEMINI_LIMITS,
+    ),
+    Alias(
+        name=with_prefix("gemini-1.5-flash-001-tuning"),
+        display_name="Gemini 1.5 Flash 001 Tuning",
+        description="The name of the last tunable Gemini model",
+        input_tokens=16_384,
+        output_tokens=8_192,
+        limits=GEMINI_LIMITS,
+    ),
+    Alias(
+        name=with_prefix("text-bison-001"),
+        display_name="Text Bison 001",
+        description="The name of the tunable PaLM model",
+        input_tokens=8_196,
+        output_tokens=1_024,
+        limits=PALM_LIMITS,
+    ),
+)
+"""The names of Google's tunable models, with the limits that these names promise."""
+
+
+def with_description(alias: Alias, base: str) -> Alias:
+    """The alias with a description that says which base model answers."""
+    return replace(alias, description=f"{alias.description}; answered by {base}.")
+
+
 EMBEDDED_MODEL = BaseModel(
     name=with_prefix(EMBEDDED_NAME),
     location=EMBEDDED,
@@ -61,32 +97,7 @@ EMBEDDED_MODEL = BaseModel(
     sampling=SamplingDefaults(temperature=0.0, top_p=1.0, top_k=None),
     # With this scale, fifteen examples and nineteen steps are enough; measured in docs/embedded-model.md.
     adapter=AdapterShape(rank=8, alpha=80.0),
-    aliases=(
-        Alias(
-            name=with_prefix("gemini-1.0-pro-001"),
-            display_name="Gemini 1.0 Pro 001 (Tuning)",
-            description="The name that the tuning tutorial uses; answered by Tuningfork Mini.",
-            input_tokens=30_720,
-            output_tokens=2_048,
-            limits=GEMINI_LIMITS,
-        ),
-        Alias(
-            name=with_prefix("gemini-1.5-flash-001-tuning"),
-            display_name="Gemini 1.5 Flash 001 Tuning",
-            description="The name of the last tunable Gemini model; answered by Tuningfork Mini.",
-            input_tokens=16_384,
-            output_tokens=8_192,
-            limits=GEMINI_LIMITS,
-        ),
-        Alias(
-            name=with_prefix("text-bison-001"),
-            display_name="Text Bison 001",
-            description="The name of the tunable PaLM model; answered by Tuningfork Mini.",
-            input_tokens=8_196,
-            output_tokens=1_024,
-            limits=PALM_LIMITS,
-        ),
-    ),
+    aliases=tuple(with_description(alias, "Tuningfork Mini") for alias in FAMILIAR),
 )
 
 
@@ -128,6 +139,7 @@ class _Entry(Parsed):
     adapter_rank: int = Field(default=8, ge=1, le=256)
     adapter_alpha: float = Field(default=16.0, gt=0)
     chat_template: str | None = None
+    hub_id: str = ""
 
 
 class _File(Parsed):
@@ -136,12 +148,18 @@ class _File(Parsed):
     models: list[_Entry] = Field(default_factory=list)
 
 
-def build_catalog(*, catalog_file: Path | None, named: Iterable[str]) -> Catalog:
-    """All base models of this server. If another model has an alias of the embedded one, the embedded one loses it.
+def build_catalog(
+    *, catalog_file: Path | None, named: Iterable[str], kept: Mapping[Path, KeptBase] = MappingProxyType({})
+) -> Catalog:
+    """All base models of this server.
+
+    If models that somebody named have an alias of a fetched one, the fetched one loses it; the embedded one loses its
+    aliases to all others.
 
     Args:
         catalog_file: a TOML file with `[[models]]` tables, or None.
         named: entries of the form `NAME=LOCATION`: a Hub id, a directory or a GGUF file.
+        kept: fetched models, by the directory of their files.
 
     Raises:
         CatalogError: an entry cannot be read, or two models have the same name.
@@ -149,14 +167,41 @@ def build_catalog(*, catalog_file: Path | None, named: Iterable[str]) -> Catalog
     """
     entries = [*(_read_file(catalog_file) if catalog_file else []), *map(_parse_named, named)]
     models = [_describe(entry) for entry in entries]
-    taken = {name for model in models for name in (model.name, *(alias.name for alias in model.aliases))}
-    embedded = replace(
-        EMBEDDED_MODEL, aliases=tuple(alias for alias in EMBEDDED_MODEL.aliases if alias.name not in taken)
-    )
+    own_names = {model.name for model in models}
+    for entry in (_entry_of(directory, base) for directory, base in kept.items()):
+        # Whoever names a model as a fetched one means it in its place.
+        if with_prefix(entry.name) not in own_names:
+            models += (_without_aliases(model, models) for model in _described_if_whole(entry))
     try:
-        return Catalog((embedded, *models))
+        return Catalog((_without_aliases(EMBEDDED_MODEL, models), *models))
     except ValueError as error:
         raise CatalogError(str(error)) from error
+
+
+def _without_aliases(model: BaseModel, others: Iterable[BaseModel]) -> BaseModel:
+    """The model without the aliases that are names of others."""
+    taken = {name for other in others for name in (other.name, *(alias.name for alias in other.aliases))}
+    return replace(model, aliases=tuple(alias for alias in model.aliases if alias.name not in taken))
+
+
+def _described_if_whole(entry: _Entry) -> list[BaseModel]:
+    """The fetched model of this entry; nothing, and an error in the log, if its files are not there."""
+    try:
+        return [_describe(entry)]
+    except CatalogError as error:
+        logger.error("%s; fetch it again with `tuningfork pull`", error, extra={"action": "base_unreadable"})  # noqa: TRY400
+        return []
+
+
+def _entry_of(directory: Path, base: KeptBase) -> _Entry:
+    return _Entry(
+        name=base.name,
+        location=str(directory),
+        display_name=base.display_name or None,
+        description=base.description,
+        aliases=list(base.aliases),
+        hub_id=base.hub_id,
+    )
 
 
 def _read_file(path: Path) -> list[_Entry]:
@@ -195,7 +240,8 @@ def _describe(entry: _Entry) -> BaseModel:
             display_name=entry.display_name or name.removeprefix("models/"),
             context_tokens=0,
             output_tokens=0,
-            aliases=tuple(map(_alias, entry.aliases)),
+            aliases=_aliases(entry),
+            hub_id=entry.hub_id,
             fault=f"{error}. {_CURE}",
         )
 
@@ -254,13 +300,21 @@ def _described(entry: _Entry) -> BaseModel:
         ),
         adapter=AdapterShape(rank=entry.adapter_rank, alpha=entry.adapter_alpha),
         default_learning_rate=entry.learning_rate or 0.001,
-        aliases=tuple(map(_alias, entry.aliases)),
+        aliases=_aliases(entry),
+        hub_id=entry.hub_id,
         chat_template=entry.chat_template,
     )
 
 
-def _alias(name: str) -> Alias:
-    return Alias(name=with_prefix(name), display_name=name.removeprefix("models/"), limits=GEMINI_LIMITS)
+def _aliases(entry: _Entry) -> tuple[Alias, ...]:
+    familiar = {alias.name: alias for alias in FAMILIAR}
+    answering = entry.display_name or entry.name.removeprefix("models/")
+    return tuple(
+        with_description(familiar[name], answering)
+        if (name := with_prefix(given)) in familiar
+        else Alias(name=name, display_name=given.removeprefix("models/"), limits=GEMINI_LIMITS)
+        for given in entry.aliases
+    )
 
 
 def _first(*values: Any) -> Any:

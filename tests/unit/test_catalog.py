@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from gguf_writing import small_llama
-from tuningfork.catalog import CatalogError, build_catalog
+from tuningfork.catalog import GEMINI_LIMITS, CatalogError, build_catalog
+from tuningfork.domain.base_model import OWN_LIMITS
+from tuningfork.pulling.kept import KeptBase
 
 
 @pytest.fixture
@@ -196,3 +198,64 @@ def test_a_gguf_file_that_is_refused_is_listed_with_its_fault(gguf_file, model_d
 def test_a_gguf_file_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(CatalogError, match="base model mine: there is no file"):
         build_catalog(catalog_file=None, named=[f"mine={tmp_path}/missing.gguf"])
+
+
+@pytest.fixture
+def fetched(model_directory):
+    """A fetched model, as `kept_bases` finds it."""
+    toy = KeptBase(
+        name="toy",
+        display_name="Toy",
+        description="A toy.",
+        hub_id="makers/toy",
+        aliases=("gemini-1.0-pro-001", "text-bison-001", "toy-latest"),
+    )
+    return {model_directory: toy}
+
+
+def test_a_fetched_model_is_served_under_its_own_name_and_its_aliases(fetched):
+    catalog = build_catalog(catalog_file=None, named=[], kept=fetched)
+
+    own, familiar = catalog.find("toy"), catalog.find("gemini-1.0-pro-001")
+    assert (own.base.exported_name, own.limits, own.description) == ("makers/toy", OWN_LIMITS, "A toy.")
+    assert (familiar.base, familiar.limits) == (own.base, GEMINI_LIMITS)
+    assert familiar.description == "The name that the tuning tutorial uses; answered by Toy."
+    assert catalog.find("toy-latest").base is own.base
+    # What it does not take stays with the embedded model.
+    assert catalog.find("gemini-1.5-flash-001-tuning").base.name == "models/tuningfork-mini-001"
+
+
+def test_a_familiar_name_has_its_own_limits_over_every_base(fetched):
+    catalog = build_catalog(catalog_file=None, named=[], kept=fetched)
+    assert catalog.find("text-bison-001").limits.completion is True
+    assert catalog.find("text-bison-001").output_tokens == min(1_024, catalog.find("toy").output_tokens)
+
+
+def test_models_that_somebody_names_take_the_names_of_fetched_ones(fetched, model_directory):
+    catalog = build_catalog(catalog_file=None, named=[f"gemini-1.0-pro-001={model_directory}"], kept=fetched)
+    assert catalog.find("gemini-1.0-pro-001").base.name == "models/gemini-1.0-pro-001"
+    assert catalog.find("text-bison-001").base.name == "models/toy"
+
+    catalog = build_catalog(catalog_file=None, named=[f"toy={model_directory}"], kept=fetched)
+    assert catalog.find("toy").base.hub_id == ""
+    assert catalog.find("gemini-1.0-pro-001").base.name == "models/tuningfork-mini-001"
+
+
+def test_of_two_fetched_models_with_one_alias_the_first_has_it(fetched, model_directory, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(model_directory, other)
+    both = {**fetched, other: KeptBase(name="zebra", aliases=("text-bison-001", "stripes"))}
+
+    catalog = build_catalog(catalog_file=None, named=[], kept=both)
+
+    assert catalog.find("text-bison-001").base.name == "models/toy"
+    assert catalog.find("stripes").base.name == "models/zebra"
+
+
+def test_a_fetched_model_whose_files_are_gone_is_left_out_with_a_word(tmp_path, caplog):
+    (tmp_path / "toy").mkdir()
+
+    catalog = build_catalog(catalog_file=None, named=[], kept={tmp_path / "toy": KeptBase(name="toy")})
+
+    assert catalog.find("toy") is None
+    assert "fetch it again with `tuningfork pull`" in caplog.text

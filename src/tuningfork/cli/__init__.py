@@ -23,6 +23,7 @@ from tuningfork.cli import (
     keeping,
     listing,
     output,
+    pulling,
     serving,
     tuning,
     tutorial,
@@ -72,6 +73,7 @@ def _root(
 
 app.command("tutorial")(tutorial.tutorial)
 app.command("serve")(serving.serve)
+app.command("pull")(pulling.pull)
 app.add_typer(serving.keys, name="keys")
 app.add_typer(auth.auth, name="auth")
 app.add_typer(groups.groups, name="groups")

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from tuningfork.client import ClientError
 
-SERVERS_COMMANDS = {"tutorial", "serve", "keys", "groups", "backup", "restore", "check", "set-aside"}
+SERVERS_COMMANDS = {"tutorial", "serve", "pull", "keys", "groups", "backup", "restore", "check", "set-aside"}
 """The commands that run a server, or work on the data of one."""
 
 _OWN = "tuningfork"

@@ -70,6 +70,8 @@ class BaseModel:
     default_learning_rate: float = 0.001
     limits: Limits = OWN_LIMITS
     aliases: tuple["Alias", ...] = ()
+    hub_id: str = ""
+    """The repository on the Hub that its weights come from, if `location` is another place; "": not known."""
     chat_template: str | None = None
     """A Jinja template that replaces the model's. None: the model's own, or the default if it has none."""
     fault: str = ""
@@ -83,7 +85,7 @@ class BaseModel:
     @property
     def exported_name(self) -> str:
         """What exported adapters call their base: its Hub id, or without one its public name, never a path."""
-        return self.location if self.is_on_hub else self.name.removeprefix("models/")
+        return self.location if self.is_on_hub else self.hub_id or self.name.removeprefix("models/")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,7 @@ from tuningfork.domain.errors import TuningforkError
 from tuningfork.domain.loopback import is_loopback
 from tuningfork.domain.permission import LOCAL_PRINCIPAL
 from tuningfork.execution.local.engines import LocalEngines, WorkerThreads
+from tuningfork.pulling.kept import kept_bases
 from tuningfork.safety.configuration import RaterError, choose_rater
 from tuningfork.server.belonging import artifacts_of, disk_reserve, finish_restore, keep_first_key
 from tuningfork.server.connections import ConnectionLimits, OpenConnections, affordable_connections
@@ -121,7 +122,9 @@ def compose(settings: Settings) -> Iterator[Server]:
 
     """
     _check_open_door(settings)
-    catalog = build_catalog(catalog_file=settings.catalog, named=settings.base_model)
+    catalog = build_catalog(
+        catalog_file=settings.catalog, named=settings.base_model, kept=kept_bases(settings.data_dir)
+    )
     make_private(settings.data_dir)
     with only_server_of(settings.data_dir), listen(settings.host, settings.port) as listener:
         finish_restore(settings)

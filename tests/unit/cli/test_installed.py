@@ -15,6 +15,7 @@ from tuningfork.cli import installed
 PROGRAM = Path(light_install.__file__)
 SERVERS_COMMANDS = [
     ("serve",),
+    ("pull",),
     ("keys", "list"),
     ("groups", "list"),
     ("backup", "--to", "aside"),

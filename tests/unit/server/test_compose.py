@@ -1,5 +1,6 @@
 """What the composition root does before anybody is served."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,8 @@ from tuningfork.domain.base_model import BaseModelName
 from tuningfork.domain.errors import QuotaExceeded
 from tuningfork.domain.permission import LOCAL_PRINCIPAL
 from tuningfork.domain.tuning_job import JobId
+from tuningfork.embedded import model_directory
+from tuningfork.pulling.kept import KeptBase, bases_below, write_description
 from tuningfork.server.compose import compose
 from tuningfork.server.data_directory import StartError, open_access
 from tuningfork.service.identity.openid import TrustedIssuer
@@ -62,8 +65,8 @@ def test_a_directory_where_the_database_should_be_is_told(tmp_path):
         pass
 
 
-def test_the_bases_of_models_from_an_earlier_version_are_recorded(tmp_path):
-    settings = _settings(tmp_path)
+def recorded_base(settings):
+    """What the name of a Gemini model in a job of an earlier version is found to mean by a server that starts."""
     with compose(settings):
         pass
     database = Database.open(settings.resolved_database_url)
@@ -75,7 +78,20 @@ def test_the_bases_of_models_from_an_earlier_version_are_recorded(tmp_path):
     with database.read() as connection:
         job = tuning_jobs.find(connection, JobId("old-job"))
     database.close()
-    assert job.resolved_base == EMBEDDED_MODEL.name
+    return job.resolved_base
+
+
+def test_the_bases_of_models_from_an_earlier_version_are_recorded(tmp_path):
+    assert recorded_base(_settings(tmp_path)) == EMBEDDED_MODEL.name
+
+
+def test_a_server_has_the_models_that_were_fetched_into_its_data_directory(tmp_path):
+    settings = _settings(tmp_path)
+    place = bases_below(settings.data_dir) / "toy"
+    shutil.copytree(model_directory(), place)
+    write_description(place, KeptBase(name="toy", aliases=("gemini-1.0-pro-001",)))
+
+    assert recorded_base(settings) == "models/toy"
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "gpu.example", ""])
