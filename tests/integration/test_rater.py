@@ -8,7 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+import holding
 import live_server
+from holding import Hold
 from rating_models import save_classifier, save_guard
 from tuningfork.domain.conversation import Conversation, Speaker, Turn
 from tuningfork.domain.errors import InternalError
@@ -16,7 +18,9 @@ from tuningfork.domain.generation import FinishReason, Sampling
 from tuningfork.domain.rater import Activation, ClassifierModel, GuardModel, Passage
 from tuningfork.domain.safety import HARMLESS, Assessment, HarmCategory, HarmProbability
 from tuningfork.execution.base import GenerationAssignment, RatingAssignment, WorkerDied
+from tuningfork.execution.local import environment
 from tuningfork.execution.local.engines import LocalEngines, WorkerThreads
+from tuningfork.execution.local.generators import LocalGenerators
 
 pytestmark = [pytest.mark.slow]
 
@@ -73,9 +77,13 @@ def test_many_ask_at_once_and_each_gets_its_own_answer(engines, classifier):
 def test_a_rater_that_is_killed_fails_what_it_was_asked_and_comes_back(engines, classifier):
     async def kill_while_asking():
         await engines.raters.rate(assigned(classifier, "warm"))
-        asking = asyncio.create_task(engines.raters.rate(assigned(classifier, "word " * 400_000)))
-        await asyncio.sleep(0.2)
-        os.kill(engines.worker_pids["rater"], signal.SIGKILL)
+        rater = engines.worker_pids["rater"]
+        # Stopped, it cannot have answered when it dies.
+        os.kill(rater, signal.SIGSTOP)
+        asking = asyncio.create_task(engines.raters.rate(assigned(classifier, "insulting")))
+        # The task asks before it first waits.
+        await asyncio.sleep(0)
+        os.kill(rater, signal.SIGKILL)
         await asking
 
     with pytest.raises(WorkerDied, match="rater_process ended in the middle of its work"):
@@ -90,22 +98,33 @@ def test_a_model_that_cannot_be_used_is_refused_without_a_death(engines, tmp_pat
         rate(engines, nothing, "x")
 
 
-def test_a_candidate_that_nobody_wants_ends_and_the_others_go_on(engines, tiny_llama):
+def test_a_candidate_that_nobody_wants_ends_and_the_others_go_on(tiny_llama, tmp_path):
+    hold = Hold(tmp_path / "hold")
+    variables = environment.of_worker(1, "warning") | environment.of_artifacts(tmp_path) | hold.variables
+    generators = LocalGenerators(variables, holding.MODULE)
     sampling = Sampling(temperature=1.0, top_p=1.0, top_k=None, max_output_tokens=40, candidate_count=3, seed=1)
     prompt = Conversation(turns=(Turn.said(Speaker.USER, "hello"),))
     assignment = GenerationAssignment(base=tiny_llama, adapter=None, prompt=prompt, sampling=sampling)
 
-    async def read(unwanted):
-        chunks = engines.generators.generate(assignment)
-        seen, sent = [await anext(chunks)], None
-        while True:
-            try:
-                sent = unwanted if sent is None and seen[-1].candidate == unwanted else None
-                seen.append(await chunks.asend(sent))
-            except StopAsyncIteration:
-                return seen
+    async def read_all():
+        return [chunk async for chunk in generators.generate(assignment)]
 
-    all_of_them, without_one = asyncio.run(read(None)), asyncio.run(read(1))
+    async def read_without(unwanted):
+        chunks = generators.generate(assignment)
+        # Held, the generator has not made the rest when it is told.
+        with hold.held():
+            seen = [await anext(chunks)]
+            while seen[-1].candidate != unwanted:
+                # A command, for which it takes a step.
+                generators.forget([])
+                seen.append(await anext(chunks))
+            seen.append(await chunks.asend(unwanted))
+            return seen + [chunk async for chunk in chunks]
+
+    try:
+        all_of_them, without_one = asyncio.run(read_all()), asyncio.run(read_without(1))
+    finally:
+        generators.close()
 
     def text(chunks, candidate):
         return "".join(chunk.text for chunk in chunks if chunk.candidate == candidate)

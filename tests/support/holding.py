@@ -11,7 +11,10 @@ MODULE = "held_generator"
 
 
 class Hold:
-    """While its file exists, the generator takes one step for each command that it is sent, and waits in between."""
+    """While its file exists, the generator takes one step for each command that it is sent, and waits in between.
+
+    Once it has dropped a candidate, it is not held any more.
+    """
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -29,4 +32,4 @@ class Hold:
         try:
             yield
         finally:
-            self._file.unlink()
+            self._file.unlink(missing_ok=True)

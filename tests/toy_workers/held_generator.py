@@ -1,4 +1,7 @@
-"""The generator, which takes one step for each command while a file exists; `holding.Hold` makes the file."""
+"""The generator, which takes one step for each command while a file exists; `holding.Hold` makes the file.
+
+The order to drop a candidate removes it.
+"""
 
 import os
 import sys
@@ -9,7 +12,7 @@ from holding import FILE_VARIABLE
 from tuningfork.execution.local import worker
 from tuningfork.execution.local.environment import adapter_limits_in, artifacts_in
 from tuningfork.execution.local.generator_process import GeneratorWorker
-from tuningfork.execution.local.messages import Reports
+from tuningfork.execution.local.messages import Abandon, Reports
 from tuningfork.execution.local.renderers import Renderers
 
 
@@ -26,6 +29,8 @@ class HeldGenerator:
     def obey(self, command):
         self._owes_step = True
         yield from self._generator.obey(command)
+        if isinstance(command, Abandon) and command.candidate is not None:
+            self._file.unlink(missing_ok=True)
 
     def advance(self):
         """What was reported before has been sent."""
