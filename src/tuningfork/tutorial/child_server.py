@@ -2,13 +2,13 @@
 
 import fcntl
 import os
+import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,13 +24,19 @@ DIRECTORY = ".tutorial"
 MARK = "made-by-tutorial"
 """An empty file in the data directory; only a data directory that has it is ever removed."""
 
+_URL_LINE = re.compile(r"^  URL +(http://\S+)\n", re.MULTILINE)
+"""The line of its welcome in which the server says where it listens."""
+
 _LOOK_EVERY_SECONDS = 0.05
 _LOG_TAIL_LINES = 15
 
 
 @dataclass(slots=True)
 class ChildServer:
-    """A running server. `directory` belongs to the caller; the server's data are in `data` below it."""
+    """A running server. `directory` belongs to the caller; the server's data are in `data` below it.
+
+    `url` is "" until the server listens.
+    """
 
     url: str
     directory: Path
@@ -79,10 +85,10 @@ def serving(directory: Path) -> Iterator[ChildServer]:
     """
     directory = directory.absolute()
     clear(directory)
-    port = _free_port()
     with log_file(directory).open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - our own command with our own arguments
-            [sys.executable, "-m", "tuningfork", "serve", "--port", str(port), "--data-dir", data_directory(directory)],
+            # The server takes a free port itself: one that was looked for before might be taken by then.
+            [sys.executable, "-m", "tuningfork", "serve", "--port", "0", "--data-dir", data_directory(directory)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -90,7 +96,7 @@ def serving(directory: Path) -> Iterator[ChildServer]:
             # In its own session, the server does not get the terminal's interrupt; this process stops it.
             start_new_session=True,
         )
-    server = ChildServer(f"http://127.0.0.1:{port}", directory, process)
+    server = ChildServer("", directory, process)
     try:
         _wait_until_healthy(server)
         yield server
@@ -153,12 +159,6 @@ def _is_a_tutorials(directory: Path) -> bool:
     return (data_directory(directory) / MARK).exists() or directory.absolute().name == DIRECTORY
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 def _environment() -> dict[str, str]:
     """This process's environment variables, without settings for another server."""
     return {name: value for name, value in os.environ.items() if not name.startswith("TUNINGFORK_")}
@@ -166,13 +166,26 @@ def _environment() -> dict[str, str]:
 
 def _wait_until_healthy(server: ChildServer) -> None:
     deadline = time.monotonic() + START_SECONDS
+    _wait_until(lambda: _tells_url(server), server, deadline)
     with Client(server.url, None) as client:
-        while not client.is_healthy():
-            if server.process.poll() is not None:
-                raise ClientError(f"The server ended while it was starting. {_tail(server.log)}")
-            if time.monotonic() > deadline:
-                raise ClientError(f"The server was not ready after {START_SECONDS:.0f} seconds. {_tail(server.log)}")
-            time.sleep(_LOOK_EVERY_SECONDS)
+        _wait_until(client.is_healthy, server, deadline)
+
+
+def _wait_until(condition: Callable[[], bool], server: ChildServer, deadline: float) -> None:
+    while not condition():
+        if server.process.poll() is not None:
+            raise ClientError(f"The server ended while it was starting. {_tail(server.log)}")
+        if time.monotonic() > deadline:
+            raise ClientError(f"The server was not ready after {START_SECONDS:.0f} seconds. {_tail(server.log)}")
+        time.sleep(_LOOK_EVERY_SECONDS)
+
+
+def _tells_url(server: ChildServer) -> bool:
+    """Whether the server has said where it listens, which is then its URL."""
+    line = _URL_LINE.search(server.log.read_text(encoding="utf-8", errors="replace"))
+    if line is not None:
+        server.url = line[1]
+    return line is not None
 
 
 def _tail(log: Path) -> str:

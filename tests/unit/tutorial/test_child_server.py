@@ -108,3 +108,14 @@ def test_a_directory_that_cannot_be_made_ready_is_an_error(tmp_path):
 
     with pytest.raises(ClientError, match="cannot be made ready"):
         child_server.clear(tmp_path)
+
+
+def test_where_it_listens_is_what_the_server_says_itself_in_a_whole_line(tmp_path):
+    with child("print()") as process:
+        server = child_server.ChildServer("", tmp_path, process)
+    told = []
+    for said in ("", "  URL             http://127.0.0.1:80", "  URL             http://127.0.0.1:8001\n  data"):
+        server.log.write_text(f"Tuningfork 1.0\n{said}")
+        told.append((child_server._tells_url(server), server.url))
+
+    assert told == [(False, ""), (False, ""), (True, "http://127.0.0.1:8001")]
