@@ -139,27 +139,31 @@ def own_counting(server):
 
 
 @pytest.fixture
-def short_and_long_run(server):
-    """The names of a model for one story, and of one whose run has begun and takes longer than the story."""
+def short_and_long_run(server, client):
+    """The names of a model for one story, and of one whose run has begun and takes longer than the story.
+
+    The story's `client` is ready before, since installing it may take longer than the run.
+    """
+    client.ready()
     mark = uuid4().hex[:8]
-    with server.client() as client:
-        short = tuned(client, f"short-{mark}", GEMINI_BASE, epoch_count=1)
-        long = begun(client, f"long-{mark}", GEMINI_BASE, epoch_count=1000)
+    with server.client() as api:
+        short = tuned(api, f"short-{mark}", GEMINI_BASE, epoch_count=1)
+        long = begun(api, f"long-{mark}", GEMINI_BASE, epoch_count=1000, batch_size=1)
         wait_until(
-            lambda: client.get(f"/v1beta/{long}").json()["tuningTask"].get("snapshots"),
+            lambda: api.get(f"/v1beta/{long}").json()["tuningTask"].get("snapshots"),
             what=f"{long} takes its first step",
         )
     return short, long
 
 
-def begun(client, model_id, base, *, epoch_count=5):
-    """The name of a model whose run has been accepted: the tutorial's pairs, rate and batches."""
+def begun(client, model_id, base, *, epoch_count=5, batch_size=4):
+    """The name of a model whose run has been accepted: the tutorial's pairs and rate, and its batches unless told."""
     examples = [{"textInput": text_input, "output": output} for text_input, output in EXAMPLES]
     body = {
         "displayName": model_id.replace("-", " "),
         "baseModel": base,
         "tuningTask": {
-            "hyperparameters": {"batchSize": 4, "learningRate": 0.001, "epochCount": epoch_count},
+            "hyperparameters": {"batchSize": batch_size, "learningRate": 0.001, "epochCount": epoch_count},
             "trainingData": {"examples": {"examples": examples}},
         },
     }
