@@ -57,8 +57,10 @@ def test_while_the_database_is_held_reads_go_on_and_writes_answer_503(tmp_path, 
     assert {answer.status_code for answer, _ in answers} == {503}
     assert {answer.headers["retry-after"] for answer, _ in answers} == {"5"}
     assert max(seconds for _, seconds in answers) < OF_WORK.seconds
-    # Readers that waited for the writers would wait as long as these.
-    assert statistics.median(times) < OF_REQUESTS.seconds / 10
-    assert max(times) < OF_REQUESTS.seconds
+    # Readers that waited for the writers would wait as long as these; on a slow machine both take longer.
+    longest = max(seconds for _, seconds in answers)
+    assert longest >= OF_REQUESTS.seconds
+    assert statistics.median(times) < longest / 10
+    assert max(times) < longest
     assert after.status_code == 200
     assert steps == list(range(1, 401))

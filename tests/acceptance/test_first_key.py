@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from live_server import LiveServer, free_port
+from patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.acceptance
 
@@ -21,15 +22,16 @@ def shown_on_a_terminal(data_directory):
         [*command, "--data-dir", str(data_directory)], stdout=theirs, stderr=subprocess.DEVNULL
     ) as server:
         os.close(theirs)
-        text = ""
+        shown = b""
         try:
-            while "Call it" not in text:
-                text += os.read(ours, 65_536).decode()
+            while b"Call it" not in shown:
+                shown += os.read(ours, 65_536)
         finally:
             server.send_signal(signal.SIGTERM)
-            server.wait(60)
+            server.wait(PATIENCE_SECONDS)
             os.close(ours)
-    return text
+    # What was read last may end within a character.
+    return shown.decode(errors="ignore")
 
 
 def test_a_terminal_shows_the_key(tmp_path):

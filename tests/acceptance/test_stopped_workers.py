@@ -101,11 +101,25 @@ def test_a_stopped_generator_freezes_nothing_and_is_replaced(server):
 def test_a_stream_of_a_stopped_generator_ends_with_an_error_that_can_be_retried(server):
     body = {"contents": [{"parts": [{"text": "one"}]}], "generationConfig": {"maxOutputTokens": 400, "temperature": 1}}
     path = "/v1beta/models/tiny:streamGenerateContent?alt=sse"
-    with server.client() as client, client.stream("POST", path, json=body) as answer:
-        pieces = answer.iter_text()
-        first = next(pieces)
-        server.worker("generator").suspend()
-        rest = "".join(pieces)
+
+    def stopped_after_the_first_piece(client, generator):
+        """The first piece and the rest; None if the answer was complete before the generator was stopped."""
+        with client.stream("POST", path, json=body) as answer:
+            pieces = answer.iter_text()
+            first = next(pieces)
+            generator.suspend()
+            rest = "".join(pieces)
+        if "finishReason" in first + rest:
+            generator.resume()
+            return None
+        return first, rest
+
+    with server.client() as client:
+        assert client.post(GENERATE, json=said("one")).status_code == 200
+        generator = server.worker("generator")
+        first, rest = wait_until(
+            lambda: stopped_after_the_first_piece(client, generator), what="it is stopped in the middle of an answer"
+        )
 
     assert first.startswith("data:")
     assert '"code": 503' in rest or '"code":503' in rest

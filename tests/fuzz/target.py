@@ -42,7 +42,9 @@ def main(directory: Path) -> None:
         "permission": permission.json().get("name", "none").rpartition("/")[2],
     }
     print(json.dumps(facts), flush=True)
-    uvicorn.Server(uvicorn.Config(caller.app, log_level="warning", access_log=False)).run(sockets=[listener])
+    # Whoever sends requests keeps one connection, and may be slow to send the next.
+    config = uvicorn.Config(caller.app, log_level="warning", access_log=False, timeout_keep_alive=600)
+    uvicorn.Server(config).run(sockets=[listener])
 
 
 def _made(workshop: Workshop, name: str) -> str:

@@ -13,7 +13,8 @@ from google.ai import generativelanguage_v1beta as api
 from google.api_core.exceptions import GoogleAPICallError, InvalidArgument
 
 from grpc_caller import calling
-from live_server import LiveServer, free_port, wait_until
+from live_server import LiveServer, free_port
+from patience import PATIENCE_SECONDS, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -41,7 +42,7 @@ def body(count):
 
 
 def send_credentials(server):
-    with httpx.Client(base_url=server.url, timeout=60) as nobody:
+    with httpx.Client(base_url=server.url, timeout=PATIENCE_SECONDS) as nobody:
         for headers in (
             {"x-goog-api-key": "tf_canary-key"},
             {"authorization": "Bearer canary-token"},

@@ -107,7 +107,8 @@ class _Sending(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercept
     def _with_metadata(self, details):
         return _Details(
             details.method,
-            details.timeout,
+            # The clients' own minute is short where a base has to be loaded first.
+            None if details.timeout is None else max(details.timeout, PATIENCE_SECONDS),
             [*(details.metadata or ()), *self._metadata],
             details.credentials,
             details.wait_for_ready,
