@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from live_server import LiveServer
-from patience import wait_until
+from patience import RUN_SECONDS, wait_until
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.slow, pytest.mark.timeout(2_400)]
 
@@ -71,7 +71,12 @@ def adapter(client: httpx.Client, number: int) -> bytes:
 
 def wait_for_end(server: LiveServer, number: int) -> None:
     with server.client() as client:
-        wait_until(lambda: model(client, number)["state"] != "CREATING", what=f"job {number} ends", every=0.2)
+        wait_until(
+            lambda: model(client, number)["state"] != "CREATING",
+            what=f"job {number} ends",
+            seconds=RUN_SECONDS,
+            every=0.2,
+        )
         assert model(client, number)["state"] == "ACTIVE", client.get(f"/v1beta/tunedModels/job-{number}").text
 
 

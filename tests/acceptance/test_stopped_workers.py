@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from live_server import LiveServer
-from patience import PATIENCE_SECONDS, wait_until
+from patience import PATIENCE_SECONDS, RUN_SECONDS, wait_until
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.slow]
 
@@ -138,7 +138,7 @@ def test_the_jobs_of_a_stopped_trainer_go_on_with_another(server):
         stopped.suspend()
         # It takes the time that its silence is borne, and a trainer that has to load.
         wait_until(lambda: not psutil.pid_exists(stopped.pid), what="it is noticed")
-        wait_until(lambda: job()["state"] == "ACTIVE", what="the job ends with another trainer")
+        wait_until(lambda: job()["state"] == "ACTIVE", what="the job ends with another trainer", seconds=RUN_SECONDS)
         steps = [each["step"] for each in job()["tuningTask"]["snapshots"]]
         client.delete(f"/v1beta/{name}")
 

@@ -6,12 +6,12 @@ import tarfile
 import pytest
 
 from live_server import LiveServer
-from patience import paths_below, wait_until
+from patience import RUN_SECONDS, paths_below, wait_until
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.slow, pytest.mark.timeout(1_200)]
 
 
-LONG = 1_000
+LONG = 700
 """Epochs that last longer than what is done to a job meanwhile, also when a busy machine is slow to do it."""
 
 
@@ -52,7 +52,10 @@ def steps(client, name):
 
 
 def wait_for_end(client, name):
-    wait_until(lambda: shown(client, name, "state")["state"] != "CREATING", what=f"{name} ends", every=0.1)
+    def has_ended():
+        return shown(client, name, "state")["state"] != "CREATING"
+
+    wait_until(has_ended, what=f"{name} ends", seconds=RUN_SECONDS, every=0.1)
     assert shown(client, name)["state"] == "ACTIVE"
 
 

@@ -9,6 +9,9 @@ from typing import Any
 PATIENCE_SECONDS = 180.0
 """How long a test waits for what takes a moment on a quiet machine. Only a test that fails waits so long."""
 
+RUN_SECONDS = 3 * PATIENCE_SECONDS
+"""The same for a run of some thousand steps, which takes several seconds there."""
+
 
 def wait_until(
     condition: Callable[[], Any], *, what: str = "", seconds: float = PATIENCE_SECONDS, every: float = 0.05
