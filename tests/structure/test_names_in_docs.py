@@ -22,8 +22,11 @@ VARIABLE = re.compile(r"\bTUNINGFORK_[A-Z_]*[A-Z]\b")
 VARIABLES = set(VARIABLE.findall((ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")))
 VARIABLES |= set(VARIABLE.findall((ROOT / "tests" / "conftest.py").read_text(encoding="utf-8")))
 CLASS = re.compile(r"(?:[A-Z][a-z0-9]+){2,}")
-# What names of models begin with, on the Hub too; types of content; our API; a server's data; an API that is not there yet: `wire/x/`.
-NO_PATHS = re.compile(r"(models|tunedModels|gemini|text|application|tuningfork|google-genai-sdk|DATA_DIR|Qwen)/|.*/x(/|$)")
+# What names of models begin with, on the Hub too; types of content; our API; a server's data; an API that is not there
+# yet: `wire/x/`.
+NO_PATHS = re.compile(
+    r"(models|tunedModels|gemini|text|application|tuningfork|google-genai-sdk|DATA_DIR|Qwen)/|.*/x(/|$)"
+)
 MADE_LATER = (".venv/", ".contract/", ".tutorial/", "bench/.peers")
 """Folders that are made by `make` or by a test, and are in no checkout."""
 CLASSES_ON = ("docs/architecture.md", "docs/glossary.md", "docs/gpu.md", "docs/prefix-cache.md", "CONTRIBUTING.md")
