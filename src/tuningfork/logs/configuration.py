@@ -3,11 +3,12 @@
 import logging
 import sys
 import threading
-from contextlib import suppress
 from types import TracebackType
+from typing import TextIO
 
 from tuningfork.logs.access import ACCESS_LOGGER
 from tuningfork.logs.formats import LogFormat, formatter
+from tuningfork.logs.line_writer import LineWriter
 from tuningfork.logs.repeated_records import RepeatedRecords
 from tuningfork.logs.request_ids import AddRequestId
 
@@ -17,13 +18,17 @@ _OWN_HANDLERS = ("transformers", "huggingface_hub")
 _TALKATIVE = ("alembic", "uvicorn")
 """What these libraries log at a start is of no use to an operator."""
 
+LAST_LINES_SECONDS = 1.0
+"""How long the end of the process waits for the last lines to be read."""
+
 logger = logging.getLogger(__name__)
 
 
 def configure(level: str, form: LogFormat, role: str, *, access: bool = True) -> None:
     """Write the log of this process to standard error, in place of what was set up before.
 
-    Python's warnings and the error that ends a thread or the process become records too.
+    Lines are written on a thread of their own (`LineWriter`), the last ones when the process ends (`logging.shutdown`,
+    which Python calls). Python's warnings and the error that ends a thread or the process become records too.
 
     Args:
         level: the least level that is logged.
@@ -32,7 +37,7 @@ def configure(level: str, form: LogFormat, role: str, *, access: bool = True) ->
         access: whether each request is logged.
 
     """
-    handler = _Handler()
+    handler = _Handler(sys.stderr)
     is_debug = level.lower() == "debug"
     handler.setFormatter(formatter(form, role, shows_all=is_debug))
     handler.addFilter(AddRequestId())
@@ -50,16 +55,36 @@ def configure(level: str, form: LogFormat, role: str, *, access: bool = True) ->
     threading.excepthook = _log_thread_error
 
 
-class _Handler(logging.StreamHandler):  # type: ignore[type-arg]
-    """Writes records to standard error. One that cannot be written is left out, since an error would show its text."""
+class _Handler(logging.Handler):
+    """Formats records at once, and writes them on a thread of its own.
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Say that a record was lost, unless the reader of the log is gone."""
-        if isinstance(sys.exc_info()[1], OSError):
-            return
-        lost = logging.LogRecord(record.name, logging.ERROR, "", 0, "a record could not be written", None, None)
-        with suppress(OSError, ValueError):
-            self.stream.write(self.format(lost) + self.terminator)
+    A record that cannot be formatted is left out, since an error would show its text.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._writer = LineWriter(stream, self._lost_line)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Queue the record's line."""
+        try:
+            line = self.format(record)
+        except Exception:  # noqa: BLE001 - a record's arguments can raise anything
+            line = self.format(_own_record(record.name, logging.ERROR, "a record could not be written"))
+        self._writer.put(line)
+
+    def flush(self) -> None:
+        """Wait until all is written that was logged, for at most `LAST_LINES_SECONDS`."""
+        self._writer.flush(LAST_LINES_SECONDS)
+
+    def _lost_line(self, lost: int) -> str:
+        record = _own_record(__name__, logging.WARNING, "%d records were lost, since nobody read the log", lost)
+        record.__dict__["action"] = "records_lost"
+        return self.format(record)
+
+
+def _own_record(name: str, level: int, message: str, *arguments: object) -> logging.LogRecord:
+    return logging.LogRecord(name, level, "", 0, message, arguments, None)
 
 
 def _log_last_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -1,5 +1,6 @@
 """The main loop of worker processes: receives commands, sends reports, and sets torch up."""
 
+import logging
 import os
 import queue
 import signal
@@ -64,6 +65,7 @@ class Line(Generic[Command]):
                     self._commands.put(command)
             except (EOFError, OSError):
                 # The server has died. Complete files are on the disk; incomplete ones have temporary names.
+                logging.shutdown()
                 os._exit(0)
 
 
