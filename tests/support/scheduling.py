@@ -8,8 +8,9 @@ import torch
 from tuningfork.domain.generation import Sampling
 from tuningfork.inference.detokenizer import Detokenizer
 from tuningfork.inference.kv_cache import KvCache, LayerShape
+from tuningfork.inference.prefill import ScheduledTokens
 from tuningfork.inference.sampling import Draw
-from tuningfork.inference.scheduler import ScheduledTokens, Scheduler
+from tuningfork.inference.scheduler import Scheduler
 from tuningfork.inference.sequence import Sequence, TokenRequest, Usage
 from tuningfork.inference.stop_sequences import StopSequences
 from tuningfork.modeling.adapters.slots import BASE_ALONE
@@ -50,10 +51,21 @@ def sequence(
 
 
 def scheduler(
-    *, pages: int = 50, max_rows: int = 8, prefill_tokens: int = 64, attention_tokens: int | None = None
+    *,
+    pages: int = 50,
+    max_rows: int = 8,
+    prefill_tokens: int = 64,
+    attention_tokens: int | None = None,
+    reads_apart: bool = False,
 ) -> Scheduler:
     cache = KvCache({0: LayerShape(1, 2, 2)}, pages=pages, dtype=torch.float32, device=torch.device("cpu"))
-    return Scheduler(cache, max_rows=max_rows, prefill_tokens=prefill_tokens, attention_tokens=attention_tokens)
+    return Scheduler(
+        cache,
+        max_rows=max_rows,
+        prefill_tokens=prefill_tokens,
+        attention_tokens=attention_tokens,
+        reads_apart=reads_apart,
+    )
 
 
 def feed(plan: Scheduler) -> dict[str, int]:

@@ -2,10 +2,13 @@
 
 A step is one forward pass over one packed row of tokens: the newest token of every sequence that is decoding, and a
 share of the prompts that are still being prefilled. Each token has its own adapter, so a batch may mix any adapters.
+Expensive chunks of prompts are read in passes of their own, parts of which are computed between two such passes.
 
 Shape suffixes: T packed tokens, B rows (sequences that choose a token), V vocabulary.
 """
 
+import time
+from collections.abc import Callable
 from collections.abc import Sequence as Items
 from typing import cast
 
@@ -21,8 +24,10 @@ from tuningfork.inference.detokenizer import Detokenizer, TokenTexts
 from tuningfork.inference.graphs import DecodeGraphs
 from tuningfork.inference.kv_cache import KvCache, planned_pages, probed_shapes
 from tuningfork.inference.penalties import Penalties
+from tuningfork.inference.prefill import ScheduledTokens
+from tuningfork.inference.prompt_parts import PromptParts
 from tuningfork.inference.sampling import Choice, Draw, row_randomness, sample
-from tuningfork.inference.scheduler import ScheduledTokens, Scheduler
+from tuningfork.inference.scheduler import Scheduler
 from tuningfork.inference.sequence import EngineOutput, Sequence, TokenRequest, Usage
 from tuningfork.inference.stop_sequences import StopSequences
 from tuningfork.modeling.adapters.slots import BASE_ALONE
@@ -56,6 +61,8 @@ class InferenceEngine:
         prefill_tokens: the most prompt tokens that a step reads; None: a number that suits the device.
         cache_bytes: memory for keys and values; None: a quarter of what is free, at most 2 GiB, on a CPU (taken as it
             is used), half of what is free on a GPU. Requests wait while it is full.
+        capture: makes graphs of steps; None: CUDA graphs on a GPU, no graphs elsewhere.
+        clock: a monotonic clock, in seconds, by which owners share the time for long prompts.
 
     Attributes:
         grammars: the compiled answer formats. Compiling one takes up to seconds; call `grammars.begin` in another
@@ -71,6 +78,7 @@ class InferenceEngine:
         prefill_tokens: int | None = None,
         cache_bytes: int | None = None,
         capture: Capture | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if max_rows < MAX_CANDIDATES:
             raise ValueError(f"max_rows must be at least {MAX_CANDIDATES}, the most candidates of one request")
@@ -94,12 +102,18 @@ class InferenceEngine:
         kept_bytes = _CPU_KEPT_BYTES if base.device.type == "cpu" else None
         self._cache = KvCache(shapes, pages=pages, dtype=base.dtype, device=base.device, kept_bytes=kept_bytes)
         self._graphs = DecodeGraphs.of(base, self._cache, capture)
+        in_parts = base.decoder is not None and base.device.type == "cpu" and self._graphs is None
         self._scheduler = Scheduler(
             self._cache,
             max_rows=max_rows,
             prefill_tokens=prefill_tokens or _prefill_tokens(base.device),
             attention_tokens=_attention_tokens(base.model),
+            reads_apart=in_parts,
         )
+        self._clock = clock
+        self._parts: PromptParts | None = None
+        if in_parts and base.decoder is not None:
+            self._parts = PromptParts(base, base.decoder, self._cache, self._scheduler, clock)
 
     @property
     def has_work(self) -> bool:
@@ -127,15 +141,30 @@ class InferenceEngine:
         self._scheduler.add(first)
 
     def step(self) -> list[EngineOutput]:
-        """Run one batch, choose a token for each sequence that is ready; return the new text and finished answers."""
+        """Run one batch, choose a token for each sequence that is ready; return the new text and finished answers.
+
+        After the batch, or in its place, a part of a long prompt may be read.
+        """
         scheduled = self._scheduler.schedule()
-        if not scheduled:
-            return []
+        began = self._clock()
+        outputs = self._run(scheduled) if scheduled else []
+        if self._parts is not None:
+            self._parts.passed(self._clock() - began)
+            if read := self._parts.read_on(busy=bool(scheduled)):
+                chunk, logits_BV = read
+                outputs += self._outputs([chunk], logits_BV)
+        return outputs
+
+    def _run(self, scheduled: list[ScheduledTokens]) -> list[EngineOutput]:
         # The order in which `CachedPlan` is fastest: spans of one token last, the shortest sequence first.
         scheduled.sort(key=lambda item: (item.tokens == 1, len(item.sequence.tokens)))
         operations = 2 * sum(item.tokens for item in scheduled) * self._weights
         with one_thread(only=is_small(operations, weight_bytes=self._weights * self._base.dtype.itemsize)):
             logits_BV = self._forward(scheduled)
+        return self._outputs(scheduled, logits_BV)
+
+    def _outputs(self, scheduled: Items[ScheduledTokens], logits_BV: Tensor) -> list[EngineOutput]:
+        """Choose the next tokens after these have been fed."""
         ready, rows = self._ready(scheduled)
         # Candidates of one request share the prompt's row of logits. All other rows are chosen from once.
         own_BV = logits_BV if len(rows) == len(logits_BV) else logits_BV[rows]

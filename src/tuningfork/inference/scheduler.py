@@ -6,45 +6,24 @@ of an earlier prompt, no sequence computes them again.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from collections.abc import Sequence as Items
-from dataclasses import dataclass
 from itertools import zip_longest
 
 from tuningfork.domain.owner_queue import OwnerQueue
 from tuningfork.inference.kv_cache import PAGE_TOKENS, KvCache, pages_for
+from tuningfork.inference.prefill import DECODE_SHARE, STEP_COST, Prefill, ScheduledTokens
 from tuningfork.inference.prefix_index import PageKey
 from tuningfork.inference.sequence import Sequence
 
-_DEEP_STEPS = 4
-"""A chunk late in a long prompt may cost this many times as much as a full step at the start of a prompt."""
-_FETCHING_TOKENS = 40
-"""A chunk's cost of reading the cached keys and values: that of the attention of this many tokens to them."""
-_STEP_COST = 40
-"""A step's fixed cost takes as long as prefilling this many tokens."""
-_DECODE_SHARE = 0.25
-"""After an expensive prefill chunk, decoding gets this share of the chunk's time before the next expensive chunk.
-
-The three figures above were measured on a CPU core with the embedded model, after up to 150,000 cached tokens.
-"""
+_SHARED_PART = 4
+"""While several owners run, a step reads one in so many of its usual prompt tokens; larger chunks are read apart."""
 
 _MOST_PASSES = 16
-"""How many sequences of other owners may be admitted before one that does not fit yet; then they wait for it."""
+"""How many sequences of other owners may be admitted before one that does not fit yet, while its owner has nothing
+running; then they wait for it."""
 _MOST_TRIED = 8
 """For how many owners' sequences one step looks whether they fit, since most of them do not while the cache is full."""
-
-
-@dataclass(frozen=True, slots=True)
-class ScheduledTokens:
-    """How many tokens of a sequence one step feeds to the model."""
-
-    sequence: Sequence
-    tokens: int
-
-    @property
-    def completes(self) -> bool:
-        """Whether the sequence's next token can be chosen after this step."""
-        return self.tokens == self.sequence.missing
 
 
 class Scheduler:
@@ -52,8 +31,8 @@ class Scheduler:
 
     A sequence waits while the cache is full or all rows are taken. When a running sequence needs a page and none is
     free, the youngest running sequence of the owner with the most rows is put back into the queue. So it is, too, when
-    an owner with fewer rows waits. A sequence that does not fit holds up its owner's others, and those of other owners
-    only after some have passed it, so that it fits one day.
+    an owner with fewer rows waits. A sequence that does not fit holds up its owner's others. Those of other owners it
+    holds up only while its owner has nothing running, and after some have passed it, so that it fits one day.
 
     Args:
         cache: the pool that sequences take pages from.
@@ -63,15 +42,26 @@ class Scheduler:
         attention_tokens: the number of cached tokens at which a prompt token's attention costs as much as the rest of
             its forward pass. Late in a long prompt, attention's cost lets a step feed fewer tokens. None: attention's
             cost is ignored.
+        reads_apart: whether prompts whose next chunk is expensive are left out of steps, to be read in passes of their
+            own; see `apart`.
 
     """
 
     def __init__(
-        self, cache: KvCache, *, max_rows: int, prefill_tokens: int, attention_tokens: int | None = None
+        self,
+        cache: KvCache,
+        *,
+        max_rows: int,
+        prefill_tokens: int,
+        attention_tokens: int | None = None,
+        reads_apart: bool = False,
     ) -> None:
         self._cache = cache
         self._max_rows = max_rows
-        self._prefill = _Prefill(prefill_tokens, attention_tokens)
+        self._reads_apart = reads_apart
+        # The owners whose oldest prompt is read apart next; of others it is the one with the fewest tokens left.
+        self._oldest_next: set[str] = set()
+        self._prefill = Prefill(prefill_tokens, attention_tokens)
         self._oldest_first = False
         # The owner whose prompt came first in the last step that read prompts of several owners.
         self._last_reader = ""
@@ -87,6 +77,11 @@ class Scheduler:
         """Whether any sequence runs or waits."""
         return bool(self._running or self._waiting)
 
+    @property
+    def owners(self) -> set[str]:
+        """The owners with running sequences."""
+        return {each.owner for each in self._running}
+
     def add(self, sequence: Sequence) -> None:
         """Put a sequence at the end of its owner's queue."""
         self._waiting.append(sequence.owner, sequence)
@@ -94,19 +89,45 @@ class Scheduler:
     def schedule(self) -> list[ScheduledTokens]:
         """Decide how many tokens of which sequences the next step feeds, and reserve their pages.
 
-        The result is empty only if there is no work.
+        The result is empty only if there is no work, except what is read apart.
         """
         for sequence in self._running:
             self._keep(sequence)
         for sequence in self._running:
-            self._skip(sequence)
+            if not sequence.reading:
+                self._skip(sequence)
         self._make_room()
         self._admit()
         decoding = [ScheduledTokens(sequence, 1) for sequence in self._running if sequence.missing == 1]
         prefilling = self._choose_prefills(only_cheap=bool(decoding) and self._decode_budget > 0)
-        if decoding:
+        if decoding and not self._reads_apart:
             self._update_decode_budget(decoding, prefilling)
         return decoding + prefilling
+
+    def apart(self) -> dict[str, ScheduledTokens]:
+        """Of each owner the chunk of a prompt that is read apart: the one that has been begun, or else the next one.
+
+        To be called after `schedule`. Of an owner's prompts, the oldest comes first every second time, as in a step.
+        """
+        chosen = {each.owner: ScheduledTokens(each, each.reading) for each in self._running if each.reading}
+        begun = {self._next_page_key(each.sequence) for each in chosen.values()} - {None}
+        waiting: dict[str, list[Sequence]] = {}
+        for sequence in self._running:
+            if sequence.owner not in chosen and sequence.missing > 1 and not self._joins_step(sequence):
+                waiting.setdefault(sequence.owner, []).append(sequence)
+        self._oldest_next &= self.owners
+        for owner, sequences in waiting.items():
+            # One whose next page is being filled waits for the page.
+            able = [each for each in sequences if self._next_page_key(each) not in begun]
+            if able:
+                first = able[0] if owner in self._oldest_next else min(able, key=lambda each: each.missing)
+                chosen[owner] = self._prefill.next_chunk(first)
+        return chosen
+
+    def begin(self, chunk: ScheduledTokens) -> None:
+        """Note that this chunk is being read apart. It ends with `Sequence.reading` 0: read, or given up."""
+        chunk.sequence.reading = chunk.tokens
+        self._oldest_next ^= {chunk.sequence.owner}
 
     def branch(self, sequence: Sequence) -> list[Sequence]:
         """Start the siblings of a sequence, which share the pages that it has cached.
@@ -131,6 +152,7 @@ class Scheduler:
 
         `reuse_pages`: whether the sequence's full pages stay in the prefix cache for later prompts.
         """
+        sequence.reading = 0
         if reuse_pages:
             self._keep(sequence)
         else:
@@ -198,14 +220,26 @@ class Scheduler:
         first: its chunk may be so expensive that the step has no time for others, so otherwise it might never be
         chosen. Owners take turns.
         """
-        prefilling = [each for each in self._running if each.missing > 1]
+        prefilling = [each for each in self._running if each.missing > 1 and self._joins_step(each)]
         if not only_cheap:
             self._oldest_first = not self._oldest_first
         of_owners: dict[str, list[Sequence]] = {}
         for sequence in prefilling:
             of_owners.setdefault(sequence.owner, []).append(sequence)
         ordered = [self._in_order(each, only_cheap=only_cheap) for each in self._readers(of_owners)]
-        return self._prefill.chunks(self._without_duplicates([*_by_turns(ordered)]))
+        return self._prefill.chunks(self._without_duplicates([*_by_turns(ordered)]), most=self._most_tokens)
+
+    @property
+    def _most_tokens(self) -> int:
+        """The most prompt tokens of a step; fewer while several owners run, so that nobody waits long for a step."""
+        tokens = self._prefill.tokens
+        return max(1, tokens // _SHARED_PART) if self._reads_apart and len(self.owners) > 1 else tokens
+
+    def _joins_step(self, sequence: Sequence) -> bool:
+        """Whether the sequence's next chunk is read in a step, with other rows."""
+        if not self._reads_apart:
+            return True
+        return not sequence.reading and self._prefill.is_cheap(sequence, most=self._most_tokens)
 
     def _readers(self, of_owners: dict[str, list[Sequence]]) -> list[list[Sequence]]:
         """The prompts of each owner; another owner comes first in each step."""
@@ -232,9 +266,9 @@ class Scheduler:
         """
         expensive = [chunk for chunk in prefilling if not self._prefill.is_cheap(chunk.sequence)]
         if expensive:
-            self._decode_budget = _DECODE_SHARE * sum(map(self._prefill.cost, expensive))
+            self._decode_budget = DECODE_SHARE * sum(map(self._prefill.cost, expensive))
         else:
-            self._decode_budget -= _STEP_COST + sum(map(self._prefill.cost, decoding))
+            self._decode_budget -= STEP_COST + sum(map(self._prefill.cost, decoding))
 
     def _make_room(self) -> None:
         """Reserve the page for each running sequence's next token, the oldest sequence first.
@@ -274,18 +308,19 @@ class Scheduler:
         """The sequence to admit next, and the running ones to put back for it; None if none is to be admitted.
 
         It is the first that fits, of the owner with the fewest rows. Those before it that do not fit are passed; one
-        that has been passed too often comes before all others.
+        that has been passed too often, and whose owner has nothing running, comes before all others.
         """
         rows = _rows_of_owners(self._running)
         firsts = [self._waiting.first(owner) for owner in self._waiting.owners]
-        firsts.sort(key=lambda each: (each.passed < _MOST_PASSES, rows[each.owner]))
+        overdue = {each for each in firsts if each.passed >= _MOST_PASSES and not rows[each.owner]}
+        firsts.sort(key=lambda each: (each not in overdue, rows[each.owner]))
         for index, sequence in enumerate(firsts[:_MOST_TRIED]):
             victims = self._victims(sequence)
             if victims is not None:
                 for each in firsts[:index]:
-                    each.passed += 1
+                    each.passed += not rows[each.owner]
                 return sequence, victims
-            if sequence.passed >= _MOST_PASSES:
+            if sequence in overdue:
                 return None
         return None
 
@@ -338,49 +373,3 @@ def _by_turns(owners: Items[Items[Sequence]]) -> Iterator[Sequence]:
     """One sequence of each owner, then the next one of each, and so on."""
     for each in zip_longest(*owners):
         yield from (sequence for sequence in each if sequence is not None)
-
-
-@dataclass(frozen=True, slots=True)
-class _Prefill:
-    """Decides how many prompt tokens a step feeds: `tokens` at most, and fewer where they attend to many cached tokens.
-
-    The unit of cost is one token at the start of a prompt.
-    """
-
-    tokens: int
-    attention_tokens: int | None
-
-    def chunks(self, prefilling: Iterable[Sequence]) -> list[ScheduledTokens]:
-        """The next chunk of each prompt, in the given order, as far as one step's limits allow; at least one chunk."""
-        chosen: list[ScheduledTokens] = []
-        for sequence in prefilling:
-            chunk = self._next(sequence)
-            tokens = sum(each.tokens for each in chosen) + chunk.tokens
-            cost = sum(map(self.cost, chosen)) + self.cost(chunk)
-            if chosen and (tokens > self.tokens or cost > _DEEP_STEPS * self.tokens):
-                break
-            chosen.append(chunk)
-        return chosen
-
-    def is_cheap(self, sequence: Sequence) -> bool:
-        """Whether the sequence's next chunk costs at most as much as a step's `tokens` without a context."""
-        return self.cost(self._next(sequence)) <= self.tokens
-
-    def cost(self, chunk: ScheduledTokens) -> float:
-        """The cost of feeding these tokens, including that of reading the cached keys and values before them."""
-        depth = self._depth(chunk.sequence.cached)
-        return chunk.tokens * (1 + depth) + _FETCHING_TOKENS * depth
-
-    def _next(self, sequence: Sequence) -> ScheduledTokens:
-        """The next chunk: half of `tokens`, or fewer late in a long prompt (at least an eighth), or all that are left.
-
-        The cuts depend on the prompt and on its cached prefix alone, not on the other sequences of a step: rounding
-        depends on the cuts, and an answer must not depend on other requests. Smaller chunks would hardly be faster,
-        since every chunk reads all cached keys; so late in a long prompt a chunk may cost as much as four steps.
-        """
-        bounded = int(_DEEP_STEPS * self.tokens / (1 + self._depth(sequence.cached)))
-        chunk = max(1, self.tokens // 8, min(self.tokens // 2, bounded))
-        return ScheduledTokens(sequence, min(sequence.missing, chunk))
-
-    def _depth(self, cached: int) -> float:
-        return 0.0 if self.attention_tokens is None else cached / self.attention_tokens

@@ -56,8 +56,8 @@ class Sequence:
     `adapter` is the slot's generation, which identifies the weights, since slots are reused. `pages` are the sequence's
     pages in order; the first `known` of them are in the prefix cache. `siblings` are the request's other candidates
     while they wait for this one to prefill the prompt. `passed` counts the sequences that were admitted while this one
-    was first in its owner's queue and did not fit. `unreported` are log probabilities to return with the next chunk
-    of text.
+    was first in its owner's queue and did not fit. `reading` is how many of the next tokens a pass of its own is
+    computing; 0: there is none. `unreported` are log probabilities to return with the next chunk of text.
     """
 
     request: TokenRequest
@@ -75,6 +75,7 @@ class Sequence:
     known: int = 0
     was_put_back: bool = False
     passed: int = 0
+    reading: int = 0
 
     @property
     def sharers(self) -> Sharers:

@@ -144,6 +144,21 @@ def test_so_many_pass_a_prompt_that_does_not_fit_and_no_more():
     assert "b" in running(plan)
 
 
+def test_a_prompt_that_does_not_fit_holds_up_no_other_owner_while_its_owner_is_served():
+    plan = scheduler(pages=30, prefill_tokens=1_000)
+    plan.add(of_owner("a1", 16 * PAGE_TOKENS))
+    plan.add(of_owner("a2", 16 * PAGE_TOKENS))
+    feed(plan)
+    for number in range(10 * _MOST_PASSES):
+        plan.add(of_owner(f"c{number}"))
+        assert f"c{number}" in feed(plan)
+        plan.remove(plan.of_request(f"c{number}")[0])
+    plan.remove(plan.of_request("a1")[0])
+    feed(plan)
+
+    assert running(plan) == {"a2"}
+
+
 OWNERS, PAGES = "abcd", 12
 
 

@@ -290,6 +290,10 @@ class AdapterSlots:
             parts.append((slice(first, last), rows))
         return Composite(parts) if parts else None
 
+    def place_version(self, slot: int) -> int | None:
+        """Changes when routes to this slot lose their validity, since its table has moved; None: it has no table."""
+        return None if slot == BASE_ALONE else self._tables.version_of(self._residents[slot].shape.rank)
+
     @contextmanager
     def routed(self, slots: Slots) -> Iterator[None]:
         """Select the adapters for passes through transformers' code within the `with` block."""

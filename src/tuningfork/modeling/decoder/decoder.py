@@ -94,9 +94,14 @@ class Decoder:
 
         A graph can replay it: it runs only on the device, and which operations run does not depend on the tokens.
         """
+        return run_to_end(self.in_parts(ids_T, pass_))
+
+    def in_parts(self, ids_T: Tensor, pass_: Pass) -> Generator[None, None, Tensor]:
+        """Like `forward`, in parts: yields after each layer. The caller turns gradients off."""
         x_TD, more_TD = self.embed(ids_T).float(), None
         for layer in self.layers:
             x_TD, more_TD, _ = layer.forward(x_TD, more_TD, pass_)
+            yield
         read_ND, _ = norm_of_sum(self.kernels, self.norm, x_TD, more_TD, self.head.weight_OD.dtype)
         return self._head(read_ND)
 
