@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tuningfork.domain.tuning_job import JobId
 
-LEAST_SECONDS = 5.0
+LEAST_SECONDS = 1.0
 """How long a job is in training at least before it makes room for another owner's."""
 
 TURN_SECONDS = 300.0

@@ -41,7 +41,7 @@ from tuningfork.training.reports import (
 )
 from tuningfork.training.savepoint import TrainingState, load_state, recorded_job, save_state
 from tuningfork.training.sharing import jobs_per_pass
-from tuningfork.training.turns import OwnerTurns
+from tuningfork.training.turns import OwnerTurns, evenly
 
 __all__ = [
     "EvaluationReport",
@@ -280,7 +280,10 @@ class TrainingEngine:
         """Choose the job whose turn it is, and further jobs, fewest turns first, that can be computed with it."""
         jobs = list(self._jobs.values())
         waiting = [job for job in jobs if not (job.is_done or job.has_to_wait(jobs, self._shared_tokens))]
-        chosen = (due := self._owners.in_order(waiting))[:1]
+        due = self._owners.in_order(waiting)
+        if self._base.device.type == "cpu":  # on a GPU, small passes take as long with any number of jobs
+            due = evenly(due)
+        chosen = due[:1]
         if chosen and chosen[0].evaluating is not None:
             chosen += self._parallel_evaluations(chosen[0], [job for job in due[1:] if job.evaluating is not None])
         elif chosen and chosen[0].is_between_steps:

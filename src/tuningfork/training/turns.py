@@ -3,6 +3,7 @@
 Shares are counted in turns, a unit of computation (`AdmittedJob.turns`): a pass counts as one or more by its tokens.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from tuningfork.training.jobs import AdmittedJob
@@ -43,3 +44,19 @@ class OwnerTurns:
         itself are left out, since after a large one the new job would wait until the others had as many.
         """
         return self._latest.get(owner, 0) + 1
+
+
+def evenly(jobs: Sequence[AdmittedJob]) -> list[AdmittedJob]:
+    """Of each owner as many of these jobs as the owner with the fewest has, in the given order.
+
+    A pass that jobs share takes as long as all of them together, so an owner with many jobs in it would have most of
+    the trainer's time.
+    """
+    most = min(Counter(each.definition.owner for each in jobs).values(), default=0)
+    taken: Counter[str] = Counter()
+    chosen = []
+    for each in jobs:
+        taken[each.definition.owner] += 1
+        if taken[each.definition.owner] <= most:
+            chosen.append(each)
+    return chosen

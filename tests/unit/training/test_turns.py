@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from tuningfork.training.turns import OwnerTurns
+from tuningfork.training.turns import OwnerTurns, evenly
 
 
 @dataclass
@@ -73,3 +73,22 @@ def test_jobs_that_shared_a_pass_have_all_had_their_turn():
     for run in runs:
         run.turns += 1
     assert [run.name for run in owners.in_order(runs)] == ["b1", "a1", "a2"]
+
+
+def test_in_a_pass_that_jobs_share_owners_have_equally_many():
+    runs = [Waiting(name, 1) for name in ("a1", "b1", "b2", "a2", "c1", "b3", "a3", "c2")]
+    assert [run.name for run in evenly(runs)] == ["a1", "b1", "b2", "a2", "c1", "c2"]
+    assert evenly(runs[1:3]) == runs[1:3]
+    assert evenly([]) == []
+
+
+def test_beside_many_jobs_of_another_owner_a_job_has_half_of_every_shared_pass():
+    owners = OwnerTurns()
+    runs = [Waiting(name, 1) for name in ("a1", "a2", "a3", "a4", "b1")]
+    for _ in range(40):
+        shared = evenly(owners.in_order(runs))
+        owners.choose(shared)
+        for run in shared:
+            run.turns += 1
+    gained = {run.name: run.turns - 1 for run in runs}
+    assert gained == {"a1": 10, "a2": 10, "a3": 10, "a4": 10, "b1": 40}
