@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import sys
 import time
+from functools import partial
 
 import httpx
 import pytest
@@ -113,3 +114,19 @@ def test_behind_a_crowd_of_jobs_another_owners_job_is_trained(server, bob):
         client.delete(f"/v1beta/{mine}", headers=bob)
 
     assert others == ["CREATING"] * len(crowd)
+
+
+def test_workers_step_back_behind_the_server_and_the_trainer_most(server):
+    examples = [{"textInput": str(number), "output": str(number + 1)} for number in range(20)]
+    tuning = {"hyperparameters": {"epochCount": 1}, "trainingData": {"examples": {"examples": examples}}}
+    with httpx.Client(base_url=server.url, headers=server.headers, timeout=PATIENCE_SECONDS) as client:
+        assert client.post(COUNT, json={"contents": said("one", 1)["contents"]}).is_success
+        assert client.post("/v1beta/tunedModels", json={"baseModel": "models/tiny", "tuningTask": tuning}).is_success
+
+        def step_back(role):
+            """By how much it has stepped back; 0: not yet, or it does not run yet."""
+            worker = server.worker(role)
+            return worker.nice() - server.process.nice() if worker else 0
+
+        steps = [wait_until(partial(step_back, role), what=f"the {role} runs") for role in ("generator", "trainer")]
+    assert 0 < steps[0] < steps[1]

@@ -8,6 +8,8 @@ import pytest
 from live_server import LiveServer
 from patience import PATIENCE_SECONDS
 
+pytestmark = [pytest.mark.acceptance, pytest.mark.slow]
+
 REQUESTS = 400
 
 

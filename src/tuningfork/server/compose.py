@@ -4,6 +4,7 @@ import asyncio
 import logging
 import secrets
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -74,6 +75,11 @@ _FORM = GoogleForm(GEMINI_ERRORS)
 """The form of both dialects, and of requests for paths that belong to neither."""
 
 
+SWITCH_SECONDS = 0.0005
+"""How long a thread, such as one that renders a long list, may hold Python's global interpreter lock while the event
+loop waits for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """A composed service, bound to its ports but not yet serving."""
@@ -92,6 +98,7 @@ class Server:
 
     def run(self) -> None:
         """Serve until a signal says stop; running jobs are given back and resume at the next start."""
+        sys.setswitchinterval(SWITCH_SECONDS)
         services = self._services
         http = HttpServer(create_app(services), self._connections, services.stopping, self._grpc)
         self._dispatcher.start()

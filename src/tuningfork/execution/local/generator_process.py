@@ -390,6 +390,7 @@ def _prompt_of(served: ServedBase, assignment: GenerationAssignment) -> tuple[in
 
 
 if __name__ == "__main__":
+    worker.step_back(worker.GENERATOR_NICENESS)
     # The fork server has to be started before this process has other threads.
     of_bases = Renderers.of_this_process(int(sys.argv[1]), os.environ)
     worker.run(GeneratorWorker(artifacts_in(os.environ), adapter_limits_in(os.environ), of_bases))

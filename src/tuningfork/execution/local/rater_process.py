@@ -107,4 +107,5 @@ def _as_tuningfork_error(error: Exception) -> TuningforkError:
 
 
 if __name__ == "__main__":
+    worker.step_back(worker.RATER_NICENESS)
     worker.run(Rater())

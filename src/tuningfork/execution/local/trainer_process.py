@@ -364,6 +364,7 @@ def _checkpoint(job: RunningJob, step: int) -> JobEvent:
 
 
 if __name__ == "__main__":
+    worker.step_back(worker.TRAINER_NICENESS)
     # The fork server has to be started before this process has other threads.
     of_bases = Renderers.of_this_process(int(sys.argv[1]), os.environ)
     worker.run(Trainer(artifacts_in(os.environ), of_bases))

@@ -24,6 +24,12 @@ reads commands, waits for it."""
 _MOST_LAST_WORDS = 500
 """The most characters of the error that a worker reports when it ends."""
 
+TRAINER_NICENESS = 3
+GENERATOR_NICENESS = 1
+RATER_NICENESS = 1
+"""By how much each kind of worker steps back behind the server, as `nice` counts it. Where processors are scarce, the
+short work of a request comes before a token of an answer, and both before a pass of training, which has no deadline."""
+
 Command = TypeVar("Command")
 Command_contra = TypeVar("Command_contra", contravariant=True)
 
@@ -67,6 +73,11 @@ class Line(Generic[Command]):
                 # The server has died. Complete files are on the disk; incomplete ones have temporary names.
                 logging.shutdown()
                 os._exit(0)
+
+
+def step_back(niceness: int) -> None:
+    """Let the system prefer other processes; to be called before this one has threads or processes of its own."""
+    os.nice(niceness)
 
 
 def best_device() -> str:
