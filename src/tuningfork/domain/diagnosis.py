@@ -34,6 +34,10 @@ _FEW_STEPS = 5
 _JUMP, _STILL_ABOVE = 1.0, 0.2
 """A loss that jumped within the first third by more than the first share, and that is still above its beginning by the
 second, has risen too."""
+_LEAST_STEPS_BETWEEN, _RISE_AGAIN, _LEFT = 12, 1.0, 0.1
+"""A run of at least so many steps has risen again if the mean of its last third is above that of its middle third by
+more than the second share, and if it is more than the third share of the mean of its first third: below, it has learned
+nearly all anyway."""
 _LEVEL, _POSSIBLE_FALL = 0.07, 0.35
 _LEVEL_EPOCHS, _POSSIBLE_FALL_OF_EPOCHS = 0.1, 0.5
 """A run is level if its loss changed by less than the first share, and if a fall by more than the second can be
@@ -84,8 +88,10 @@ def diagnose(
     found = []
     if sum(loss < ZERO_LOSS for loss in losses) > _ZERO_SHARE * len(losses):
         found.append(_zero(taken, over_preferences=over_preferences))
-    elif _has_risen(losses):
-        found.append(_rose(losses))
+    elif (begin := _risen_from(losses)) is not None:
+        found.append(_rose(losses, begin))
+    elif _has_risen_again(losses):
+        found.append(_rose_again(losses))
     elif len(losses) >= LEAST_LEVEL_STEPS and _is_level(taken, losses) and not _validation_fell(evaluations):
         found.append(_level(losses, over_preferences=over_preferences))
     if not found or found[0].kind is FindingKind.LOSS_ZERO:
@@ -93,8 +99,8 @@ def diagnose(
     return tuple(found)
 
 
-def _has_risen(losses: Sequence[float]) -> bool:
-    """Whether the last third is above the beginning.
+def _risen_from(losses: Sequence[float]) -> int | None:
+    """How many first steps the last third is above; None: it is above no beginning.
 
     Too high a learning rate throws the loss up within the first steps, after which it often falls a little. So the
     beginning may be as short as one step, the only one before any change.
@@ -104,11 +110,24 @@ def _has_risen(losses: Sequence[float]) -> bool:
     for count in _early_counts(len(losses)):
         errors = _RISE_ERRORS_OF_FEW if count < _FEW_STEPS else _RISE_ERRORS
         if _change(losses[:count], last, spread).is_rise_by(_RISE, errors):
-            return True
+            return count
     # The highest three neighbours of the first third.
     peak = max((losses[begin : begin + 3] for begin in range(1, third)), key=statistics.fmean, default=losses[:1])
     is_above = _log_ratio(losses[:1], last) > math.log1p(_STILL_ABOVE)
-    return is_above and _change(losses[:1], peak, spread).is_rise_by(_JUMP, _RISE_ERRORS_OF_FEW)
+    has_jumped = is_above and _change(losses[:1], peak, spread).is_rise_by(_JUMP, _RISE_ERRORS_OF_FEW)
+    return 1 if has_jumped else None
+
+
+def _has_risen_again(losses: Sequence[float]) -> bool:
+    """Whether the last third is far above the middle one, although it may be below the beginning.
+
+    So ends a run that learned until a learning rate that is somewhat too high threw it off.
+    """
+    third = _third(losses)
+    first, middle, last = losses[:third], losses[third:-third], losses[-third:]
+    if len(losses) < _LEAST_STEPS_BETWEEN or statistics.fmean(last) <= _LEFT * statistics.fmean(first):
+        return False
+    return _change(middle, last, _spread_of_batches(losses)).is_rise_by(_RISE_AGAIN, _RISE_ERRORS_OF_FEW)
 
 
 def _is_level(snapshots: Sequence[Snapshot], losses: Sequence[float]) -> bool:
@@ -185,13 +204,26 @@ def _mean_of_last(losses: Sequence[float]) -> float:
     return statistics.fmean(losses[-_third(losses) :])
 
 
-def _rose(losses: Sequence[float]) -> Finding:
-    last = _mean_of_last(losses)
+def _rose(losses: Sequence[float], begin: int) -> Finding:
+    """`begin`: how many first steps were compared."""
+    first, last = statistics.fmean(losses[:begin]), _mean_of_last(losses)
+    when = "at first" if begin == 1 else f"in the first {begin} steps"
     return Finding(
         kind=FindingKind.LOSS_ROSE,
-        description=f"The loss is above where it began: {losses[0]:.3f} at first, {last:.3f} in the last third of "
-        "the steps.",
+        description=f"The loss is above where it began: {first:.3f} {when}, {last:.3f} in the last third of the steps.",
         advice="The model has most likely become worse. Try a tenth of the learning rate, or a larger batch size.",
+    )
+
+
+def _rose_again(losses: Sequence[float]) -> Finding:
+    third = _third(losses)
+    middle, last = statistics.fmean(losses[third:-third]), _mean_of_last(losses)
+    return Finding(
+        kind=FindingKind.LOSS_ROSE,
+        description=f"The loss fell and then rose again: {middle:.3f} in the middle third of the steps, {last:.3f} in "
+        "the last.",
+        advice="The model has most likely become worse again. Try a third of the learning rate, or a larger batch "
+        "size; an earlier checkpoint may be better.",
     )
 
 

@@ -19,7 +19,7 @@ class FindingKind(StrEnum):
 
 
 _IN_SHORT = {
-    FindingKind.LOSS_ROSE: "loss above where it began",
+    FindingKind.LOSS_ROSE: "loss rose",
     FindingKind.LOSS_LEVEL: "loss level",
     FindingKind.LOSS_ZERO: "loss 0.000 for most steps",
     FindingKind.OVERFITTING: "overfitting",

@@ -71,7 +71,7 @@ def test_a_loss_above_its_beginning_is_told_once_while_the_run_goes_on(terminal)
 
     _, text = shown(states, terminal=terminal)
 
-    assert text.count("So far: loss above where it began") == 1
+    assert text.count("So far: loss rose") == 1
     assert "So far" not in shown([rising(4), rising(40, done=True)], terminal=terminal)[1]
 
 

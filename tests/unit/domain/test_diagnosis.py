@@ -68,6 +68,7 @@ def simulated(seed, *, examples, epochs, batch, fall):
 REAL = {
     "the tutorial, rate 0.02": [ROSE],
     "the tutorial, rate 1": [ROSE],
+    "the tutorial, 8 epochs, rate 0.005": [ROSE],
     "capitals, rate 0.02": [ROSE],
     "capitals, rate 1": [ROSE],
     "capitals, batches of 1, rate 0.1": [ROSE],
@@ -142,6 +143,34 @@ def test_most_runs_whose_loss_triples_in_five_epochs_have_risen(examples, batch)
 def test_a_loss_that_jumped_and_came_down_is_above_its_beginning_until_it_is_below():
     assert kinds(steps([1.6, 5.4, 9.0, 6.0, 4.0, 3.5, 3.2, 3.0, 3.1, 2.9, 3.0, 2.9])) == [ROSE]
     assert kinds(steps([1.6, 5.4, 9.0, 6.0, 4.0, 2.5, 1.2, 1.0, 0.6, 0.5, 0.4, 0.4])) == []
+
+
+def test_a_loss_that_rose_is_told_with_the_beginning_that_it_is_above():
+    (at_once,) = diagnose(steps([1.0, *([5.0] * 11)]))
+    (later,) = diagnose(steps([3.0, *([0.3] * 9), *([1.5] * 40)]))
+
+    assert later.kind is at_once.kind is ROSE
+    assert "began: 1.000 at first, 5.000 in the last third of the steps." in at_once.description
+    assert "began: 0.840 in the first 5 steps, 1.500 in the last third of the steps." in later.description
+
+
+def test_a_loss_that_fell_and_rose_far_again_is_told_with_both_numbers():
+    fell = [2.0, 1.9, 1.8, 1.6, 1.5, 0.6, *([0.2] * 6)]
+    (finding,) = diagnose(steps([*fell, *([1.5] * 6)]))
+
+    assert finding.kind is ROSE
+    assert finding.description == (
+        "The loss fell and then rose again: 0.200 in the middle third of the steps, 1.500 in the last."
+    )
+    assert kinds(steps([*fell, *([0.3] * 6)])) == []
+    assert kinds(steps([9.0 * loss for loss in fell[:6]] + [0.1] * 6 + [0.3] * 6)) == []
+
+
+@pytest.mark.parametrize(("examples", "batch"), SIZES)
+def test_no_run_is_said_to_rise_again_at_any_of_its_steps_for_what_is_in_its_batches(examples, batch):
+    runs = [simulated(seed, examples=examples, epochs=2, batch=batch, fall=0.2) for seed in range(15)]
+
+    assert not [run for run in runs for taken in range(12, len(run), 3) if ROSE in kinds(run[:taken])]
 
 
 def test_a_fast_fall_at_the_very_beginning_of_a_long_run_is_learning():
