@@ -1,14 +1,24 @@
 """A long pass runs in parts: other jobs step in between, it can be given up, and no number depends on either."""
 
 import gc
+from dataclasses import replace
 
 import pytest
+import torch
 
-from tiny_models import Architecture, tiny_base_model
-from training_runs import LETTERS, curve, engine_over, job, run_to_the_end, weights_of
+from tiny_models import Architecture, tiny_base_model, with_context
+from training_runs import LETTERS, curve, engine_over, job, preference, run_to_the_end, weights_of
 from tuningfork.domain.conversation import Conversation
+from tuningfork.domain.objective import DirectPreferenceOptimization
 from tuningfork.modeling.loading import load_base
+from tuningfork.training.engine import EvaluationReport, StepReport
+from tuningfork.training.jobs import Validation
 
+HUGE = tuple(Conversation.pair(f"{letter}" * 900, f"{letter}" * 60) for letter in "ab")
+"""Examples whose attention, in the tests' small pieces, has many of them in each layer."""
+HUGE_PAIRS = tuple(preference(f"{letter}" * 900, f"{letter}" * 60, "no" * 30) for letter in "ab")
+TILE = 200
+"""The side of a tile in these tests."""
 LONG = tuple(Conversation.pair(f"{letter}" * 200, f"{letter}" * 40) for letter in "abc")
 LONG_TOKENS = 150
 
@@ -16,6 +26,16 @@ LONG_TOKENS = 150
 @pytest.fixture(scope="module")
 def base(tiny_directories):
     return load_base(tiny_base_model(Architecture.LLAMA, tiny_directories["llama"]), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def roomy(base, tiny_directories, tmp_path_factory):
+    """A base whose context has room for the huge examples, and whose products are computed in small blocks."""
+    tiny = tiny_base_model(Architecture.LLAMA, tiny_directories["llama"])
+    base = load_base(with_context(tiny, tmp_path_factory.mktemp("roomy") / "base", 2048), device="cpu")
+    for product in [base.decoder.head, *(each.frozen for layer in base.decoder.layers for each in layer.products)]:
+        product.piece = TILE * product.weight_OD.numel()
+    return base
 
 
 @pytest.fixture
@@ -39,6 +59,28 @@ def alone(base, each):
     engine = engine_over(base)
     engine.admit(each)
     return curve(run_to_the_end(engine), each.id), weights_of(engine, each.id)
+
+
+def in_small_pieces(engine):
+    """The same engine, whose attention has small pieces."""
+    heads = engine._base.decoder.layers[0]
+    engine._passes.piece = 5 * heads.heads * heads.head_size * TILE**2
+    return engine
+
+
+def alone_in_pieces(base, each):
+    """The reports and the weights of a job that is alone, and whose passes are cut into pieces but never suspended."""
+    engine = in_small_pieces(engine_over(base))
+    engine._passes.long_tokens = 10**9
+    engine.admit(each)
+    return run_to_the_end(engine), weights_of(engine, each.id)
+
+
+def said(reports, name):
+    """The losses of a job's steps and evaluations."""
+    steps = [each for each in reports if isinstance(each, StepReport)]
+    found = [each.evaluation for each in reports if isinstance(each, EvaluationReport) and each.job_id == name]
+    return curve(steps, name), [(each.mean_loss, each.right_targets) for each in found]
 
 
 def test_jobs_beside_passes_in_parts_have_the_curves_and_weights_that_they_have_alone(base, jobs):
@@ -143,3 +185,65 @@ def test_a_long_pass_that_is_given_up_frees_its_memory_at_once(base, jobs):
         assert not engine._passes._suspended
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize(
+    "long",
+    [
+        job("long", examples=HUGE, batch_size=1, epoch_count=1, validation=Validation(examples=HUGE[:1])),
+        job("long", examples=HUGE_PAIRS, batch_size=1, epoch_count=1, objective=DirectPreferenceOptimization(beta=0.3)),
+    ],
+    ids=["with an evaluation", "of preferences"],
+)
+def test_a_layer_in_pieces_gives_the_same_bits_whatever_comes_between_them(roomy, jobs, long):
+    wanted = {each.id: alone_in_pieces(roomy, each) for each in (long, jobs[1])}
+    engine = in_small_pieces(engine_in_parts(roomy, long, jobs[1]))
+    reports = run_to_the_end(engine)
+
+    for name, (alone_reports, weights) in wanted.items():
+        assert said(reports, name) == said(alone_reports, name)
+        assert weights_of(engine, name).equal(weights)
+
+
+def test_pieces_change_what_a_long_example_teaches_by_no_more_than_rounding(roomy):
+    long = job("long", examples=HUGE, batch_size=1, epoch_count=1)
+    whole_curve, whole_P = alone(roomy, long)
+    reports, pieces_P = alone_in_pieces(roomy, long)
+    assert curve(reports, "long") == pytest.approx(whole_curve, rel=1e-2)
+    assert torch.nn.functional.cosine_similarity(whole_P, pieces_P, dim=0) > 0.99
+
+
+def test_a_part_of_a_long_pass_is_a_piece_of_a_layer(roomy):
+    engine = in_small_pieces(engine_in_parts(roomy, job("long", examples=HUGE[:1], batch_size=1, epoch_count=1)))
+    parts = 1
+    while not engine.advance():
+        parts += 1
+    layers, rows = len(roomy.decoder.layers), -(-960 // TILE)
+    # In the forward pass and, since all activations are kept, once in the backward pass.
+    assert parts > 2 * layers * rows * (rows + 1) // 2
+
+
+def test_an_evaluation_and_a_reference_pass_let_other_jobs_step(roomy, jobs):
+    """Each suspended pass has no activations to keep; its memory is free at once when its job is released."""
+    long = job("long", examples=LETTERS, epoch_count=1, validation=Validation(examples=HUGE[:1]))
+    pairs = job("pairs", examples=HUGE_PAIRS, batch_size=1, objective=DirectPreferenceOptimization(beta=0.3))
+    short = replace(jobs[1], owner="else")
+    for each in (long, pairs):
+        engine = in_small_pieces(engine_in_parts(roomy, each))
+        while (suspended := engine._jobs[each.id].suspended) is None:
+            engine.advance()
+        engine.admit(short)
+        reports = []
+        while not reports:
+            reports += engine.advance()
+        assert [report.job_id for report in reports] == [short.id]
+        assert engine._jobs[each.id].suspended is suspended
+        del suspended
+        gc.disable()
+        try:
+            engine.release(each.id)
+            assert not engine._passes._suspended
+        finally:
+            gc.enable()
+        for name in list(engine._jobs):
+            engine.release(name)

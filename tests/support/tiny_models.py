@@ -6,8 +6,10 @@ BOS; Gemma 3's refuses a system role, calls the model "model" and ends the heade
 the output.
 """
 
+import json
+import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -213,6 +215,14 @@ def tiny_base_model(architecture: Architecture, directory: Path) -> BaseModel:
         output_tokens=64,
         adapter=AdapterShape(rank=4, alpha=8.0),
     )
+
+
+def with_context(base: BaseModel, directory: Path, tokens: int) -> BaseModel:
+    """A copy of a tiny base, in this directory, whose context has so many tokens."""
+    shutil.copytree(base.location, directory)
+    config = directory / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"max_position_embeddings": tokens}))
+    return replace(base, location=str(directory), context_tokens=tokens)
 
 
 def trained_looking(slots: AdapterSlots, shape: AdapterShape, seed: int) -> AdapterWeights:

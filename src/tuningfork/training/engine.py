@@ -31,6 +31,7 @@ from tuningfork.training.jobs import AdmittedJob, Batch, EvaluationPasses, Gradi
 from tuningfork.training.objectives import JobObjective, objective_of
 from tuningfork.training.optimizer import AdamW, update
 from tuningfork.training.pass_runner import PassRunner
+from tuningfork.training.passes import targets_per_block
 from tuningfork.training.reports import (
     EvaluationReport,
     ExamplesRefused,
@@ -66,9 +67,6 @@ _EFFORT_AT_ADMISSION = 2**20
 _EFFORT_PER_PASS = 2**15
 """How many further characters are checked before each of the job's passes, until all examples have been checked."""
 
-_LOGITS_PER_PASS = 2**28
-"""The most logits of a pass, targets times vocabulary: 1 GiB in fp32."""
-
 
 class TrainingEngine:
     """Trains admitted jobs in turns. Not thread-safe; nothing else may use the base's slots meanwhile.
@@ -98,7 +96,7 @@ class TrainingEngine:
         self._base = base
         self._clock = clock
         self._passes = PassRunner(base, jobs_per_pass=max_jobs_per_step, capture=capture)
-        self._targets_per_pass = _LOGITS_PER_PASS // base.model.config.get_text_config().vocab_size
+        self._targets_per_pass = targets_per_block(base)
         self._shared_tokens = _TOKENS_PER_PASS if base.device.type == "cuda" else _SHARED_TOKENS_ON_CPU
         self._jobs: dict[JobId, AdmittedJob] = {}
         self._owners = OwnerTurns()
@@ -285,6 +283,9 @@ class TrainingEngine:
             due = evenly(due)
         chosen = due[:1]
         if chosen and chosen[0].evaluating is not None:
+            self._prepare(chosen[0])
+            if chosen[0].has_to_wait(jobs, self._shared_tokens):
+                return []
             chosen += self._parallel_evaluations(chosen[0], [job for job in due[1:] if job.evaluating is not None])
         elif chosen and chosen[0].is_between_steps:
             self._prepare(chosen[0])
@@ -299,7 +300,6 @@ class TrainingEngine:
 
     def _parallel_evaluations(self, first: AdmittedJob, others: Sequence[AdmittedJob]) -> list[AdmittedJob]:
         """The jobs whose next evaluation pass can be computed in parallel with the first job's."""
-        self._prepare(first)
         joining: list[AdmittedJob] = []
         for job in others[: self._passes.lanes - 1]:
             self._prepare(job)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -113,26 +114,36 @@ class AdmittedJob:
         wanted = self.definition.validation
         return wanted is not None and len(self.validation) > 0 and wanted.is_due(self.completed, self.total_steps)
 
+    @property
+    def suspended(self) -> "SuspendedPass | None":
+        """The pass of this job of which a part has been run; None: the job is between two passes."""
+        if self.evaluating is not None:
+            return self.evaluating.suspended
+        return None if self.under_way is None else self.under_way.suspended
+
     def has_to_wait(self, others: Iterable["AdmittedJob"], most_tokens: int) -> bool:
         """Whether the job's next example has more than `most_tokens` while another job's such example is suspended.
 
         So the activations of at most one such example are in memory. An example that is not rendered yet never waits.
         """
-        if self.under_way is not None and self.under_way.suspended is not None:
+        if self.suspended is not None:
             return False
-        rendered = self._batch[1] if self._batch[0] == self.completed + 1 else []
-        return any(segment.tokens > most_tokens for segment in rendered) and any(
-            (batch := other.under_way) is not None
-            and batch.suspended is not None
-            and batch.suspended.tokens > most_tokens
-            for other in others
+        return any(tokens > most_tokens for tokens in self._rendered_tokens()) and any(
+            (suspended := other.suspended) is not None and suspended.tokens > most_tokens for other in others
         )
 
+    def _rendered_tokens(self) -> list[int]:
+        """The tokens of each segment of the next step, or of the next evaluation pass; none: it is not rendered yet."""
+        if self.evaluating is not None:
+            return [each.segment.tokens for each in self.evaluating.group or ()]
+        return [each.tokens for each in self._batch[1]] if self._batch[0] == self.completed + 1 else []
+
     def give_up(self) -> None:
-        """Drop the step in progress, so that its memory is free at once."""
-        if self.under_way is not None:
-            self.under_way.suspended = None
-        self.under_way = None
+        """Drop the step or evaluation in progress, so that its memory is free at once."""
+        for each in (self.under_way, self.evaluating):
+            if each is not None:
+                each.suspended = None
+        self.under_way = self.evaluating = None
 
     def next_batch(self) -> list[Segment]:
         """The segments of the next step's examples.
@@ -182,12 +193,12 @@ class SuspendedPass:
     """A pass that is run in parts. Dropping it gives the pass up.
 
     `tokens` is how many tokens it has, `kept_bytes` how much memory their activations take until its last part.
-    `turns` is how many turns its parts have been counted as. `conclude` takes the losses `N` and these turns after the
-    last part.
+    `turns` is how many turns its parts have been counted as. `conclude` takes the result of `parts` and these turns
+    after the last part.
     """
 
-    parts: Generator[None, None, Tensor]
-    conclude: Callable[[Tensor, int], None]
+    parts: Generator[None, None, Any]
+    conclude: Callable[[Any, int], None]
     tokens: int
     kept_bytes: int
     turns: int = 0
@@ -272,12 +283,14 @@ class EvaluationPasses:
     """An evaluation of one job: the passes that remain, and the sums over the passes that are done.
 
     `group` has the segments of the next pass, and `groups` yields those of each later pass. `group` None: the next
-    pass's segments have not been taken from `groups` yet, or no pass is left. `totals` are the sums of losses of the
-    done passes, in nats; `terms` is how many losses were summed in all.
+    pass's segments have not been taken from `groups` yet, or no pass is left. `suspended` is the next pass if a part of
+    it has been run. `totals` are the sums of losses of the done passes, in nats; `terms` is how many losses were summed
+    in all.
     """
 
     groups: Iterator[list[OwnedSegment]]
     group: list[OwnedSegment] | None = None
+    suspended: SuspendedPass | None = None
     totals: list[float] = field(default_factory=list)
     terms: int = 0
     targets: int = 0

@@ -6,22 +6,26 @@ Logits are computed only where there is a target. With p the model's distributio
 
 How these losses make up a job's loss is defined by its objective (`objectives`).
 
-Shape suffixes: T packed tokens, N targets, V vocabulary.
+Shape suffixes: T packed tokens, N targets, D hidden features, V vocabulary.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Self
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
+from tuningfork.modeling.decoder.decoder import Decoder
+from tuningfork.modeling.decoder.pieces import even_blocks
 from tuningfork.training.attention.padded import plan_of
 from tuningfork.training.batches import Pack
+from tuningfork.training.objectives import LossWeights
 
 
 def target_logits(model: PreTrainedModel, pack: Pack) -> Tensor:
@@ -67,6 +71,55 @@ class TargetLosses:
         """
         weights_N1 = weights_N[:, None]
         return self._exps_NV.mul_(weights_N1 / self._totals_N1).scatter_add_(1, self._targets_N1, -weights_N1)
+
+
+@dataclass(frozen=True, slots=True)
+class HeadLosses:
+    """The losses of a pass's targets, from what the head reads (`read_ND`), in blocks of `most` targets.
+
+    So the logits of no more targets are in memory, however many an example has.
+    """
+
+    decoder: Decoder
+    read_ND: Tensor
+    targets_N: Tensor
+    most: int
+
+    @torch.no_grad()
+    def scoring(self) -> Generator[None, None, tuple[Tensor, Tensor]]:
+        """Each target's loss, and whether it is the most likely token: `N` on the CPU. Yields within a block."""
+        losses, right = [], []
+        for begin, end in even_blocks(len(self.targets_N), self.most):
+            targets_N = self.targets_N[begin:end]
+            logits_NV = yield from self.decoder.going_through_head(self.read_ND[begin:end])
+            yield
+            right.append((logits_NV.argmax(dim=-1) == targets_N).cpu())
+            losses.append(TargetLosses.of(logits_NV, targets_N).losses_N.cpu())
+        return torch.cat(losses), torch.cat(right)
+
+    @torch.no_grad()
+    def differentiating(self, weights: LossWeights) -> Generator[None, None, tuple[Tensor, Tensor]]:
+        """The losses `N`, and the gradient of their weighted sum with respect to `read_ND`. Yields within a block."""
+        losses_N = torch.empty(self.targets_N.shape, dtype=torch.float32, device=self.read_ND.device)
+        grad_ND = torch.empty_like(self.read_ND)
+        blocks = even_blocks(len(losses_N), self.most)
+        # The weights of pairs depend on the losses of all blocks, so that the logits of all but one are needed twice.
+        wait = weights.pairs is not None and len(blocks) > 1
+        for begin, end in blocks if wait else ():
+            found, _ = yield from self._block(begin, end)
+            losses_N[begin:end] = found.losses_N
+        for begin, end in blocks:
+            found, logits_NV = yield from self._block(begin, end)
+            losses_N[begin:end] = found.losses_N
+            yield
+            grad_NV = found.gradient(weights.of(losses_N)[begin:end])
+            grad_ND[begin:end] = yield from self.decoder.going_back_through_head(grad_NV, logits_NV)
+        return losses_N, grad_ND
+
+    def _block(self, begin: int, end: int) -> Generator[None, None, tuple[TargetLosses, Tensor]]:
+        logits_NV = yield from self.decoder.going_through_head(self.read_ND[begin:end])
+        yield
+        return TargetLosses.of(logits_NV, self.targets_N[begin:end]), logits_NV
 
 
 @contextmanager

@@ -6,15 +6,17 @@ sharing changes no bit of their results. So a job's results do not depend on the
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 from weakref import WeakSet
 
 import torch
 from torch import Tensor
 
+from tuningfork.modeling.decoder.pieces import PIECE_PRODUCTS, run_to_end
 from tuningfork.modeling.device.available_memory import available_memory
 from tuningfork.modeling.device.capture import Capture
 from tuningfork.modeling.device.threads import is_small, one_thread
@@ -23,32 +25,35 @@ from tuningfork.modeling.memory_plan import kept_bytes_per_token, pass_bytes
 from tuningfork.training.attention.packed_attention import is_fused
 from tuningfork.training.batches import OwnedSegment, Pack, pack, tokens_saved_by_sharing
 from tuningfork.training.graphs import PassGraphs
-from tuningfork.training.jobs import AdmittedJob, Batch, SuspendedPass, tokens_and_targets
+from tuningfork.training.jobs import AdmittedJob, Batch, EvaluationPasses, SuspendedPass, tokens_and_targets
 from tuningfork.training.objectives import LossWeights, PassShare, loss_weights
-from tuningfork.training.passes import forward, forward_backward, in_parts
+from tuningfork.training.passes import TargetScores, forward_backward, forward_in_parts, in_parts
 
 _TOKENS_PER_TURN = 1024
 """How many tokens count as one turn, rounded down: a pass of 2,047 tokens or fewer is one turn, one of 2,048 two."""
 
 
 _PART_SECONDS = 0.5
-"""For how long a pass that takes all cores runs before other jobs have a turn, apart from the layer that it is in."""
+"""For how long a pass that takes all cores runs before other jobs have a turn, apart from the piece that it is in."""
 
 
 @dataclass(slots=True, kw_only=True)
 class _Prepared:
-    """What a pass is computed from, and what its losses are made into."""
+    """What a training pass is computed from, and what its losses are made into."""
 
     group: Sequence[OwnedSegment]
     packed: Pack
     slots: Sequence[int]
     shares: Sequence[PassShare]
-    reference_N: Tensor | None
     keep: bool
 
-    @property
-    def weights(self) -> LossWeights:
-        return loss_weights(self.shares, self.reference_N)
+
+@dataclass(frozen=True, slots=True)
+class _Losses:
+    """What a training pass has found: the targets' losses, also under the reference models if a job has one."""
+
+    own_N: Tensor
+    reference_N: Tensor | None
 
 
 class PassRunner:
@@ -63,7 +68,8 @@ class PassRunner:
     Attributes:
         long_tokens: a pass of more tokens runs in parts, between which other jobs have their turns; None: a pass that
             is too large for one core.
-        part_seconds: how long such a part takes, apart from the layer that it ends with.
+        part_seconds: how long such a part takes, apart from the piece that it ends with.
+        piece: about how many multiplications of a long segment's attention are one piece.
 
     """
 
@@ -86,6 +92,7 @@ class PassRunner:
         self._jobs_per_pass = jobs_per_pass
         self.long_tokens: int | None = None
         self.part_seconds = _PART_SECONDS
+        self.piece = PIECE_PRODUCTS
         self._suspended: WeakSet[SuspendedPass] = WeakSet()
         computes_here = base.decoder is not None and base.device.type == "cpu" and self.graphs is None
         self._lanes = torch.get_num_threads() if computes_here else 1
@@ -125,9 +132,10 @@ class PassRunner:
 
         Of a single long pass only a part is run: the batch is `suspended` until its last part.
         """
-        parallel = len(batches)
-        if parallel == 1 and self._is_in_parts(batches[0]):
-            self._advance_part(batches[0])
+        parallel, first = len(batches), batches[0]
+        # Of several jobs only the first would be held back, and the others would begin the step again.
+        if parallel == 1 and len(first.jobs) == 1 and self._is_in_parts(first.suspended, first.passes):
+            self._advance_part(first)
             return
         small = parallel > 1 or self._is_small(_tokens_of(batches[0].passes[0]))
         self._in_lanes(
@@ -135,7 +143,15 @@ class PassRunner:
         )
 
     def evaluate(self, jobs: Sequence[AdmittedJob]) -> None:
-        """Run the next evaluation pass of each job, and count its tokens as turns of the job (`AdmittedJob.turns`)."""
+        """Run the next evaluation pass of each job, and count its tokens as turns of the job (`AdmittedJob.turns`).
+
+        Of a single long pass only a part is run, as in `advance`.
+        """
+        passes = jobs[0].evaluating
+        assert passes is not None  # noqa: S101 - asked by the engine
+        if len(jobs) == 1 and passes.group and self._is_in_parts(passes.suspended, [passes.group]):
+            self._evaluate_part(jobs[0], passes)
+            return
         small = self.is_evaluation_small(jobs[0])
         self._in_lanes([partial(self._evaluate, job, lane) for lane, job in enumerate(jobs)], small=small)
 
@@ -158,71 +174,126 @@ class PassRunner:
         return group is not None and self._is_small(_tokens_of(group))
 
     def _evaluate(self, job: AdmittedJob, lane: int) -> None:
-        under_way = job.evaluating
-        assert under_way is not None  # noqa: S101 - asked by the engine
-        assert under_way.group is not None  # noqa: S101 - likewise
-        group, under_way.group = under_way.group, None
-        scores = forward(self._base, self._packed(group), [job.slot], fused=self._fused, lane=lane)
-        reference_N = self._reference_losses([job], group, lane)
+        passes = job.evaluating
+        assert passes is not None  # noqa: S101 - asked by the engine
+        assert passes.group is not None  # noqa: S101 - likewise
+        self._conclude_evaluation(job, passes, run_to_end(self._scoring(job, passes.group, lane)))
+
+    def _evaluate_part(self, job: AdmittedJob, passes: EvaluationPasses) -> None:
+        """Run the next part of the job's evaluation pass, which counts as `_advance_part` counts."""
+        if passes.suspended is None:
+            assert passes.group is not None  # noqa: S101 - asked by `evaluate`
+            passes.suspended = self._suspend(
+                self._scoring(job, passes.group, self._own_lane(job)),
+                partial(self._conclude_evaluation, job, passes),
+                tokens=_tokens_of(passes.group),
+            )
+        if self._run_part(passes.suspended, [job]):
+            passes.suspended = None
+
+    def _scoring(
+        self, job: AdmittedJob, group: Sequence[OwnedSegment], lane: int
+    ) -> Generator[None, None, tuple[TargetScores, Tensor | None]]:
+        """An evaluation pass: its targets' scores, and their losses under the job's reference model if it has one."""
+        packed = self._packed(group)
+        scores = yield from forward_in_parts(
+            self._base, packed, [job.slot], fused=self._fused, lane=lane, piece=self.piece
+        )
+        return scores, (yield from self._reference_losses([job], group, lane))
+
+    def _conclude_evaluation(
+        self,
+        job: AdmittedJob,
+        passes: EvaluationPasses,
+        found: tuple[TargetScores, Tensor | None],
+        counted: int = 0,
+    ) -> None:
+        """Add what a pass has found to the evaluation, and its turns to the job, except those already `counted`."""
+        group, passes.group = passes.group, None
+        assert group is not None  # noqa: S101 - it stays until its pass is concluded
+        scores, reference_N = found
         counts = [each.segment.targets for each in group]
-        under_way.totals.append(job.objective.total(scores.losses_N, reference_N, counts))
-        under_way.terms += job.objective.terms(counts)
+        passes.totals.append(job.objective.total(scores.losses_N, reference_N, counts))
+        passes.terms += job.objective.terms(counts)
         predicted_N = torch.repeat_interleave(torch.tensor(job.objective.predicted(counts)), torch.tensor(counts))
-        under_way.targets += int(predicted_N.sum())
-        under_way.right_targets += int((scores.right_N & predicted_N).sum())
-        job.turns += max(1, _tokens_of(group) // _TOKENS_PER_TURN)
+        passes.targets += int(predicted_N.sum())
+        passes.right_targets += int((scores.right_N & predicted_N).sum())
+        job.turns += max(1, _tokens_of(group) // _TOKENS_PER_TURN - counted)
 
     def _advance(self, batch: Batch, lane: int = 0, *, parallel: int = 1) -> None:
         """Run the next pass of a batch in this lane; `parallel` batches run at the same time."""
-        prepared = self._prepare(batch, lane, parallel=parallel)
-        losses_N = self._losses(prepared.packed, prepared.slots, prepared.weights, lane, keep=prepared.keep)
-        self._conclude(batch, prepared, losses_N)
+        prepared = self._prepare(batch, parallel=parallel)
+        reference_N = run_to_end(self._reference_losses(batch.jobs, prepared.group, lane))
+        weights = loss_weights(prepared.shares, reference_N)
+        losses_N = self._losses(prepared.packed, prepared.slots, weights, lane, keep=prepared.keep)
+        self._conclude(batch, prepared, _Losses(losses_N, reference_N))
 
-    def _is_in_parts(self, batch: Batch) -> bool:
-        if batch.suspended is not None:
+    def _is_in_parts(self, suspended: SuspendedPass | None, passes: Sequence[Sequence[OwnedSegment]]) -> bool:
+        """Whether the first of these passes, which may be suspended, is run in parts."""
+        if suspended is not None:
             return True
-        # Only the first of several jobs would be held back, and the others would begin the step again.
-        if len(batch.jobs) > 1:
-            return False
         if self._lanes < 1 or self.graphs is not None or self._base.decoder is None or self._base.device.type != "cpu":
             return False
-        tokens = _tokens_of(batch.passes[0])
+        tokens = _tokens_of(passes[0])
         return not self._is_small(tokens) if self.long_tokens is None else tokens > self.long_tokens
 
     def _advance_part(self, batch: Batch) -> None:
         """Run the next part of the batch's pass, which counts as a turn; the last part counts as the rest."""
         if batch.suspended is None:
-            # A lane of the job's own: other passes run while this one is suspended.
-            lane = self._lanes + batch.jobs[0].slot
-            prepared = self._prepare(batch, lane)
-            parts = in_parts(
-                self._base,
-                prepared.packed,
-                prepared.slots,
-                prepared.weights,
-                keep=prepared.keep,
-                lane=lane,
-                fused=self._fused,
-            )
+            prepared = self._prepare(batch)
             tokens = len(prepared.packed.ids_T)
-            batch.suspended = SuspendedPass(
-                parts=parts,
-                conclude=partial(self._conclude, batch, prepared),
+            batch.suspended = self._suspend(
+                self._training(batch.jobs, prepared, self._own_lane(batch.jobs[0])),
+                partial(self._conclude, batch, prepared),
                 tokens=tokens,
                 kept_bytes=tokens * self._kept_bytes_per_token if prepared.keep else 0,
             )
-            self._suspended.add(batch.suspended)
-        suspended = batch.suspended
+        if self._run_part(batch.suspended, batch.jobs):
+            batch.suspended = None
+
+    def _training(self, jobs: Sequence[AdmittedJob], prepared: _Prepared, lane: int) -> Generator[None, None, _Losses]:
+        """A training pass, which leaves the gradients in the jobs' slots, after the pass of their reference models."""
+        reference_N = yield from self._reference_losses(jobs, prepared.group, lane)
+        losses_N = yield from in_parts(
+            self._base,
+            prepared.packed,
+            prepared.slots,
+            loss_weights(prepared.shares, reference_N),
+            keep=prepared.keep,
+            lane=lane,
+            fused=self._fused,
+            piece=self.piece,
+        )
+        return _Losses(losses_N, reference_N)
+
+    def _own_lane(self, job: AdmittedJob) -> int:
+        """A lane of the job's own, since other passes run while one of its passes is suspended."""
+        return self._lanes + job.slot
+
+    def _suspend(
+        self,
+        parts: Generator[None, None, Any],
+        conclude: Callable[[Any, int], None],
+        *,
+        tokens: int,
+        kept_bytes: int = 0,
+    ) -> SuspendedPass:
+        suspended = SuspendedPass(parts=parts, conclude=conclude, tokens=tokens, kept_bytes=kept_bytes)
+        self._suspended.add(suspended)
+        return suspended
+
+    def _run_part(self, suspended: SuspendedPass, jobs: Sequence[AdmittedJob]) -> bool:
+        """Run the next part of a pass of these jobs; whether it was the last. If not, it counts as a turn."""
         deadline = time.monotonic() + self.part_seconds
         while not suspended.advance():
             if time.monotonic() >= deadline:
                 suspended.turns += 1
-                for job in batch.jobs:
+                for job in jobs:
                     job.turns += 1
-                return
-        batch.suspended = None
+                return False
+        return True
 
-    def _prepare(self, batch: Batch, lane: int, *, parallel: int = 1) -> _Prepared:
+    def _prepare(self, batch: Batch, *, parallel: int = 1) -> _Prepared:
         group = batch.passes.popleft()
         packed = self._packed(group)
         slots = [job.slot for job in batch.jobs]
@@ -234,25 +305,26 @@ class PassRunner:
             )
             for owner, (job, terms) in enumerate(zip(batch.jobs, batch.terms, strict=True))
         ]
-        reference_N = self._reference_losses(batch.jobs, group, lane)
         free_bytes = self._pass_bytes - sum(each.kept_bytes for each in self._suspended)
         keep = len(packed.ids_T) * self._kept_bytes_per_token <= free_bytes // parallel
-        return _Prepared(group=group, packed=packed, slots=slots, shares=shares, reference_N=reference_N, keep=keep)
+        return _Prepared(group=group, packed=packed, slots=slots, shares=shares, keep=keep)
 
-    def _conclude(self, batch: Batch, prepared: _Prepared, losses_N: Tensor, counted: int = 0) -> None:
+    def _conclude(self, batch: Batch, prepared: _Prepared, found: _Losses, counted: int = 0) -> None:
         """Add what the pass has computed to the batch, and its turns to the jobs, except those already `counted`."""
-        begin, reference_N = 0, prepared.reference_N
+        begin, reference_N = 0, found.reference_N
         for owner, share in enumerate(prepared.shares):
             own = slice(begin, begin := begin + sum(share.counts))
             own_reference_N = None if reference_N is None else reference_N[own]
-            total = share.objective.total(losses_N[own], own_reference_N, share.counts)
+            total = share.objective.total(found.own_N[own], own_reference_N, share.counts)
             batch.losses[owner] += total / share.terms
         batch.add([job.adapter.gradients_P for job in batch.jobs])
         for job in batch.jobs:
             turns = _tokens_of(prepared.group) // len(prepared.slots) // _TOKENS_PER_TURN
             job.turns += max(1, turns - counted)
 
-    def _reference_losses(self, jobs: Sequence[AdmittedJob], group: Sequence[OwnedSegment], lane: int) -> Tensor | None:
+    def _reference_losses(
+        self, jobs: Sequence[AdmittedJob], group: Sequence[OwnedSegment], lane: int
+    ) -> Generator[None, None, Tensor | None]:
         """The targets' losses under the jobs' reference models, 0 for jobs without one; None: no job has one.
 
         A job's reference model is its initial adapter: the source's, or a new one, which does not change the base's
@@ -266,7 +338,10 @@ class PassRunner:
             return None
         own = [replace(each, owner=new_owners[each.owner]) for each in group if each.owner in new_owners]
         slots = [job.reference for job in jobs if job.reference is not None]
-        found_N = forward(self._base, self._packed(own), slots, lane=lane, fused=self._fused).losses_N
+        found = yield from forward_in_parts(
+            self._base, self._packed(own), slots, lane=lane, fused=self._fused, piece=self.piece
+        )
+        found_N = found.losses_N
         if len(own) == len(group):
             return found_N
         counts = torch.tensor([each.segment.targets for each in group])
@@ -285,7 +360,9 @@ class PassRunner:
 
     def _losses(self, packed: Pack, slots: Sequence[int], weights: LossWeights, lane: int, *, keep: bool) -> Tensor:
         def ordinary() -> Tensor:
-            return self._compute(self._base, packed, slots, weights, keep=keep, lane=lane, fused=self._fused)
+            return self._compute(
+                self._base, packed, slots, weights, keep=keep, lane=lane, fused=self._fused, piece=self.piece
+            )
 
         graphs = self.graphs if keep else None
         return ordinary() if graphs is None else graphs.losses(packed, slots, weights, ordinary)

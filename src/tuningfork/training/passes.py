@@ -9,15 +9,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tuningfork.modeling.decoder.decoder import run_to_end
-from tuningfork.modeling.decoder.layer import TracedAttention
+from tuningfork.modeling.adapters.cohorts import Cohort
+from tuningfork.modeling.decoder.decoder import Decoder
+from tuningfork.modeling.decoder.layer import Pass, TracedAttention
+from tuningfork.modeling.decoder.pieces import PIECE_PRODUCTS, run_to_end
 from tuningfork.modeling.loading import LoadedBase
 from tuningfork.training.attention.packed_attention import Borders, FusedAttention
 from tuningfork.training.attention.segments import SegmentAttention
 from tuningfork.training.batches import Pack
-from tuningfork.training.loss import TargetLosses, decoder_layers, recomputed, target_logits, target_losses
+from tuningfork.training.loss import HeadLosses, TargetLosses, decoder_layers, recomputed, target_logits, target_losses
 from tuningfork.training.objectives import LossWeights
 from tuningfork.training.sections import PassLayout, Section, Share, pad_to_sections, routes, sections_of
+
+LOGITS_PER_BLOCK = 2**28
+"""The most logits, targets times vocabulary, that are in memory at a time: 1 GiB in fp32."""
 
 _SMALL_PRODUCT = 16**3
 """For bfloat16 products of up to this many multiplications torch uses another algorithm, whose rounding differs. For a
@@ -34,9 +39,10 @@ def forward_backward(
     keep: bool,
     lane: int = 0,
     fused: bool = False,
+    piece: int = PIECE_PRODUCTS,
 ) -> Tensor:
     """`in_parts`, all parts at once."""
-    return run_to_end(in_parts(base, pack, slots, weights, keep=keep, lane=lane, fused=fused))
+    return run_to_end(in_parts(base, pack, slots, weights, keep=keep, lane=lane, fused=fused, piece=piece))
 
 
 def in_parts(
@@ -48,12 +54,14 @@ def in_parts(
     keep: bool,
     lane: int = 0,
     fused: bool = False,
+    piece: int = PIECE_PRODUCTS,
 ) -> Generator[None, None, Tensor]:
     """Compute each target's loss, and write the gradient of the losses' weighted sum into the slots.
 
-    Yields after each layer, forward and backward, if our own decoder runs the pass. Until the next part is asked for,
-    other passes may be run in other lanes, over other slots; no number depends on that. Closing the generator gives the
-    pass up: the slots' gradients are then undefined. Returns the losses in nats, `N` in fp32 on the CPU.
+    Yields after each layer, forward and backward, and on a CPU also between the pieces of a layer over many tokens, if
+    our own decoder runs the pass. Until the next part is asked for, other passes may be run in other lanes, over other
+    slots; no number depends on that. Closing the generator gives the pass up: the slots' gradients are then undefined.
+    Returns the losses in nats, `N` in fp32 on the CPU.
 
     Args:
         base: the base with the adapters in its slots.
@@ -64,24 +72,27 @@ def in_parts(
             checkpointing), which takes a third longer.
         lane: passes in different lanes, over different slots, may run in parallel.
         fused: attention may go through torch's fused kernels; see `is_fused`.
+        piece: about how many multiplications of a long segment's attention are one piece.
 
     """
     if base.decoder is None:
         return _by_autograd(base, pack, slots, weights, keep=keep)
     device = base.device
-    sections = _sections(base, pack, slots)
-    layout = pad_to_sections(pack, sections)
-    members = [[slots[owner] for owner in section.owners] for section in sections]
-    cohorts = base.slots.cohorts(members, lane=lane)
-    attention, all_routes = _attention(layout, device, fused=fused), routes(sections, cohorts)
-    pass_ = base.decoder.pass_over(layout.positions_T.to(device), layout.predicting_N.to(device), attention, all_routes)
-    trace = yield from base.decoder.tracing(layout.ids_T.to(device), pass_, keep=keep)
+    ready = _Ready.of(base, base.decoder, pack, slots, lane=lane, fused=fused, piece=piece)
+    layout = ready.layout
+    stem = yield from base.decoder.tracing_stem(layout.ids_T.to(device), ready.pass_, keep=keep)
     padded_weights = weights.padded(layout.places_N, len(layout.targets_N)).to(device)
-    found = TargetLosses.of(trace.logits_NV, layout.targets_N.to(device))
-    yield from trace.going_back(found.gradient(padded_weights.of(found.losses_N)))
-    for section, cohort in zip(members, cohorts, strict=True):
+    head = HeadLosses(base.decoder, stem.read_ND, layout.targets_N.to(device), targets_per_block(base))
+    losses_N, read_grad_ND = yield from head.differentiating(padded_weights)
+    yield from stem.going_back(read_grad_ND)
+    for section, cohort in zip(ready.members, ready.cohorts, strict=True):
         base.slots.copy_gradients(section, cohort)
-    return found.losses_N.cpu()[layout.places_N]
+    return losses_N.cpu()[layout.places_N]
+
+
+def targets_per_block(base: LoadedBase) -> int:
+    """How many targets' logits a pass over this base has in memory at a time."""
+    return LOGITS_PER_BLOCK // int(base.model.config.get_text_config().vocab_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,32 +104,70 @@ class TargetScores:
 
 
 @torch.no_grad()
-def forward(base: LoadedBase, pack: Pack, slots: Sequence[int], *, lane: int = 0, fused: bool = False) -> TargetScores:
-    """The forward pass of `forward_backward` alone, with identical losses; no gradients.
+def forward_in_parts(
+    base: LoadedBase,
+    pack: Pack,
+    slots: Sequence[int],
+    *,
+    lane: int = 0,
+    fused: bool = False,
+    piece: int = PIECE_PRODUCTS,
+) -> Generator[None, None, TargetScores]:
+    """The forward pass of `in_parts` alone, with identical losses; no gradients. Yields like `in_parts`.
 
     Args:
         base: the base with the adapters in its slots.
         pack: the pass's tokens.
         slots: the slot of each owner's adapter; all different and trainable.
-        lane: see `forward_backward`.
-        fused: see `forward_backward`.
+        lane: see `in_parts`.
+        fused: see `in_parts`.
+        piece: see `in_parts`.
 
     """
     if base.decoder is None:
         with base.slots.routed(torch.tensor(slots)[pack.owners_T]):
             return _scores(target_logits(base.model, pack), pack.targets_N)
-    device = base.device
-    sections = _sections(base, pack, slots)
-    layout = pad_to_sections(pack, sections)
-    cohorts = base.slots.cohorts([[slots[owner] for owner in section.owners] for section in sections], lane=lane)
-    pass_ = base.decoder.pass_over(
-        layout.positions_T.to(device),
-        layout.predicting_N.to(device),
-        _attention(layout, device, fused=fused),
-        routes(sections, cohorts),
-    )
-    found = _scores(base.decoder.forward(layout.ids_T.to(device), pass_), layout.targets_N)
-    return TargetScores(found.losses_N[layout.places_N], found.right_N[layout.places_N])
+    ready = _Ready.of(base, base.decoder, pack, slots, lane=lane, fused=fused, piece=piece)
+    layout = ready.layout
+    read_ND = yield from base.decoder.going_forward(layout.ids_T.to(base.device), ready.pass_)
+    head = HeadLosses(base.decoder, read_ND, layout.targets_N.to(base.device), targets_per_block(base))
+    losses_N, right_N = yield from head.scoring()
+    return TargetScores(losses_N[layout.places_N], right_N[layout.places_N])
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A pass that can be run: its layout and, for each section, the slots and the cohort of its adapters."""
+
+    layout: PassLayout
+    members: list[list[int]]
+    cohorts: list[Cohort]
+    pass_: Pass
+
+    @classmethod
+    def of(
+        cls,
+        base: LoadedBase,
+        decoder: Decoder,
+        pack: Pack,
+        slots: Sequence[int],
+        *,
+        lane: int,
+        fused: bool,
+        piece: int,
+    ) -> "_Ready":
+        device = base.device
+        sections = _sections(base, pack, slots)
+        layout = pad_to_sections(pack, sections)
+        members = [[slots[owner] for owner in section.owners] for section in sections]
+        cohorts = base.slots.cohorts(members, lane=lane)
+        pass_ = decoder.pass_over(
+            layout.positions_T.to(device),
+            layout.predicting_N.to(device),
+            _attention(layout, device, fused=fused, piece=piece),
+            routes(sections, cohorts),
+        )
+        return cls(layout, members, cohorts, pass_)
 
 
 def _scores(logits_NV: Tensor, targets_N: Tensor) -> TargetScores:
@@ -127,10 +176,10 @@ def _scores(logits_NV: Tensor, targets_N: Tensor) -> TargetScores:
     return TargetScores(TargetLosses.of(logits_NV, targets_N).losses_N.cpu(), right_N.cpu())
 
 
-def _attention(layout: PassLayout, device: torch.device, *, fused: bool) -> TracedAttention:
+def _attention(layout: PassLayout, device: torch.device, *, fused: bool, piece: int) -> TracedAttention:
     if fused and not any(prefix is not None for prefix in layout.prefixes):
         return FusedAttention(Borders.of(layout.lengths, device))
-    return SegmentAttention.of(layout.lengths, device, layout.prefixes)
+    return SegmentAttention.of(layout.lengths, device, layout.prefixes, piece=piece)
 
 
 def _sections(base: LoadedBase, pack: Pack, slots: Sequence[int]) -> list[Section]:

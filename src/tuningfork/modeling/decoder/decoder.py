@@ -5,7 +5,7 @@ Shape suffixes: T packed tokens, N tokens whose logits are asked for, D hidden f
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,25 +14,14 @@ from tuningfork.modeling.adapters.routes import Route, Routes
 from tuningfork.modeling.adapters.slots import AdapterSlots, Slots
 from tuningfork.modeling.attention.plans import AttentionParameters, AttentionPlan
 from tuningfork.modeling.decoder.layer import Kept, Layer, Pass, TracedAttention, norm_of_sum
+from tuningfork.modeling.decoder.pieces import run_to_end
 from tuningfork.modeling.decoder.products import FrozenProduct
 from tuningfork.modeling.decoder.rotary import RotaryTables
 from tuningfork.modeling.kernels.base import LayerKernels, Normed, RmsNorm, Rotation, StreamGradient
 
-Result = TypeVar("Result")
-
-
-def run_to_end(parts: Generator[None, None, Result]) -> Result:
-    """Run all parts of a computation, and return its result."""
-    while True:
-        try:
-            next(parts)
-        except StopIteration as ended:
-            found: Result = ended.value
-            return found
-
 
 @dataclass(frozen=True, slots=True)
-class Serving:
+class Serving(TracedAttention):
     """Makes an `AttentionPlan` a `TracedAttention`, without a backward pass."""
 
     plan: AttentionPlan
@@ -97,13 +86,36 @@ class Decoder:
         return run_to_end(self.in_parts(ids_T, pass_))
 
     def in_parts(self, ids_T: Tensor, pass_: Pass) -> Generator[None, None, Tensor]:
-        """Like `forward`, in parts: yields after each layer. The caller turns gradients off."""
+        """Like `forward`, in parts: yields after each layer, and within a layer that computes for long.
+
+        The caller turns gradients off.
+        """
+        return (yield from self.going_through_head((yield from self.going_forward(ids_T, pass_))))
+
+    def going_forward(self, ids_T: Tensor, pass_: Pass) -> Generator[None, None, Tensor]:
+        """What the head reads, `ND`, in parts: yields after each layer, and within a layer that computes for long.
+
+        The caller disables gradients, here and in `going_through_head`.
+        """
         x_TD, more_TD = self.embed(ids_T).float(), None
         for layer in self.layers:
-            x_TD, more_TD, _ = layer.forward(x_TD, more_TD, pass_)
+            x_TD, more_TD, _ = yield from layer.forward(x_TD, more_TD, pass_)
             yield
         read_ND, _ = norm_of_sum(self.kernels, self.norm, x_TD, more_TD, self.head.weight_OD.dtype)
-        return self._head(read_ND)
+        return read_ND
+
+    def going_through_head(self, read_ND: Tensor) -> Generator[None, None, Tensor]:
+        """Logits `NV` in fp32, in parts: yields where the product with the head does."""
+        logits_NV = (yield from self.head.in_parts(read_ND)).float()
+        if self.logit_softcap is not None:
+            logits_NV = torch.tanh(logits_NV / self.logit_softcap) * self.logit_softcap
+        return logits_NV
+
+    def going_back_through_head(self, grad_NV: Tensor, logits_NV: Tensor) -> Generator[None, None, Tensor]:
+        """The gradient `ND` of what the head reads, in parts; both arguments are overwritten."""
+        if self.logit_softcap is not None:
+            grad_NV.mul_(1 - (logits_NV / self.logit_softcap).square_())
+        return (yield from self.head.backward_in_parts(grad_NV.to(self.head.weight_OD.dtype)))
 
     @torch.no_grad()
     def trace(
@@ -142,15 +154,24 @@ class Decoder:
 
     @torch.no_grad()
     def tracing(self, ids_T: Tensor, pass_: Pass, *, keep: bool = True) -> Generator[None, None, "Trace"]:
-        """Like `traced`, in parts: yields after each layer, so that the caller can do something else in between."""
+        """Like `traced`, in parts: yields after each layer, and within a layer that computes for long.
+
+        In between, the caller can do something else.
+        """
+        stem = yield from self.tracing_stem(ids_T, pass_, keep=keep)
+        return Trace(stem, (yield from self.going_through_head(stem.read_ND)))
+
+    @torch.no_grad()
+    def tracing_stem(self, ids_T: Tensor, pass_: Pass, *, keep: bool = True) -> Generator[None, None, "Stem"]:
+        """Like `tracing`, without the head."""
         x_TD, more_TD = self.embed(ids_T).float(), None
         kept: list[Kept | Tensor] = []
         for layer in self.layers:
-            x_TD, more_TD, own = layer.forward(x_TD, more_TD, pass_)
+            x_TD, more_TD, own = yield from layer.forward(x_TD, more_TD, pass_)
             kept.append(own if keep else own[0].normed.x)
             yield
         read_ND, normed = norm_of_sum(self.kernels, self.norm, x_TD, more_TD, self.head.weight_OD.dtype)
-        return Trace(decoder=self, pass_=pass_, kept=kept, normed=normed, logits_NV=self._head(read_ND))
+        return Stem(decoder=self, pass_=pass_, kept=kept, normed=normed, read_ND=read_ND)
 
     def pass_over(self, positions_T: Tensor, kept_N: Tensor, attention: TracedAttention, slots: Slots | Routes) -> Pass:
         """Prepare what all layers of a pass share; the arguments are those of `trace`."""
@@ -167,21 +188,12 @@ class Decoder:
             return route, route
         return route, self.slots.route(torch.as_tensor(slots)[kept_N.cpu()])
 
-    def _head(self, read_ND: Tensor) -> Tensor:
-        logits_NV = self.head(read_ND).float()
-        if self.logit_softcap is not None:
-            logits_NV = torch.tanh(logits_NV / self.logit_softcap) * self.logit_softcap
-        return logits_NV
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Trace:
     """A forward pass with its activations; `backward` may be called once."""
 
-    decoder: Decoder
-    pass_: Pass
-    kept: list[Kept | Tensor]
-    normed: Normed
+    stem: "Stem"
     logits_NV: Tensor
 
     def backward(self, grad_NV: Tensor) -> None:
@@ -190,18 +202,38 @@ class Trace:
 
     @torch.no_grad()
     def going_back(self, grad_NV: Tensor) -> Generator[None, None, None]:
-        """Like `backward`, in parts: yields after each layer."""
+        """Like `backward`, in parts: yields after each layer, and within a layer that computes for long."""
+        read_ND = yield from self.stem.decoder.going_back_through_head(grad_NV, self.logits_NV)
+        yield from self.stem.going_back(read_ND)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stem:
+    """A forward pass without the head, with its activations; `read_ND` is what the head reads.
+
+    `going_back` may be called once.
+    """
+
+    decoder: Decoder
+    pass_: Pass
+    kept: list[Kept | Tensor]
+    normed: Normed
+    read_ND: Tensor
+
+    @torch.no_grad()
+    def going_back(self, read_grad_ND: Tensor) -> Generator[None, None, None]:
+        """Add to the gradients of the trained adapters, given the gradient of `read_ND`, in parts.
+
+        Yields after each layer, and within a layer that computes for long.
+        """
         decoder = self.decoder
-        if decoder.logit_softcap is not None:
-            grad_NV.mul_(1 - (self.logits_NV / decoder.logit_softcap).square_())
-        read_ND = decoder.head.backward(grad_NV.to(decoder.head.weight_OD.dtype))
         grad: StreamGradient | None = decoder.kernels.norm_backward_to_stream(
-            decoder.norm, read_ND, self.normed, None, read_ND.dtype
+            decoder.norm, read_grad_ND, self.normed, None, read_grad_ND.dtype
         )
         for layer in reversed(decoder.layers):
             own = self.kept.pop()
             if isinstance(own, Tensor):
-                *_, own = layer.forward(own, None, self.pass_)
+                *_, own = yield from layer.forward(own, None, self.pass_)
             assert grad is not None  # noqa: S101  only layer 0, the last one here, gives None
-            grad = layer.backward(grad, own, self.pass_)
+            grad = yield from layer.backward(grad, own, self.pass_)
             yield

@@ -10,7 +10,7 @@ Shape suffixes: T tokens, N the tokens that the last layer computes after its at
 of the MLP, H query heads, G key/value heads, J = H + G, L = H + 2 G, K head size, O outputs of a product.
 """
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -45,6 +45,18 @@ class TracedAttention(Protocol):
         """The gradient `TLK` of queries, keys and values."""
         ...
 
+    def forward_in_parts(
+        self, layer: int, parameters: AttentionParameters, all_TLK: Tensor, heads: int
+    ) -> Generator[None, None, tuple[Tensor, Any]]:
+        """Like `forward`; yields where it can be suspended, by default nowhere."""
+        yield from ()
+        return self.forward(layer, parameters, all_TLK, heads)
+
+    def backward_in_parts(self, kept: Any, grad_THK: Tensor) -> Generator[None, None, Tensor]:
+        """Like `backward`; yields where it can be suspended, by default nowhere."""
+        yield from ()
+        return self.backward(kept, grad_THK)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pass:
@@ -63,19 +75,22 @@ class Pass:
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """A product with frozen weights plus the adapters' products. `group` is its index in `AdapterSlots.groups`."""
+    """A product with frozen weights plus the adapters' products. `group` is its index in `AdapterSlots.groups`.
+
+    `forward` and `backward` yield where they can be suspended.
+    """
 
     frozen: FrozenProduct
     group: int
 
-    def forward(self, x_TD: Tensor, route: Route | None) -> tuple[Tensor, Any]:
+    def forward(self, x_TD: Tensor, route: Route | None) -> Generator[None, None, tuple[Tensor, Any]]:
         """The output `TO`, and the value to pass to `backward` as `kept`."""
-        y_TO = self.frozen(x_TD)
+        y_TO = yield from self.frozen.in_parts(x_TD)
         return y_TO, None if route is None else route.add(self.group, x_TD, y_TO)
 
-    def backward(self, grad_TO: Tensor, x_TD: Tensor, kept: Any, route: Route | None) -> Tensor:
+    def backward(self, grad_TO: Tensor, x_TD: Tensor, kept: Any, route: Route | None) -> Generator[None, None, Tensor]:
         """The gradient of x; also adds to the adapters' gradients."""
-        grad_TD = self.frozen.backward(grad_TO)
+        grad_TD = yield from self.frozen.backward_in_parts(grad_TO)
         if route is not None:
             route.backward(self.group, grad_TO, x_TD, kept, grad_TD)
         return grad_TD
@@ -119,7 +134,7 @@ Kept = tuple[_KeptAttention, _KeptMlp]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """One layer: its weights, and its forward and backward pass.
+    """One layer: its weights, and its forward and backward pass, which yield where they can be suspended.
 
     The layer with `last` set drops all tokens but the pass's `kept_N` after its attention. `rotation` names the rotary
     tables that the layer uses; None: it uses no positions.
@@ -149,34 +164,40 @@ class Layer:
         """The layer's four matrix products."""
         return self.query_key_value, self.out, self.gate_up, self.down
 
-    def forward(self, x_TD: Tensor, more_TD: Tensor | None, pass_: Pass) -> tuple[Tensor, Tensor, Kept]:
+    def forward(
+        self, x_TD: Tensor, more_TD: Tensor | None, pass_: Pass
+    ) -> Generator[None, None, tuple[Tensor, Tensor, Kept]]:
         """The layer's output, as two tensors to be added, and the value to pass to `backward` as `kept`.
 
         The input and the output are sums of two tensors, which the next norm adds. The first is `TD` in fp32 (`ND` in
         the last layer's output). The second may have any type, and is None in the first layer's input.
         """
-        rest_TD, more_TD, attention = self._attend(x_TD, more_TD, pass_)
-        rest_TD, more_TD, mlp = self._mlp(rest_TD, more_TD, pass_.tail_route if self.last else pass_.route)
+        rest_TD, more_TD, attention = yield from self._attend(x_TD, more_TD, pass_)
+        rest_TD, more_TD, mlp = yield from self._mlp(rest_TD, more_TD, pass_.tail_route if self.last else pass_.route)
         return rest_TD, more_TD, (attention, mlp)
 
-    def backward(self, grad: StreamGradient, kept: Kept, pass_: Pass) -> StreamGradient | None:
+    def backward(self, grad: StreamGradient, kept: Kept, pass_: Pass) -> Generator[None, None, StreamGradient | None]:
         """The gradient of x (None for layer 0, where it is not needed); also adds to the adapters' gradients."""
         attention, mlp = kept
-        grad = self._mlp_backward(grad, mlp, pass_.tail_route if self.last else pass_.route)
-        return self._attend_backward(grad, attention, pass_)
+        grad = yield from self._mlp_backward(grad, mlp, pass_.tail_route if self.last else pass_.route)
+        return (yield from self._attend_backward(grad, attention, pass_))
 
-    def _attend(self, x_TD: Tensor, more_TD: Tensor | None, pass_: Pass) -> tuple[Tensor, Tensor, _KeptAttention]:
+    def _attend(
+        self, x_TD: Tensor, more_TD: Tensor | None, pass_: Pass
+    ) -> Generator[None, None, tuple[Tensor, Tensor, _KeptAttention]]:
         read_TD, normed = norm_of_sum(self.kernels, self.attention_norm, x_TD, more_TD, self.out.frozen.weight_OD.dtype)
-        all_TO, adapted = self.query_key_value.forward(read_TD, pass_.route)
+        all_TO, adapted = yield from self.query_key_value.forward(read_TD, pass_.route)
         all_TLK = all_TO.view(len(all_TO), -1, self.head_size)
         heads = self._position_(all_TLK, pass_)
-        out_THK, attended = pass_.attention.forward(self.index, self.attention_parameters, all_TLK, self.heads)
+        out_THK, attended = yield from pass_.attention.forward_in_parts(
+            self.index, self.attention_parameters, all_TLK, self.heads
+        )
         out_TO = out_THK.reshape(len(out_THK), -1)
         route, rest_TD = pass_.route, normed.x
         if self.last:
             out_TO, rest_TD = out_TO.index_select(0, pass_.kept_N), rest_TD.index_select(0, pass_.kept_N)
             route = pass_.tail_route
-        y_TD, out_adapted = self.out.forward(out_TO, route)
+        y_TD, out_adapted = yield from self.out.forward(out_TO, route)
         y_TD, after = self._normed(self.after_attention, y_TD)
         kept = _KeptAttention(
             normed=normed,
@@ -190,20 +211,24 @@ class Layer:
         )
         return rest_TD, y_TD, kept
 
-    def _attend_backward(self, grad: StreamGradient, kept: _KeptAttention, pass_: Pass) -> StreamGradient | None:
+    def _attend_backward(
+        self, grad: StreamGradient, kept: _KeptAttention, pass_: Pass
+    ) -> Generator[None, None, StreamGradient | None]:
         inner_TD = self._normed_backward(self.after_attention, grad, kept.after, kept.read_TD.dtype)
         route, grad_TD = pass_.tail_route if self.last else pass_.route, grad.exact
-        out_TO = self.out.backward(inner_TD, kept.out_TO, kept.out_adapted, route)
+        out_TO = yield from self.out.backward(inner_TD, kept.out_TO, kept.out_adapted, route)
         if self.last:
             out_TO = _spread(out_TO, pass_.kept_N, len(kept.read_TD))
             grad_TD = _spread(grad_TD, pass_.kept_N, len(kept.read_TD))
-        all_TLK = pass_.attention.backward(kept.attended, out_TO.view(len(out_TO), -1, self.head_size))
+        all_TLK = yield from pass_.attention.backward_in_parts(
+            kept.attended, out_TO.view(len(out_TO), -1, self.head_size)
+        )
         self._position_backward_(all_TLK, kept.heads, pass_)
         all_TO = all_TLK.flatten(1)
         if not self.index:
             self.query_key_value.backward_to_adapters(all_TO, kept.read_TD, kept.adapted, pass_.route)
             return None
-        read_TD = self.query_key_value.backward(all_TO, kept.read_TD, kept.adapted, pass_.route)
+        read_TD = yield from self.query_key_value.backward(all_TO, kept.read_TD, kept.adapted, pass_.route)
         return self.kernels.norm_backward_to_stream(self.attention_norm, read_TD, kept.normed, grad_TD, read_TD.dtype)
 
     def _position_(self, all_TLK: Tensor, pass_: Pass) -> Normed | None:
@@ -226,11 +251,13 @@ class Layer:
     def _rotation(self, pass_: Pass) -> Rotation | None:
         return None if self.rotation is None else pass_.rotations[self.rotation]
 
-    def _mlp(self, x_TD: Tensor, more_TD: Tensor, route: Route | None) -> tuple[Tensor, Tensor, _KeptMlp]:
+    def _mlp(
+        self, x_TD: Tensor, more_TD: Tensor, route: Route | None
+    ) -> Generator[None, None, tuple[Tensor, Tensor, _KeptMlp]]:
         read_TD, normed = self.kernels.add_and_norm(self.mlp_norm, x_TD, more_TD, self.down.frozen.weight_OD.dtype)
-        both_TF, both_adapted = self.gate_up.forward(read_TD, route)
+        both_TF, both_adapted = yield from self.gate_up.forward(read_TD, route)
         inner_TF, acted_TF = self.kernels.gated(self.activation, both_TF)
-        y_TD, down_adapted = self.down.forward(inner_TF, route)
+        y_TD, down_adapted = yield from self.down.forward(inner_TF, route)
         y_TD, after = self._normed(self.after_mlp, y_TD)
         kept = _KeptMlp(
             normed=normed,
@@ -244,11 +271,13 @@ class Layer:
         )
         return normed.x, y_TD, kept
 
-    def _mlp_backward(self, grad: StreamGradient, kept: _KeptMlp, route: Route | None) -> StreamGradient:
+    def _mlp_backward(
+        self, grad: StreamGradient, kept: _KeptMlp, route: Route | None
+    ) -> Generator[None, None, StreamGradient]:
         inner_TD = self._normed_backward(self.after_mlp, grad, kept.after, kept.read_TD.dtype)
-        inner_TF = self.down.backward(inner_TD, kept.inner_TF, kept.down_adapted, route)
+        inner_TF = yield from self.down.backward(inner_TD, kept.inner_TF, kept.down_adapted, route)
         both_TF = self.kernels.gated_backward(self.activation, inner_TF, kept.both_TF, kept.acted_TF)
-        read_TD = self.gate_up.backward(both_TF, kept.read_TD, kept.both_adapted, route)
+        read_TD = yield from self.gate_up.backward(both_TF, kept.read_TD, kept.both_adapted, route)
         return self.kernels.norm_backward_to_stream(self.mlp_norm, read_TD, kept.normed, grad.exact, read_TD.dtype)
 
     def _normed(self, norm: RmsNorm | None, y_TD: Tensor) -> tuple[Tensor, Normed | None]:

@@ -5,9 +5,12 @@ Weights that oneDNN has rearranged once (packed) halve the time for one row, and
 numbers are the same to the last bit (docs/log.md). This takes a second copy of the weights, and a third one for the
 backward pass.
 
+A product of a long pass is computed in blocks of rows, so that the pass can be suspended in between.
+
 Shape suffixes: T tokens, D inputs, O outputs.
 """
 
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +18,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from tuningfork.modeling.decoder.pieces import PIECE_PRODUCTS, even_blocks
 from tuningfork.modeling.device.processor import rearranged, rearranged_linear, rearranges
+
+_PRODUCTS_PER_PIECE = 8
+"""How many products, one after the other, may be in one piece."""
 
 
 def can_be_packed(weight: Tensor) -> bool:
@@ -34,6 +41,8 @@ class FrozenProduct:
     bias_O: Tensor | None = None
     _packed: Any = None
     _packed_transposed: Any = None
+    piece: int = PIECE_PRODUCTS
+    """About how many multiplications a block has at most."""
 
     def pack(self, *, backward: bool) -> None:
         """Copy the weights in oneDNN's order for the forward pass and, if `backward`, for the backward pass.
@@ -57,3 +66,38 @@ class FrozenProduct:
         if self._packed_transposed is None:
             return grad_TO @ self.weight_OD
         return rearranged_linear(grad_TO, self._packed_transposed, None)
+
+    def in_parts(self, x_TD: Tensor) -> Generator[None, None, Tensor]:
+        """The output `TO`; if it takes long, in blocks of rows, and yields before and after each block."""
+        if not self._is_long(x_TD):
+            return self(x_TD)
+        yield
+        blocks = self._blocks(x_TD)
+        if len(blocks) == 1:
+            return self(x_TD)
+        y_TO = x_TD.new_empty(len(x_TD), len(self.weight_OD))
+        for begin, end in blocks:
+            y_TO[begin:end] = self(x_TD[begin:end])
+            yield
+        return y_TO
+
+    def backward_in_parts(self, grad_TO: Tensor) -> Generator[None, None, Tensor]:
+        """Like `backward`; if it takes long, in blocks of rows, and yields before and after each block."""
+        if not self._is_long(grad_TO):
+            return self.backward(grad_TO)
+        yield
+        blocks = self._blocks(grad_TO)
+        if len(blocks) == 1:
+            return self.backward(grad_TO)
+        grad_TD = grad_TO.new_empty(len(grad_TO), self.weight_OD.shape[1])
+        for begin, end in blocks:
+            grad_TD[begin:end] = self.backward(grad_TO[begin:end])
+            yield
+        return grad_TD
+
+    def _is_long(self, rows: Tensor) -> bool:
+        """Whether a product on a CPU has so many rows that it is a piece, or several, of its own."""
+        return len(rows) * self.weight_OD.numel() > self.piece // _PRODUCTS_PER_PIECE and rows.device.type == "cpu"
+
+    def _blocks(self, rows: Tensor) -> list[tuple[int, int]]:
+        return even_blocks(len(rows), max(1, self.piece // self.weight_OD.numel()))

@@ -126,7 +126,7 @@ class _KeptFused:
 
 
 @dataclass(frozen=True, slots=True)
-class FusedAttention:
+class FusedAttention(TracedAttention):
     """A `TracedAttention` by the fused kernels of torch's `varlen_attn`, for segments of any lengths."""
 
     borders: Borders
@@ -184,7 +184,7 @@ class _KeptMasked:
 
 
 @dataclass(frozen=True, slots=True)
-class MaskedAttention:
+class MaskedAttention(TracedAttention):
     """A `TracedAttention` by batched matrix products of all pairs of tokens; pairs of different segments are masked."""
 
     borders: Borders

@@ -3,7 +3,7 @@
 Short segments of equal padded width are one batched product, whose attention weights are kept for the backward pass.
 Widths are rounded up to a fixed step, not to the longest segment of the pass, so that a job's results do not depend, to
 the last bit, on the other jobs in the pass. Long segments, whose score matrices would not fit into memory, are computed
-by the fused kernels, one by one.
+by the fused kernels, one by one; on a CPU very long ones in tiles, between which the pass can be suspended.
 
 Outside this module heads are packed by token; inside they are batched by segment. Each layer takes one gather at the
 beginning and one at the end, and two more in the backward pass.
@@ -12,7 +12,7 @@ Shape suffixes: T packed tokens, H query heads, G key/value heads, L = H + 2 G, 
 products (segments times G), P their query rows (of H / G heads together), W a padded width.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from typing import Any, Self
@@ -21,11 +21,32 @@ import torch
 from torch import Tensor
 
 from tuningfork.modeling.attention.plans import AttentionParameters, attend_segment
+from tuningfork.modeling.decoder.layer import TracedAttention
+from tuningfork.modeling.decoder.pieces import PIECE_PRODUCTS, run_to_end
 from tuningfork.training.attention.segment_layout import Bin, HeadLayout, TokenRange, padded
+from tuningfork.training.attention.tiles import Tiles
 
 _WIDEST = 512
 """The largest padded width of batched segments. The score matrices of wider ones, kept for all layers, take too much
 memory for the time that they save."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """What is kept of a long range that is one piece: its inputs `SLK` and its output `THK`, with the graph between."""
+
+    inputs_SLK: Tensor
+    output_THK: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class _Tiled:
+    """What is kept of a long range that is computed in tiles; see `Tiles`."""
+
+    tiles: Tiles
+    inputs_SLK: Tensor
+    output_THK: Tensor
+    log_sums_HT: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,28 +59,40 @@ class _Kept:
     entered_ZK: Tensor
     weights: list[Tensor]
     squashed: list[Tensor]
-    long: list[tuple[Tensor, Tensor]]
+    long: list[_Whole | _Tiled]
 
 
 @dataclass(slots=True)
-class SegmentAttention:
-    """A `TracedAttention` with causal attention within segments, one after the other."""
+class SegmentAttention(TracedAttention):
+    """A `TracedAttention` with causal attention within segments, one after the other.
+
+    `piece` is about how many multiplications are computed between two places where it can be suspended.
+    """
 
     bins: Sequence[Bin]
     long: Sequence[TokenRange]
     tokens: int
     device: torch.device
+    piece: int = PIECE_PRODUCTS
     _layouts: dict[tuple[int, int], HeadLayout] = field(default_factory=dict)
     _masks: dict[tuple[int, int, int | None, int], Tensor] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, lengths: Sequence[int], device: torch.device, prefixes: Sequence[int | None] = ()) -> Self:
+    def of(
+        cls,
+        lengths: Sequence[int],
+        device: torch.device,
+        prefixes: Sequence[int | None] = (),
+        *,
+        piece: int = PIECE_PRODUCTS,
+    ) -> Self:
         """The attention of token ranges of these lengths.
 
         Args:
             lengths: the lengths of the ranges, which are one after the other.
             device: where attention is computed.
             prefixes: for each range the index of the range that is its prefix, or None; see `Pack`.
+            piece: about how many multiplications of a long range are one piece.
 
         """
         begins = [0, *accumulate(lengths)]
@@ -76,16 +109,26 @@ class SegmentAttention:
             else:
                 by_width.setdefault((padded(each.length), each.prefix_tokens), []).append(each)
         bins = [Bin(width, prefix_tokens, tuple(own)) for (width, prefix_tokens), own in sorted(by_width.items())]
-        return cls(bins, long, begins[-1], device)
+        return cls(bins, long, begins[-1], device, piece)
 
     def forward(
         self,
-        layer: int,  # noqa: ARG002  every layer attends alike
+        layer: int,
         parameters: AttentionParameters,
         all_TLK: Tensor,
         heads: int,
     ) -> tuple[Tensor, Any]:
         """The output `THK`, and what `backward` needs; see `TracedAttention`."""
+        return run_to_end(self.forward_in_parts(layer, parameters, all_TLK, heads))
+
+    def forward_in_parts(
+        self,
+        layer: int,  # noqa: ARG002  every layer attends alike
+        parameters: AttentionParameters,
+        all_TLK: Tensor,
+        heads: int,
+    ) -> Generator[None, None, tuple[Tensor, Any]]:
+        """Like `forward`; yields after each tile, and after each long range."""
         size, groups = all_TLK.shape[2], (all_TLK.shape[1] - heads) // 2
         weights: list[Tensor] = []
         squashed: list[Tensor] = []
@@ -102,28 +145,54 @@ class SegmentAttention:
             out_THK = output_QK.index_select(0, layout.leaving).view(-1, heads, size)
         else:
             entered_ZK, out_THK = all_TLK.new_empty(0), all_TLK.new_empty(self.tokens, heads, size)
-        long = []
+        long: list[_Whole | _Tiled] = []
         for each in self.long:
-            inputs_SLK = all_TLK[self._rows(each)].detach().requires_grad_()
+            inputs_SLK, own_THK = all_TLK[self._rows(each)].detach(), out_THK[each.begin : each.end]
+            tiles = self._tiles(each, parameters, heads, size)
+            if tiles is not None:
+                log_sums_HT = yield from tiles.forward(inputs_SLK, own_THK)
+                long.append(_Tiled(tiles, inputs_SLK, own_THK, log_sums_HT))
+                continue
             with torch.enable_grad():
-                output_THK = _long(parameters, inputs_SLK, heads, groups, each.length)
-            out_THK[each.begin : each.end] = output_THK.detach()
-            long.append((inputs_SLK, output_THK))
+                whole_THK = _long(parameters, inputs_SLK.requires_grad_(), heads, groups, each.length)
+            own_THK.copy_(whole_THK.detach())
+            long.append(_Whole(inputs_SLK, whole_THK))
+            yield
         return out_THK, _Kept(parameters, heads, groups, entered_ZK, weights, squashed, long)
 
     def backward(self, kept: Any, grad_THK: Tensor) -> Tensor:
         """The gradient `TLK` of queries, keys and values."""
+        return run_to_end(self.backward_in_parts(kept, grad_THK))
+
+    def backward_in_parts(self, kept: Any, grad_THK: Tensor) -> Generator[None, None, Tensor]:
+        """Like `backward`; yields after each tile, and after each long range."""
         own: _Kept = kept
         if self.bins:
             returned_TLK = self._bins_backward(own, grad_THK)
         else:
             returned_TLK = grad_THK.new_empty(self.tokens, own.heads + 2 * own.groups, grad_THK.shape[2])
-        for each, (inputs_SLK, output_THK) in zip(self.long, own.long, strict=True):
-            (grad_SLK,) = torch.autograd.grad(output_THK, inputs_SLK, grad_THK[each.begin : each.end])
-            returned_TLK[each.begin : each.end] = grad_SLK[each.prefix_tokens :]
+        for each, part in zip(self.long, own.long, strict=True):
+            asked_THK, own_TLK = grad_THK[each.begin : each.end], returned_TLK[each.begin : each.end]
+            prefix_TLK = returned_TLK[each.prefix_begin : each.prefix_end]
             # A shared prefix precedes the ranges that share it, so its own gradient is already there.
-            returned_TLK[each.prefix_begin : each.prefix_end] += grad_SLK[: each.prefix_tokens]
+            if isinstance(part, _Tiled):
+                both_SRK = yield from part.tiles.backward(
+                    part.inputs_SLK, part.output_THK, part.log_sums_HT, asked_THK, own_TLK[:, : own.heads]
+                )
+                own_TLK[:, own.heads :] = both_SRK[each.prefix_tokens :]
+                prefix_TLK[:, own.heads :] += both_SRK[: each.prefix_tokens]
+                continue
+            (grad_SLK,) = torch.autograd.grad(part.output_THK, part.inputs_SLK, asked_THK)
+            own_TLK.copy_(grad_SLK[each.prefix_tokens :])
+            prefix_TLK += grad_SLK[: each.prefix_tokens]
+            yield
         return returned_TLK
+
+    def _tiles(self, each: TokenRange, parameters: AttentionParameters, heads: int, size: int) -> Tiles | None:
+        if self.device.type != "cpu":
+            return None
+        keys = each.prefix_tokens + each.length
+        return Tiles.of(parameters, heads, size, each.length, keys, piece=self.piece)
 
     @staticmethod
     def _rows(each: TokenRange) -> slice | Tensor:
