@@ -43,6 +43,7 @@ from tuningfork.training.reports import (
 from tuningfork.training.savepoint import TrainingState, load_state, recorded_job, save_state
 from tuningfork.training.sharing import jobs_per_pass
 from tuningfork.training.turns import OwnerTurns, evenly
+from tuningfork.training.undivided import UNDIVIDED_TOKENS, is_undivided
 
 __all__ = [
     "EvaluationReport",
@@ -98,6 +99,7 @@ class TrainingEngine:
         self._passes = PassRunner(base, jobs_per_pass=max_jobs_per_step, capture=capture)
         self._targets_per_pass = targets_per_block(base)
         self._shared_tokens = _TOKENS_PER_PASS if base.device.type == "cuda" else _SHARED_TOKENS_ON_CPU
+        self._pass_tokens = UNDIVIDED_TOKENS if is_undivided(base) else _TOKENS_PER_PASS
         self._jobs: dict[JobId, AdmittedJob] = {}
         self._owners = OwnerTurns()
 
@@ -282,16 +284,14 @@ class TrainingEngine:
         if self._base.device.type == "cpu":  # on a GPU, small passes take as long with any number of jobs
             due = evenly(due)
         chosen = due[:1]
-        if chosen and chosen[0].evaluating is not None:
+        if chosen and chosen[0].under_way is None:
             self._prepare(chosen[0])
             if chosen[0].has_to_wait(jobs, self._shared_tokens):
                 return []
-            chosen += self._parallel_evaluations(chosen[0], [job for job in due[1:] if job.evaluating is not None])
-        elif chosen and chosen[0].is_between_steps:
-            self._prepare(chosen[0])
-            if chosen[0].has_to_wait(jobs, self._shared_tokens):
-                return []
-            chosen += self._jobs_sharing_pass(chosen[0], [job for job in due[1:] if job.is_between_steps])
+            if chosen[0].evaluating is not None:
+                chosen += self._parallel_evaluations(chosen[0], [job for job in due[1:] if job.evaluating is not None])
+            else:
+                chosen += self._jobs_sharing_pass(chosen[0], [job for job in due[1:] if job.is_between_steps])
         self._owners.choose(chosen)
         for job in chosen:
             # Move the chosen jobs to the end of the queue.
@@ -327,7 +327,7 @@ class TrainingEngine:
 
     def _begin(self, jobs: Sequence[AdmittedJob]) -> Batch:
         """Begin the next step of these jobs."""
-        return Batch.of(jobs, max_tokens=_TOKENS_PER_PASS, max_targets=self._targets_per_pass)
+        return Batch.of(jobs, max_tokens=self._pass_tokens, max_targets=self._targets_per_pass)
 
     def _evaluate_if_due(self, job: AdmittedJob) -> None:
         """Make the job's next passes an evaluation, if one is due after its completed steps."""

@@ -68,7 +68,8 @@ class AdmittedJob:
     the slot of the reference model, which is the job's initial adapter; None: its objective needs no reference model.
     `turns` is how much computation the job has had, so that jobs can have equal shares: each pass counts one turn for
     every so many tokens (`_TOKENS_PER_TURN` in `pass_runner`), at least one. `under_way` is its unfinished step, and
-    `evaluating` is the evaluation to finish before its next step.
+    `evaluating` is the evaluation to finish before its next step. `has_long_passes` is whether the log says of the job
+    that it has passes for whose end other jobs wait (`undivided`).
     """
 
     definition: TrainingJob
@@ -84,6 +85,7 @@ class AdmittedJob:
     optimizer: AdamW
     completed: int
     turns: int
+    has_long_passes: bool = False
     under_way: "Batch | None" = None
     evaluating: "EvaluationPasses | None" = None
     _batch: tuple[int, list[Segment]] = (0, [])

@@ -28,6 +28,7 @@ from tuningfork.training.graphs import PassGraphs
 from tuningfork.training.jobs import AdmittedJob, Batch, EvaluationPasses, SuspendedPass, tokens_and_targets
 from tuningfork.training.objectives import LossWeights, PassShare, loss_weights
 from tuningfork.training.passes import TargetScores, forward_backward, forward_in_parts, in_parts
+from tuningfork.training.undivided import warn_if_long
 
 _TOKENS_PER_TURN = 1024
 """How many tokens count as one turn, rounded down: a pass of 2,047 tokens or fewer is one turn, one of 2,048 two."""
@@ -296,6 +297,7 @@ class PassRunner:
     def _prepare(self, batch: Batch, *, parallel: int = 1) -> _Prepared:
         group = batch.passes.popleft()
         packed = self._packed(group)
+        warn_if_long(self._base, batch.jobs[0], len(packed.ids_T))
         slots = [job.slot for job in batch.jobs]
         shares = [
             PassShare(
