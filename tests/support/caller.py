@@ -24,7 +24,7 @@ from tuningfork.service.tuning.exporting import Exporting
 from tuningfork.service.tuning.previewing import Previewing
 from tuningfork.wire.gemini.errors import GEMINI_ERRORS
 from tuningfork.wire.gemini.service import SERVICE
-from workshop import ADA, BOB, EXAMPLES, Workshop, residency_of
+from workshop import ADA, BOB, EXAMPLES, Workshop, importing_of, residency_of
 
 TUTORIAL_BODY = {
     "displayName": "number generator",
@@ -196,6 +196,7 @@ def caller_of(
     use_cases = UseCases(tuning=workshop.tuning, sharing=workshop.sharing, generation=workshop.generation)
     own_use_cases = OwnUseCases(
         exporting=Exporting(workshop.tuning, ECHO_CATALOG),
+        importing=importing_of(workshop),
         previewing=Previewing(workshop.tuning, workshop.executor, workshop.metrics, workshop.running.speeds),
         residency=residency_of(workshop),
         diagnosing=Diagnosing(workshop.database, workshop.tuning.list),

@@ -41,6 +41,7 @@ class DialectService:
         self.fail_with = None
         self.findings = {}
         self.base_names = []
+        self.imported = []
         self.knows_findings = True
         self.losses = [round(2 / step, 6) for step in range(1, 1_000)]
         self.frozen = False
@@ -279,6 +280,23 @@ class Routes:
             tar.addfile(member, io.BytesIO(b"{}"))
         return Response(archive.getvalue(), media_type="application/x-tar")
 
+    async def import_(self, request):
+        """The parameters and the files of what was sent are kept, and a run of no steps."""
+        query = dict(request.query_params)
+        with tarfile.open(fileobj=io.BytesIO(await request.body())) as tar:
+            self.service.imported.append((query, {member.name: tar.extractfile(member).read() for member in tar}))
+        name = f"tunedModels/{query.get('tunedModelId', 'imported')}"
+        self.service.tuned[name] = {
+            "examples": {},
+            "displayName": query.get("displayName", ""),
+            "baseModel": query["baseModel"],
+            "total": 0,
+            "batch": 1,
+            "step": 0,
+            "error": None,
+        }
+        return JSONResponse(self.service.entry(name))
+
 
 def keyed(endpoint):
     """The endpoint for callers with the key; others get the documented refusals."""
@@ -305,6 +323,7 @@ def application(service):
             Route("/v1alpha/tunedModels", keyed(routes.create), methods=["POST"]),
             Route("/tuningfork/v1/accessTokens", keyed(routes.access_token), methods=["POST"]),
             Route("/tuningfork/v1/tunedModels:preview", keyed(routes.preview), methods=["POST"]),
+            Route("/tuningfork/v1/tunedModels:import", keyed(routes.import_), methods=["POST"]),
             Route("/tuningfork/v1/tunedModels/{id}/adapter", keyed(routes.adapter)),
             Route("/tuningfork/v1/tunedModels/{id}/diagnosis", keyed(routes.diagnosis)),
             Route("/tuningfork/v1/diagnoses", keyed(routes.diagnoses)),

@@ -326,8 +326,8 @@ class InMemoryGenerators:
     """Generates in the caller's event loop.
 
     Looked at by tests: `warmed` (names of bases), `kept` (calls, in order), `forgotten`, `generations` (in order),
-    `abandoned_generations` (closed before their end), `unwanted_candidates`, `previews` (the examples of each),
-    `closed`. What is kept, and what was ever asked, lies in memory. `refused` is what a test says.
+    `abandoned_generations` (closed before their end), `unwanted_candidates`, `previews` (the examples of each), `tried`
+    (adapters), `closed`. What is kept, and what was ever asked, lies in memory. `refused` is what a test says.
     """
 
     def __init__(self) -> None:
@@ -339,6 +339,7 @@ class InMemoryGenerators:
         self.forgotten: list[ArtifactRef] = []
         self.generations: list[GenerationAssignment] = []
         self.previews: list[Examples] = []
+        self.tried: list[ArtifactRef] = []
         self.abandoned_generations = 0
         self.unwanted_candidates: list[int] = []
         self.refused: dict[BaseModelName, str] = {}
@@ -436,6 +437,15 @@ class InMemoryGenerators:
             context_tokens=base.context_tokens,
             shown=tuple(previewed[:shown]),
         )
+
+    async def try_adapter(self, base: BaseModel, adapter: ArtifactRef, *, owner: str = "") -> None:
+        """Every adapter of the base's rank fits."""
+        self.tried.append(adapter)
+        await self._meet_generation_fault(0)
+        with self.artifacts.reading(adapter) as directory:
+            rank = json.loads((directory / "adapter_config.json").read_text(encoding="utf-8"))["r"]
+        if rank != base.adapter.rank:
+            raise InvalidArgument(f"the adapter does not fit the base: it has the rank {rank}")
 
     def close(self) -> None:
         self.closed.set()
@@ -565,5 +575,7 @@ def _read_answers(artifacts: ArtifactStore, adapter: ArtifactRef | None) -> dict
     if adapter is None:
         return {}
     with artifacts.reading(adapter) as directory:
-        answers: dict[str, str] = json.loads((directory / "answers.json").read_text(encoding="utf-8"))["known"]
+        learned = directory / "answers.json"
+        # An adapter from elsewhere knows nothing.
+        answers: dict[str, str] = json.loads(learned.read_text(encoding="utf-8"))["known"] if learned.exists() else {}
     return answers

@@ -29,6 +29,7 @@ from tuningfork.service.identity.keys import Access
 from tuningfork.service.metrics import Metrics
 from tuningfork.service.quotas import Quotas
 from tuningfork.service.sharing.sharing import Sharing
+from tuningfork.service.tuning.importing import Importing
 from tuningfork.service.tuning.running import Running, StepReply
 from tuningfork.service.tuning.tuning import Tuned, Tuning
 from tuningfork.store.artifacts import Artifacts
@@ -164,6 +165,14 @@ def build_workshop(
         ),
         dispatcher=dispatcher,
     )
+
+
+def importing_of(workshop: Workshop) -> Importing:
+    """The imports of the workshop."""
+    w = workshop
+    entropy = random.Random(1).getrandbits
+    parts = (w.database, w.artifacts, ECHO_CATALOG, w.clock, entropy, w.metrics)
+    return Importing(*parts, generators=w.executor, server=SERVER)
 
 
 def with_rater(workshop: Workshop, rater: SafetyRater, **options: Any) -> Workshop:

@@ -82,6 +82,8 @@ def _operation(binding: Binding[Any], path: str, described: Description) -> Docu
     }
     if one.body is not None:
         operation["requestBody"] = {"content": {JSON: {"schema": one.body}}}
+    elif one.body_type != JSON:
+        operation["requestBody"] = {"content": {one.body_type: {}}, "required": True}
     if described.error:
         errors = {"description": "An error.", "content": {JSON: {"schema": described.error}}}
         operation["responses"]["default"] = errors

@@ -20,6 +20,7 @@ from tuningfork.cli import (
     completion,
     exporting,
     groups,
+    importing,
     keeping,
     listing,
     output,
@@ -91,6 +92,7 @@ app.command("generate", context_settings={"ignore_unknown_options": True})(askin
 app.command("update")(changing.update)
 app.command("delete")(listing.delete)
 app.command("export")(exporting.export)
+app.command("import")(importing.import_)
 app.command("completion")(completion.completion)
 
 

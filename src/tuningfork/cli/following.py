@@ -44,7 +44,8 @@ class Follower:
         """
         try:
             self._newest = begin()
-            output.say(f"{self._newest.tuned_model}: {self._newest.total_steps} steps")
+            steps = f"{self._newest.total_steps} steps" if self._newest.total_steps else "imported, not tuned here"
+            output.say(f"{self._newest.tuned_model}: {steps}")
             states = chain([self._newest], self._client.watch(self._newest))
             done = progress.follow(Console(stderr=True, highlight=False, markup=False), self._noted(states))
         except KeyboardInterrupt:

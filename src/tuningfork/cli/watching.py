@@ -112,6 +112,7 @@ def _findings(client: "Client") -> "dict[str, tuple[RunFinding, ...]]":
 
 def _row(run: "Operation", found: "dict[str, tuple[RunFinding, ...]]") -> tuple[str, ...]:
     share = f" ({100 * run.completed_steps // run.total_steps} %)" if run.total_steps else ""
-    steps = f"{run.completed_steps:,} of {run.total_steps:,}{share}"
+    # A run of no steps made nothing: its adapter was trained elsewhere.
+    steps = f"{run.completed_steps:,} of {run.total_steps:,}{share}" if run.total_steps else "imported"
     remarks = [run.error or "", *(finding.in_short for finding in found.get(run.tuned_model, ()))]
     return run.tuned_model, state_of(run), steps, "; ".join(filter(None, remarks))

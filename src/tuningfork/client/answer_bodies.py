@@ -1,7 +1,7 @@
 """Bodies of answers within bounds: a server may be anybody's, and send without an end, packed, or nested."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tuningfork.client.errors import UnexpectedAnswer
@@ -71,3 +71,11 @@ def events(pieces: Iterable[bytes], url: str) -> Iterator[bytes]:
         if size > MAX_EVENT_BYTES:
             raise UnexpectedAnswer(f"{url} sends an event of more than {MAX_EVENT_BYTES:,} bytes.", advice=TOO_LARGE)
         yield from (line.removeprefix(b"data:") for line in lines if line.startswith(b"data:"))
+
+
+def beginning_of(answer: Mapping[str, Any]) -> str:
+    """The beginning of an answer; one that is nested too deep to be written is told by its names."""
+    try:
+        return json.dumps(answer, ensure_ascii=False)[:200]
+    except RecursionError:
+        return str(list(answer))[:200]

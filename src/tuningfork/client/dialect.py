@@ -282,6 +282,15 @@ def parse_refusal(answer: Json) -> Refusal:
     )
 
 
+def advice_on(refusal: Refusal) -> str:
+    """What to do about a refusal; "": its message says it."""
+    if refusal.reason == "API_KEY_INVALID":
+        return "Make a key with `tuningfork keys create` and pass it as --api-key or TUNINGFORK_API_KEY."
+    if "unregistered callers" in refusal.message:
+        return "Pass a key as --api-key or TUNINGFORK_API_KEY; `tuningfork keys create` makes one."
+    return ""
+
+
 def _parse_snapshot(answer: Json) -> Snapshot:
     return Snapshot(
         step=fields.whole(answer, "step"),

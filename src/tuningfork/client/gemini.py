@@ -3,7 +3,6 @@
 Synchronous, without retries except in `watch`, which outlives a restart of the server.
 """
 
-import json
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -15,7 +14,16 @@ from urllib.parse import quote
 import httpx
 
 from tuningfork import __version__
-from tuningfork.client import address, answer_bodies, answer_fields, archive, dialect, findings, preview
+from tuningfork.client import (
+    adapter_directory,
+    address,
+    answer_bodies,
+    answer_fields,
+    archive,
+    dialect,
+    findings,
+    preview,
+)
 from tuningfork.client.answer_fields import Json
 from tuningfork.client.deadline import Connections, Deadline
 from tuningfork.client.dialect import AccessToken, BaseModelEntry, Operation, TunedModelEntry
@@ -251,6 +259,21 @@ class Client:
         with self._opened("GET", path, STREAM_SECONDS, params=query) as response:
             return archive.unpack(response.iter_bytes(), directory)
 
+    def import_adapter(
+        self, directory: Path, base_model: str, *, display_name: str = "", tuned_model_id: str | None = None
+    ) -> TunedModelEntry:
+        """Make a tuned model of an adapter directory in PEFT's format; it is checked before anything is sent.
+
+        Raises:
+            ClientError: the directory holds no adapter that can be served.
+            ServiceRefusal: there is no such base, the adapter is not for it, or the id is taken.
+
+        """
+        named = {"baseModel": base_model, "displayName": display_name, "tunedModelId": tuned_model_id}
+        sent = {"params": {name: value for name, value in named.items() if value}, "seconds": STREAM_SECONDS}
+        adapter = adapter_directory.read(directory).request()
+        return self._read(dialect.parse_tuned_model, "POST", "/tuningfork/v1/tunedModels:import", **sent, **adapter)
+
     def create_access_token(self, scopes: Sequence[str]) -> AccessToken:
         """An access token for the holder of the key, good for an hour and for these scopes only.
 
@@ -288,8 +311,8 @@ class Client:
     def _read(self, parse: Callable[[Json], Parsed], method: str, path: str, **sent: Any) -> Parsed:
         return self._understood(parse, self._call(method, path, **sent))
 
-    def _call(self, method: str, path: str, **sent: Any) -> dict[str, Any]:
-        with self._opened(method, path, self._answer_seconds, **sent) as response:
+    def _call(self, method: str, path: str, *, seconds: float | None = None, **sent: Any) -> dict[str, Any]:
+        with self._opened(method, path, seconds or self._answer_seconds, **sent) as response:
             return self._decoded(response.status_code, answer_bodies.whole(response.iter_bytes(), self.url))
 
     @contextmanager
@@ -338,14 +361,14 @@ class Client:
             http_status=http_status,
             status=refusal.status,
             violations=refusal.violations,
-            advice=_advice(refusal),
+            advice=dialect.advice_on(refusal),
         )
 
     def _understood(self, parse: Callable[[Json], Parsed], answer: Json) -> Parsed:
         try:
             return parse(answer)
         except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
-            raise self._not_ours(_shown(answer)) from error
+            raise self._not_ours(answer_bodies.beginning_of(answer)) from error
 
     def _not_ours(self, seen: str) -> UnexpectedAnswer:
         return UnexpectedAnswer(
@@ -356,14 +379,6 @@ class Client:
 
 def _reason(error: httpx.HTTPError) -> str:
     return str(error) or type(error).__name__
-
-
-def _shown(answer: Json) -> str:
-    """The beginning of an answer; one that is nested too deep to be written is told by its names."""
-    try:
-        return json.dumps(answer, ensure_ascii=False)[:200]
-    except RecursionError:
-        return str(list(answer))[:200]
 
 
 def _checked_answer(answer: Json) -> Json:
@@ -380,11 +395,3 @@ def _checked_preview(answer: Json) -> Json:
 
 def _path(name: str) -> str:
     return f"/v1beta/{quote(name)}"
-
-
-def _advice(refusal: dialect.Refusal) -> str:
-    if refusal.reason == "API_KEY_INVALID":
-        return "Make a key with `tuningfork keys create` and pass it as --api-key or TUNINGFORK_API_KEY."
-    if "unregistered callers" in refusal.message:
-        return "Pass a key as --api-key or TUNINGFORK_API_KEY; `tuningfork keys create` makes one."
-    return ""

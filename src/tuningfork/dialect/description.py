@@ -13,12 +13,14 @@ JSON = "application/json"
 class MethodDescription:
     """What one method takes and gives.
 
-    `query` has the schema of each query parameter. `body` None: the method takes no body. `answer` None: the answer has
-    no schema, such as a file; `answer_type` is its content type.
+    `query` has the schema of each query parameter. `body` None: the method takes no body, or if it has a `body_type` a
+    file of this content type. `answer` None: the answer has no schema, such as a file; `answer_type` is its content
+    type.
     """
 
     query: Mapping[str, Schema] = field(default_factory=dict)
     body: Schema | None = None
+    body_type: str = JSON
     answer: Schema | None = None
     answer_type: str = JSON
 

@@ -53,6 +53,10 @@ class Hyperparameters:
         return min(step * self.batch_size // example_count, self.epoch_count)
 
 
+NO_TRAINING = Hyperparameters(epoch_count=0, batch_size=0, learning_rate=0.0)
+"""Those of an adapter that was trained elsewhere, with values that nobody here knows."""
+
+
 def total_steps_of(example_count: int, epoch_count: int, batch_size: int) -> int:
     """Optimizer steps of a job of this size."""
     return math.ceil(example_count * epoch_count / batch_size)

@@ -73,6 +73,9 @@ class JobError:
 class TuningJob:
     """One tuning job. Times are in UTC and timezone-aware.
 
+    A model that was imported has a job too, which trained nothing: no examples, no steps, `NO_TRAINING`, and as its
+    seed a digest of the adapter.
+
     `snapshots` has one snapshot for each completed step, in order. It is empty unless a use case says that it reads
     them, since there may be thousands; the job's progress is also in `completed_steps` and `last_loss`.
     """
@@ -107,6 +110,8 @@ class TuningJob:
     """Examples of its validation set; 0: it has none and is never evaluated."""
     evaluate_every: int = 0
     """Steps between two evaluations, if there is a validation set; 0: only after the last step."""
+    imported: bool = False
+    """Whether the adapter was trained elsewhere. The job took as long as the adapter took to arrive."""
     error: JobError | None = None
     findings: tuple[FindingKind, ...] | None = None
     """What its losses gave reason to warn of at its end; None: it has not ended with weights, or an earlier version of
@@ -115,8 +120,8 @@ class TuningJob:
 
     @property
     def total_steps(self) -> int:
-        """The number of optimizer steps of the whole job."""
-        return self.hyperparameters.total_steps(self.example_count)
+        """The number of optimizer steps of the whole job; 0 if the adapter was trained elsewhere."""
+        return 0 if self.imported else self.hyperparameters.total_steps(self.example_count)
 
 
 class SeedHash:

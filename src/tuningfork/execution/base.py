@@ -296,6 +296,17 @@ class Generators(Protocol):
         """
         ...
 
+    async def try_adapter(self, base: BaseModel, adapter: ArtifactRef, *, owner: str = "") -> None:
+        """Check that an adapter that was trained elsewhere can be loaded on the base; the base is loaded for it.
+
+        Raises:
+            InvalidArgument: the adapter was made for another base, or cannot be read.
+            BaseUnusable: the base cannot be loaded.
+            WorkerDied: the generator died meanwhile.
+
+        """
+        ...
+
     def close(self) -> None:
         """End all generators; requests that they are answering end with `WorkerDied`."""
         ...

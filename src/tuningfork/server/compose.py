@@ -55,6 +55,7 @@ from tuningfork.service.readiness import Readiness
 from tuningfork.service.sharing.sharing import Sharing
 from tuningfork.service.tuning.diagnosing import Diagnosing
 from tuningfork.service.tuning.exporting import Exporting
+from tuningfork.service.tuning.importing import Importing
 from tuningfork.service.tuning.previewing import Previewing
 from tuningfork.service.tuning.running import Running
 from tuningfork.service.tuning.tuning import Tuning
@@ -174,6 +175,7 @@ def _build(
     previewing = Previewing(tuning, engines.generators, metrics, running.speeds)
     ours = OwnUseCases(
         exporting=Exporting(tuning, catalog),
+        importing=Importing(*parts, generators=engines.generators, server=server, check_base=usable),
         previewing=previewing,
         residency=residency,
         diagnosing=Diagnosing(requests, tuning.list),

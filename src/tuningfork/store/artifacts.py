@@ -7,6 +7,7 @@
     work/<job>/source/               the adapter that the job starts from: a copy, so the original may be deleted
     checkpoints/<job>/<step>-<n>/    the adapter after a step, written before its row; n is the job's claim number
     adapters/<job>/                  the adapter, moved here before the model's row becomes ACTIVE; never changed later
+    imports/<job>/                   an adapter from elsewhere while it arrives; see `store/imports.py`
     manifests/                       a manifest of each artifact, written last; see `tuningfork.artifacts`
     locks/                           empty files, by which servers on one directory wait for each other
     set-aside/                       files of jobs that the database does not know; see `store/set_aside.py`
@@ -32,7 +33,7 @@ from tuningfork.domain.conversation import Example
 from tuningfork.domain.dataset import DatasetRef
 from tuningfork.domain.errors import ResourceExhausted
 from tuningfork.domain.tuning_job import JobId
-from tuningfork.store import file_locks
+from tuningfork.store import file_locks, imports
 from tuningfork.store.dataset_writing import ASIDE, StagedDataset, staged
 from tuningfork.store.earlier_artifacts import earlier_artifacts
 from tuningfork.store.full_disk import full_disk_reported
@@ -231,6 +232,19 @@ class Artifacts:
         """
         self.store.share(kept, checkpoint)
 
+    def arriving_adapter(self, job_id: JobId) -> imports.ArrivingAdapter:
+        """A new directory for an adapter from elsewhere, which the caller closes.
+
+        Raises:
+            ResourceExhausted: the disk is full.
+
+        """
+        return imports.ArrivingAdapter(self.store, job_id)
+
+    def arriving_ids(self) -> set[JobId]:
+        """The jobs whose rows may not have been written, since their adapters are arriving, or were at a crash."""
+        return imports.arriving(self._root)
+
     def discard_checkpoint(self, checkpoint: ArtifactRef) -> None:
         """Remove one checkpoint."""
         self._remove(checkpoint)
@@ -332,9 +346,11 @@ class Artifacts:
             yield alone
 
     def remove_unfinished(self) -> None:
-        """Remove datasets that were never completed. Only within `no_creations`."""
+        """Remove datasets and adapters that never arrived whole. Only within `no_creations`."""
         for aside in self._datasets.glob(f"*{ASIDE}"):
             aside.unlink(missing_ok=True)
+        for job_id in self.arriving_ids():
+            imports.forget(self._root, job_id)
 
     def _refs_of(self, job_id: JobId) -> Iterator[ArtifactRef]:
         yield from self._data_of(job_id)

@@ -45,6 +45,11 @@ def take(connection: Connection, job_id: JobId, server: ServerId) -> Claim:
     return Claim(job_id=job_id, server=server, number=number)
 
 
+def assign(connection: Connection, job_id: JobId, server: ServerId) -> None:
+    """Record that the files of an ended job are this server's."""
+    connection.execute(tuning_jobs.update().where(tuning_jobs.c.id == job_id).values(held_by=server))
+
+
 def hold(connection: Connection, claim: Claim) -> bool:
     """Whether the claim is still valid; if so, lock the job until this transaction ends."""
     query = select(tuning_jobs.c.id).where(_is_held(claim)).with_for_update()

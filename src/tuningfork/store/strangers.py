@@ -19,7 +19,8 @@ class Strangers:
 
     Args:
         deleted: jobs that the database has deleted; their files may be removed.
-        begun: unknown jobs without weights, which have only examples or unfinished work.
+        begun: unknown jobs without weights, which have only examples or unfinished work; and those whose adapters were
+            arriving from elsewhere when a server was killed.
         trained: unknown jobs with weights.
         ahead: jobs that have not ended according to the database, but have an adapter and no work directory any more.
         unannounced: queued jobs that have both an adapter and a work directory. Usually a crash came between installing
@@ -52,7 +53,8 @@ def strangers(database: Database, artifacts: Artifacts) -> Strangers:
     Files are listed before rows are read. So a job that another server on the same directory ends meanwhile is not
     classified wrongly.
     """
-    here = artifacts.job_ids()
+    # Before the rows are read: an import that ends meanwhile has its row.
+    arriving, here = artifacts.arriving_ids(), artifacts.job_ids()
     if not here:
         return Strangers()
     with database.read() as connection:
@@ -63,7 +65,7 @@ def strangers(database: Database, artifacts: Artifacts) -> Strangers:
         states = tuning_jobs.states(connection)
         deleted = deleted_jobs.among(connection, here - states.keys())
     unknown = here - states.keys() - deleted
-    trained = {job_id for job_id in unknown if artifacts.has_weights(job_id)}
+    trained = {job_id for job_id in unknown - arriving if artifacts.has_weights(job_id)}
     ahead = {job_id for job_id in over & states.keys() if not states[job_id].is_final}
     waiting = {job_id for job_id in here - ahead if states.get(job_id) is JobState.QUEUED}
     return Strangers(

@@ -1,11 +1,13 @@
 """The options of a job's training that have no columns: one JSON object in its row.
 
     {"objective": {"name": "dpo", "beta": 0.1}, "checkpoints": {"steps_every": 5, "epochs_every": 0},
-     "validation_count": 100, "evaluate_every": 4}
+     "validation_count": 100, "evaluate_every": 4, "imported": true}
 
 They are not columns, since no query uses them, and each objective has different hyperparameters. Options with their
 default value are left out, so that rows of earlier versions, `{}`, mean cross-entropy without checkpoints and without a
 validation set.
+
+The columns of a job that was imported, not trained, hold the least that their constraints allow; they mean nothing.
 """
 
 from collections.abc import Mapping
@@ -31,6 +33,8 @@ def options_of(job: TuningJob) -> dict[str, Any]:
         options["validation_count"] = job.validation_count
     if job.evaluate_every:
         options["evaluate_every"] = job.evaluate_every
+    if job.imported:
+        options["imported"] = True
     return options
 
 
@@ -57,3 +61,8 @@ def validation_count_in(options: Mapping[str, Any]) -> int:
 def evaluate_every_in(options: Mapping[str, Any]) -> int:
     """The number of steps between evaluations of a job with these options; 0: only after its last step."""
     return int(options.get("evaluate_every", 0))
+
+
+def is_imported(options: Mapping[str, Any]) -> bool:
+    """Whether the adapter of a job with these options was trained elsewhere."""
+    return bool(options.get("imported"))

@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from tuningfork.domain.base_model import AdapterShape, BaseModelName
 from tuningfork.domain.errors import Code
 from tuningfork.domain.findings import FindingKind
-from tuningfork.domain.hyperparameters import Hyperparameters
+from tuningfork.domain.hyperparameters import NO_TRAINING, Hyperparameters
 from tuningfork.domain.permission import Role
 from tuningfork.domain.tuned_model import TunedModelId
 from tuningfork.domain.tuning_job import TRANSITIONS, JobError, JobId, JobState, TuningJob
@@ -65,7 +65,7 @@ class QueuedJob:
 
 
 def insert(connection: Connection, job: TuningJob) -> None:
-    """Add a job, which has no snapshots yet.
+    """Add a job, which has no snapshots yet. One that was imported, not trained, has ended.
 
     Raises:
         IdTaken: there is a job with this id already.
@@ -80,16 +80,18 @@ def insert(connection: Connection, job: TuningJob) -> None:
         "cancel_requested": job.cancel_requested,
         "attempts": job.attempts,
         "furthest_step": 0,
-        "epoch_count": job.hyperparameters.epoch_count,
-        "batch_size": job.hyperparameters.batch_size,
+        "epoch_count": max(1, job.hyperparameters.epoch_count),
+        "batch_size": max(1, job.hyperparameters.batch_size),
         "learning_rate": job.hyperparameters.learning_rate,
         "learning_rate_multiplier": job.hyperparameters.learning_rate_multiplier,
         "adapter_rank": job.adapter.rank,
         "adapter_alpha": job.adapter.alpha,
-        "example_count": job.example_count,
+        "example_count": max(1, job.example_count),
         "seed": job.seed,
         "training_options": training_options.options_of(job),
         "create_time": job.create_time,
+        "start_time": job.start_time,
+        "complete_time": job.complete_time,
         "created_by": job.created_by,
         "project": job.project,
         "location": job.location,
@@ -292,24 +294,20 @@ def _is_queued_over(base_models: Collection[BaseModelName]) -> ColumnElement[boo
 def _job(row: RowMapping) -> TuningJob:
     code = row["error_code"]
     options = row["training_options"]
+    imported = training_options.is_imported(options)
     return TuningJob(
         id=JobId(row["id"]),
         model_id=TunedModelId(row["model_id"]),
         base_model=BaseModelName(row["base_model"]),
         resolved_base=None if row["resolved_base"] is None else BaseModelName(row["resolved_base"]),
         state=JobState(row["state"]),
-        hyperparameters=Hyperparameters(
-            epoch_count=row["epoch_count"],
-            batch_size=row["batch_size"],
-            learning_rate=row["learning_rate"],
-            learning_rate_multiplier=row["learning_rate_multiplier"],
-            objective=training_options.objective_in(options),
-        ),
+        hyperparameters=NO_TRAINING if imported else _hyperparameters(row),
         checkpoints=training_options.checkpoints_in(options),
         validation_count=training_options.validation_count_in(options),
         evaluate_every=training_options.evaluate_every_in(options),
         adapter=AdapterShape(rank=row["adapter_rank"], alpha=row["adapter_alpha"]),
-        example_count=row["example_count"],
+        imported=imported,
+        example_count=0 if imported else row["example_count"],
         seed=row["seed"],
         create_time=row["create_time"],
         start_time=row["start_time"],
@@ -323,4 +321,14 @@ def _job(row: RowMapping) -> TuningJob:
         project=row["project"],
         location=row["location"],
         findings=None if row["findings"] is None else tuple(map(FindingKind, row["findings"].split())),
+    )
+
+
+def _hyperparameters(row: RowMapping) -> Hyperparameters:
+    return Hyperparameters(
+        epoch_count=row["epoch_count"],
+        batch_size=row["batch_size"],
+        learning_rate=row["learning_rate"],
+        learning_rate_multiplier=row["learning_rate_multiplier"],
+        objective=training_options.objective_in(row["training_options"]),
     )

@@ -5,6 +5,7 @@ import json
 import pytest
 
 import command_line_docs
+import peft_adapters
 
 WITHOUT_RESULT = {
     "tuningfork tutorial": "a story for a person",
@@ -59,6 +60,7 @@ def printed(tuningfork, service, tmp_path):
         "cancel": ("mine",),
         "generate": ("tunedModels/mine", "1"),
         "update": ("mine", "--display-name", "七 é ✓"),
+        "import": (peft_adapters.written(tmp_path / "adapter-here"), "--base", "m", "--id", "imported"),
         "export": ("mine", "--to", tmp_path / "adapter"),
         "keys create": ("--name", "laptop", *data),
         "keys list": data,
@@ -104,6 +106,7 @@ EXPECTED = {
     "cancel": OPERATION,
     "generate": {"candidates": [{"content": {"role": "model", "parts": [{"text": "2"}]}}]},
     "update": TUNED_MODEL,
+    "import": {"name": "tunedModels/imported", "displayName": "adapter-here"},
     "export": {},
     "keys create": {"name": "laptop", "email": "me@localhost", "project": "local"},
     "keys list": {"keys": [{"name": "", "email": "me@localhost", "project": "local"}]},

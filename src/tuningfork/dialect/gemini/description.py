@@ -30,10 +30,14 @@ _ABOUT = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """The messages of one method: its query parameters, its body, its answer. None: it has none."""
+    """The messages of one method: its query parameters, its body, its answer. None: it has none.
+
+    A body that is a file has a `body_type`, an answer that is one an `answer_type`.
+    """
 
     query: Message | None = None
     body: Message | None = None
+    body_type: str = JSON
     answer: Message | None = None
     answer_type: str = JSON
 
@@ -91,6 +95,7 @@ def described(exchanges: Mapping[str, Exchange]) -> Description:
             else {field.json_name: schemas.of_field(field) for field in each.query.fields},
             body=None if each.body is None else schemas.of(each.body),
             answer=None if each.answer is None else schemas.of(each.answer),
+            body_type=each.body_type,
             answer_type=each.answer_type,
         )
         for name, each in exchanges.items()

@@ -12,5 +12,7 @@ class OwnMethod(Method):
 
     PREVIEW_TUNED_MODEL = Asks(full_name=f"{_PACKAGE}.PreviewTunedModel", scopes=CHANGES_TUNING, action=Action.TUNE_ON)
     EXPORT_ADAPTER = Asks(full_name=f"{_PACKAGE}.ExportAdapter", scopes=READS_TUNING, action=Action.GET)
+    # The base is loaded for it, but nothing is generated.
+    IMPORT_TUNED_MODEL = Asks(full_name=f"{_PACKAGE}.ImportTunedModel", scopes=CHANGES_TUNING, action=None)
     # Access tokens are not accepted: a token that makes new tokens would in effect never expire.
     CREATE_ACCESS_TOKEN = Asks(full_name=f"{_PACKAGE}.CreateAccessToken", scopes=(), action=None)

@@ -8,11 +8,13 @@ from tuningfork.dialect.own.access_tokens import AccessTokenMethods
 from tuningfork.dialect.own.adapters import AdapterMethods
 from tuningfork.dialect.own.description import describe
 from tuningfork.dialect.own.diagnoses import DiagnosisMethods
+from tuningfork.dialect.own.imports import ImportMethods
 from tuningfork.dialect.own.previews import PreviewMethods
 from tuningfork.service.answering.residency import Residency
 from tuningfork.service.identity.tokens import AccessTokens
 from tuningfork.service.tuning.diagnosing import Diagnosing
 from tuningfork.service.tuning.exporting import Exporting
+from tuningfork.service.tuning.importing import Importing
 from tuningfork.service.tuning.previewing import Previewing
 from tuningfork.wire.google.proto_json.encode import Typed
 
@@ -24,6 +26,7 @@ class OwnUseCases:
     """The use cases that the methods call."""
 
     exporting: Exporting
+    importing: Importing
     previewing: Previewing
     residency: Residency
     diagnosing: Diagnosing
@@ -36,6 +39,7 @@ def bindings(use_cases: OwnUseCases) -> tuple[Binding[Typed], ...]:
         *PreviewMethods(use_cases.previewing).bindings(),
         *AccessTokenMethods(use_cases.tokens).bindings(),
         *AdapterMethods(use_cases.exporting, use_cases.residency).bindings(),
+        *ImportMethods(use_cases.importing).bindings(),
         *DiagnosisMethods(use_cases.diagnosing).bindings(),
     )
 

@@ -17,14 +17,12 @@ from tuningfork.domain.base_model import BaseModel, BaseModelName
 from tuningfork.domain.dataset import characters_of
 from tuningfork.domain.errors import InternalError, InvalidArgument, TuningforkError, Unavailable
 from tuningfork.domain.exhaustion import is_out_of_memory, reason_of
-from tuningfork.domain.generation import JsonAnswer
 from tuningfork.domain.preview import DatasetPreview
-from tuningfork.execution.base import AdapterLimits, GenerationAssignment
-from tuningfork.execution.local import worker
+from tuningfork.execution.base import AdapterLimits
+from tuningfork.execution.local import prompts, worker
 from tuningfork.execution.local.adapter_files import AdapterFiles
 from tuningfork.execution.local.arrivals import Arrivals, Request, owner_of
 from tuningfork.execution.local.environment import adapter_limits_in, artifacts_in
-from tuningfork.execution.local.form_trial import try_out
 from tuningfork.execution.local.messages import (
     Abandon,
     Count,
@@ -43,20 +41,19 @@ from tuningfork.execution.local.messages import (
     Refused,
     RefusedBases,
     Reports,
+    Tried,
+    TryAdapter,
     Warm,
 )
 from tuningfork.execution.local.preparing import Prepared, Preparing
 from tuningfork.execution.local.previewing import preview
 from tuningfork.execution.local.renderers import Renderer, Renderers
 from tuningfork.execution.local.served_base import ServedBase, serve_base
+from tuningfork.execution.local.trying import try_adapter
 from tuningfork.inference.engine import EngineOutput, TokenRequest
 from tuningfork.modeling.adapters.slots import BASE_ALONE
 
 logger = logging.getLogger(__name__)
-
-_QUICK_CHARACTERS = 20_000
-"""Prompts of up to this many characters are tokenized on the engine's thread, in about ten milliseconds; longer prompts
-on another thread."""
 
 
 @dataclass(slots=True)
@@ -134,7 +131,7 @@ class Generator:
                 self._files.forget(adapters)
                 for served in self._bases.values():
                     served.adapters.forget(adapters)
-            case Count() | Preview() | Generate():
+            case Count() | Preview() | TryAdapter() | Generate():
                 base = command.assignment.base if isinstance(command, Generate) else command.base
                 yield from self._when_ready(base, command, partial(self._prepare, command))
             case Abandon(request_id, None):
@@ -165,13 +162,13 @@ class Generator:
             task, lambda: renderers.chat_of(base), owner=owner_of(command) if command else "", place=base.name
         )
 
-    def _prepare(self, command: Count | Preview | Generate) -> Iterator[GeneratorReport]:
+    def _prepare(self, command: Request) -> Iterator[GeneratorReport]:
         """Prepare a request for the engine: at once if that is quick, else on another thread."""
         request_id = command.request_id
         match command:
             case Count(_, base, prompt, _):
                 served = self._served_base(base)
-                is_quick = characters_of(prompt) <= _QUICK_CHARACTERS
+                is_quick = characters_of(prompt) <= prompts.QUICK_CHARACTERS
                 work: Callable[[], Any] = partial(served.base.chat.render_prompt, prompt)
                 proceed: Callable[[Any], Iterator[GeneratorReport]] = partial(_counted, request_id)
             case Preview(_, base, examples, shown, _):
@@ -180,10 +177,15 @@ class Generator:
                 given = served.base.chat, examples, shown, served.base.context_tokens
                 work = partial(preview, *given, is_wanted=partial(self._preparing.is_wanted, request_id))
                 proceed = partial(_previewed, request_id)
+            case TryAdapter(_, base, adapter, _):
+                served = self._served_base(base)
+                is_quick = False
+                work = partial(try_adapter, self.artifacts, served.base, adapter)
+                proceed = partial(_tried, request_id)
             case Generate(_, assignment):
                 served = self._served_base(assignment.base)
-                is_quick = _is_quick(served, assignment)
-                work = partial(_prompt_of, served, assignment)
+                is_quick = prompts.is_quick(served, assignment)
+                work = partial(prompts.prompt_of, served, assignment)
                 proceed = partial(self._begin, served, command)
         is_elsewhere = isinstance(served.base.chat, Renderer)
         if is_quick and not is_elsewhere:
@@ -198,7 +200,7 @@ class Generator:
                 work,
                 owner=owner_of(command),
                 compiles=compiles and not is_quick,
-                place=served.name if is_elsewhere else "",
+                place=_place_of(served, command),
                 is_quick=is_quick,
             )
 
@@ -310,7 +312,7 @@ class GeneratorWorker:
     def obey(self, command: GeneratorCommand) -> Iterator[Reports | Moved | RefusedBases]:
         """Carry out the command; a request waits for the next step."""
         match command:
-            case Count() | Generate() | Preview():
+            case Count() | Generate() | Preview() | TryAdapter():
                 self._arrivals.add(command)
             case Abandon(request_id, None) if self._arrivals.withdraw(request_id):
                 pass
@@ -333,6 +335,13 @@ class GeneratorWorker:
         if self._renderers is not None and (refused := self._renderers.refused) != self._refused:
             self._refused = refused
             yield RefusedBases(tuple(refused.items()))
+
+
+def _place_of(served: ServedBase, command: Request) -> str:
+    """Requests of different places are not prepared one after the other."""
+    if isinstance(command, TryAdapter):
+        return "adapters"
+    return served.name if isinstance(served.base.chat, Renderer) else ""
 
 
 def _guarded(request_id: str | None, work: Iterator[GeneratorReport]) -> Iterator[GeneratorReport]:
@@ -373,20 +382,8 @@ def _previewed(request_id: str, found: DatasetPreview) -> Iterator[GeneratorRepo
     yield Previewed(request_id, found)
 
 
-def _is_quick(served: ServedBase, assignment: GenerationAssignment) -> bool:
-    form = assignment.sampling.answer_format
-    known = form is None or served.engine.grammars.has(form)
-    return known and characters_of(assignment.prompt) <= _QUICK_CHARACTERS
-
-
-def _prompt_of(served: ServedBase, assignment: GenerationAssignment) -> tuple[int, ...]:
-    """The prompt as tokens; also compiles the grammar of the request's answer format."""
-    form, grammars = assignment.sampling.answer_format, served.engine.grammars
-    if form is not None and not grammars.has(form):
-        if form != JsonAnswer():
-            try_out(form)
-        grammars.begin(form)
-    return tuple(served.base.chat.render_prompt(assignment.prompt))
+def _tried(request_id: str, _: None) -> Iterator[GeneratorReport]:
+    yield Tried(request_id)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ from tuningfork.execution.local.messages import (
     Preview,
     Previewed,
     RefusedBases,
+    Tried,
+    TryAdapter,
     Warm,
 )
 from tuningfork.execution.local.requests import RequestChild, expect
@@ -101,6 +103,15 @@ class LocalGenerators(RequestChild):
         try:
             self._order(Preview(request_id, base, examples, shown, owner))
             return expect(await reports.get(), Previewed).preview
+        finally:
+            self._forget(request_id)
+
+    async def try_adapter(self, base: BaseModel, adapter: ArtifactRef, *, owner: str = "") -> None:
+        """See `Generators.try_adapter`."""
+        request_id, reports = self._open()
+        try:
+            self._order(TryAdapter(request_id, base, adapter, owner))
+            expect(await reports.get(), Tried)
         finally:
             self._forget(request_id)
 

@@ -144,6 +144,15 @@ class Preview(OfRequest):
 
 
 @dataclass(frozen=True, slots=True)
+class TryAdapter(OfRequest):
+    """To a generator: check that this adapter can be loaded on the base."""
+
+    base: BaseModel
+    adapter: ArtifactRef
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Generated(OfRequest):
     """From a generator: the next chunk of a request."""
 
@@ -162,6 +171,11 @@ class Previewed(OfRequest):
     """From a generator: what it measured of the examples of a `Preview`."""
 
     preview: DatasetPreview
+
+
+@dataclass(frozen=True, slots=True)
+class Tried(OfRequest):
+    """From a generator: the adapter of a `TryAdapter` can be loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +217,8 @@ class Refused(OfRequest):
 
 
 TrainerCommand = Admit | Stop | Pause
-GeneratorCommand = Warm | Keep | Forget | Generate | Abandon | Count | Preview
-GeneratorReport = Generated | Counted | Previewed | Ended | Refused
+GeneratorCommand = Warm | Keep | Forget | Generate | Abandon | Count | Preview | TryAdapter
+GeneratorReport = Generated | Counted | Previewed | Tried | Ended | Refused
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ A directory holds `adapter_config.json` and `adapter_model.safetensors`; it appe
 import json
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -121,19 +123,26 @@ def load(directory: Path) -> AdapterWeights:
         InvalidArgument: it is no LoRA adapter, or has options that adapter slots do not support.
 
     """
-    try:
-        config = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
+    with _unreadable(directory):
+        config = _read_config(directory)
         tensors = load_file(directory / WEIGHTS)
-        shape = AdapterShape(rank=int(config["r"]), alpha=float(config["lora_alpha"]))
-    except OSError as error:
-        raise AdapterUnreadable(directory, error.strerror or type(error).__name__) from error
-    except (ValueError, KeyError, TypeError, OverflowError, SafetensorError) as error:
-        raise AdapterUnreadable(directory, str(error) or type(error).__name__) from error
+        shape = _shape(config)
     _refuse_what_slots_cannot_compute(config, directory)
     # In a mixed batch, an infinity in one adapter would spoil the rows of the others, since 0 * inf is NaN.
     if strange := [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]:
         raise AdapterUnreadable(directory, f"it is damaged: {min(strange)} has values that are not finite numbers")
     return AdapterWeights(shape, tensors)
+
+
+def shape_in(directory: Path) -> AdapterShape:
+    """The shape of an adapter, without its weights.
+
+    Raises:
+        AdapterUnreadable: the directory holds no adapter, or its files are damaged.
+
+    """
+    with _unreadable(directory):
+        return _shape(_read_config(directory))
 
 
 def base_fingerprint(directory: Path) -> str | None:
@@ -146,6 +155,26 @@ def base_fingerprint(directory: Path) -> str | None:
             return (file.metadata() or {}).get(_FINGERPRINT)
     except (OSError, SafetensorError):
         return None
+
+
+@contextmanager
+def _unreadable(directory: Path) -> Iterator[None]:
+    """Within the `with` block, replace errors of reading an adapter's files by `AdapterUnreadable`."""
+    try:
+        yield
+    except OSError as error:
+        raise AdapterUnreadable(directory, error.strerror or type(error).__name__) from error
+    except (ValueError, KeyError, TypeError, OverflowError, SafetensorError) as error:
+        raise AdapterUnreadable(directory, str(error) or type(error).__name__) from error
+
+
+def _read_config(directory: Path) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
+    return config
+
+
+def _shape(config: dict[str, Any]) -> AdapterShape:
+    return AdapterShape(rank=int(config["r"]), alpha=float(config["lora_alpha"]))
 
 
 def _config(weights: AdapterWeights) -> dict[str, Any]:

@@ -15,7 +15,7 @@ all of them, side by side), P all numbers of one adapter.
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Self
@@ -239,24 +239,33 @@ class AdapterSlots:
             InvalidArgument: the adapter was made for another base.
 
         """
-        left = dict(weights.tensors)
+        self.check({name: tuple(tensor.shape) for name, tensor in weights.tensors.items()}, weights.shape.rank)
         flat = []
         for name, shape in self._shapes(weights.shape.rank):
-            tensor = left.pop(name, None)
+            tensor = weights.tensors.get(name)
             if tensor is None:
                 tensor = torch.zeros(shape)
-            elif tuple(tensor.shape) != shape:
-                raise InvalidArgument(
-                    f"the adapter does not fit the base: {name} is {tuple(tensor.shape)}, the base's layer wants "
-                    f"{shape}"
-                )
             flat.append(_transposed(name, tensor.detach().to("cpu", torch.float32)).flatten())
+        return torch.cat(flat)
+
+    def check(self, shapes: Mapping[str, tuple[int, ...]], rank: int) -> None:
+        """Check that an adapter of this rank, with matrices of these names and shapes, fits the base.
+
+        Raises:
+            InvalidArgument: the adapter was made for another base.
+
+        """
+        left = dict(shapes)
+        for name, wanted in self._shapes(rank):
+            if (found := left.pop(name, wanted)) != wanted:
+                raise InvalidArgument(
+                    f"the adapter does not fit the base: {name} is {found}, the base's layer wants {wanted}"
+                )
         if left:
             raise InvalidArgument(
                 f"the adapter does not fit the base: it has {len(left)} tensors for which the base has no adapted "
                 f"layer, such as {min(left)}"
             )
-        return torch.cat(flat)
 
     def unflatten(self, shape: AdapterShape, flat_P: Tensor) -> AdapterWeights:
         """The inverse of `flatten`; the tensors are views of `flat_P`, in the model's order."""

@@ -35,10 +35,11 @@ def sweep(database: Database, artifacts: Artifacts) -> list[JobId]:
     _discard_unneeded_weights(database, artifacts)
     with artifacts.no_creations() as alone:
         if alone:
-            artifacts.remove_unfinished()
             # Searched again, since a job's row may have been written after the first search.
             found = strangers(database, artifacts)
             _set_aside(artifacts, found)
+            # Last: as long as the directory of an arriving adapter is there, its files are known to be unfinished.
+            artifacts.remove_unfinished()
     return [*deleted]
 
 

@@ -85,6 +85,11 @@ def _of_tuning(
     return tuple(found)
 
 
+def of_import(request: TuningRequest) -> tuple[FieldViolation, ...]:
+    """Everything wrong with a request for a model whose adapter was trained elsewhere."""
+    return (*_of_names(request), *_of_owners_choices(request))
+
+
 def of_change(change: ModelChange) -> tuple[FieldViolation, ...]:
     """Everything wrong with a change of a tuned model."""
     return tuple(_of_owners_choices(change))

@@ -129,7 +129,7 @@ def _metadata(model: TunedModel, job: TuningJob) -> Typed:
     fields = {
         "total_steps": job.total_steps,
         "completed_steps": job.completed_steps,
-        "completed_percent": 100 * job.completed_steps / job.total_steps,
+        "completed_percent": 100 * job.completed_steps / job.total_steps if job.total_steps else 100.0,
         "snapshots": render_snapshots(job.snapshots),
         "tuned_model": tuned_name(model.id),
     }

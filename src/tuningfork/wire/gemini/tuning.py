@@ -12,7 +12,7 @@ from typing import Any
 from tuningfork.domain.conversation import Conversation
 from tuningfork.domain.dataset import MAX_REPORTED_VIOLATIONS
 from tuningfork.domain.errors import FieldViolation, Reason
-from tuningfork.domain.hyperparameters import Hyperparameters, RequestedHyperparameters
+from tuningfork.domain.hyperparameters import RequestedHyperparameters
 from tuningfork.domain.references import TunedRef, UnreadableName
 from tuningfork.domain.snapshot_grid import MOST_SNAPSHOTS
 from tuningfork.domain.tuned_model import Changeable, ModelChange, TunedModel
@@ -204,7 +204,8 @@ def reads_multiplier(client: str | None) -> bool:
 def render_tuned_model(model: TunedModel, job: TuningJob, *, multiplier: bool = False) -> Typed:
     """A tuned model with its tuning task, without its training data.
 
-    With `multiplier`, a model that was tuned with a learning rate multiplier shows the multiplier instead of the rate.
+    The task of an imported model has times only. With `multiplier`, a model that was tuned with a learning rate
+    multiplier shows the multiplier instead of the rate.
     """
     shown = {
         "name": tuned_name(model.id),
@@ -218,7 +219,7 @@ def render_tuned_model(model: TunedModel, job: TuningJob, *, multiplier: bool = 
             "start_time": job.start_time,
             "complete_time": job.complete_time,
             "snapshots": render_snapshots(job.snapshots),
-            "hyperparameters": _hyperparameters(job.hyperparameters, multiplier=multiplier),
+            **_hyperparameters(job, multiplier=multiplier),
         },
         "temperature": model.temperature,
         "top_p": model.top_p,
@@ -263,8 +264,14 @@ def _origin(model: TunedModel) -> dict[str, Any]:
     return {"tuned_model_source": {"tuned_model": tuned_name(model.source), "base_model": model.base_model}}
 
 
-def _hyperparameters(used: Hyperparameters, *, multiplier: bool) -> dict[str, Any]:
+def _hyperparameters(job: TuningJob, *, multiplier: bool) -> dict[str, Any]:
+    """The field of the hyperparameters, unless the adapter was trained elsewhere."""
+    if job.imported:
+        return {}
+    used = job.hyperparameters
     shown: dict[str, Any] = {"epoch_count": used.epoch_count, "batch_size": used.batch_size}
     if multiplier and used.learning_rate_multiplier is not None:
-        return {**shown, "learning_rate_multiplier": used.learning_rate_multiplier}
-    return {**shown, "learning_rate": used.learning_rate}
+        shown["learning_rate_multiplier"] = used.learning_rate_multiplier
+    else:
+        shown["learning_rate"] = used.learning_rate
+    return {"hyperparameters": shown}

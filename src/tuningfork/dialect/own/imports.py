@@ -1,0 +1,83 @@
+"""Tuned models of adapters that were trained elsewhere."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tuningfork.dialect.call import Binding, BodyStream, Fed, MethodCall, translated_errors
+from tuningfork.dialect.own.methods import OwnMethod
+from tuningfork.dialect.own.unpacking import MOST_ARCHIVE_BYTES, Unpacking
+from tuningfork.domain.base_model import AdapterShape
+from tuningfork.domain.errors import InvalidArgument
+from tuningfork.service.tuning.importing import Arrival, Importing
+from tuningfork.service.tuning.tuned import Tuned
+from tuningfork.store.full_disk import full_disk_reported
+from tuningfork.wire.gemini.tuning import render_tuned_model
+from tuningfork.wire.google.proto_json.encode import Typed
+from tuningfork.wire.own.imports import IMPORT, parse_import
+from tuningfork.wire.peft import CONFIG, WEIGHTS
+from tuningfork.wire.peft.config import parse_config, render_config
+from tuningfork.wire.peft.weights import parse_weights
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class ImportMethods:
+    """The method of imports. The caller owns the new model."""
+
+    importing: Importing
+
+    def bindings(self) -> tuple[Binding[Typed], ...]:
+        """The one method. Its body is read while it arrives."""
+        fed = Fed(self.take, MOST_ARCHIVE_BYTES)
+        return (Binding("POST", "/tunedModels:import", OwnMethod.IMPORT_TUNED_MODEL, fed, counted_as="import"),)
+
+    async def take(self, call: MethodCall, body: BodyStream) -> Typed:
+        """tunedModels.import: a tuned model of an adapter in PEFT's format, sent as a tar archive of its two files.
+
+        The archive is in no compression. The base is loaded to try the adapter on it, so the answer may take a while.
+        """
+        with translated_errors(IMPORT):
+            arrival = await asyncio.to_thread(self.importing.begin, call.principal, parse_import(call.query))
+            try:
+                tuned = await self._taken(arrival, body)
+            finally:
+                arrival.adapter.close()
+        return render_tuned_model(tuned.model, tuned.job)
+
+    async def _taken(self, arrival: Arrival, body: BodyStream) -> Tuned:
+        directory = arrival.adapter.directory
+        with full_disk_reported(), Unpacking(directory, arrival.adapter.check_room) as unpacking:
+            async for piece in body:
+                await _to_its_end(unpacking.add, piece)
+            unpacking.finish()
+        shape = await _to_its_end(_checked, directory)
+        seed = await _to_its_end(arrival.adapter.complete)
+        await self.importing.try_out(arrival)
+        return await _to_its_end(self.importing.accept, arrival, shape, seed)
+
+
+async def _to_its_end(work: Callable[..., Result], *arguments: Any) -> Result:
+    """Work in a thread. If the call is cancelled, the thread ends before its files are removed."""
+    task = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+    try:
+        return await asyncio.shield(task)
+    finally:
+        await asyncio.wait({task})
+
+
+@full_disk_reported()
+def _checked(directory: Path) -> AdapterShape:
+    """Check both files, and replace the configuration by one with nothing but what was understood."""
+    try:
+        config = parse_config((directory / CONFIG).read_bytes())
+        weights = directory / WEIGHTS
+        with weights.open("rb") as file:
+            parse_weights(file, weights.stat().st_size, config.shape)
+    except InvalidArgument as error:
+        raise InvalidArgument(f"The adapter cannot be imported: {error.message}.") from error
+    (directory / CONFIG).write_bytes(render_config(config))
+    return config.shape

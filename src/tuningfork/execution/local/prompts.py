@@ -1,0 +1,28 @@
+"""What a generator computes of a request before its engine can begin it: prompts and grammars."""
+
+from tuningfork.domain.dataset import characters_of
+from tuningfork.domain.generation import JsonAnswer
+from tuningfork.execution.base import GenerationAssignment
+from tuningfork.execution.local.form_trial import try_out
+from tuningfork.execution.local.served_base import ServedBase
+
+QUICK_CHARACTERS = 20_000
+"""Prompts of up to this many characters are tokenized on the engine's thread, in about ten milliseconds; longer prompts
+on another thread."""
+
+
+def is_quick(served: ServedBase, assignment: GenerationAssignment) -> bool:
+    """Whether `prompt_of` takes about ten milliseconds at most."""
+    form = assignment.sampling.answer_format
+    known = form is None or served.engine.grammars.has(form)
+    return known and characters_of(assignment.prompt) <= QUICK_CHARACTERS
+
+
+def prompt_of(served: ServedBase, assignment: GenerationAssignment) -> tuple[int, ...]:
+    """The prompt as tokens; also compiles the grammar of the request's answer format."""
+    form, grammars = assignment.sampling.answer_format, served.engine.grammars
+    if form is not None and not grammars.has(form):
+        if form != JsonAnswer():
+            try_out(form)
+        grammars.begin(form)
+    return tuple(served.base.chat.render_prompt(assignment.prompt))

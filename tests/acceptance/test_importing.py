@@ -1,0 +1,103 @@
+"""An adapter that PEFT trained becomes a tuned model of a real server, and goes out again."""
+
+import json
+import subprocess
+import sys
+
+import peft
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from live_server import LiveServer
+from patience import PATIENCE_SECONDS
+
+pytestmark = [
+    pytest.mark.acceptance,
+    pytest.mark.slow,
+    pytest.mark.timeout(1_200),
+    pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated"),
+]
+QUESTION, ANSWER = "one", "two"
+
+
+@pytest.fixture
+def server(tmp_path, tiny_directories):
+    server = LiveServer(tmp_path / "server", "--base-model", f"tiny={tiny_directories['llama']}")
+    server.start()
+    yield server
+    server.stop()
+
+
+def command(server, *arguments):
+    """A command of a person beside the server."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tuningfork", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        env=server.environment,
+        check=False,
+    )
+    return done.returncode, done.stdout.strip(), done.stderr
+
+
+def trained_by_peft(base, directory):
+    """Train an adapter with PEFT alone until it gives one answer to one question, and save it."""
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    asked = [{"role": "user", "content": QUESTION}]
+    header = tokenizer.apply_chat_template(asked, add_generation_prompt=True, tokenize=False)
+    whole = tokenizer.apply_chat_template([*asked, {"role": "assistant", "content": ANSWER}], tokenize=False)
+    ids = torch.tensor([tokenizer.encode(whole, add_special_tokens=False)])
+    labels = ids.clone()
+    labels[:, : len(tokenizer.encode(header, add_special_tokens=False))] = -100
+    torch.manual_seed(0)
+    config = peft.LoraConfig(
+        r=8, lora_alpha=16, use_rslora=True, target_modules="all-linear", task_type="CAUSAL_LM", lora_dropout=0.0
+    )
+    model = peft.get_peft_model(AutoModelForCausalLM.from_pretrained(base), config)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.02)
+    for _ in range(60):
+        loss = model(input_ids=ids, labels=labels).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert loss.item() < 0.05
+    model.save_pretrained(directory)
+    return directory
+
+
+def test_an_adapter_trained_by_peft_is_called_killed_exported_and_brought_back(server, tiny_directories, tmp_path):
+    adapter = trained_by_peft(tiny_directories["llama"], tmp_path / "trained-elsewhere")
+
+    code, name, errors = command(server, "import", adapter, "--base", "tiny", "--id", "mine")
+    assert (code, name) == (0, "tunedModels/mine"), errors
+    assert command(server, "generate", name, QUESTION)[:2] == (0, ANSWER)
+    assert command(server, "jobs")[1] == "tunedModels/mine\tdone\t0\t0"
+    assert "tunedModels/mine\ttrained-elsewhere\tmodels/tiny\tACTIVE" in command(server, "models")[1]
+
+    assert server.kill("server")
+    server.start()
+    assert command(server, "generate", name, QUESTION)[:2] == (0, ANSWER)
+
+    assert command(server, "export", name, "--to", tmp_path / "out")[0] == 0
+    assert json.loads((tmp_path / "out" / "adapter_config.json").read_text())["use_rslora"] is False
+    code, again, errors = command(
+        server, "import", tmp_path / "out", "--base", "models/tiny", "--display-name", "again"
+    )
+    assert code == 0, errors
+    assert command(server, "generate", again, QUESTION)[:2] == (0, ANSWER)
+
+    assert command(server, "delete", name, "--yes")[0] == 0
+    assert command(server, "generate", again, QUESTION)[:2] == (0, ANSWER)
+
+
+def test_an_adapter_for_another_base_leaves_nothing(server, tiny_directories, tmp_path):
+    adapter = trained_by_peft(tiny_directories["llama"], tmp_path / "adapter")
+
+    code, printed, errors = command(server, "import", adapter, "--base", "tuningfork-mini-001")
+
+    assert (code, printed) == (1, "")
+    assert "the adapter does not fit the base" in errors
+    assert [*(server.data_directory / "imports").iterdir()] == []
+    assert [*(server.data_directory / "adapters").iterdir()] == []

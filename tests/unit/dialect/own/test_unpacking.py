@@ -1,0 +1,94 @@
+"""The archive of an adapter becomes two files, whatever pieces it comes in and whoever made it."""
+
+import tarfile
+
+import pytest
+
+import peft_adapters
+from tuningfork.dialect.own.unpacking import Unpacking
+from tuningfork.domain.errors import InvalidArgument, ResourceExhausted
+
+
+def unpacked(content, directory, *, size=7_000, check_room=lambda _size: None):
+    with Unpacking(directory, check_room) as unpacking:
+        for begin in range(0, len(content), size):
+            unpacking.add(content[begin : begin + size])
+        unpacking.finish()
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+def member(name, kind=tarfile.REGTYPE, target=""):
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+@pytest.mark.parametrize("size", [1, 511, 512, 513, 100_000])
+def test_both_files_arrive_in_pieces_of_any_size(tmp_path, size):
+    assert unpacked(peft_adapters.archive(), tmp_path, size=size) == peft_adapters.files()
+
+
+def test_what_follows_the_end_is_not_looked_at(tmp_path):
+    assert unpacked(peft_adapters.archive() + b"x" * 5_000, tmp_path) == peft_adapters.files()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["README.md", "../adapter_config.json", "/adapter_config.json", "a/adapter_config.json", "adapter_model.bin", ""],
+)
+def test_no_other_name_is_written(tmp_path, name):
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    with pytest.raises(InvalidArgument, match="holds"):
+        unpacked(peft_adapters.packed([(name, b"1")]), inside)
+
+    assert [path.name for path in tmp_path.rglob("*")] == ["inside"]
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
+def test_nothing_but_plain_files_is_written(tmp_path, kind):
+    content = peft_adapters.packed([(member("adapter_config.json", kind, "/etc/passwd"), b"")])
+
+    with pytest.raises(InvalidArgument, match=r"holds 'adapter_config\.json'"):
+        unpacked(content, tmp_path)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_twice_is_refused(tmp_path):
+    content = peft_adapters.packed([("adapter_config.json", b"1"), ("adapter_config.json", b"2")])
+
+    with pytest.raises(InvalidArgument, match="once each"):
+        unpacked(content, tmp_path)
+
+
+def test_an_archive_that_lacks_a_file_or_ends_in_one_is_refused(tmp_path):
+    with pytest.raises(InvalidArgument, match=r"lacks adapter_config\.json and adapter_model"):
+        unpacked(bytes(1024), tmp_path)
+    with pytest.raises(InvalidArgument, match="middle of a file"):
+        unpacked(peft_adapters.archive()[:600], tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"\x1f\x8b" + b"x" * 600, b"PK" + b"x" * 600])
+def test_what_is_no_tar_is_refused(tmp_path, content):
+    with pytest.raises(InvalidArgument, match="no tar archive"):
+        unpacked(content, tmp_path)
+
+
+def test_a_file_that_says_it_has_gigabytes_is_refused_before_it_is_written(tmp_path):
+    header = member("adapter_config.json")
+    header.size = 2**33
+    with pytest.raises(InvalidArgument, match="it must have 1 to"):
+        unpacked(header.tobuf(tarfile.GNU_FORMAT), tmp_path)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_for_which_the_disk_has_no_room_is_not_begun(tmp_path):
+    def refuse(size):
+        raise ResourceExhausted(f"no room for {size}")
+
+    with pytest.raises(ResourceExhausted):
+        unpacked(peft_adapters.archive(), tmp_path, check_room=refuse)
+
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,130 @@
+"""An adapter that arrives, killed between any two of its steps: the next start has all of it, or nothing."""
+
+import pytest
+
+import peft_adapters
+from tuningfork.domain.tuning_job import JobId
+from tuningfork.service.tuning.tidying import sweep
+from tuningfork.store.artifacts import Artifacts
+from tuningfork.store.strangers import Strangers, strangers
+from workshop import ADA, importing_of, number_request
+
+JOB = JobId("arrivingjob1")
+
+
+class Killed(BaseException):
+    """Ends a test's import as `kill -9` does: nothing is tidied."""
+
+
+@pytest.fixture
+def arriving(artifacts):
+    """An adapter that arrives; its lock is released at the end, as the system does for a process that is killed."""
+    arriving = artifacts.arriving_adapter(JOB)
+    peft_adapters.written(arriving.directory)
+    yield arriving
+    arriving._opened.close()
+
+
+def restarted(workshop):
+    """The files as the next start has them."""
+    artifacts = Artifacts(workshop.artifacts.store.root, workshop.clock)
+    found = strangers(workshop.database, artifacts)
+    sweep(workshop.database, artifacts)
+    return found, artifacts
+
+
+def keeping(arriving, adapter, work):
+    """What this work returns while the adapter is in its place, where it is followed by an error."""
+    keeping = arriving.kept_as(adapter)
+    keeping.__enter__()
+    done = work()
+    assert not keeping.__exit__(Killed, Killed(), None)
+    return done
+
+
+def kept(root):
+    return [path.name for kind in ("imports", "adapters", "manifests/imports") for path in (root / kind).glob("*")]
+
+
+@pytest.mark.parametrize("completed", [False, True])
+def test_files_that_were_still_arriving_are_removed(workshop, arriving, completed):
+    if completed:
+        arriving.complete()
+    arriving._opened.close()
+
+    found, artifacts = restarted(workshop)
+
+    assert found == Strangers()
+    assert kept(artifacts.store.root) == []
+
+
+def test_an_adapter_whose_row_was_not_written_is_set_aside_and_stops_no_start(workshop, arriving):
+    arriving.complete()
+    artifacts = workshop.artifacts
+    artifacts.store.move(arriving.ref, artifacts.adapter(JOB))
+    arriving._opened.close()
+
+    found, artifacts = restarted(workshop)
+
+    assert found == Strangers(begun=(JOB,))
+    assert found.weights == ()
+    assert kept(artifacts.store.root) == []
+    assert [path.parent.name for path in artifacts.store.root.glob("set-aside/*/adapters/*")] == ["adapters"]
+
+
+def test_an_adapter_whose_row_was_written_stays(workshop, monkeypatch):
+    importing = importing_of(workshop)
+    arrival = importing.begin(ADA, number_request(base_model="echo-001", examples=(), tuned_model_id="mine"))
+    peft_adapters.written(arrival.adapter.directory)
+    seed = arrival.adapter.complete()
+    made = importing.accept(arrival, workshop.tuning._catalog.models[0].adapter, seed)
+    # Killed before its directory was removed.
+    arrival.adapter._opened.close()
+
+    found, artifacts = restarted(workshop)
+
+    assert found == Strangers()
+    assert kept(artifacts.store.root) == [made.job.id]
+    assert artifacts.store.has(artifacts.adapter(made.job.id))
+
+
+def test_a_start_beside_an_import_leaves_it_alone(workshop, arriving):
+    _, artifacts = restarted(workshop)
+
+    assert kept(artifacts.store.root) == [JOB]
+
+
+def test_an_error_undoes_the_move(workshop, arriving):
+    arriving.complete()
+    adapter = workshop.artifacts.adapter(JOB)
+
+    assert keeping(arriving, adapter, lambda: workshop.artifacts.store.has(adapter))
+    arriving.close()
+
+    assert kept(workshop.artifacts.store.root) == []
+
+
+def test_where_the_row_may_be_written_the_next_start_decides(workshop, arriving):
+    arriving.complete()
+
+    keeping(arriving, workshop.artifacts.adapter(JOB), arriving.be_unsure)
+    arriving.close()
+
+    assert sorted(kept(workshop.artifacts.store.root)) == [JOB, JOB, JOB]
+    found, artifacts = restarted(workshop)
+    assert found.weights == ()
+    assert kept(artifacts.store.root) == []
+
+
+def test_equal_files_have_equal_seeds_and_others_do_not(artifacts):
+    def seed(job_id, contents):
+        arriving = artifacts.arriving_adapter(JobId(job_id))
+        peft_adapters.written(arriving.directory, contents)
+        made = arriving.complete()
+        arriving.close()
+        return made
+
+    files = peft_adapters.files()
+    others = files | {"adapter_model.safetensors": peft_adapters.weights(seed=1)}
+
+    assert seed("one", files) == seed("two", files) != seed("three", others)
