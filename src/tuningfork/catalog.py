@@ -30,6 +30,7 @@ from tuningfork.domain.base_model import (
     with_prefix,
 )
 from tuningfork.domain.errors import BaseUnusable, NotFound
+from tuningfork.domain.public_names import ALLOWED, refusal_of_name, suggested_name
 from tuningfork.domain.user_directories import NoHomeDirectory
 from tuningfork.embedded import model_directory
 from tuningfork.modeling.files.context_length import context_length_of
@@ -162,10 +163,12 @@ def build_catalog(
         kept: fetched models, by the directory of their files.
 
     Raises:
-        CatalogError: an entry cannot be read, or two models have the same name.
+        CatalogError: an entry cannot be read, a name cannot be called, or two models have the same name.
 
     """
     entries = [*(_read_file(catalog_file) if catalog_file else []), *map(_parse_named, named)]
+    for entry in entries:
+        _check_names(entry)
     models = [_describe(entry) for entry in entries]
     own_names = {model.name for model in models}
     for entry in (_entry_of(directory, base) for directory, base in kept.items()):
@@ -187,6 +190,7 @@ def _without_aliases(model: BaseModel, others: Iterable[BaseModel]) -> BaseModel
 def _described_if_whole(entry: _Entry) -> list[BaseModel]:
     """The fetched model of this entry; nothing, and an error in the log, if its files are not there."""
     try:
+        _check_names(entry)
         return [_describe(entry)]
     except CatalogError as error:
         logger.error("%s; fetch it again with `tuningfork pull`", error, extra={"action": "base_unreadable"})  # noqa: TRY400
@@ -204,6 +208,20 @@ def _entry_of(directory: Path, base: KeptBase) -> _Entry:
     )
 
 
+def _check_names(entry: _Entry) -> None:
+    """Check that every public name of an entry can be called, before any of its files is read."""
+    for kind, names in (("the public name", [entry.name]), ("the alias", entry.aliases)):
+        for name in names:
+            if refusal := refusal_of_name(name):
+                raise CatalogError(
+                    f"the base model in {entry.location} cannot have {kind} {name!r}: {refusal}; {ALLOWED}. Name it "
+                    f"{suggested_name(name, entry.location)}, for example"
+                )
+    own = [with_prefix(name) for name in (entry.name, *entry.aliases)]
+    if twice := next((name for index, name in enumerate(own) if name in own[:index]), None):
+        raise CatalogError(f"the base model in {entry.location} has the name {twice} twice; leave out one of them")
+
+
 def _read_file(path: Path) -> list[_Entry]:
     try:
         with path.open("rb") as file:
@@ -219,7 +237,7 @@ def _read_file(path: Path) -> list[_Entry]:
 
 def _parse_named(text: str) -> _Entry:
     name, separator, location = text.partition("=")
-    if not (name and separator and location):
+    if not (separator and location):
         raise CatalogError(
             "--base-model takes NAME=LOCATION, a Hub id, a directory or a GGUF file, such as my-qwen=Qwen/Qwen3-0.6B; "
             f"got {text!r}"

@@ -89,6 +89,23 @@ def test_a_users_model_may_take_over_a_name_of_the_embedded_one(model_directory)
         (["mine=/nowhere/at/all"], "neither a directory with a config.json, nor a GGUF file, nor a Hub id"),
         (["a={dir}", "a={dir}"], "models/a to two base models"),
         (["tuningfork-mini-001={dir}"], "models/tuningfork-mini-001 to two base models"),
+        (["meta/llama={dir}"], "public name 'meta/llama': it has '/'; a public name has .* Name it meta-llama,"),
+        (["ünï?x#y={dir}"], "it has 'üï\\?#'.* Name it uni-x-y,"),
+        (["my model={dir}"], "it has ' '.* Name it my-model,"),
+        ([" mine={dir}"], "it has ' '.* Name it mine,"),
+        (["a:b={dir}"], "it has ':'.* Name it a-b,"),
+        (["a%2Fb={dir}"], "it has '%'.* Name it a-2Fb,"),
+        (["a,b={dir}"], "it has ','.* Name it a-b,"),
+        (["models/models/x={dir}"], "it has '/'.* Name it models-x,"),
+        (["tunedModels/x={dir}"], "it has '/'.* Name it tunedModels-x,"),
+        (["tunedModels={dir}"], "it is a word of the API.* Name it my-model,"),
+        (["models={dir}"], "it is a word of the API"),
+        (["={dir}"], "public name '': it is empty.* Name it my-model,"),
+        ([" ={dir}"], "it is empty"),
+        (["models/={dir}"], "it is empty"),
+        (["..={dir}"], "it begins or ends with"),
+        (["-={dir}"], "it begins or ends with"),
+        ([f"{'x' * 101}={{dir}}"], "it has 101 characters"),
     ],
 )
 def test_what_cannot_be_described_is_refused_with_the_cure(model_directory, named, said):
@@ -115,6 +132,33 @@ def test_a_faulty_catalog_file_is_refused_with_the_place(tmp_path, content, said
 def test_a_missing_catalog_file_is_named(tmp_path):
     with pytest.raises(CatalogError, match=r"gone\.toml cannot be read: No such file"):
         build_catalog(catalog_file=tmp_path / "gone.toml", named=[])
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ("name = 'meta/llama'", "public name 'meta/llama'"),
+        ("name = 'mine'\naliases = ['ok', 'gemini 1.5']", "alias 'gemini 1.5': it has ' '.* Name it gemini-1.5,"),
+        ("name = 'mine'\naliases = ['models/mine']", "has the name models/mine twice"),
+        ("name = 'mine'\naliases = ['x', 'models/x']", "has the name models/x twice"),
+    ],
+)
+def test_names_in_a_catalog_file_are_checked_too(model_directory, tmp_path, fields, said):
+    file = tmp_path / "catalog.toml"
+    file.write_text(f"[[models]]\nlocation = '{model_directory}'\n{fields}")
+
+    with pytest.raises(CatalogError, match=said):
+        build_catalog(catalog_file=file, named=[])
+
+
+def test_a_wrong_name_is_refused_before_its_files_are_read():
+    with pytest.raises(CatalogError, match="it has '/'"):
+        build_catalog(catalog_file=None, named=["meta/llama=/nowhere/at/all"])
+
+
+@pytest.mark.parametrize("name", ["a", "Qwen3-0.6B", "models/my_model.v2", "gemini-1.5-flash-001-tuning", "x" * 100])
+def test_names_that_can_be_called_are_taken(model_directory, name):
+    assert build_catalog(catalog_file=None, named=[f"{name}={model_directory}"]).find(name) is not None
 
 
 NESTED = '{"a":' * 100_000
