@@ -29,7 +29,12 @@ def _do(renderers: Renderers, order: dict[str, str]) -> object:
     match order["do"]:
         case "open":
             renderer = renderers.chat_of(base)
-            return [renderer.lead, sorted(renderer.end_of_turn_ids), renderer.tokenizer.vocab_size]
+            return [
+                renderer.lead,
+                renderer.next_turn_labels,
+                sorted(renderer.end_of_turn_ids),
+                renderer.tokenizer.vocab_size,
+            ]
         case "prompt":
             return renderers.chat_of(base).render_prompt(Conversation(turns=turns[:1]))
         case "example":

@@ -186,6 +186,9 @@ class GenerationAssignment:
     sampling: Sampling
     owner: str = ""
     sharing_prefixes: bool = False
+    stops_at_labels: bool = True
+    """Whether the answer of a base without a chat template ends before the label of a next turn; False for a model that
+    was trained to write such labels (`domain.turn_labels`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -186,6 +186,7 @@ class InferenceEngine:
         self._cache.forget_adapter(generation)
 
     def _candidate(self, request: TokenRequest, number: int, usage: Usage) -> Sequence:
+        labels = self._base.chat.next_turn_labels if request.stops_at_labels else ()
         return Sequence(
             request=request,
             adapter=self._base.slots.generation(request.slot),
@@ -193,7 +194,7 @@ class InferenceEngine:
             tokens=list(request.prompt_ids),
             draw=self._draw(request.sampling, number),
             detokenizer=Detokenizer(self._decode, lead=self._base.chat.lead),
-            stops=StopSequences(request.sampling.stop_sequences),
+            stops=StopSequences((*request.sampling.stop_sequences, *labels)),
             usage=usage,
         )
 

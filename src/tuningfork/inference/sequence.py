@@ -16,7 +16,8 @@ class TokenRequest:
     """A request to the engine. `slot` is its adapter's; the caller keeps the adapter loaded until the request ends.
 
     `owner` is on whose behalf it is made: owners have equal shares of the engine. Requests share prefixes only with
-    requests of the same owner, or with any other one if both are `sharing_prefixes`.
+    requests of the same owner, or with any other one if both are `sharing_prefixes`. Unless it `stops_at_labels`, its
+    answer may contain the label of a next turn (`ChatFormat.next_turn_labels`).
     """
 
     id: str
@@ -25,6 +26,7 @@ class TokenRequest:
     sampling: Sampling
     owner: str = ""
     sharing_prefixes: bool = False
+    stops_at_labels: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

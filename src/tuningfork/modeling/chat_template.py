@@ -4,22 +4,18 @@ The output of a model turn is what training teaches: the tokens of the turn, and
 all tokens before the output: by construction the tokens that serving renders as the prompt.
 """
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 import jinja2
-from jinja2.ext import Extension, loopcontrols
-from jinja2.nodes import Node
-from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from transformers import PreTrainedTokenizerBase
 
 from tuningfork.domain.conversation import Conversation, Preference, Speaker
 from tuningfork.domain.errors import FieldViolation, InternalError, InvalidArgument
+from tuningfork.domain.turn_labels import NEXT_TURN
+from tuningfork.modeling.template_environment import template_environment
 
 DEFAULT_TEMPLATE = """\
 {{- bos_token }}
@@ -30,7 +26,8 @@ DEFAULT_TEMPLATE = """\
 {{- '\\n\\n' }}
 {%- endfor %}
 {%- if add_generation_prompt %}{{- 'Assistant:\\n' }}{% endif %}"""
-"""The template for models without one: labelled turns, each answer ended by the model's end-of-sequence token.
+"""The template for models without one: labelled turns, each answer ended by the model's end-of-sequence token. The
+labels are those of `domain.turn_labels`.
 
 The header ends with a newline, since after a space an answer's first word would be split into unusual tokens.
 """
@@ -44,10 +41,6 @@ _MOST_COPIES, _MOST_ADDED_CHARACTERS = 8, 1_000_000
 _ROLES = {Speaker.USER: "user", Speaker.MODEL: "assistant"}
 _QUESTION, _ANSWER, _INSTRUCTION = "question", "fork", "be in tune"
 """Sample texts that are rendered and searched for, to find out what the template writes around them."""
-
-# Some templates, such as Llama 3.2's, write today's date into the prompt. A model tuned today and called tomorrow would
-# get a prompt that it was not tuned on, so templates always get the same date, which is Llama 3.2's default.
-_TEMPLATE_DATE = datetime(2024, 7, 26)  # noqa: DTZ001  a calendar date; no zone is shown
 
 # What untrusted templates can raise in a sandbox; each means that the template cannot be rendered.
 _TEMPLATE_FAULTS = (
@@ -107,6 +100,11 @@ class Chat(Protocol):
         """See `ChatFormat.lead`."""
         ...
 
+    @property
+    def next_turn_labels(self) -> tuple[str, ...]:
+        """See `ChatFormat.next_turn_labels`."""
+        ...
+
     def render_prompt(self, prompt: Conversation) -> list[int]:
         """See `ChatFormat.render_prompt`."""
         ...
@@ -144,6 +142,8 @@ class ChatFormat:
         tokenizer: the model's tokenizer.
         end_of_turn_ids: generation stops at any of these tokens, which is not part of the answer.
         lead: what the template writes before an answer (" " in Llama 2's); it is not part of the answer either.
+        next_turn_labels: texts that begin the turn after an answer. A model without a template of its own may write
+            them after its answer, and go on; a model with one writes a token that ends the turn.
 
     """
 
@@ -153,8 +153,9 @@ class ChatFormat:
         self.tokenizer = tokenizer
         self._text = _PlainText(tokenizer)
         source, self._variables = _choose_template(tokenizer, template)
+        self.next_turn_labels = NEXT_TURN if source == DEFAULT_TEMPLATE else ()
         try:
-            self._template = _environment().from_string(source)
+            self._template = template_environment().from_string(source)
             self._prefill, self.lead, closing = self._frame()
         except _TEMPLATE_FAULTS as error:
             raise InternalError(
@@ -357,27 +358,6 @@ def _choose_template(tokenizer: PreTrainedTokenizerBase, template: str | None) -
     return template or DEFAULT_TEMPLATE, variables
 
 
-class _GenerationBlock(Extension):
-    """The tag `{% generation %}`, with which some templates mark the model's turns; it does not change the text."""
-
-    tags = {"generation"}  # noqa: RUF012  Jinja's type
-
-    def parse(self, parser: Parser) -> list[Node]:
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-
-def _environment() -> ImmutableSandboxedEnvironment:
-    """Jinja as chat templates expect it (transformers' documentation, "Writing a chat template"), sandboxed."""
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationBlock, loopcontrols]
-    )
-    environment.filters["tojson"] = _to_json
-    environment.globals["raise_exception"] = _refuse
-    environment.globals["strftime_now"] = _TEMPLATE_DATE.strftime
-    return environment
-
-
 def _not_taken(why: str) -> InvalidArgument:
     reason = f"the model's chat template does not take these turns: {why}"
     return InvalidArgument(reason, violations=(FieldViolation(field="prompt", description=reason),))
@@ -386,12 +366,3 @@ def _not_taken(why: str) -> InvalidArgument:
 def _said(error: BaseException) -> str:
     """What an error says; its kind, if it says nothing, as `MemoryError` does."""
     return str(error) or type(error).__name__
-
-
-def _to_json(value: Any, indent: int | None = None) -> str:
-    # Jinja's own filter escapes HTML.
-    return json.dumps(value, ensure_ascii=False, indent=indent)
-
-
-def _refuse(message: str) -> NoReturn:
-    raise jinja2.TemplateError(message)

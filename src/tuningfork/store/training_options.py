@@ -1,7 +1,8 @@
 """The options of a job's training that have no columns: one JSON object in its row.
 
     {"objective": {"name": "dpo", "beta": 0.1}, "checkpoints": {"steps_every": 5, "epochs_every": 0},
-     "validation_count": 100, "evaluate_every": 4, "imported": true}
+     "validation_count": 100, "evaluate_every": 4, "imported": true,
+     "teaches_next_turn": true}
 
 They are not columns, since no query uses them, and each objective has different hyperparameters. Options with their
 default value are left out, so that rows of earlier versions, `{}`, mean cross-entropy without checkpoints and without a
@@ -33,6 +34,8 @@ def options_of(job: TuningJob) -> dict[str, Any]:
         options["validation_count"] = job.validation_count
     if job.evaluate_every:
         options["evaluate_every"] = job.evaluate_every
+    if job.teaches_next_turn:
+        options["teaches_next_turn"] = True
     if job.imported:
         options["imported"] = True
     return options
@@ -66,3 +69,8 @@ def evaluate_every_in(options: Mapping[str, Any]) -> int:
 def is_imported(options: Mapping[str, Any]) -> bool:
     """Whether the adapter of a job with these options was trained elsewhere."""
     return bool(options.get("imported"))
+
+
+def teaches_next_turn(options: Mapping[str, Any]) -> bool:
+    """Whether examples of a job with these options have answers with the label of a next turn."""
+    return bool(options.get("teaches_next_turn"))

@@ -131,6 +131,13 @@ def id_of_model(connection: Connection, model_id: TunedModelId) -> JobId:
     return JobId(connection.execute(query).scalar_one())
 
 
+def teaches_next_turn(connection: Connection, model_id: TunedModelId) -> bool:
+    """Whether the model of this id was trained on answers with the label of a next turn."""
+    query = select(tuning_jobs.c.training_options).where(tuning_jobs.c.model_id == model_id)
+    options = connection.execute(query).scalar()
+    return options is not None and training_options.teaches_next_turn(options)
+
+
 def of_models(connection: Connection, model_ids: Collection[TunedModelId]) -> Mapping[TunedModelId, TuningJob]:
     """The job of each of these models, without its snapshots."""
     rows = connection.execute(select(tuning_jobs).where(tuning_jobs.c.model_id.in_(model_ids))).mappings()
@@ -306,6 +313,7 @@ def _job(row: RowMapping) -> TuningJob:
         validation_count=training_options.validation_count_in(options),
         evaluate_every=training_options.evaluate_every_in(options),
         adapter=AdapterShape(rank=row["adapter_rank"], alpha=row["adapter_alpha"]),
+        teaches_next_turn=training_options.teaches_next_turn(options),
         imported=imported,
         example_count=0 if imported else row["example_count"],
         seed=row["seed"],

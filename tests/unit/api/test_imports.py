@@ -11,6 +11,7 @@ import peft_adapters
 from fakes import ECHO_BASE
 from patience import paths_below
 from tuningfork.domain.errors import ResourceExhausted
+from tuningfork.domain.references import TunedRef
 from tuningfork.execution.base import WorkerDied
 from tuningfork.service.tuning import importing
 from tuningfork.service.tuning.tidying import sweep
@@ -257,10 +258,8 @@ def test_a_new_start_finds_nothing_to_tidy(caller, workshop):
 
 
 async def _said(workshop):
-    from tuningfork.domain.references import TunedRef  # noqa: PLC0415
-
-    answers = await workshop.generation.generate(ADA, TunedRef("mine"), ask("hello"))
-    return "".join([chunk.text async for chunk in answers])
+    chunks = (await workshop.generation.generate(ADA, TunedRef("mine"), ask("hello"))).chunks
+    return "".join([chunk.text async for chunk in chunks])
 
 
 def test_the_worker_that_dies_twice_is_told(caller, workshop):

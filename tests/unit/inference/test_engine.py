@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from engine_runs import Run, answers_of, greedy, request
+from tuningfork.domain.base_model import AdapterShape
 from tuningfork.domain.errors import InternalError, InvalidArgument
 from tuningfork.domain.generation import FinishReason, Sampling
 from tuningfork.inference.engine import InferenceEngine
 from tuningfork.inference.kv_cache import PAGE_TOKENS
+from tuningfork.modeling.adapters.slots import BASE_ALONE
 from tuningfork.modeling.loading import LoadedBase, load_base
 
 DRAWN = Sampling(temperature=1, top_p=1, top_k=None, max_output_tokens=12, seed=5)
@@ -86,6 +88,44 @@ def test_a_stop_sequence_over_several_tokens_ends_the_answer_before_it(base):
     assert answer.text == whole[: whole.index(stop)]
     assert answer.finish_reason is FinishReason.STOP
     assert answer.output_tokens < 40
+
+
+@pytest.fixture(name="labelled")
+def _labelled(base):
+    """Give the base, as if it had no chat template, a label that it writes in its answer; what it says before."""
+    before = base.chat.next_turn_labels
+    whole = one(base, replace(DRAWN, max_output_tokens=40)).text
+    place = next(
+        index for index in range(4, 30) if whole[index : index + 4].isprintable() and "\ufffd" not in whole[index:][:4]
+    )
+    base.chat.next_turn_labels = (whole[place : place + 4],)
+    yield whole[: whole.index(whole[place : place + 4])]
+    base.chat.next_turn_labels = before
+
+
+@pytest.mark.parametrize("tuned", [False, True])
+def test_an_answer_ends_before_the_label_of_the_next_turn(base, labelled, tuned):
+    slot = BASE_ALONE
+    if tuned:
+        # An adapter that changes nothing: the answer is the base's.
+        slot = base.slots.load(base.slots.fresh(AdapterShape(rank=2, alpha=2.0), seed=1))
+    asked = request("a", PROMPT, slot, replace(DRAWN, max_output_tokens=40, stop_sequences=("never said",)))
+    [answer] = answers_of(base, asked).values()
+
+    assert (answer.text, answer.finish_reason) == (labelled, FinishReason.STOP)
+    assert answer.output_tokens < 40
+    # No piece that was sent has to be taken back.
+    assert labelled.startswith(answer.pieces[0])
+    if tuned:
+        base.slots.unload(slot)
+
+
+def test_a_model_that_was_trained_to_write_labels_writes_them(base, labelled):
+    asked = replace(request("a", PROMPT, sampling=replace(DRAWN, max_output_tokens=40)), stops_at_labels=False)
+    [answer] = answers_of(base, asked).values()
+
+    assert len(answer.text) > len(labelled)
+    assert answer.finish_reason is FinishReason.MAX_TOKENS
 
 
 def test_text_that_only_began_like_a_stop_sequence_is_shown_at_the_end(base):

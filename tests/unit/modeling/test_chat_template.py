@@ -11,8 +11,10 @@ from transformers import PreTrainedTokenizerFast
 from exploring import often
 from rendering import row_of
 from tiny_models import DIALECTS, Architecture, build_tokenizer
+from tuningfork.domain import turn_labels
 from tuningfork.domain.conversation import Conversation, Speaker, Turn
 from tuningfork.domain.errors import InternalError, InvalidArgument
+from tuningfork.domain.turn_labels import NEXT_TURN
 from tuningfork.modeling.chat_template import DEFAULT_TEMPLATE, ChatFormat
 
 CONTROL = [token for dialect in DIALECTS.values() for token in dialect.specials]
@@ -209,6 +211,21 @@ def test_a_model_without_a_template_gets_the_default(architecture, start):
     assert tokenizer.decode(system) == (
         f"{start}System:\nCount.\n\nUser:\n1\n\nAssistant:\n2{tokenizer.eos_token}\n\nUser:\n3\n\nAssistant:\n"
     )
+
+
+def test_only_the_default_has_labels_that_end_an_answer_and_they_are_what_it_writes_next():
+    tokenizer = build_tokenizer(DIALECTS[Architecture.LLAMA])
+    assert ChatFormat(tokenizer).next_turn_labels == ()
+    assert ChatFormat(tokenizer, template=DEFAULT_TEMPLATE).next_turn_labels == NEXT_TURN
+    tokenizer.chat_template = None
+    chat = ChatFormat(tokenizer)
+    assert chat.next_turn_labels == NEXT_TURN
+    shown = tokenizer.decode(chat.render_prompt(asked("1", "2", "3", system="Count.")))
+    assert f"2{tokenizer.eos_token}{NEXT_TURN[0]}3" in shown
+    assert all(label in shown for label in (turn_labels.SYSTEM, turn_labels.USER, turn_labels.MODEL))
+    # What is learned is the answer and its end, and no label.
+    example = row_of(chat, Conversation.pair("1", f"two{NEXT_TURN[0]}three"))
+    assert tokenizer.decode(example.output) == f"two{NEXT_TURN[0]}three{tokenizer.eos_token}"
 
 
 def test_the_default_leaves_out_a_bos_token_that_the_tokenizer_would_not_write():

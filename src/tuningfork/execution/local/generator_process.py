@@ -217,6 +217,7 @@ class Generator:
                     sampling=assignment.sampling,
                     owner=assignment.owner,
                     sharing_prefixes=assignment.sharing_prefixes,
+                    stops_at_labels=assignment.stops_at_labels,
                 )
             )
         except BaseException:

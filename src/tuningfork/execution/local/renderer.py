@@ -121,6 +121,11 @@ class Renderer:
         """See `ChatFormat.lead`."""
         return self._facts.lead
 
+    @property
+    def next_turn_labels(self) -> tuple[str, ...]:
+        """See `ChatFormat.next_turn_labels`."""
+        return self._facts.next_turn_labels
+
     def render_prompt(self, prompt: Conversation) -> list[int]:
         """See `ChatFormat.render_prompt`."""
         ids: list[int] = self._call("render_prompt", prompt, characters_of(prompt))

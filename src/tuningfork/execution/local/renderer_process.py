@@ -41,6 +41,7 @@ class Opened:
 
     end_of_turn_ids: frozenset[int]
     lead: str
+    next_turn_labels: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def serve(pipe: Connection) -> None:
         except Exception as error:  # noqa: BLE001 - foreign files can raise anything
             pipe.send(Raised(_unusable(opening.base, error)))
             return
-        pipe.send(Opened(chat.end_of_turn_ids, chat.lead))
+        pipe.send(Opened(chat.end_of_turn_ids, chat.lead, chat.next_turn_labels))
         while True:
             call: Call = pipe.recv()
             _limit_time(call.cpu_seconds)

@@ -36,7 +36,7 @@ from tuningfork.service.remembered import Remembered
 from tuningfork.service.tuning import violations
 from tuningfork.service.tuning.checkpointing import adapter_of
 from tuningfork.service.tuning.weights import lost
-from tuningfork.store import checkpoints
+from tuningfork.store import checkpoints, tuning_jobs
 from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.database import Database
 
@@ -86,6 +86,8 @@ class _Callee:
     base: PublicModel
     tuned: TunedModel | None = None
     adapter: ArtifactRef | None = None
+    teaches_next_turn: bool = False
+    """See `TuningJob`."""
 
 
 class Generation:
@@ -166,6 +168,7 @@ class Generation:
             sampling=_sampling(callee, request.sampling),
             owner=principal.email,
             sharing_prefixes=self._share_prefixes,
+            stops_at_labels=not callee.teaches_next_turn,
         )
         try:
             chunks = await self._begin_twice(principal, assignment, began, screening)
@@ -234,11 +237,13 @@ class Generation:
                 adapter = ArtifactRef(checkpoint.artifact)
             else:
                 raise ResourceNotFound(asked)
+            teaches_next_turn = tuning_jobs.teaches_next_turn(connection, model_id)
         return _Callee(
             ref=asked,
             base=base_of(self._catalog, tuned),
             tuned=tuned,
             adapter=adapter,
+            teaches_next_turn=teaches_next_turn,
         )
 
     async def _begin_twice(

@@ -65,13 +65,15 @@ def find_origin(connection: Transaction, principal: Principal, request: TuningRe
 class TrainingData:
     """What a job needs to know of its examples: their number, the hyperparameters for it, and the seed made of them.
 
-    `validation_count` is the number of examples of its validation set; 0: it has none.
+    `validation_count` is the number of examples of its validation set; 0: it has none. `teaches_next_turn`: see
+    `TuningJob`.
     """
 
     count: int
     hyperparameters: Hyperparameters
     seed: int
     validation_count: int = 0
+    teaches_next_turn: bool = False
 
 
 def draft(
@@ -102,6 +104,7 @@ def draft(
         checkpoints=request.checkpoints,
         validation_count=data.validation_count,
         evaluate_every=request.evaluate_every,
+        teaches_next_turn=data.teaches_next_turn or (origin.source is not None and origin.source.job.teaches_next_turn),
     )
     return Tuned(model=model, job=job)
 

@@ -13,6 +13,7 @@ from tuningfork.domain.conversation import Example
 from tuningfork.domain.errors import InvalidArgument
 from tuningfork.domain.hyperparameters import SMALL_DATASET, Hyperparameters
 from tuningfork.domain.tuning_job import SeedHash, TuningRequest
+from tuningfork.domain.turn_labels import teaches_next_turn
 from tuningfork.service.tuning import violations
 from tuningfork.service.tuning.drafting import Origin, TrainingData
 from tuningfork.service.tuning.violations import DataChecks
@@ -67,6 +68,7 @@ class Intake:
         self._arriving = arriving
         self._checks = DataChecks.of(request, origin.base, has_validation=arriving.validation is not None)
         self._count = self._validation_count = 0
+        self._teaches_next_turn = False
         # Defaults of hyperparameters depend on the size of the dataset, and the seed on all hyperparameters.
         small, large = self._resolved(SMALL_DATASET), self._resolved(SMALL_DATASET + 1)
         self._if_small = _Candidate(small, SeedHash(small, origin.base.base.name))
@@ -112,12 +114,14 @@ class Intake:
             hyperparameters=chosen.used,
             seed=chosen.seed.seed(source),
             validation_count=self._validation_count,
+            teaches_next_turn=self._teaches_next_turn,
         )
 
     def _examples(self) -> Iterator[Example]:
         """Yield the training examples, each after it has been checked, counted and hashed."""
         for example in self._arriving.examples:
             self._count += 1
+            self._teaches_next_turn = self._teaches_next_turn or teaches_next_turn(example)
             if self._arriving.is_streamed:
                 self._checks.examples.add(example)
             if self._count <= SMALL_DATASET:

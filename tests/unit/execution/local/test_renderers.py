@@ -68,7 +68,8 @@ def directory(tiny_llama, tmp_path):
 def test_a_good_base_is_rendered_as_in_this_process(host, tiny_llama):
     chat = load_base(tiny_llama).chat
 
-    assert host.do("open", tiny_llama.location) == [chat.lead, sorted(chat.end_of_turn_ids), chat.tokenizer.vocab_size]
+    facts = [chat.lead, [*chat.next_turn_labels], sorted(chat.end_of_turn_ids), chat.tokenizer.vocab_size]
+    assert host.do("open", tiny_llama.location) == facts
     prompt = Conversation(turns=(Turn.said(Speaker.USER, "one two"),))
     assert host.do("prompt", tiny_llama.location) == chat.render_prompt(prompt)
     [row] = chat.render_example(Conversation.pair("one two", "an answer"))

@@ -48,6 +48,28 @@ def further(source="tunedModels/source", **changes):
     return number_request(**({"base_model": "", "tuned_model_source": source, "examples": LETTERS} | changes))
 
 
+DIALOGUE = (Conversation.pair("Write a dialogue.", "Sure:\n\nUser:\nHello\n\nAssistant:\nHello!"),)
+
+
+def test_answers_with_the_label_of_a_next_turn_are_known_and_not_cut(workshop, tuning):
+    for name, changes in {
+        "plain": number_request(),
+        "dialogues": number_request(examples=DIALOGUE),
+        "further": further("tunedModels/dialogues"),
+    }.items():
+        tuning.create(ADA, replace(changes, tuned_model_id=name))
+        workshop.advance()
+        answer(workshop, tuning.get(ADA, name), "hello")
+
+    asked = workshop.executor.generations
+    assert [each.stops_at_labels for each in asked] == [True, False, False]
+    assert [tuning.get(ADA, name).job.teaches_next_turn for name in ("plain", "dialogues", "further")] == [
+        False,
+        True,
+        True,
+    ]
+
+
 def other_tuning(workshop, *, artifacts=None, catalog=ECHO_CATALOG, clock=None):
     """The same house with one thing changed."""
     parts = (workshop.database, artifacts or workshop.artifacts, catalog, clock or workshop.clock)
