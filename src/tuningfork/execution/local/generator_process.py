@@ -48,6 +48,7 @@ from tuningfork.execution.local.messages import (
 from tuningfork.execution.local.preparing import Prepared, Preparing
 from tuningfork.execution.local.previewing import preview
 from tuningfork.execution.local.renderers import Renderer, Renderers
+from tuningfork.execution.local.same_bases import SameBases
 from tuningfork.execution.local.served_base import ServedBase, serve_base
 from tuningfork.execution.local.trying import try_adapter
 from tuningfork.inference.engine import EngineOutput, TokenRequest
@@ -96,6 +97,7 @@ class Generator:
     _requests: dict[str, _Request] = field(default_factory=dict)
     _pending: dict[str, _Pending] = field(default_factory=dict)
     _preparing: Preparing = field(default_factory=Preparing)
+    _same: SameBases = field(default_factory=SameBases)
 
     def __post_init__(self) -> None:
         self._files = AdapterFiles(self.artifacts)
@@ -123,7 +125,8 @@ class Generator:
 
     def _obey(self, command: GeneratorCommand) -> Iterator[GeneratorReport]:
         match command:
-            case Warm(base):
+            case Warm(named):
+                base = self._same.first(named)
                 yield from self._when_ready(base, None, partial(_done_with, partial(self._served_base, base)))
             case Keep(base, adapters):
                 yield from self._keep(base, adapters)
@@ -132,8 +135,8 @@ class Generator:
                 for served in self._bases.values():
                     served.adapters.forget(adapters)
             case Count() | Preview() | TryAdapter() | Generate():
-                base = command.assignment.base if isinstance(command, Generate) else command.base
-                yield from self._when_ready(base, command, partial(self._prepare, command))
+                base = self._same.first(command.assignment.base if isinstance(command, Generate) else command.base)
+                yield from self._when_ready(base, command, partial(self._prepare, command, base))
             case Abandon(request_id, None):
                 self._preparing.forget(request_id)
                 self._pending.pop(request_id, None)
@@ -162,28 +165,24 @@ class Generator:
             task, lambda: renderers.chat_of(base), owner=owner_of(command) if command else "", place=base.name
         )
 
-    def _prepare(self, command: Request) -> Iterator[GeneratorReport]:
+    def _prepare(self, command: Request, base: BaseModel) -> Iterator[GeneratorReport]:
         """Prepare a request for the engine: at once if that is quick, else on another thread."""
-        request_id = command.request_id
+        request_id, served = command.request_id, self._served_base(base)
         match command:
-            case Count(_, base, prompt, _):
-                served = self._served_base(base)
+            case Count(_, _, prompt, _):
                 is_quick = characters_of(prompt) <= prompts.QUICK_CHARACTERS
                 work: Callable[[], Any] = partial(served.base.chat.render_prompt, prompt)
                 proceed: Callable[[Any], Iterator[GeneratorReport]] = partial(_counted, request_id)
-            case Preview(_, base, examples, shown, _):
-                served = self._served_base(base)
+            case Preview(_, _, examples, shown, _):
                 is_quick = False
                 given = served.base.chat, examples, shown, served.base.context_tokens
                 work = partial(preview, *given, is_wanted=partial(self._preparing.is_wanted, request_id))
                 proceed = partial(_previewed, request_id)
-            case TryAdapter(_, base, adapter, _):
-                served = self._served_base(base)
+            case TryAdapter(_, _, adapter, _):
                 is_quick = False
                 work = partial(try_adapter, self.artifacts, served.base, adapter)
                 proceed = partial(_tried, request_id)
             case Generate(_, assignment):
-                served = self._served_base(assignment.base)
                 is_quick = prompts.is_quick(served, assignment)
                 work = partial(prompts.prompt_of, served, assignment)
                 proceed = partial(self._begin, served, command)
@@ -269,7 +268,7 @@ class Generator:
                 if self.renderers is not None:
                     self.renderers.close(base)
                 raise
-            self._bases[base].keep(self._kept.get(base, frozenset()))
+            self._bases[base].keep(self._pinned(base))
         return self._bases[base]
 
     def _note(self, adapter: ArtifactRef, size: int | None) -> None:
@@ -288,10 +287,19 @@ class Generator:
 
     def _keep(self, base: BaseModel, adapters: frozenset[ArtifactRef]) -> Iterator[GeneratorReport]:
         self._kept[base] = adapters
+        base = self._same.first(base)
         if base in self._bases:
-            self._bases[base].keep(adapters)
+            self._bases[base].keep(self._pinned(base))
         elif adapters:
             yield from self._when_ready(base, None, partial(_done_with, partial(self._served_base, base)))
+
+    def _pinned(self, base: BaseModel) -> frozenset[ArtifactRef]:
+        """The adapters to keep in memory on a base, whatever it is named."""
+        return frozenset().union(*(self._kept.get(each, frozenset()) for each in self._same.like(base)))
+
+    def refused(self) -> Mapping[BaseModelName, str]:
+        """The bases that are refused now because of what their files did, under each of their names, and why."""
+        return {} if self.renderers is None else self._same.under_every_name(self.renderers.refused)
 
 
 class GeneratorWorker:
@@ -302,7 +310,6 @@ class GeneratorWorker:
     ) -> None:
         self._generator = Generator(artifacts, adapter_limits, renderers=renderers)
         self._arrivals = Arrivals()
-        self._renderers = renderers
         self._refused: Mapping[BaseModelName, str] = {}
 
     @property
@@ -333,7 +340,7 @@ class GeneratorWorker:
         if moved := self._generator.moved:
             yield Moved(tuple(moved))
             moved.clear()
-        if self._renderers is not None and (refused := self._renderers.refused) != self._refused:
+        if (refused := self._generator.refused()) != self._refused:
             self._refused = refused
             yield RefusedBases(tuple(refused.items()))
 

@@ -36,6 +36,7 @@ from tuningfork.execution.local.environment import artifacts_in
 from tuningfork.execution.local.messages import JobEvent, Pause, Stop, TrainerCommand
 from tuningfork.execution.local.preparing import Preparing
 from tuningfork.execution.local.renderers import Renderers
+from tuningfork.execution.local.same_bases import SameBases
 from tuningfork.execution.local.savepoints import Savepoints
 from tuningfork.execution.local.trainer_jobs import Opening, RunningJob, read_job, savepoints_of, unwritten
 from tuningfork.modeling.loading import load_base
@@ -68,6 +69,7 @@ class Trainer:
     """How long a job that has a savepoint waits before it is tried again, after each time in a row that its base could
     not be used. The last time is longer than a base is refused."""
     _engines: dict[BaseModel, TrainingEngine] = field(default_factory=dict)
+    _same: SameBases = field(default_factory=SameBases)
     _jobs: dict[JobId, RunningJob] = field(default_factory=dict)
     _opening: dict[JobId, Opening] = field(default_factory=dict)
     """The jobs whose base is being read by a renderer, or that wait since they cannot be taken up at the moment."""
@@ -99,7 +101,7 @@ class Trainer:
     def _open(self, opening: Opening) -> Iterator[JobEvent]:
         """Admit a job, at once or after a renderer has read its base."""
         renderers, assignment = self.renderers, opening.assignment
-        base = assignment.base
+        base = self._same.first(assignment.base)
         if renderers is None or renderers.is_ready(base):
             yield from self._admitted(opening)
             return
@@ -216,7 +218,7 @@ class Trainer:
                 pass
 
     def _admit(self, assignment: TrainingAssignment) -> RunningJob:
-        engine = self._engine_for(assignment.base)
+        engine = self._engine_for(self._same.first(assignment.base))
         with ExitStack() as read:
             training_job = read_job(self.artifacts, assignment, read)
             savepoints = Savepoints(

@@ -13,11 +13,12 @@ import pytest
 from tiny_models import Architecture, tiny_base_model
 from tuningfork.artifacts.local import LocalArtifactStore
 from tuningfork.domain.artifact import ArtifactRef
-from tuningfork.domain.base_model import AdapterShape
+from tuningfork.domain.base_model import AdapterShape, BaseModelName
 from tuningfork.domain.conversation import Conversation, Speaker, Turn
 from tuningfork.domain.errors import InvalidArgument, NotFound, Unavailable
 from tuningfork.domain.generation import ChoiceAnswer, FinishReason, JsonAnswer, Sampling
 from tuningfork.execution.base import AdapterLimits, GenerationAssignment
+from tuningfork.execution.local import served_base
 from tuningfork.execution.local.environment import adapter_limits_in, of_adapter_limits
 from tuningfork.execution.local.generator_process import Generator, GeneratorWorker
 from tuningfork.execution.local.messages import (
@@ -32,6 +33,7 @@ from tuningfork.execution.local.messages import (
     Refused,
     Reports,
 )
+from tuningfork.execution.local.same_bases import SameBases
 from tuningfork.modeling.adapters import format as adapter_format
 from tuningfork.modeling.loading import load_base
 
@@ -73,6 +75,68 @@ def test_a_short_prompt_is_counted_at_once(generator, tiny_llama):
     [counted] = generator.obey(Count("a", tiny_llama, prompt()))
     assert counted == Counted("a", counted.tokens)
     assert generator.idle
+
+
+def named(base, name, **changes):
+    """The same base under another name, with other ranks."""
+    return replace(base, name=BaseModelName(f"models/{name}"), adapter=AdapterShape(rank=32, alpha=1.0), **changes)
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """The names of the bases that were loaded, in order."""
+    loaded = []
+
+    def load(base, **options):
+        loaded.append(base.name)
+        return load_base(base, **options)
+
+    # Why: a generator loads its bases itself.
+    monkeypatch.setattr(served_base, "load_base", load)
+    return loaded
+
+
+def test_a_base_that_is_named_twice_is_loaded_once(generator, tiny_llama, loads):
+    other = named(tiny_llama, "other", output_tokens=3, display_name="Other")
+
+    reports = run(generator, generate("a", tiny_llama), generate("b", other), Count("c", other, prompt()))
+
+    assert loads == [tiny_llama.name]
+    assert text_of(reports, "a") == text_of(reports, "b") != ""
+    assert sum(isinstance(report, Counted) for report in reports) == 1
+
+
+@pytest.mark.parametrize("changes", [{"context_tokens": 100}, {"chat_template": "{{ messages[-1].content }}"}])
+def test_what_changes_an_answer_makes_another_base(generator, tiny_llama, loads, changes):
+    run(generator, generate("a", tiny_llama), generate("b", named(tiny_llama, "other", **changes)))
+
+    assert loads == [tiny_llama.name, "models/other"]
+
+
+def test_adapters_that_are_pinned_under_either_name_stay(generator, artifacts, tiny_llama, loads):
+    base = load_base(tiny_llama)
+    refs = [ArtifactRef("adapters/one"), ArtifactRef("adapters/two")]
+    for seed, ref in enumerate(refs):
+        with artifacts.writing(ref) as place:
+            adapter_format.save(place, base.slots.fresh(AdapterShape(rank=2, alpha=2.0), seed), "base")
+    other = named(tiny_llama, "other")
+
+    run(generator, Keep(tiny_llama, frozenset(refs[:1])), Keep(other, frozenset(refs[1:])))
+    run(generator, generate("a", other))
+
+    assert loads == [tiny_llama.name]
+    assert generator._pinned(tiny_llama) == frozenset(refs)
+    assert {ref for ref, size in generator.moved if size} == set(refs)
+    run(generator, Keep(other, frozenset()))
+    assert generator._pinned(tiny_llama) == frozenset(refs[:1])
+
+
+def test_a_base_that_is_refused_is_refused_under_each_of_its_names(tiny_llama):
+    same = SameBases()
+    for base in (tiny_llama, named(tiny_llama, "other"), named(tiny_llama, "elsewhere", location="/elsewhere")):
+        same.first(base)
+
+    assert same.under_every_name({tiny_llama.name: "bad"}) == {tiny_llama.name: "bad", "models/other": "bad"}
 
 
 def test_a_long_prompt_is_counted_beside_the_engine(generator, tiny_llama):

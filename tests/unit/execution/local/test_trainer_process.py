@@ -17,6 +17,7 @@ from tuningfork.domain.errors import BaseUnusable, Code, InternalError
 from tuningfork.domain.hyperparameters import Hyperparameters
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.execution.base import Finished, Paused, Resumed, Stepped, Stopped, TrainingAssignment
+from tuningfork.execution.local import trainer_process
 from tuningfork.execution.local.messages import Admit, Pause, Stop
 from tuningfork.execution.local.trainer_jobs import unwritten
 from tuningfork.execution.local.trainer_process import Trainer
@@ -362,3 +363,29 @@ def test_a_base_that_cannot_be_loaded_leaves_no_renderer_behind(store, assignmen
 
     assert failed.code is Code.INTERNAL
     assert unsteady.closed == [broken.base]
+
+
+def test_jobs_of_a_base_that_is_named_twice_train_on_one_copy(store, assignment, monkeypatch):
+    loads = []
+
+    def load(base, **options):
+        loads.append(base.name)
+        return load_base(base, **options)
+
+    # Why: a trainer loads its bases itself.
+    monkeypatch.setattr(trainer_process, "load_base", load)
+    other = replace(assignment.base, name="models/other", adapter=AdapterShape(rank=32, alpha=1.0))
+    second = replace(assignment, job_id=JobId("def"), base=other, work=ArtifactRef("work/def"))
+    trainer = Trainer(store)
+
+    events = [*trainer.obey(Admit(assignment)), *trainer.obey(Admit(second))]
+    while not trainer.idle:
+        events += trainer.advance()
+
+    assert loads == [assignment.base.name]
+    assert [type(each.event) for each in events if each.job_id == "abc"][-1] is Finished
+    losses = {
+        job: [e.event.snapshot.mean_loss for e in events if e.job_id == job and isinstance(e.event, Stepped)]
+        for job in ("abc", "def")
+    }
+    assert losses["abc"] == losses["def"]
