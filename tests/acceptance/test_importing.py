@@ -42,6 +42,13 @@ def command(server, *arguments):
     return done.returncode, done.stdout.strip(), done.stderr
 
 
+def said(server, name):
+    """The likeliest answer to the question."""
+    code, text, errors = command(server, "generate", name, QUESTION, "--temperature", "0")
+    assert code == 0, errors
+    return text
+
+
 def trained_by_peft(base, directory):
     """Train an adapter with PEFT alone until it gives one answer to one question, and save it."""
     tokenizer = AutoTokenizer.from_pretrained(base)
@@ -56,13 +63,15 @@ def trained_by_peft(base, directory):
         r=8, lora_alpha=16, use_rslora=True, target_modules="all-linear", task_type="CAUSAL_LM", lora_dropout=0.0
     )
     model = peft.get_peft_model(AutoModelForCausalLM.from_pretrained(base), config)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.02)
-    for _ in range(60):
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.005)
+    for _ in range(120):
         loss = model(input_ids=ids, labels=labels).loss
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-    assert loss.item() < 0.05
+    with torch.no_grad():
+        likeliest = model(input_ids=ids).logits.argmax(-1)
+    assert torch.equal(likeliest[:, :-1][labels[:, 1:] != -100], labels[labels != -100])
     model.save_pretrained(directory)
     return directory
 
@@ -72,13 +81,14 @@ def test_an_adapter_trained_by_peft_is_called_killed_exported_and_brought_back(s
 
     code, name, errors = command(server, "import", adapter, "--base", "tiny", "--id", "mine")
     assert (code, name) == (0, "tunedModels/mine"), errors
-    assert command(server, "generate", name, QUESTION)[:2] == (0, ANSWER)
+    assert said(server, name) == ANSWER
+    assert said(server, "models/tiny") != ANSWER
     assert command(server, "jobs")[1] == "tunedModels/mine\tdone\t0\t0"
     assert "tunedModels/mine\ttrained-elsewhere\tmodels/tiny\tACTIVE" in command(server, "models")[1]
 
     assert server.kill("server")
     server.start()
-    assert command(server, "generate", name, QUESTION)[:2] == (0, ANSWER)
+    assert said(server, name) == ANSWER
 
     assert command(server, "export", name, "--to", tmp_path / "out")[0] == 0
     assert json.loads((tmp_path / "out" / "adapter_config.json").read_text())["use_rslora"] is False
@@ -86,10 +96,10 @@ def test_an_adapter_trained_by_peft_is_called_killed_exported_and_brought_back(s
         server, "import", tmp_path / "out", "--base", "models/tiny", "--display-name", "again"
     )
     assert code == 0, errors
-    assert command(server, "generate", again, QUESTION)[:2] == (0, ANSWER)
+    assert said(server, again) == ANSWER
 
     assert command(server, "delete", name, "--yes")[0] == 0
-    assert command(server, "generate", again, QUESTION)[:2] == (0, ANSWER)
+    assert said(server, again) == ANSWER
 
 
 def test_an_adapter_for_another_base_leaves_nothing(server, tiny_directories, tmp_path):

@@ -23,7 +23,7 @@ from tuningfork.domain.hyperparameters import Hyperparameters
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.execution.base import Failed, Finished, GenerationAssignment, Resumed, Stepped, TrainingAssignment
 from tuningfork.execution.local.generator_process import Generator
-from tuningfork.execution.local.messages import Admit, Generate, Pause
+from tuningfork.execution.local.messages import Admit, Generate, JobEvent, Pause
 from tuningfork.execution.local.trainer_process import Trainer
 from tuningfork.modeling.adapters import format as adapter_format
 from tuningfork.modeling.loading import load_base
@@ -121,7 +121,7 @@ def manifest_renewed(store, ref):
 
 
 def events_of(trainer, command):
-    return [each.event for each in trainer.obey(command)]
+    return [each.event for each in trainer.obey(command) if isinstance(each, JobEvent)]
 
 
 def to_the_end(trainer):

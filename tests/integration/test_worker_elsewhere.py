@@ -198,7 +198,13 @@ def test_a_worker_elsewhere_makes_the_adapter_that_one_here_makes(service, engin
 
 def test_no_message_and_no_assignment_has_a_path():
     seen: set[object] = set()
-    roots = [messages.TrainerCommand, messages.JobEvent, messages.GeneratorCommand, messages.RaterCommand]
+    roots = [
+        messages.TrainerCommand,
+        messages.JobEvent,
+        messages.LoadingBase,
+        messages.GeneratorCommand,
+        messages.RaterCommand,
+    ]
     roots += [messages.GeneratorReport, messages.RaterReport, messages.Reports, messages.Moved]
     for root in roots:
         seen |= set(_types_in(root, set()))

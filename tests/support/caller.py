@@ -22,6 +22,7 @@ from tuningfork.service.identity.tokens import AccessTokens
 from tuningfork.service.tuning.diagnosing import Diagnosing
 from tuningfork.service.tuning.exporting import Exporting
 from tuningfork.service.tuning.previewing import Previewing
+from tuningfork.service.tuning.staging import Staging
 from tuningfork.wire.gemini.errors import GEMINI_ERRORS
 from tuningfork.wire.gemini.service import SERVICE
 from workshop import ADA, BOB, EXAMPLES, Workshop, importing_of, residency_of
@@ -200,6 +201,7 @@ def caller_of(
         previewing=Previewing(workshop.tuning, workshop.executor, workshop.metrics, workshop.running.speeds),
         residency=residency_of(workshop),
         diagnosing=Diagnosing(workshop.database, workshop.tuning.list),
+        staging=Staging(workshop.executor, workshop.tuning.get, workshop.tuning.list),
         tokens=gate.identity.tokens,
     )
     form = GoogleForm(GEMINI_ERRORS)

@@ -42,10 +42,13 @@ class DialectService:
         self.findings = {}
         self.base_names = []
         self.imported = []
+        self.stages = {}
+        self.knows_stages = True
         self.knows_findings = True
         self.losses = [round(2 / step, 6) for step in range(1, 1_000)]
         self.frozen = False
         self.looks = 0
+        self.still_looks = 0
         self.may_answer = threading.Event()
         self.may_answer.set()
         self.diagnoses_asked = 0
@@ -96,7 +99,7 @@ class DialectService:
     def look(self, name):
         self.looks += 1
         run = self.tuned[name]
-        run["step"] += not self.frozen and run["step"] < run["total"]
+        run["step"] += not self.frozen and self.looks > self.still_looks and run["step"] < run["total"]
         if self.fail_with:
             run["error"] = self.fail_with
         return self.operation(name)
@@ -280,6 +283,17 @@ class Routes:
             tar.addfile(member, io.BytesIO(b"{}"))
         return Response(archive.getvalue(), media_type="application/x-tar")
 
+    async def stage(self, request):
+        name = f"tunedModels/{request.path_params['id']}"
+        if not self.service.knows_stages or name not in self.service.tuned:
+            return missing(name)
+        return JSONResponse({"tunedModel": name, "stage": "TRAINING"} | self.service.stages.get(name, {}))
+
+    async def every_stage(self, _request):
+        if not self.service.knows_stages:
+            return error(404, "NOT_FOUND", "Not found.")
+        return JSONResponse({"stages": [{"tunedModel": name, **told} for name, told in self.service.stages.items()]})
+
     async def import_(self, request):
         """The parameters and the files of what was sent are kept, and a run of no steps."""
         query = dict(request.query_params)
@@ -326,6 +340,8 @@ def application(service):
             Route("/tuningfork/v1/tunedModels:import", keyed(routes.import_), methods=["POST"]),
             Route("/tuningfork/v1/tunedModels/{id}/adapter", keyed(routes.adapter)),
             Route("/tuningfork/v1/tunedModels/{id}/diagnosis", keyed(routes.diagnosis)),
+            Route("/tuningfork/v1/tunedModels/{id}/stage", keyed(routes.stage)),
+            Route("/tuningfork/v1/stages", keyed(routes.every_stage)),
             Route("/tuningfork/v1/diagnoses", keyed(routes.diagnoses)),
             Route("/v1beta/operations", keyed(routes.operations)),
             Route("/v1beta/tunedModels/{id}/operations", keyed(routes.operations)),

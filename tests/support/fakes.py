@@ -33,6 +33,7 @@ from tuningfork.domain.dataset import Examples
 from tuningfork.domain.errors import Code, InvalidArgument
 from tuningfork.domain.evaluation import Evaluation
 from tuningfork.domain.generation import ChosenToken, Chunk, FinishReason, TokenLogprob
+from tuningfork.domain.job_stage import Beginning
 from tuningfork.domain.preview import DatasetPreview, PreviewedExample, PreviewSegment
 from tuningfork.domain.rater import ClassifierModel
 from tuningfork.domain.safety import Assessment, HarmProbability
@@ -142,7 +143,7 @@ class InMemoryTrainers:
     Reads and writes in `artifacts`, which is set before the first job.
 
     Looked at by tests: `stop_calls`, `pause_calls`, `assignments` (in order), `together` (the jobs that were in
-    training as each began), `closed`.
+    training as each began), `closed`. `not_taken_up` is what a test says.
     """
 
     def __init__(self, clock: Clock | None = None, *, step_seconds: float = 0.0) -> None:
@@ -152,6 +153,7 @@ class InMemoryTrainers:
         self.pause_calls: list[JobId] = []
         self.together: list[frozenset[JobId]] = []
         self.assignments: list[TrainingAssignment] = []
+        self.not_taken_up: dict[JobId, Beginning] = {}
         self.closed = threading.Event()
         self._clock = clock or Clock()
         self._step_seconds = step_seconds
@@ -194,6 +196,9 @@ class InMemoryTrainers:
         return gate
 
     # The seam.
+
+    def beginnings(self) -> dict[JobId, Beginning]:
+        return self.not_taken_up
 
     def train(self, assignment: TrainingAssignment) -> Iterator[TrainingEvent]:
         job_id = assignment.job_id

@@ -9,17 +9,20 @@ from tuningfork.cli.connection import DEFAULT_URL, ApiKey, Url, connect
 from tuningfork.cli.listing import TunedModelName, tuned_model_name
 from tuningfork.client.errors import ClientError, ServiceRefusal
 from tuningfork.domain.errors import Code
+from tuningfork.domain.job_stage import JobStage
 
 if TYPE_CHECKING:
     from tuningfork.client import Client
     from tuningfork.client.dialect import Operation
     from tuningfork.client.findings import RunFinding
+    from tuningfork.client.stages import RunStage
 
 JobsAsJson = Annotated[
     bool,
     output.as_json_option(
-        '{"operations": [...], "findings": {...}}: Operations of the API without snapshots, which '
-        "metadata.completedSteps counts, and by model the kinds of warnings about its loss"
+        '{"operations": [...], "findings": {...}, "stages": {...}}: Operations of the API without snapshots, which '
+        "metadata.completedSteps counts, and by model the kinds of warnings about its loss, and what a run is doing "
+        "that has not ended: QUEUED, STARTING, LOADING_BASE or TRAINING"
     ),
 ]
 RunAsJson = Annotated[bool, output.as_json_option("the newest state of the run, an Operation of the API")]
@@ -29,22 +32,25 @@ def jobs(*, as_json: JobsAsJson = False, url: Url = DEFAULT_URL, api_key: ApiKey
     """List the tuning runs of your models, with their progress.
 
     On a terminal as a table; elsewhere one line a run: model, state, steps taken, steps in all, separated by tabs,
-    and kinds of warnings about its loss, if there are any.
+    and kinds of warnings about its loss, if there are any. A run whose base model is being loaded is "loading".
     """
     with connect(url, api_key) as client:
-        operations, found = client.all_operations(), _findings(client)
+        operations, found, stages = client.all_operations(), _findings(client), _stages(client)
     if as_json:
         kinds = {model: [finding.kind for finding in findings] for model, findings in found.items()}
-        output.result_json({"operations": [each.answer for each in operations], "findings": kinds})
+        told = {model: stage.stage for model, stage in stages.items()}
+        output.result_json({"operations": [each.answer for each in operations], "findings": kinds, "stages": told})
     elif not output.is_for_a_person():
         for each in operations:
             warnings = [finding.kind for finding in found.get(each.tuned_model, ())]
-            output.result_row(each.tuned_model, state_of(each), each.completed_steps, each.total_steps, *warnings)
+            state = state_of(each, stages.get(each.tuned_model))
+            output.result_row(each.tuned_model, state, each.completed_steps, each.total_steps, *warnings)
     elif operations:
         # Rich's tables take time to import that `--help` does not need to spend.
         from tuningfork.cli import tables  # noqa: PLC0415
 
-        tables.show("Tuning runs", ("model", "state", "steps", "remarks"), [_row(each, found) for each in operations])
+        rows = [_row(each, found, stages.get(each.tuned_model)) for each in operations]
+        tables.show("Tuning runs", ("model", "state", "steps", "remarks"), rows)
     else:
         output.say("No tuning runs yet: `tuningfork tune FILE` begins one.")
 
@@ -91,13 +97,15 @@ def _run_of(client: "Client", model: str) -> "Operation":
     return runs[-1]
 
 
-def state_of(operation: "Operation") -> str:
-    """Where a run stands, in a word."""
+def state_of(operation: "Operation", stage: "RunStage | None" = None) -> str:
+    """Where a run stands, in a word. `stage` None: the server does not tell more than the operation."""
     if operation.error is not None:
         return "ended"
     if operation.done:
         return "done"
-    return "running" if operation.completed_steps else "waiting"
+    if operation.completed_steps:
+        return "running"
+    return "loading" if stage is not None and stage.stage == JobStage.LOADING_BASE else "waiting"
 
 
 def _findings(client: "Client") -> "dict[str, tuple[RunFinding, ...]]":
@@ -110,9 +118,20 @@ def _findings(client: "Client") -> "dict[str, tuple[RunFinding, ...]]":
         return {}
 
 
-def _row(run: "Operation", found: "dict[str, tuple[RunFinding, ...]]") -> tuple[str, ...]:
+def _stages(client: "Client") -> "dict[str, RunStage]":
+    """By model, what its run is doing; nothing from a server of an earlier version."""
+    try:
+        return client.stages()
+    except ServiceRefusal as refusal:
+        if refusal.status != Code.NOT_FOUND:
+            raise
+        return {}
+
+
+def _row(run: "Operation", found: "dict[str, tuple[RunFinding, ...]]", stage: "RunStage | None") -> tuple[str, ...]:
     share = f" ({100 * run.completed_steps // run.total_steps} %)" if run.total_steps else ""
     # A run of no steps made nothing: its adapter was trained elsewhere.
     steps = f"{run.completed_steps:,} of {run.total_steps:,}{share}" if run.total_steps else "imported"
-    remarks = [run.error or "", *(finding.in_short for finding in found.get(run.tuned_model, ()))]
-    return run.tuned_model, state_of(run), steps, "; ".join(filter(None, remarks))
+    waits_for = stage.in_full if stage is not None and not run.done and not run.completed_steps else ""
+    remarks = [run.error or "", waits_for, *(finding.in_short for finding in found.get(run.tuned_model, ()))]
+    return run.tuned_model, state_of(run, stage), steps, "; ".join(filter(None, remarks))

@@ -5,6 +5,7 @@ server's own `wire` room, so that the two check each other. Fields left at their
 """
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -44,6 +45,8 @@ class Operation:
     error: str | None
     told_steps: int = 0
     """Steps taken so far, as an answer without the steps themselves tells it."""
+    waits_for: str = ""
+    """What it waits for in words, before its first step; "": nothing is known."""
     answer: Json = field(default_factory=dict, repr=False, compare=False)
     """The JSON that it was read from."""
 
@@ -249,6 +252,13 @@ def parse_text(answer: Json) -> str:
     return "".join(
         fields.text(part, "text", "") for part in fields.objects(fields.inner(candidate, "content"), "parts")
     )
+
+
+def checked_answer(answer: Json) -> Json:
+    """A GenerateContentResponse, whose text `parse_text` can read, or says that it is withheld."""
+    with suppress(TextWithheld):
+        parse_text(answer)
+    return answer
 
 
 def _withheld(what: str, rated: Json) -> TextWithheld:

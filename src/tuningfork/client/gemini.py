@@ -5,7 +5,7 @@ Synchronous, without retries except in `watch`, which outlives a restart of the 
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -23,12 +23,14 @@ from tuningfork.client import (
     dialect,
     findings,
     preview,
+    stages,
 )
 from tuningfork.client.answer_fields import Json
 from tuningfork.client.deadline import Connections, Deadline
 from tuningfork.client.dialect import AccessToken, BaseModelEntry, Operation, TunedModelEntry
-from tuningfork.client.errors import ClientError, ServerUnreachable, ServiceRefusal, TextWithheld, UnexpectedAnswer
+from tuningfork.client.errors import ClientError, ServerUnreachable, ServiceRefusal, UnexpectedAnswer
 from tuningfork.client.findings import RunFinding
+from tuningfork.client.stages import RunStage
 from tuningfork.domain.generation import RequestedSampling
 from tuningfork.domain.preview import USUALLY_SHOWN_EXAMPLES, TuningPreview
 from tuningfork.domain.tuned_model import ModelChange
@@ -161,7 +163,7 @@ class Client:
         """Like `preview`, and returns the JSON, which `preview.parse` can read."""
         query = {} if request.tuned_model_id is None else {"tunedModelId": request.tuned_model_id}
         return self._read(
-            _checked_preview,
+            preview.checked,
             "POST",
             "/tuningfork/v1/tunedModels:preview",
             params={**query, "examples": str(examples)},
@@ -188,6 +190,14 @@ class Client:
         """By model, the kinds of findings of all runs that the key may read; runs without any are not among them."""
         return dict(self._pages("/tuningfork/v1/diagnoses", "diagnoses", findings.parse_diagnosed))
 
+    def stage(self, tuned_model: str) -> RunStage:
+        """What a model's run is doing, more closely than its operation tells."""
+        return self._read(stages.parse_stage, "GET", f"/tuningfork/v1/{quote(tuned_model)}/stage")
+
+    def stages(self) -> dict[str, RunStage]:
+        """By model, what the runs that the key may read are doing; those that have ended are not among them."""
+        return dict(self._pages("/tuningfork/v1/stages", "stages", stages.parse_staged))
+
     def watch(self, operation: Operation) -> Iterator[Operation]:
         """Yield the run's state again and again until it is done; the last one yielded is the final one.
 
@@ -198,7 +208,7 @@ class Client:
         while not operation.done:
             self._sleep(pause_seconds)
             asked = self._clock()
-            operation = self._patiently(operation.name)
+            operation = stages.told(self._patiently(operation.name), self.stage)
             pause_seconds = max(POLL_SECONDS, 9 * (self._clock() - asked))
             yield operation
 
@@ -227,7 +237,7 @@ class Client:
     def generate_answer(self, model: str, prompt: str, sampling: RequestedSampling = MODEL_DEFAULTS) -> Json:
         """Like `generate`, and returns the GenerateContentResponse. A text that is withheld is no error here."""
         question = dialect.render_question(prompt, sampling)
-        return self._read(_checked_answer, "POST", _path(model) + ":generateContent", json=question)
+        return self._read(dialect.checked_answer, "POST", _path(model) + ":generateContent", json=question)
 
     def stream(self, model: str, prompt: str, sampling: RequestedSampling = MODEL_DEFAULTS) -> Iterator[str]:
         """Yield the answer's text piece by piece, as it is generated; closing the iterator stops the generation."""
@@ -243,7 +253,7 @@ class Client:
                 chunk = self._decoded(response.status_code, data)
                 if "error" in chunk:
                     raise self._refusal(response.status_code, chunk)
-                yield self._understood(_checked_answer, chunk)
+                yield self._understood(dialect.checked_answer, chunk)
 
     def export(self, model: str, directory: Path, base_name: str | None = None) -> Path:
         """Fetch a tuned model's adapter as a PEFT directory, which appears complete or not at all.
@@ -337,7 +347,11 @@ class Client:
                 advice="Start one with `tuningfork serve`, or name another with --url or TUNINGFORK_URL.",
             ) from error
         except httpx.HTTPError as error:
-            why = f"no whole answer within {seconds:.0f} seconds" if deadline.has_passed else _reason(error)
+            why = (
+                f"no whole answer within {seconds:.0f} seconds"
+                if deadline.has_passed
+                else str(error) or type(error).__name__
+            )
             raise ServerUnreachable(
                 f"The connection to {self.url} broke: {why}.",
                 advice="The server may be restarting: try again, and see its log if it happens again.",
@@ -375,22 +389,6 @@ class Client:
             f"{self.url} answers, but not like a Tuningfork server: {seen}",
             advice="Check that --url names the server itself, without a path.",
         )
-
-
-def _reason(error: httpx.HTTPError) -> str:
-    return str(error) or type(error).__name__
-
-
-def _checked_answer(answer: Json) -> Json:
-    """A GenerateContentResponse, whose text `dialect.parse_text` can read, or says that it is withheld."""
-    with suppress(TextWithheld):
-        dialect.parse_text(answer)
-    return answer
-
-
-def _checked_preview(answer: Json) -> Json:
-    preview.parse(answer)
-    return answer
 
 
 def _path(name: str) -> str:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tuningfork.client import answer_fields as fields
+from tuningfork.client.answer_fields import Json
 from tuningfork.client.terminal import harmless
 from tuningfork.domain.base_model import BaseModelName
 from tuningfork.domain.hyperparameters import Hyperparameters
@@ -63,6 +64,12 @@ def _example(answer: Mapping[str, Any]) -> PreviewedExample:
         for each in fields.objects(answer, "segments")
     )
     return PreviewedExample(segments=tuple(segments))
+
+
+def checked(answer: Json) -> Json:
+    """A preview that `parse` can read."""
+    parse(answer)
+    return answer
 
 
 def tell(console: Console, preview: TuningPreview, place: Callable[[int], str]) -> None:

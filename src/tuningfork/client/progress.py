@@ -64,8 +64,10 @@ def follow(console: Console, states: Iterable[Operation], *, indent: int = 0) ->
 
 def in_words(operation: Operation) -> str:
     """Step, epoch and mean loss in one line."""
+    if operation.done and not operation.total_steps:
+        return "no steps to take: the adapter was imported"
     if not operation.snapshots:
-        return f"waiting to begin {operation.total_steps} steps"
+        return operation.waits_for or f"waiting to begin {operation.total_steps} steps"
     newest = operation.snapshots[-1]
     return f"step {newest.step}/{operation.total_steps} · epoch {newest.epoch} · mean loss {newest.mean_loss:.3f}"
 
@@ -74,20 +76,22 @@ def in_words(operation: Operation) -> str:
 def _bar(console: Console, indent: int) -> Iterator[Show]:
     shown: Progress | None = None
     task = TaskID(0)
+    width = 0
 
     def show(operation: Operation) -> None:
-        nonlocal shown, task
+        nonlocal shown, task, width
         if shown is None:
             # Only now is it known how long the words will be.
-            columns = _columns(console.width - indent, len(_longest_words(operation)))
+            width = len(_longest_words(operation))
+            columns = _columns(console.width - indent, width)
             # The table of a progress bar puts one blank after each column, so this column is one blank narrower.
             indentation = [TextColumn(" " * (indent - 1))] if indent else []
             shown = Progress(*indentation, *columns, console=console)
             shown.start()
             task = shown.add_task("", total=None)
-        shown.update(
-            task, total=operation.total_steps, completed=operation.completed_steps, description=in_words(operation)
-        )
+        words = in_words(operation)
+        words = words if len(words) <= width else f"{words[: width - 1]}…"
+        shown.update(task, total=operation.total_steps, completed=operation.completed_steps, description=words)
 
     try:
         yield show
@@ -119,13 +123,15 @@ def _columns(width: int, words: int) -> list[ProgressColumn]:
 
 def _lines(console: Console, indent: int) -> Show:
     written_step: int | None = None
+    waited_for = ""
 
     def show(operation: Operation) -> None:
-        nonlocal written_step
+        nonlocal written_step, waited_for
         step = operation.completed_steps
         every_steps = max(1, math.ceil(operation.total_steps / _PLAIN_LINES))
-        if written_step is None or step - written_step >= every_steps or (operation.done and step > written_step):
+        is_due = written_step is None or step - written_step >= every_steps or (operation.done and step > written_step)
+        if is_due or operation.waits_for not in ("", waited_for):
             console.print(" " * indent + in_words(operation), markup=False, highlight=False, soft_wrap=True)
-            written_step = step
+            written_step, waited_for = step, operation.waits_for
 
     return show

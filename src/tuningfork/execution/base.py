@@ -17,6 +17,7 @@ from tuningfork.domain.errors import Code, TuningforkError
 from tuningfork.domain.evaluation import Evaluation
 from tuningfork.domain.generation import Chunk, Sampling
 from tuningfork.domain.hyperparameters import Hyperparameters
+from tuningfork.domain.job_stage import Beginning
 from tuningfork.domain.preview import DatasetPreview
 from tuningfork.domain.rater import Passage, RatingModel
 from tuningfork.domain.safety import Assessment
@@ -213,6 +214,10 @@ class RatingAssignment:
 
 class Trainers(Protocol):
     """Trains the models of tuning jobs, on this machine or another. Thread-safe."""
+
+    def beginnings(self) -> Mapping[JobId, Beginning]:
+        """The jobs that were given to a trainer and have had no event yet, by the trainer's last report."""
+        ...
 
     def train(self, assignment: TrainingAssignment) -> Iterator[TrainingEvent]:
         """Run the job and yield its events as they happen; blocks between them.

@@ -58,6 +58,7 @@ from tuningfork.service.tuning.exporting import Exporting
 from tuningfork.service.tuning.importing import Importing
 from tuningfork.service.tuning.previewing import Previewing
 from tuningfork.service.tuning.running import Running
+from tuningfork.service.tuning.staging import Staging
 from tuningfork.service.tuning.tuning import Tuning
 from tuningfork.settings import Settings
 from tuningfork.store.artifacts import Artifacts
@@ -179,6 +180,7 @@ def _build(
         previewing=previewing,
         residency=residency,
         diagnosing=Diagnosing(requests, tuning.list),
+        staging=Staging(engines.trainers, tuning.get, tuning.list),
         tokens=identity.tokens,
     )
     gemini_dialect = gemini(UseCases(tuning=tuning, sharing=sharing, generation=generation), _FORM)

@@ -55,6 +55,9 @@ def test_runs_tell_an_imported_model_from_a_tuned_one(tuningfork, adapter, becom
     assert tuningfork("jobs").output == "tunedModels/mine\tdone\t0\t0\n"
     watched = tuningfork("watch", "mine")
     assert (watched.code, watched.output) == (0, "tunedModels/mine\n")
-    assert "imported, not tuned here" in watched.errors
+    assert watched.errors.splitlines() == [
+        "tunedModels/mine: imported, not tuned here",
+        "no steps to take: the adapter was imported",
+    ]
     become_terminal()
     assert "imported" in tuningfork("jobs").output

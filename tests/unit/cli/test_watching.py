@@ -43,6 +43,33 @@ def test_jobs_are_a_table_on_a_terminal(tuningfork, service, run, become_termina
     assert "1 of 4 (25 %)" in output
 
 
+LOADING = {"stage": "LOADING_BASE", "loadingBaseModel": "models/large", "loadingSeconds": 12.3}
+
+
+def test_a_run_whose_base_is_loaded_says_so(tuningfork, service, run, become_terminal):
+    service.stages[run] = LOADING | {"usualLoadingSeconds": 30}
+
+    assert tuningfork("jobs").output == f"{run}\tloading\t0\t4\n"
+    assert json.loads(tuningfork("jobs", "--json").output)["stages"] == {run: "LOADING_BASE"}
+    become_terminal()
+    assert "loading models/large for 12 of usually 30 s" in " ".join(tuningfork("jobs").output.split())
+    service.look(run)
+    assert "loading" not in tuningfork("jobs").output
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_who_watches_is_told_once_that_the_base_is_loaded(tuningfork, service, run, knows):
+    service.knows_stages = knows
+    service.stages[run] = LOADING
+    service.still_looks = 3
+
+    lines = tuningfork("watch", run).errors.splitlines()
+
+    assert lines[:2] == [f"{run}: 4 steps", "waiting to begin 4 steps"]
+    assert lines.count("loading models/large") == knows
+    assert "step 4/4" in lines[-3]
+
+
 @pytest.mark.parametrize("prefix", ["", "tunedModels/"])
 def test_watching_goes_on_from_where_the_run_is_and_prints_the_name(tuningfork, service, run, prefix):
     service.look(run)

@@ -7,7 +7,7 @@ from tuningfork.dialect.gemini.description import Exchange, described
 from tuningfork.wire.gemini.multiturn_messages import with_conversations
 from tuningfork.wire.gemini.tuning_messages import CREATE_TUNED_MODEL_QUERY, TUNED_MODEL
 from tuningfork.wire.google.proto_json.descriptors import Message
-from tuningfork.wire.own import access_tokens, diagnoses, imports, previews, residence
+from tuningfork.wire.own import access_tokens, diagnoses, imports, previews, residence, stages
 
 _PREVIEW_QUERY = Message(
     previews.PREVIEW_QUERY.full_name, (*previews.PREVIEW_QUERY.fields, *CREATE_TUNED_MODEL_QUERY.fields)
@@ -22,6 +22,8 @@ _EXCHANGES: Mapping[str, Exchange] = {
     "import": Exchange(query=imports.IMPORT_QUERY, body_type="application/x-tar", answer=TUNED_MODEL),
     "residence": Exchange(answer=residence.RESIDENCE),
     "diagnosis": Exchange(answer=diagnoses.DIAGNOSIS),
+    "stage": Exchange(answer=stages.STAGE),
+    "stages": Exchange(query=stages.STAGES_QUERY, answer=stages.STAGES),
     "diagnoses": Exchange(query=diagnoses.DIAGNOSES_QUERY, answer=diagnoses.DIAGNOSES),
 }
 """Each method of the table by the name of its binding."""

@@ -45,7 +45,7 @@ class ImportMethods:
             try:
                 tuned = await self._taken(arrival, body)
             finally:
-                arrival.adapter.close()
+                await _to_its_end(arrival.adapter.close)
         return render_tuned_model(tuned.model, tuned.job)
 
     async def _taken(self, arrival: Arrival, body: BodyStream) -> Tuned:

@@ -10,12 +10,14 @@ from tuningfork.dialect.own.description import describe
 from tuningfork.dialect.own.diagnoses import DiagnosisMethods
 from tuningfork.dialect.own.imports import ImportMethods
 from tuningfork.dialect.own.previews import PreviewMethods
+from tuningfork.dialect.own.stages import StageMethods
 from tuningfork.service.answering.residency import Residency
 from tuningfork.service.identity.tokens import AccessTokens
 from tuningfork.service.tuning.diagnosing import Diagnosing
 from tuningfork.service.tuning.exporting import Exporting
 from tuningfork.service.tuning.importing import Importing
 from tuningfork.service.tuning.previewing import Previewing
+from tuningfork.service.tuning.staging import Staging
 from tuningfork.wire.google.proto_json.encode import Typed
 
 PREFIX = "/tuningfork/v1"
@@ -30,6 +32,7 @@ class OwnUseCases:
     previewing: Previewing
     residency: Residency
     diagnosing: Diagnosing
+    staging: Staging
     tokens: AccessTokens
 
 
@@ -41,6 +44,7 @@ def bindings(use_cases: OwnUseCases) -> tuple[Binding[Typed], ...]:
         *AdapterMethods(use_cases.exporting, use_cases.residency).bindings(),
         *ImportMethods(use_cases.importing).bindings(),
         *DiagnosisMethods(use_cases.diagnosing).bindings(),
+        *StageMethods(use_cases.staging).bindings(),
     )
 
 

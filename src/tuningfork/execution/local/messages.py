@@ -68,6 +68,16 @@ class JobEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadingBase:
+    """From a trainer: it begins to load this base, which the job needs, or to read its files. The job's next event ends
+    that.
+    """
+
+    job_id: JobId
+    base: BaseModelName
+
+
+@dataclass(frozen=True, slots=True)
 class Warm:
     """To a generator: load this base now."""
 

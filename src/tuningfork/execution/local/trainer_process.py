@@ -33,7 +33,7 @@ from tuningfork.execution.base import (
 from tuningfork.execution.local import worker
 from tuningfork.execution.local.checkpoints import KeptCheckpoints
 from tuningfork.execution.local.environment import artifacts_in
-from tuningfork.execution.local.messages import JobEvent, Pause, Stop, TrainerCommand
+from tuningfork.execution.local.messages import JobEvent, LoadingBase, Pause, Stop, TrainerCommand
 from tuningfork.execution.local.preparing import Preparing
 from tuningfork.execution.local.renderers import Renderers
 from tuningfork.execution.local.same_bases import SameBases
@@ -87,7 +87,7 @@ class Trainer:
         """Whether there is no job."""
         return not (self._jobs or self._opening)
 
-    def obey(self, command: TrainerCommand) -> Iterator[JobEvent]:
+    def obey(self, command: TrainerCommand) -> Iterator[JobEvent | LoadingBase]:
         """Admit a job, or note that one should stop or pause."""
         if isinstance(command, Stop | Pause):
             yield from self._end_opening(command)
@@ -98,10 +98,12 @@ class Trainer:
         self._drop(command.assignment.job_id)
         yield from self._open(Opening(command.assignment))
 
-    def _open(self, opening: Opening) -> Iterator[JobEvent]:
+    def _open(self, opening: Opening) -> Iterator[JobEvent | LoadingBase]:
         """Admit a job, at once or after a renderer has read its base."""
         renderers, assignment = self.renderers, opening.assignment
         base = self._same.first(assignment.base)
+        if base not in self._engines:
+            yield LoadingBase(assignment.job_id, assignment.base.name)
         if renderers is None or renderers.is_ready(base):
             yield from self._admitted(opening)
             return
@@ -191,7 +193,7 @@ class Trainer:
     def _has_savepoint(self, assignment: TrainingAssignment) -> bool:
         return bool(self.artifacts.refs_below(savepoints_of(assignment)))
 
-    def advance(self) -> Iterator[JobEvent]:
+    def advance(self) -> Iterator[JobEvent | LoadingBase]:
         """End jobs that were asked to stop or pause, then run one pass for each base that has jobs."""
         for prepared in self._preparing.finished(patient=not self._jobs):
             opening = self._opening[JobId(prepared.request_id)]

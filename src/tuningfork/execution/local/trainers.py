@@ -2,12 +2,14 @@
 
 import queue
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
+from tuningfork.domain.job_stage import Beginning
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.execution.base import (
     LAST_EVENTS,
+    Resumed,
     TrainerDeath,
     TrainerDied,
     TrainingAssignment,
@@ -16,7 +18,8 @@ from tuningfork.execution.base import (
 )
 from tuningfork.execution.local.child import SILENCE_SECONDS
 from tuningfork.execution.local.endings import Ending
-from tuningfork.execution.local.messages import Admit, JobEvent, Pause, Stop
+from tuningfork.execution.local.loadings import Loadings
+from tuningfork.execution.local.messages import Admit, JobEvent, LoadingBase, Pause, Stop
 from tuningfork.execution.local.restarting import RestartingChild
 
 MODULE = "tuningfork.execution.local.trainer_process"
@@ -33,6 +36,12 @@ class LocalTrainers(RestartingChild):
     ) -> None:
         super().__init__(module, environment, silence_seconds=silence_seconds)
         self._events: dict[JobId, queue.SimpleQueue[TrainingEvent | WorkerDied]] = {}
+        self._loadings = Loadings(self._monotonic)
+
+    def beginnings(self) -> Mapping[JobId, Beginning]:
+        """See `Trainers.beginnings`."""
+        with self._lock:
+            return self._loadings.beginnings()
 
     def train(self, assignment: TrainingAssignment) -> Iterator[TrainingEvent]:
         """See `Trainers.train`."""
@@ -63,11 +72,17 @@ class LocalTrainers(RestartingChild):
         with self._lock:
             self._order(Admit(assignment))
             self._events[assignment.job_id] = events
+            self._loadings.given(assignment.job_id)
         return events
 
     def _take(self, message: object) -> None:
+        if isinstance(message, LoadingBase):
+            with self._lock:
+                self._loadings.loading(message.job_id, message.base)
+            return
         assert isinstance(message, JobEvent), type(message).__name__  # noqa: S101 - a bug of ours
         with self._lock:
+            self._loadings.taken_up(message.job_id, has_base=isinstance(message.event, Resumed))
             events = self._events.get(message.job_id)
             if isinstance(message.event, LAST_EVENTS):
                 self._events.pop(message.job_id, None)
@@ -78,6 +93,7 @@ class LocalTrainers(RestartingChild):
         death = TrainerDeath(id=secrets.token_hex(8), jobs=frozenset(self._events), from_outside=ending.from_outside)
         dropped = [partial(_report, events, death) for events in self._events.values()]
         self._events.clear()
+        self._loadings.forget_all()
         return list(dropped)
 
 

@@ -112,6 +112,12 @@ class Importing:
             Unavailable: the generator died twice; the same request may succeed later.
 
         """
+        try:
+            await self._try_twice(arrival)
+        except InvalidArgument as error:
+            raise InvalidArgument(f"The adapter cannot be imported: {error.message}.") from error
+
+    async def _try_twice(self, arrival: Arrival) -> None:
         tried = arrival.base.base, arrival.adapter.ref
         try:
             await self._generators.try_adapter(*tried, owner=arrival.principal.email)

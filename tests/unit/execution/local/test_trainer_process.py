@@ -18,10 +18,15 @@ from tuningfork.domain.hyperparameters import Hyperparameters
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.execution.base import Finished, Paused, Resumed, Stepped, Stopped, TrainingAssignment
 from tuningfork.execution.local import trainer_process
-from tuningfork.execution.local.messages import Admit, Pause, Stop
+from tuningfork.execution.local.messages import Admit, JobEvent, LoadingBase, Pause, Stop
 from tuningfork.execution.local.trainer_jobs import unwritten
 from tuningfork.execution.local.trainer_process import Trainer
 from tuningfork.modeling.loading import load_base
+
+
+def admitted(trainer, assignment):
+    """What a trainer says of a job that it is given, beside that it loads the job's base."""
+    return [each for each in trainer.obey(Admit(assignment)) if isinstance(each, JobEvent)]
 
 
 def test_a_job_that_was_deleted_after_it_was_taken_up_is_a_quiet_line(tiny_llama, tmp_path, caplog):
@@ -38,7 +43,7 @@ def test_a_job_that_was_deleted_after_it_was_taken_up_is_a_quiet_line(tiny_llama
     )
     trainer = Trainer(LocalArtifactStore(tmp_path))
 
-    [event] = trainer.obey(Admit(assignment))
+    event = admitted(trainer, assignment)[-1]
 
     assert event.event.code is Code.NOT_FOUND
     assert trainer.idle
@@ -125,7 +130,7 @@ def test_a_job_whose_files_cannot_be_read_keeps_its_savepoint_and_waits(store, a
     kept = store.refs_below(assignment.work.below("savepoints"))
     trainer = Trainer(UnreadAtFirst(tmp_path, key))
 
-    at_first = list(trainer.obey(Admit(assignment)))
+    at_first = admitted(trainer, assignment)
     waits = not trainer.idle
     kept_then = store.refs_below(assignment.work.below("savepoints"))
     events = []
@@ -199,7 +204,7 @@ def test_a_job_that_pauses_goes_on_after_the_very_step_that_it_had_completed(sto
     before = advance(trainer, 3)
     list(trainer.obey(Pause(assignment.job_id)))
     [paused] = trainer.advance()
-    [resumed] = Trainer(store).obey(Admit(assignment))
+    [resumed] = admitted(Trainer(store), assignment)
     again = Trainer(store)
     list(again.obey(Admit(assignment)))
 
@@ -252,7 +257,7 @@ def advance(trainer, until=lambda trainer: trainer.idle):
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not until(trainer):
         assert time.monotonic() < deadline
-        events += [event.event for event in trainer.advance()]
+        events += [event.event for event in trainer.advance() if isinstance(event, JobEvent)]
     return events
 
 
@@ -378,7 +383,7 @@ def test_jobs_of_a_base_that_is_named_twice_train_on_one_copy(store, assignment,
     second = replace(assignment, job_id=JobId("def"), base=other, work=ArtifactRef("work/def"))
     trainer = Trainer(store)
 
-    events = [*trainer.obey(Admit(assignment)), *trainer.obey(Admit(second))]
+    events = [*admitted(trainer, assignment), *admitted(trainer, second)]
     while not trainer.idle:
         events += trainer.advance()
 
@@ -389,3 +394,13 @@ def test_jobs_of_a_base_that_is_named_twice_train_on_one_copy(store, assignment,
         for job in ("abc", "def")
     }
     assert losses["abc"] == losses["def"]
+
+
+def test_a_job_tells_that_its_base_is_loaded_and_the_next_one_has_nothing_to_tell(store, assignment):
+    trainer = Trainer(store)
+    second = replace(assignment, job_id=JobId("def"), work=ArtifactRef("work/def"))
+
+    first_said, second_said = list(trainer.obey(Admit(assignment))), list(trainer.obey(Admit(second)))
+
+    assert first_said[0] == LoadingBase(assignment.job_id, assignment.base.name)
+    assert [type(each) for each in (*first_said[1:], *second_said)] == [JobEvent, JobEvent]

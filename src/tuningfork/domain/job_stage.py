@@ -1,0 +1,37 @@
+"""What a tuning job is doing, more closely than its state tells."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tuningfork.domain.base_model import BaseModelName
+
+
+class JobStage(StrEnum):
+    """The stage of a job."""
+
+    QUEUED = "QUEUED"
+    """It waits for its turn."""
+    STARTING = "STARTING"
+    """It has been given to a trainer, which has not taken it up yet: the trainer starts, or does something else."""
+    LOADING_BASE = "LOADING_BASE"
+    """The trainer loads the base model that the job needs."""
+    TRAINING = "TRAINING"
+    """The trainer has taken it up. So says a server that knows no more, since another server has the job."""
+    ENDED = "ENDED"
+    """It has ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beginning:
+    """A job that a trainer has been given and has not taken up yet.
+
+    Attributes:
+        base: the base that the trainer loads now, on which the job waits; None: it loads none, or does not run yet.
+        seconds: for how long it has loaded the base.
+        usual_seconds: how long loading this base has taken the last time; None: that is not known.
+
+    """
+
+    base: BaseModelName | None = None
+    seconds: float = 0.0
+    usual_seconds: float | None = None
