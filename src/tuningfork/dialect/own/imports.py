@@ -41,11 +41,16 @@ class ImportMethods:
         The archive is in no compression. The base is loaded to try the adapter on it, so the answer may take a while.
         """
         with translated_errors(IMPORT):
-            arrival = await asyncio.to_thread(self.importing.begin, call.principal, parse_import(call.query))
+            request = parse_import(call.query)
+            beginning = asyncio.ensure_future(asyncio.to_thread(self.importing.begin, call.principal, request))
             try:
-                tuned = await self._taken(arrival, body)
+                # Not cancelled with the call, so that what has begun is closed.
+                await asyncio.wait({beginning})
+                tuned = await self._taken(beginning.result(), body)
             finally:
-                await _to_its_end(arrival.adapter.close)
+                await asyncio.wait({beginning})
+                if beginning.exception() is None:
+                    await _to_its_end(beginning.result().adapter.close)
         return render_tuned_model(tuned.model, tuned.job)
 
     async def _taken(self, arrival: Arrival, body: BodyStream) -> Tuned:
