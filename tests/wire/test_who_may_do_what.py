@@ -17,6 +17,7 @@ import jwt
 import pytest
 from starlette.routing import Route
 
+import peft_adapters
 from caller import Caller, caller_of
 from fakes import Clock, InMemoryExecutor
 from tuningfork.dialect.gate import Gate
@@ -72,10 +73,13 @@ CancelOperation                       x  x  x  .  .  .  .     .  .  x  x
 DeleteOperation                       x  x  x  .  .  .  .     .  .  .  x
 PreviewTunedModel on a base           x  x  x  .  .  .  .     x  x  x  x
 PreviewTunedModel on a tuned model    x  x  x  .  .  .  .     .  x  x  x
+ImportTunedModel                      x  x  x  .  .  .  .     x  x  x  x
 ExportAdapter                         x  x  x  x  .  .  .     .  x  x  x
 GetTunedModel as its residence        x  x  x  x  .  .  .     .  x  x  x
 GetTunedModel as its diagnosis        x  x  x  x  .  .  .     .  x  x  x
 ListTunedModels as diagnoses          x  x  x  x  .  .  .     x  x  x  x
+GetTunedModel as its stage            x  x  x  x  .  .  .     .  x  x  x
+ListTunedModels as stages             x  x  x  x  .  .  .     x  x  x  x
 CreateAccessToken                     .  .  .  .  .  .  .     x  x  x  x
 """
 
@@ -337,6 +341,13 @@ REQUESTS = {
     "ListOperations of all models": lambda world, on: ("GET", "/operations", None),
     "CancelOperation": lambda world, on: ("POST", f"/{on.name}/operations/{on.operation_id}:cancel", {}),
     "DeleteOperation": lambda world, on: ("DELETE", f"/{on.name}/operations/{on.operation_id}", None),
+    "ImportTunedModel": lambda world, on: (
+        "POST",
+        f"/tuningfork/v1/tunedModels:import?baseModel={BASE}",
+        peft_adapters.archive(),
+    ),
+    "GetTunedModel as its stage": lambda world, on: ("GET", f"/tuningfork/v1/{on.name}/stage", None),
+    "ListTunedModels as stages": lambda world, on: ("GET", "/tuningfork/v1/stages", None),
     "ExportAdapter": lambda world, on: ("GET", f"/tuningfork/v1/{on.name}/adapter", None),
     "GetTunedModel as its residence": lambda world, on: ("GET", f"/tuningfork/v1/{on.name}/residence", None),
     "GetTunedModel as its diagnosis": lambda world, on: ("GET", f"/tuningfork/v1/{on.name}/diagnosis", None),

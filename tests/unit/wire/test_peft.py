@@ -114,6 +114,7 @@ def test_every_matrix_is_found_where_it_is():
         (f"{LAYER}.lora_magnitude_vector", "DoRA"),
         ("base_model.model.lm_head.modules_to_save.weight", "modules_to_save"),
         (f"{LAYER}.base_layer.bias", "biases"),
+        ("base_model.model.lm_head.base_layer.weight", "the head or the embedding was adapted"),
         (f"{LAYER}.lora_A.default.weight", "no LoRA matrix"),
         ("../../etc/passwd", "no LoRA matrix"),
         ("model.layers.0.self_attn.q_proj.weight", "no LoRA matrix"),

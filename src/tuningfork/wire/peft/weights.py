@@ -26,6 +26,7 @@ _OTHER_KINDS = {
     "lora_magnitude_vector": "it is a DoRA adapter",
     "modules_to_save": "it replaces whole layers (modules_to_save)",
     "token_adapter": "it changes single tokens (trainable_token_indices)",
+    "base_layer.weight": "it brings weights of the base, since the head or the embedding was adapted",
     ".bias": "it has biases (bias, lora_bias)",
 }
 
