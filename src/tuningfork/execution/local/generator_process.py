@@ -167,19 +167,17 @@ class Generator:
 
     def _prepare(self, command: Request, base: BaseModel) -> Iterator[GeneratorReport]:
         """Prepare a request for the engine: at once if that is quick, else on another thread."""
-        request_id, served = command.request_id, self._served_base(base)
+        request_id, served, is_quick = command.request_id, self._served_base(base), False
         match command:
             case Count(_, _, prompt, _):
                 is_quick = characters_of(prompt) <= prompts.QUICK_CHARACTERS
                 work: Callable[[], Any] = partial(served.base.chat.render_prompt, prompt)
                 proceed: Callable[[Any], Iterator[GeneratorReport]] = partial(_counted, request_id)
             case Preview(_, _, examples, shown, _):
-                is_quick = False
                 given = served.base.chat, examples, shown, served.base.context_tokens
                 work = partial(preview, *given, is_wanted=partial(self._preparing.is_wanted, request_id))
                 proceed = partial(_previewed, request_id)
             case TryAdapter(_, _, adapter, _):
-                is_quick = False
                 work = partial(try_adapter, self.artifacts, served.base, adapter)
                 proceed = partial(_tried, request_id)
             case Generate(_, assignment):

@@ -242,9 +242,7 @@ class AdapterSlots:
         self.check({name: tuple(tensor.shape) for name, tensor in weights.tensors.items()}, weights.shape.rank)
         flat = []
         for name, shape in self._shapes(weights.shape.rank):
-            tensor = weights.tensors.get(name)
-            if tensor is None:
-                tensor = torch.zeros(shape)
+            tensor = weights.tensors[name] if name in weights.tensors else torch.zeros(shape)
             flat.append(_transposed(name, tensor.detach().to("cpu", torch.float32)).flatten())
         return torch.cat(flat)
 
@@ -258,14 +256,11 @@ class AdapterSlots:
         left = dict(shapes)
         for name, wanted in self._shapes(rank):
             if (found := left.pop(name, wanted)) != wanted:
-                raise InvalidArgument(
-                    f"the adapter does not fit the base: {name} is {found}, the base's layer wants {wanted}"
-                )
+                said = f"{name} is {found}, the base's layer wants {wanted}"
+                raise InvalidArgument(f"the adapter does not fit the base: {said}")
         if left:
-            raise InvalidArgument(
-                f"the adapter does not fit the base: it has {len(left)} tensors for which the base has no adapted "
-                f"layer, such as {min(left)}"
-            )
+            said = f"it has {len(left)} tensors for which the base has no adapted layer, such as {min(left)}"
+            raise InvalidArgument(f"the adapter does not fit the base: {said}")
 
     def unflatten(self, shape: AdapterShape, flat_P: Tensor) -> AdapterWeights:
         """The inverse of `flatten`; the tensors are views of `flat_P`, in the model's order."""
