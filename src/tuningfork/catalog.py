@@ -109,6 +109,8 @@ _CURE = "Mend the file and start the server again, or take the model out of the 
 
 _MOST_CONTEXT_TOKENS = 2**31
 _MOST = 1e6
+_RESERVED = {"models", "tunedmodels", "operations"}
+"""Collections of the API, in lower case: `models/tunedModels/x` is a tuned model."""
 _SAMPLING = ("temperature", "top_p", "top_k")
 
 
@@ -212,10 +214,10 @@ def _check_names(entry: _Entry) -> None:
     """Check that every public name of an entry can be called, before any of its files is read."""
     for kind, names in (("the public name", [entry.name]), ("the alias", entry.aliases)):
         for name in names:
-            if refusal := refusal_of_name(name):
+            if refusal := refusal_of_name(name, _RESERVED):
                 raise CatalogError(
                     f"the base model in {entry.location} cannot have {kind} {name!r}: {refusal}; {ALLOWED}. Name it "
-                    f"{suggested_name(name, entry.location)}, for example"
+                    f"{suggested_name(name, entry.location, _RESERVED)}, for example"
                 )
     own = [with_prefix(name) for name in (entry.name, *entry.aliases)]
     if twice := next((name for index, name in enumerate(own) if name in own[:index]), None):

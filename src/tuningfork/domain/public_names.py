@@ -4,6 +4,7 @@ list of settings.
 
 import re
 import unicodedata
+from collections.abc import Collection
 
 MAX_CHARACTERS = 100
 ALLOWED = (
@@ -14,16 +15,17 @@ ALLOWED = (
 _PREFIX = "models/"
 _FORM = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _OTHER = re.compile(r"[^A-Za-z0-9._-]+")
-_RESERVED = {"models", "tunedmodels", "operations"}
-"""Collections of the API, in lower case: `models/tunedModels/x` is a tuned model."""
 
 
-def refusal_of_name(name: str) -> str | None:
-    """What is wrong with a public name, with or without its prefix; None: nothing."""
+def refusal_of_name(name: str, reserved: Collection[str]) -> str | None:
+    """What is wrong with a public name, with or without its prefix; None: nothing.
+
+    `reserved` are words that are no names, in lower case.
+    """
     own = name.removeprefix(_PREFIX)
     if not own.strip():
         return "it is empty"
-    if own.casefold() in _RESERVED:
+    if own.casefold() in reserved:
         return "it is a word of the API"
     if len(own) > MAX_CHARACTERS:
         return f"it has {len(own)} characters"
@@ -35,11 +37,11 @@ def refusal_of_name(name: str) -> str | None:
     )
 
 
-def suggested_name(name: str, location: str) -> str:
+def suggested_name(name: str, location: str, reserved: Collection[str]) -> str:
     """A public name that is allowed, and as near to this one as possible; of an empty one, near to the location."""
     for text in (name.removeprefix(_PREFIX), re.split(r"[/\\]", location.rstrip("/\\"))[-1]):
         plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
         found = _OTHER.sub("-", plain)[:MAX_CHARACTERS].strip("._-")
-        if found and refusal_of_name(found) is None:
+        if found and refusal_of_name(found, reserved) is None:
             return found
     return "my-model"
