@@ -17,7 +17,7 @@ TRITON := triton>=3.5,<4; sys_platform == 'linux'
 INSTALL_TORCH = $(if $(TORCH_INDEX),$(INSTALL) --index-url '$(TORCH_INDEX)' '$(TORCH)')
 
 .DEFAULT_GOAL := help
-.PHONY: help lock locked tutorial smollm2 serve test test-all test-quick test-avx2 test-explore test-postgresql test-gpu contract lint format bench bench-quick bench-gpu soak clean
+.PHONY: help lock locked tutorial smollm2 serve test test-all test-quick test-avx2 test-explore test-postgresql test-gpu contract lint format bench bench-quick bench-gpu soak use-cases clean
 
 help: ## Show these targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -118,6 +118,10 @@ bench-quick: $(VENV)/.installed-dev ## Measure the main comparisons in some five
 
 bench-gpu: $(VENV)/.installed-dev ## Measure what needs a GPU, beside peers in their own environments.
 	$(BIN)/python bench/gpu.py --device cuda
+
+use-cases: BASE ?= smollm2=$(HOME)/.local/share/tuningfork/bases/smollm2
+use-cases: $(VENV)/.installed-dev ## Tune the five use cases of examples/ over what `make smollm2` fetched (BASE, SEEDS=3); writes docs/use-cases.md.
+	$(BIN)/python bench/use_cases.py --base '$(BASE)' --seeds $(or $(SEEDS),3) --write
 
 soak: $(VENV)/.installed-dev ## Load, kill, stop and back up a server for an hour, and judge what became of it (MINUTES=60).
 	$(BIN)/python bench/soak.py --record --minutes $(or $(MINUTES),60)
