@@ -123,7 +123,8 @@ class Dispatcher:
         self._tell_without_data()
         for job in self._running.turns.stranded():
             why = self._running.turns.why_stranded(job)
-            base = job.resolved_base or job.base_model
+            is_alias = job.resolved_base not in (None, job.base_model)
+            base = f"{job.base_model} ({job.resolved_base})" if is_alias else job.base_model
             said = f"waits for {base}, {why}, or cancel or delete tunedModels/{job.model_id}"
             self._log(logging.WARNING, "base_missing", job.id, said)
         self._thread.start()

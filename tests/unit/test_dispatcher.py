@@ -374,7 +374,8 @@ class TestStart:
 
         [line] = [record for record in caplog.records if getattr(record, "action", "") == "base_missing"]
         assert line.getMessage() == (
-            f"job {tuned.job.id} waits for models/gemini-1.0-pro-001, {why}, or cancel or delete tunedModels/abc"
+            f"job {tuned.job.id} waits for models/gemini-1.0-pro-001 (models/echo-001), {why}, or cancel or delete "
+            "tunedModels/abc"
         )
         assert (line.levelno, healthy) == (logging.WARNING, None)
         assert workshop.tuning.get(ADA, tuned.model.id) == tuned

@@ -106,8 +106,6 @@ tuned_models = Table(
     metadata,
     Column("id", Id(63), primary_key=True),
     Column("base_model", Text, nullable=False),
-    # NULL: written by a version without this column, and no server has been started since that has the base.
-    Column("resolved_base", Text),
     Column("display_name", Text, nullable=False),
     Column("description", Text, nullable=False),
     # Display name and description, case-folded here, since databases differ in the lower case of non-ASCII characters.
@@ -125,6 +123,8 @@ tuned_models = Table(
     Column("location", Text, nullable=False, server_default=DEFAULT_LOCATION),
     # The number of one of its job's checkpoints. There is no foreign key, since jobs refer to their models already.
     Column("default_checkpoint", Integer),
+    # NULL: written by a version without this column, and no server has been started since that has the base.
+    Column("resolved_base", Text),
     _one_of("state", ModelState),
     # For the order of lists: a page begins after a position in this order.
     Index("ix_tuned_models_create_time_id", "create_time", "id"),
@@ -141,7 +141,6 @@ tuning_jobs = Table(
         unique=True,
     ),
     Column("base_model", Text, nullable=False),
-    Column("resolved_base", Text),
     Column("state", String(16), nullable=False),
     Column("cancel_requested", Boolean, nullable=False),
     Column("attempts", Integer, nullable=False),
@@ -176,6 +175,8 @@ tuning_jobs = Table(
     # What its losses gave reason to warn of when the job ended: kinds of findings, a blank between two; "": nothing.
     # NULL: the job has not ended with weights, or an earlier version ended it.
     Column("findings", Text),
+    # As in `tuned_models`.
+    Column("resolved_base", Text),
     _one_of("state", JobState),
     CheckConstraint(f"(state IN {_FINAL}) = (complete_time IS NOT NULL)", name="final_has_complete_time"),
     CheckConstraint(f"(state IN {_UNSUCCESSFUL}) = (error_code IS NOT NULL)", name="unsuccessful_has_error"),
