@@ -7,7 +7,7 @@ from tuningfork.client import answer_fields as fields
 from tuningfork.client.answer_fields import Json
 from tuningfork.client.dialect import Operation
 from tuningfork.domain.diagnosis import diagnose
-from tuningfork.domain.findings import FindingKind
+from tuningfork.domain.findings import Finding, FindingKind
 from tuningfork.domain.tuning_job import Snapshot
 
 _LEAST_STEPS = 8
@@ -50,7 +50,7 @@ def of_steps(snapshots: Sequence[Snapshot]) -> tuple[RunFinding, ...]:
     """What these steps alone give reason to warn of."""
     return tuple(
         RunFinding(kind=each.kind.value, description=each.description, advice=each.advice)
-        for each in diagnose(snapshots)
+        for each in _diagnosed(snapshots)
     )
 
 
@@ -62,5 +62,13 @@ def so_far(operation: Operation) -> str:
     if operation.done or operation.completed_steps < _LEAST_STEPS:
         return ""
     half = 2 * operation.completed_steps >= operation.total_steps
-    found = (each.kind for each in diagnose(operation.snapshots))
+    found = (each.kind for each in _diagnosed(operation.snapshots))
     return ", ".join(kind.in_short for kind in found if half or kind is FindingKind.LOSS_ROSE)
+
+
+def _diagnosed(snapshots: Sequence[Snapshot]) -> tuple[Finding, ...]:
+    """What these steps give reason to warn of; nothing if a server sent losses whose sum no float can hold."""
+    try:
+        return diagnose(snapshots)
+    except ArithmeticError:
+        return ()

@@ -37,16 +37,11 @@ class DiagnosedInShort:
     kinds: tuple[FindingKind, ...]
 
 
-def findings_of(connection: Transaction, job: TuningJob) -> tuple[Finding, ...]:
-    """What the losses of this job so far give reason to warn of."""
-    taken, evaluated = snapshots_of(connection, job), evaluations_of(connection, job.id)
-    return diagnose(taken, evaluated, over_preferences=job.hyperparameters.objective.over_preferences)
+def findings_of(database: Database, job_id: JobId) -> tuple[Finding, ...]:
+    """What the losses of this job so far give reason to warn of; nothing if the job was deleted.
 
-
-def findings_at_end(database: Database, job_id: JobId) -> tuple[Finding, ...]:
-    """What the losses of a job give reason to warn of at its end; nothing if the job was deleted.
-
-    An unexpected error is logged, and nothing is found: an adapter that is trained must not be lost for it.
+    An unexpected error is logged, and nothing is found: no trained adapter must be lost for it, and no list or answer
+    about other jobs.
 
     Raises:
         Busy: others were using the database for too long.
@@ -55,14 +50,19 @@ def findings_at_end(database: Database, job_id: JobId) -> tuple[Finding, ...]:
     try:
         with database.read() as connection:
             job = tuning_jobs.find(connection, job_id)
-            return () if job is None else findings_of(connection, job)
+            return () if job is None else _diagnosed(connection, job)
     except Busy:
-        # The end of the job could not be recorded either, so the job waits for it.
+        # The end of the job could not be recorded either, so the job waits for it; a caller asks again.
         raise
     except Exception:
         extra = {"action": "diagnosis_failed", "job": job_id}
         logger.exception("job %s: its losses could not be looked at", job_id, extra=extra)
         return ()
+
+
+def _diagnosed(connection: Transaction, job: TuningJob) -> tuple[Finding, ...]:
+    taken, evaluated = snapshots_of(connection, job), evaluations_of(connection, job.id)
+    return diagnose(taken, evaluated, over_preferences=job.hyperparameters.objective.over_preferences)
 
 
 def tell(job: TuningJob, findings: Sequence[Finding], metrics: Metrics) -> None:
@@ -95,7 +95,7 @@ class Diagnosing:
         """
         with self._database.read() as connection:
             job = load(connection, principal, model_id, Action.GET).job
-            return Diagnosis(job=job, findings=findings_of(connection, job))
+        return Diagnosis(job=job, findings=findings_of(self._database, job.id))
 
     def list(
         self, principal: Principal, *, page_size: int | None = None, page_token: str = ""
@@ -107,13 +107,11 @@ class Diagnosing:
 
         """
         page = self._models(principal, page_size=page_size, page_token=page_token, snapshots=False)
-        with self._database.read() as connection:
-            found = [(each.job, self._kinds(connection, each.job)) for each in page.items]
+        found = [(each.job, self._kinds(each.job)) for each in page.items]
         items = tuple(DiagnosedInShort(job=job, kinds=kinds) for job, kinds in found if kinds)
         return Page(items, page.next_page_token)
 
-    @staticmethod
-    def _kinds(connection: Transaction, job: TuningJob) -> tuple[FindingKind, ...]:
+    def _kinds(self, job: TuningJob) -> tuple[FindingKind, ...]:
         if job.state is not JobState.RUNNING:
             return job.findings or ()
-        return tuple(finding.kind for finding in findings_of(connection, job))
+        return tuple(finding.kind for finding in findings_of(self._database, job.id))

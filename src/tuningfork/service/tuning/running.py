@@ -368,7 +368,7 @@ class Running:
         """End a running job in one transaction, and remove the files that are not needed any more."""
         job_id, ended = claim.job_id, None
         listed: set[str] = set()
-        findings = diagnosing.findings_at_end(self._database, job_id) if keeps_adapter else ()
+        findings = diagnosing.findings_of(self._database, job_id) if keeps_adapter else ()
         with self._database.write() as connection:
             held = leases.hold(connection, claim)
             job = tuning_jobs.find(connection, job_id)

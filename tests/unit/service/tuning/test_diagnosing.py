@@ -93,6 +93,15 @@ def test_a_job_whose_losses_cannot_be_judged_ends_with_its_weights(workshop, cap
     assert (logged.action, logged.job) == ("diagnosis_failed", tuned.job.id)
 
 
+def test_a_job_whose_losses_cannot_be_judged_is_answered_without_findings_beside_others(workshop, diagnosing, caplog):
+    broken, level = begun(workshop, [1e308] * 18), begun(workshop, LEVEL[:12])
+
+    assert diagnosing.of(ADA, broken.model.id).findings == ()
+    assert [each.job.model_id for each in diagnosing.list(ADA).items] == [level.model.id]
+    logged = [(record.action, record.job) for record in caplog.records if record.levelno == logging.ERROR]
+    assert logged == [("diagnosis_failed", broken.job.id)] * 2
+
+
 def test_a_job_that_was_cancelled_is_judged_by_the_steps_that_it_took(workshop, diagnosing):
     tuned = begun(workshop, LEVEL[:12])
     workshop.tuning.cancel(ADA, tuned.model.id)
