@@ -51,6 +51,9 @@ the database is slow."""
 PAUSE_SECONDS = 1.0
 """How long no job is claimed after two jobs in a row have lost their trainer. Each further loss doubles the time."""
 
+SERVER_FAULT = "the server met a fault of its own, which its log describes; ask its operator to look there"
+"""Why a job lost its trainer if an unexpected error was the reason, for the job's owner."""
+
 MAX_PAUSE_SECONDS = 30.0
 UNHEALTHY_LOSSES = 3
 
@@ -269,8 +272,11 @@ class Dispatcher:
         self._followers[assignment.job_id] = follower = _Follower(thread, since=time.monotonic(), is_suspect=is_suspect)
         try:
             thread.start()
-        except RuntimeError as error:
-            follower.done, follower.lost = True, str(error)
+        except RuntimeError:
+            # The system starts no further thread, for which the job is not to blame.
+            labels = self._running.names.labels("job_fault", assignment.job_id)
+            logger.exception("job %s has no thread", assignment.job_id, extra=labels)
+            follower.done, follower.lost, follower.blameless = True, SERVER_FAULT, True
 
     def _follow(self, assignment: TrainingAssignment) -> None:
         """Pass on the job's events until it ends. An error affects only this job."""
@@ -291,9 +297,9 @@ class Dispatcher:
         except ResourceExhausted as error:
             self._log(logging.WARNING, "disk_full", job_id, f"could not be recorded: {error.message}")
             follower.lost, follower.blameless = error.message, True
-        except Exception as error:
+        except Exception:
             logger.exception("job %s met a fault", job_id, extra=self._running.names.labels("job_fault", job_id))
-            follower.lost = f"{type(error).__name__}: {error}"
+            follower.lost = SERVER_FAULT
         finally:
             follower.done = True
             self._woken.set()

@@ -277,6 +277,35 @@ def test_a_job_whose_step_could_not_be_recorded_leaves_its_trainer_before_it_is_
     assert workshop.metrics.registry.get_sample_value("tuningfork_tuning_steps_total") == 18
 
 
+def test_an_owner_is_told_of_the_servers_faults_without_their_details(workshop, caplog):
+    class Broken(Running):
+        """Records no step at all."""
+
+        def record(self, job_id, snapshot, tokens):
+            raise KeyError("/srv/secret")
+
+    running = Broken(
+        *(workshop.database, workshop.artifacts, ECHO_CATALOG, workshop.clock, workshop.metrics),
+        server=SERVER,
+        savepoint_every=100,
+    )
+    executor = workshop.executor
+    dispatcher = Dispatcher(
+        running, executor, executor, workshop.metrics, concurrency=1, poll_seconds=0.02, pause_seconds=0.01
+    )
+    tuned = create(workshop)
+    dispatcher.start()
+    failed = workshop.wait_until(JobState.FAILED, tuned)
+    dispatcher.close()
+
+    assert "the server met a fault of its own, which its log describes" in failed.job.error.message
+    assert "KeyError" not in failed.job.error.message
+    assert "secret" not in failed.job.error.message
+    [*faults] = [record for record in caplog.records if getattr(record, "action", "") == "job_fault"]
+    assert len(faults) == MAX_ATTEMPTS
+    assert all(record.exc_info[0] is KeyError for record in faults)
+
+
 def test_a_trainer_without_room_for_an_adapter_is_asked_again(workshop):
     for _ in range(MAX_ATTEMPTS + 1):
         workshop.executor.fail_before(19, "no room", code=Code.RESOURCE_EXHAUSTED)
