@@ -147,7 +147,8 @@ def build_workshop(
     dispatcher = Dispatcher(
         running, executor, executor, metrics, concurrency=2, poll_seconds=0.05, grace_seconds=0.2, pause_seconds=0.01
     )
-    entropy = random.Random(0).getrandbits
+    # Servers on one database draw different ids, as real ones do.
+    entropy = random.Random(0 if server == SERVER else server).getrandbits
     parts = (database, artifacts, ECHO_CATALOG, clock, entropy, metrics)
     return Workshop(
         database=database,
