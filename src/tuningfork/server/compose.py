@@ -1,6 +1,7 @@
 """Builds a server, bound to its ports, from settings."""
 
 import asyncio
+import gc
 import logging
 import secrets
 import socket
@@ -103,6 +104,9 @@ class Server:
         sys.setswitchinterval(SWITCH_SECONDS)
         services = self._services
         http = HttpServer(create_app(services), self._connections, services.stopping, self._grpc)
+        # What the server consists of is never garbage. A full collection would look at all of it while requests wait.
+        gc.collect()
+        gc.freeze()
         self._dispatcher.start()
         try:
             self._loop.run(http.serve(sockets=[self._listener]))

@@ -1,10 +1,13 @@
 """What the composition root does before anybody is served."""
 
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 
+from patience import PATIENCE_SECONDS
 from store_rows import keep, new_job
 from tuningfork.catalog import EMBEDDED_MODEL
 from tuningfork.dialect.gemini.methods import GeminiMethod, Scope
@@ -184,3 +187,38 @@ def test_a_server_that_stops_is_not_ready(tmp_path):
 
         assert checks["stopping"] == "the server is stopping"
         assert checks["trainer"] == checks["generator"] == "it is being closed"
+
+
+SERVING = """
+import gc, os, signal, threading, time, urllib.request
+from pathlib import Path
+from tuningfork.server.compose import compose
+from tuningfork.settings import Settings
+
+def tell(server):
+    while True:
+        try:
+            urllib.request.urlopen(f"{server.url}/healthz")
+            break
+        except OSError:
+            time.sleep(0.05)
+    print(gc.get_freeze_count() > 50_000)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+with compose(Settings(data_dir=Path("data"), port=0)) as server:
+    threading.Thread(target=tell, args=(server,)).start()
+    server.run()
+"""
+
+
+def test_what_a_server_consists_of_is_left_out_of_garbage_collections(tmp_path):
+    ended = subprocess.run(
+        [sys.executable, "-c", SERVING],
+        check=False,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+    )
+
+    assert (ended.stdout, ended.returncode) == ("True\n", 0), ended.stderr

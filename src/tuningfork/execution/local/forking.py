@@ -5,6 +5,7 @@ locks that nobody will ever open. Linux only.
 """
 
 import errno
+import gc
 import os
 import signal
 import socket
@@ -13,6 +14,8 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+
+from tuningfork.execution.local.process_names import FORK_SERVER, name_this_process
 
 _NUMBER = struct.Struct("q")
 _FORK = 0
@@ -107,6 +110,9 @@ class ForkServer:
 
 def _run(control: socket.socket, serve: Callable[[Connection], None]) -> None:
     """Carry out orders until the first process ends; never returns."""
+    name_this_process(FORK_SERVER)
+    # A collection writes to the objects that it looks at, and so makes copies of pages that the processes share.
+    gc.freeze()
     # Ctrl-C in a terminal sends it to this process too, which ends with the first process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     running: set[int] = set()

@@ -19,6 +19,7 @@ from typing import Any
 
 from tuningfork.domain.base_model import BaseModel
 from tuningfork.domain.errors import BaseUnusable, FieldViolation, InternalError, Reason, TuningforkError
+from tuningfork.execution.local.process_names import RENDERER, name_this_process
 from tuningfork.modeling.chat_template import ChatFormat, RenderedRow
 from tuningfork.modeling.describing import describe
 
@@ -69,6 +70,7 @@ class Raised:
 
 def serve(pipe: Connection) -> None:
     """Open the base, then answer calls until the pipe is closed."""
+    name_this_process(RENDERER)
     with suppress(EOFError, OSError):
         opening: Open = pipe.recv()
         _limit_memory(opening.memory_bytes)

@@ -70,6 +70,18 @@ print(forks.end(forks.start()) == signal.SIGKILL)
     assert said == ["closed", "True", "True"]
 
 
+def test_what_the_processes_share_is_left_out_of_their_garbage_collections():
+    said = run("""
+import gc
+
+def serve(pipe):
+    pipe.send(gc.get_freeze_count())
+
+print(ForkServer(serve).start().pipe.recv() > 1_000, gc.get_freeze_count())
+""")
+    assert said == ["True", "0"]
+
+
 def test_the_end_of_the_fork_server_is_told():
     said = run("""
 forks = ForkServer(serve, on_loss=lambda: print("lost"))
