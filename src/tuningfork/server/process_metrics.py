@@ -11,12 +11,19 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from tuningfork import __version__
+from tuningfork.execution.local.process_names import FORK_SERVER, RENDERER
 
 _PROCESSES = Path("/proc")
+_ROLES = {FORK_SERVER: "fork_server", RENDERER: "renderer"}
+"""The roles of processes that workers start, by their names in the system."""
+_KIB = 2**10
 
 
 class ProcessMetrics(Collector):
-    """Tells at every scrape the resident memory of the server and its workers, and the versions of the build.
+    """Tells at every scrape the memory of the server's processes by role, and the versions of the build.
+
+    Workers start processes too: fork servers, renderers, and now and then another one (`other`). Those of one role are
+    added up.
 
     Args:
         workers: the process ids of the workers that run, by role.
@@ -30,28 +37,79 @@ class ProcessMetrics(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """The metrics."""
-        memory = GaugeMetricFamily(
+        by_role: dict[str, list[int]] = {}
+        for role, pid in self._processes():
+            by_role.setdefault(role, []).append(pid)
+        yield _by_role(
             "tuningfork_resident_memory_bytes",
-            "Resident memory of a process; pages of a base that processes share count in each.",
-            labels=("role",),
+            "Resident memory of a role's processes; pages that processes share count in each.",
+            {role: [*map(resident_bytes, pids)] for role, pids in by_role.items()},
         )
-        for role, pid in {"server": os.getpid(), **self._workers()}.items():
-            if (size := resident_bytes(pid)) is not None:
-                memory.add_metric((role,), size)
-        yield memory
+        yield _by_role(
+            "tuningfork_private_memory_bytes",
+            "Memory of a role's processes that no other process shares: what their ends would free.",
+            {role: [*map(private_bytes, pids)] for role, pids in by_role.items()},
+        )
         said, labels = "1, with the versions of Tuningfork, Python and torch.", ("version", "python", "torch")
         build = GaugeMetricFamily("tuningfork_build", said, labels=labels)
         build.add_metric((__version__, platform.python_version(), _torch()), 1)
         yield build
 
+    def _processes(self) -> Iterator[tuple[str, int]]:
+        """The role and the process id of each process."""
+        yield "server", os.getpid()
+        for role, worker in self._workers().items():
+            yield role, worker
+            for started in _started_by(worker):
+                for pid in (started, *_started_by(started)):
+                    yield _ROLES.get(_name(pid), "other"), pid
+
 
 def resident_bytes(pid: int) -> int | None:
     """The resident memory of a process; None if it has ended, or the system does not tell."""
     try:
-        pages = (_PROCESSES / str(pid) / "statm").read_text(encoding="ascii").split()[1]
+        return int(_read(pid, "statm").split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, IndexError):
         return None
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def private_bytes(pid: int) -> int | None:
+    """The memory of a process that no other shares; None if it has ended, or the system does not tell."""
+    try:
+        lines = _read(pid, "smaps_rollup").splitlines()
+        sizes = [int(line.split()[1]) for line in lines if line.startswith("Private_")]
+    except (OSError, IndexError):
+        return None
+    return sum(sizes) * _KIB if sizes else None
+
+
+def _by_role(name: str, said: str, sizes: Mapping[str, list[int | None]]) -> GaugeMetricFamily:
+    """The sums of what is known; a role of which nothing is known is left out."""
+    family = GaugeMetricFamily(name, said, labels=("role",))
+    for role, each in sizes.items():
+        if known := [size for size in each if size is not None]:
+            family.add_metric((role,), sum(known))
+    return family
+
+
+def _started_by(pid: int) -> list[int]:
+    """The processes that the threads of this one have started and that have not been waited for."""
+    try:
+        lists = [path.read_text(encoding="ascii") for path in (_PROCESSES / str(pid) / "task").glob("*/children")]
+    except OSError:
+        return []
+    return [int(child) for each in lists for child in each.split()]
+
+
+def _name(pid: int) -> str:
+    try:
+        return _read(pid, "comm").rstrip("\n")
+    except OSError:
+        return ""
+
+
+def _read(pid: int, file: str) -> str:
+    return (_PROCESSES / str(pid) / file).read_text(encoding="ascii", errors="replace")
 
 
 def _torch() -> str:
