@@ -79,6 +79,14 @@ class AdapterPool(Generic[Adapter]):
         # Adapters to unload, which are in use.
         self._unwanted: set[Adapter] = set()
 
+    def holds(self, adapter: Adapter) -> bool:
+        """Whether the adapter is in memory."""
+        return adapter in self._residents
+
+    def keeps(self, adapter: Adapter) -> bool:
+        """Whether the adapter is pinned."""
+        return adapter in self._kept
+
     def slot_for(self, adapter: Adapter) -> int:
         """Load the adapter if it is not loaded, and return its slot. The adapter counts as used until `release`.
 
@@ -138,16 +146,16 @@ class AdapterPool(Generic[Adapter]):
 
     def _evict(self, *, adapters: int = 0, size: int = 0) -> None:
         """Evict adapters that are neither used nor pinned until this many more, of this total size in bytes, fit."""
-        if self._holds(adapters, size):
+        if self._has_room(adapters, size):
             return
         for adapter, resident in [*self._residents.items()]:
             if resident.uses or adapter in self._kept:
                 continue
             self._leave(adapter)
-            if self._holds(adapters, size):
+            if self._has_room(adapters, size):
                 return
 
-    def _holds(self, adapters: int, size: int) -> bool:
+    def _has_room(self, adapters: int, size: int) -> bool:
         return len(self._residents) + adapters <= self._limits.adapters and self._bytes + size <= self._limits.bytes
 
     def _unload_unwanted(self) -> None:

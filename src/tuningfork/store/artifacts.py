@@ -25,6 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tuningfork.artifacts.base import ArtifactDamaged, ArtifactMissing
+from tuningfork.artifacts.known_damage import KnownDamage
 from tuningfork.artifacts.local import LocalArtifactStore
 from tuningfork.artifacts.manifest import DIRECTORY as MANIFESTS
 from tuningfork.artifacts.manifest import FileEntry, Manifest, manifest_key
@@ -56,7 +57,7 @@ _PROBE_BYTES = 1 << 20
 class Artifacts:
     """The files of one server. Creates its directories below `root`, readable by the server's user only.
 
-    `clock` returns the time, from which folders in `set-aside` get their names.
+    `clock` returns the time, from which folders in `set-aside` get their names. `damage` is what generators have found.
     """
 
     def __init__(self, root: Path, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
@@ -65,6 +66,7 @@ class Artifacts:
         self._clock = clock
         self._datasets, self._work, self._checkpoints, self._adapters = directories = [root / kind for kind in _KINDS]
         self.store = LocalArtifactStore(root)
+        self.damage = KnownDamage()
         for directory in (*directories, root / file_locks.DIRECTORY):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         file_locks.create(root)

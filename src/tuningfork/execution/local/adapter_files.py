@@ -1,16 +1,16 @@
 """Reads the adapters of a generator, and compares their content with what was written: once, and after each change.
 
-Comparing takes as long as reading a file twice, during which no base generates a token if the engine's thread does it.
-So the thread that prepares a request does it first.
+Comparing a large adapter takes as long as reading its files twice, during which no base generates a token if the
+engine's thread does it. So another thread does it, before the adapter is loaded for a request or to be kept.
 """
 
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TypeVar
 
 from tuningfork.artifacts.base import ArtifactDamaged, ArtifactMissing, ArtifactStore
+from tuningfork.artifacts.known_damage import KnownDamage, states_of
 from tuningfork.domain.artifact import ArtifactRef
 from tuningfork.domain.errors import Unavailable
 from tuningfork.modeling.adapters import format as adapter_format
@@ -19,16 +19,21 @@ from tuningfork.modeling.adapters.weights import AdapterWeights
 logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
-_State = tuple[tuple[str, int, int, int], ...]
+
+_QUICK_BYTES = 4 * 2**20
+"""Files of up to 4 MiB are compared on the engine's thread, in some ten milliseconds."""
 
 
 @dataclass(slots=True)
 class AdapterFiles:
-    """The files of adapters in an artifact store. `compare` may be called from any thread."""
+    """The files of adapters in an artifact store. `compare` may be called from any thread.
+
+    `quick_bytes` is how large files may be that are compared at once, see `is_quick`.
+    """
 
     artifacts: ArtifactStore
-    _compared: dict[ArtifactRef, _State] = field(default_factory=dict)
-    """The adapters whose content was right, each with the state that its files had then."""
+    quick_bytes: int = _QUICK_BYTES
+    _compared: KnownDamage = field(default_factory=KnownDamage)
 
     def read(self, adapter: ArtifactRef) -> AdapterWeights:
         """Read an adapter.
@@ -54,7 +59,7 @@ class AdapterFiles:
             raise
 
     def compare(self, adapter: ArtifactRef) -> None:
-        """Compare an adapter's content with what was written, unless it was right and has not changed since.
+        """Compare an adapter's content with what was written, unless that was done and no file has changed since.
 
         Raises:
             ArtifactMissing, ArtifactDamaged: see `read`.
@@ -62,10 +67,24 @@ class AdapterFiles:
 
         """
         with self.artifacts.reading(adapter) as directory:
-            state = _state_of(directory)
-        if self._compared.get(adapter) != state:
+            states = states_of(directory)
+        if self._compared.is_known(adapter, states):
+            return
+        try:
             with self.artifacts.reading(adapter, verified=True):
-                self._compared[adapter] = state
+                self._compared.note(adapter, states, None)
+        except ArtifactDamaged as error:
+            self._compared.note(adapter, states, error)
+            raise
+
+    def is_quick(self, adapter: ArtifactRef) -> bool:
+        """Whether `read` compares nothing, or little: the adapter is small, was compared before, or cannot be read."""
+        try:
+            with self.artifacts.reading(adapter) as directory:
+                states = states_of(directory)
+            return sum(size for _, _, size, _ in states) <= self.quick_bytes or self._compared.is_known(adapter, states)
+        except (ArtifactMissing, ArtifactDamaged, OSError):
+            return True
 
     def comparing(self, adapter: ArtifactRef | None, work: Callable[[], Result]) -> Callable[[], Result]:
         """A function that does this work, and compares the adapter before; what is wrong with it, `read` tells."""
@@ -83,13 +102,7 @@ class AdapterFiles:
     def forget(self, adapters: Iterable[ArtifactRef]) -> None:
         """Forget adapters that were deleted."""
         for adapter in adapters:
-            self._compared.pop(adapter, None)
-
-
-def _state_of(directory: Path) -> _State:
-    """What changes if a file is written or replaced."""
-    states = ((file.name, file.stat()) for file in sorted(directory.iterdir()))
-    return tuple((name, found.st_ino, found.st_size, found.st_mtime_ns) for name, found in states)
+            self._compared.forget(adapter)
 
 
 def _unread(adapter: ArtifactRef, error: OSError) -> Unavailable:

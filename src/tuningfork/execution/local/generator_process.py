@@ -167,7 +167,7 @@ class Generator:
 
     def _prepare(self, command: Request, base: BaseModel) -> Iterator[GeneratorReport]:
         """Prepare a request for the engine: at once if that is quick, else on another thread."""
-        request_id, served, is_quick = command.request_id, self._served_base(base), False
+        request_id, served, is_quick, compiles = command.request_id, self._served_base(base), False, False
         match command:
             case Count(_, _, prompt, _):
                 is_quick = characters_of(prompt) <= prompts.QUICK_CHARACTERS
@@ -181,7 +181,9 @@ class Generator:
                 work = partial(try_adapter, self.artifacts, served.base, adapter)
                 proceed = partial(_tried, request_id)
             case Generate(_, assignment):
-                is_quick = prompts.is_quick(served, assignment)
+                compiles = prompts.compiles(served, assignment)
+                is_quick = not compiles and characters_of(assignment.prompt) <= prompts.QUICK_CHARACTERS
+                is_quick = is_quick and self._is_at_hand(served, assignment.adapter)
                 work = partial(prompts.prompt_of, served, assignment)
                 proceed = partial(self._begin, served, command)
         is_elsewhere = isinstance(served.base.chat, Renderer)
@@ -191,12 +193,11 @@ class Generator:
             self._pending[request_id] = _Pending(request_id, served, proceed)
             if isinstance(command, Generate):
                 work = self._files.comparing(command.assignment.adapter, work)
-            compiles = isinstance(command, Generate) and command.assignment.sampling.answer_format is not None
             self._preparing.begin(
                 request_id,
                 work,
                 owner=owner_of(command),
-                compiles=compiles and not is_quick,
+                compiles=compiles,
                 place=_place_of(served, command),
                 is_quick=is_quick,
             )
@@ -266,7 +267,7 @@ class Generator:
                 if self.renderers is not None:
                     self.renderers.close(base)
                 raise
-            self._bases[base].keep(self._pinned(base))
+            self._pin(base)
         return self._bases[base]
 
     def _note(self, adapter: ArtifactRef, size: int | None) -> None:
@@ -287,13 +288,33 @@ class Generator:
         self._kept[base] = adapters
         base = self._same.first(base)
         if base in self._bases:
-            self._bases[base].keep(self._pinned(base))
+            self._pin(base)
         elif adapters:
             yield from self._when_ready(base, None, partial(_done_with, partial(self._served_base, base)))
 
     def _pinned(self, base: BaseModel) -> frozenset[ArtifactRef]:
         """The adapters to keep in memory on a base, whatever it is named."""
         return frozenset().union(*(self._kept.get(each, frozenset()) for each in self._same.like(base)))
+
+    def _pin(self, base: BaseModel) -> None:
+        """Pin exactly the adapters that are to be kept, and load them; large ones after another thread's comparison."""
+        served, kept = self._bases[base], self._pinned(base)
+        served.adapters.keep(kept)
+        for adapter in sorted(kept):
+            if self._is_at_hand(served, adapter):
+                served.load_to_keep(adapter)
+            elif (task := f"keep {adapter}") not in self._pending:
+                self._pending[task] = _Pending(None, served, partial(self._load_to_keep, served, adapter))
+                self._preparing.begin(task, self._files.comparing(adapter, lambda: None), place="adapters")
+
+    def _load_to_keep(self, served: ServedBase, adapter: ArtifactRef, _compared: None) -> Iterator[GeneratorReport]:
+        if served.adapters.keeps(adapter):
+            served.load_to_keep(adapter)
+        yield from ()
+
+    def _is_at_hand(self, served: ServedBase, adapter: ArtifactRef | None) -> bool:
+        """Whether the adapter is in memory, or can be read without delay."""
+        return adapter is None or served.adapters.holds(adapter) or self._files.is_quick(adapter)
 
     def refused(self) -> Mapping[BaseModelName, str]:
         """The bases that are refused now because of what their files did, under each of their names, and why."""

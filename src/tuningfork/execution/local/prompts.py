@@ -1,6 +1,5 @@
 """What a generator computes of a request before its engine can begin it: prompts and grammars."""
 
-from tuningfork.domain.dataset import characters_of
 from tuningfork.domain.generation import JsonAnswer
 from tuningfork.execution.base import GenerationAssignment
 from tuningfork.execution.local.form_trial import try_out
@@ -11,11 +10,10 @@ QUICK_CHARACTERS = 20_000
 on another thread."""
 
 
-def is_quick(served: ServedBase, assignment: GenerationAssignment) -> bool:
-    """Whether `prompt_of` takes about ten milliseconds at most."""
+def compiles(served: ServedBase, assignment: GenerationAssignment) -> bool:
+    """Whether the grammar of the request's answer format has to be compiled."""
     form = assignment.sampling.answer_format
-    known = form is None or served.engine.grammars.has(form)
-    return known and characters_of(assignment.prompt) <= QUICK_CHARACTERS
+    return form is not None and not served.engine.grammars.has(form)
 
 
 def prompt_of(served: ServedBase, assignment: GenerationAssignment) -> tuple[int, ...]:

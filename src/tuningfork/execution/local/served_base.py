@@ -32,15 +32,13 @@ class ServedBase:
     engine: InferenceEngine
     adapters: AdapterPool[ArtifactRef]
 
-    def keep(self, adapters: frozenset[ArtifactRef]) -> None:
-        """Pin exactly these adapters, and load them."""
-        self.adapters.keep(adapters)
-        for adapter in sorted(adapters):
-            try:
-                self.adapters.load(adapter)
-            except TuningforkError as error:
-                # A request for this adapter will get the error.
-                logger.error("an adapter cannot be kept: %s", error, extra={"action": "keep_failed"})  # noqa: TRY400
+    def load_to_keep(self, adapter: ArtifactRef) -> None:
+        """Load an adapter that is pinned."""
+        try:
+            self.adapters.load(adapter)
+        except TuningforkError as error:
+            # A request for this adapter will get the error.
+            logger.error("an adapter cannot be kept: %s", error, extra={"action": "keep_failed"})  # noqa: TRY400
 
 
 def serve_base(

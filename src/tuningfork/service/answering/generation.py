@@ -35,7 +35,7 @@ from tuningfork.service.quotas import Quotas
 from tuningfork.service.remembered import Remembered
 from tuningfork.service.tuning import violations
 from tuningfork.service.tuning.checkpointing import adapter_of
-from tuningfork.service.tuning.weights import lost
+from tuningfork.service.tuning.weights import lost, note_damage
 from tuningfork.store import checkpoints, tuning_jobs
 from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.database import Database
@@ -176,6 +176,8 @@ class Generation:
             if not isinstance(asked, BaseRef):
                 # A model that was deleted in this moment is not found.
                 await asyncio.to_thread(self._find_tuned, principal, asked)
+            if isinstance(error, ArtifactDamaged) and callee.adapter is not None:
+                await asyncio.to_thread(note_damage, self._artifacts, callee.adapter, error)
             raise lost(callee.ref, error) from error
         return Answer(id=self._new_id(), base=BaseRef(callee.base.name), chunks=chunks)
 

@@ -1,8 +1,10 @@
 """Checks that the weights of a tuned model are in the data directory. Errors do not name paths."""
 
 import logging
+from contextlib import suppress
 
 from tuningfork.artifacts.base import ArtifactDamaged, ArtifactMissing
+from tuningfork.artifacts.known_damage import states_of
 from tuningfork.domain.artifact import ArtifactRef
 from tuningfork.domain.permission import Action, Principal
 from tuningfork.domain.references import ModelRef, TunedRef
@@ -18,7 +20,9 @@ logger = logging.getLogger(__name__)
 def check_weights(
     database: Database, artifacts: Artifacts, principal: Principal, model_id: TunedModelId, adapter: ArtifactRef
 ) -> None:
-    """Make sure that the model's adapter is there with files of the right sizes.
+    """Make sure that the model's adapter is there with files of the right sizes, and not found to be damaged.
+
+    The content is not compared with what was written, since that would read all of it.
 
     Raises:
         NotFound: the model was deleted at this moment.
@@ -26,12 +30,18 @@ def check_weights(
 
     """
     try:
-        with artifacts.store.reading(adapter):
-            return
+        with artifacts.store.reading(adapter) as directory:
+            artifacts.damage.is_known(adapter, states_of(directory))
     except (ArtifactMissing, ArtifactDamaged) as error:
         with database.read() as connection:
             model_for(connection, principal, model_id, Action.GET)
         raise lost(TunedRef(model_id), error) from error
+
+
+def note_damage(artifacts: Artifacts, adapter: ArtifactRef, error: ArtifactDamaged) -> None:
+    """Remember that a generator found the adapter damaged, so that `check_weights` says so until its files change."""
+    with suppress(ArtifactMissing, ArtifactDamaged, OSError), artifacts.store.reading(adapter) as directory:
+        artifacts.damage.note(adapter, states_of(directory), error)
 
 
 def lost(model: ModelRef, error: ArtifactMissing | ArtifactDamaged) -> WeightsLost:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import pytest
 
 from tuningfork.artifacts.base import ArtifactDamaged, ArtifactMissing
+from tuningfork.artifacts.known_damage import KnownDamage
 from tuningfork.artifacts.local import LocalArtifactStore
 from tuningfork.domain.artifact import ArtifactRef
 from tuningfork.domain.base_model import AdapterShape
@@ -63,14 +64,44 @@ def test_it_is_compared_before_a_request_is_prepared(files, store):
     assert files.comparing(None, lambda: "prompt")() == "prompt"
 
 
-def test_it_is_compared_again_after_a_change(files, store):
-    files.read(ADAPTER)
+def damage(store, moment=1):
     file = store.path(ADAPTER) / adapter_format.WEIGHTS
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
     # Also where the clock of the file system is a coarse one.
-    os.utime(file, ns=(1, 1))
+    os.utime(file, ns=(moment, moment))
+
+
+def test_damage_is_found_once_until_a_file_changes(files, store):
+    damage(store)
+    for _ in range(3):
+        with pytest.raises(ArtifactDamaged):
+            files.read(ADAPTER)
+    assert store.compared == 1
+    damage(store, moment=2)
+    assert files.read(ADAPTER).shape == AdapterShape(rank=4, alpha=8.0)
+    assert store.compared == 2
+
+
+def test_a_large_one_takes_long_until_it_was_compared(store):
+    files = AdapterFiles(store, quick_bytes=100)
+    assert not files.is_quick(ADAPTER)
+    assert AdapterFiles(store).is_quick(ADAPTER)
+    files.compare(ADAPTER)
+    assert files.is_quick(ADAPTER)
+    assert store.compared == 1
+    damage(store)
+    assert not files.is_quick(ADAPTER)
+    with pytest.raises(ArtifactDamaged):
+        files.compare(ADAPTER)
+    assert files.is_quick(ADAPTER)
+    assert files.is_quick(ArtifactRef("not/there"))
+
+
+def test_it_is_compared_again_after_a_change(files, store):
+    files.read(ADAPTER)
+    damage(store)
     assert files.comparing(ADAPTER, lambda: "prompt")() == "prompt"
     with pytest.raises(ArtifactDamaged):
         files.read(ADAPTER)
@@ -80,7 +111,7 @@ def test_a_deleted_one_is_forgotten(files, store):
     files.read(ADAPTER)
     store.delete(ADAPTER)
     files.forget([ADAPTER, ArtifactRef("never/read")])
-    assert files._compared == {}
+    assert files._compared == KnownDamage()
     assert files.comparing(ADAPTER, lambda: "prompt")() == "prompt"
     with pytest.raises(ArtifactMissing):
         files.read(ADAPTER)

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 
+from patience import PATIENCE_SECONDS
 from tiny_models import Architecture, tiny_base_model
 from tuningfork.artifacts.local import LocalArtifactStore
 from tuningfork.domain.artifact import ArtifactRef
@@ -226,6 +227,70 @@ def test_an_adapter_that_cannot_be_kept_is_logged_and_the_others_are_kept(genera
     list(generator.obey(Keep(tiny_llama, frozenset({first, ArtifactRef("a missing one")}))))
     assert [path for path, _ in generator.moved] == [first]
     assert "an adapter cannot be kept" in caplog.text
+
+
+class Slow(LocalArtifactStore):
+    """A store that takes long to compare content: until `gate` is set."""
+
+    def __init__(self, root):
+        super().__init__(root)
+        self.gate = threading.Event()
+
+    @contextmanager
+    def reading(self, ref, *, verified=False):
+        if verified:
+            assert self.gate.wait(PATIENCE_SECONDS)
+        with super().reading(ref, verified=verified) as path:
+            yield path
+
+
+@pytest.fixture
+def slow(tmp_path):
+    """A generator to which every adapter is a large one."""
+    generator = Generator(Slow(tmp_path))
+    generator._files.quick_bytes = 0
+    return generator
+
+
+def run_until_ended(generator, name):
+    reports = []
+    while Ended(name) not in reports:
+        reports += itertools.chain.from_iterable(generator.advance())
+    return reports
+
+
+def test_answers_are_written_while_large_adapters_that_are_kept_are_compared(slow, tiny_llama, artifacts):
+    kept = frozenset(save_adapters(tiny_llama, artifacts, 2))
+    list(slow.obey(Keep(tiny_llama, kept)))
+    list(slow.obey(generate("other", tiny_llama)))
+    run_until_ended(slow, "other")
+    before = [*slow.moved]
+    slow.artifacts.gate.set()
+    run(slow)
+
+    assert before == []
+    assert {adapter for adapter, size in slow.moved if size} == kept
+
+
+def test_an_adapter_that_is_not_to_be_kept_any_more_is_not_loaded(slow, tiny_llama, artifacts):
+    list(slow.obey(Keep(tiny_llama, frozenset(save_adapters(tiny_llama, artifacts, 1)))))
+    list(slow.obey(Keep(tiny_llama, frozenset())))
+    slow.artifacts.gate.set()
+    run(slow)
+
+    assert slow.moved == []
+
+
+def test_answers_are_written_while_the_large_adapter_of_another_request_is_compared(slow, tiny_llama, artifacts):
+    (adapter,) = save_adapters(tiny_llama, artifacts, 1)
+    large = Generate("large", replace(generate("large", tiny_llama).assignment, adapter=adapter))
+    assert list(slow.obey(large)) == []
+    list(slow.obey(generate("other", tiny_llama)))
+    assert {report.request_id for report in run_until_ended(slow, "other")} == {"other"}
+    slow.artifacts.gate.set()
+    assert Ended("large") in run(slow)
+    assert list(slow.obey(replace(large, request_id="again"))) == []
+    assert "again" in slow._requests
 
 
 def test_nothing_to_keep_loads_no_base(generator, tiny_llama):

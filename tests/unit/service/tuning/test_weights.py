@@ -25,9 +25,10 @@ def lose(artifacts, tuned, how):
     directory = artifacts.adapter_directory(tuned.job.id)
     if how == "missing":
         shutil.rmtree(directory)
-    else:
-        file = next(directory.iterdir())
-        file.write_bytes(file.read_bytes() + b"more")
+        return
+    file = next(directory.iterdir())
+    content = file.read_bytes()
+    file.write_bytes(content + b"more" if how == "damaged" else bytes(len(content)))
 
 
 class Reading:
@@ -37,7 +38,7 @@ class Reading:
         self._store = artifacts.store
 
     async def generate(self, assignment: GenerationAssignment):
-        with self._store.reading(assignment.adapter):
+        with self._store.reading(assignment.adapter, verified=True):
             pass
         return
         yield
@@ -63,6 +64,32 @@ def test_getting_asking_and_exporting_give_one_error(workshop, artifacts, tuned,
     assert len(set(told.values())) == 1
     assert told["get"].startswith(f"Tuned model tunedModels/{tuned.model.id} cannot be used: its weights are {how}")
     assert str(artifacts.store.root) not in told["get"]
+
+
+def test_damage_that_only_its_content_tells_is_told_by_all_once_it_was_found(workshop, artifacts, tuned):
+    whole = {file: file.read_bytes() for file in artifacts.adapter_directory(tuned.job.id).iterdir()}
+    lose(artifacts, tuned, "of the same size")
+    workshop.generation._generators = Reading(artifacts)
+    calls = [
+        lambda: asyncio.run(workshop.generation.generate(ADA, TunedRef(tuned.model.id), ask("1"))),
+        lambda: workshop.tuning.get(ADA, tuned.model.id),
+        lambda: workshop.tuning.adapter_directory(ADA, tuned.model.id),
+    ]
+
+    # Nobody has read the files yet.
+    assert workshop.tuning.get(ADA, tuned.model.id).model.id == tuned.model.id
+    told = set()
+    for call in calls:
+        with pytest.raises(WeightsLost) as refused:
+            call()
+        told.add(message_of(refused.value, "v1beta"))
+    for file, content in whole.items():
+        file.unlink()
+        file.write_bytes(content)
+
+    assert len(told) == 1
+    assert "its weights are damaged" in told.pop()
+    assert workshop.tuning.get(ADA, tuned.model.id).model.id == tuned.model.id
 
 
 def test_a_model_without_weights_is_listed_changed_and_deleted_as_before(workshop, artifacts, tuned):
