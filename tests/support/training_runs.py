@@ -52,8 +52,15 @@ def job(name: str = "job", **different) -> TrainingJob:
     return TrainingJob(id=JobId(name), hyperparameters=Hyperparameters(**settings), **fields)
 
 
-def engine_over(base: LoadedBase, max_jobs_per_step: int = 1, capture: Capture | None = None) -> TrainingEngine:
-    return TrainingEngine(base, clock=Clock(), max_jobs_per_step=max_jobs_per_step, capture=capture)
+def engine_over(
+    base: LoadedBase,
+    max_jobs_per_step: int = 1,
+    capture: Capture | None = None,
+    monotonic: Callable[[], float] | None = None,
+) -> TrainingEngine:
+    return TrainingEngine(
+        base, clock=Clock(), max_jobs_per_step=max_jobs_per_step, capture=capture, monotonic=monotonic
+    )
 
 
 def run_to_the_end(engine: TrainingEngine, after_each: Callable[[StepReport], None] | None = None) -> list[StepReport]:

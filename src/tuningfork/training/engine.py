@@ -13,9 +13,8 @@ Shape suffixes: T packed tokens, N targets, J jobs, P all numbers of one adapter
 import math
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-
-import torch
 
 from tuningfork.domain.errors import InternalError, InvalidArgument
 from tuningfork.domain.tuning_job import JobId, Snapshot
@@ -24,12 +23,21 @@ from tuningfork.modeling.device.capture import Capture
 from tuningfork.modeling.loading import LoadedBase
 from tuningfork.training.batches import DataOrder, split
 from tuningfork.training.deterministic import deterministic
-from tuningfork.training.examples import ExampleSource, RenderedExamples
+from tuningfork.training.effort import Effort, Efforts
+from tuningfork.training.examples import RenderedExamples
 from tuningfork.training.initial_weights import initial_weights
 from tuningfork.training.job_digest import digest_of
-from tuningfork.training.jobs import AdmittedJob, Batch, EvaluationPasses, Gradient, TrainingJob, tokens_and_targets
-from tuningfork.training.objectives import JobObjective, objective_of
-from tuningfork.training.optimizer import AdamW, update
+from tuningfork.training.jobs import (
+    AdmittedJob,
+    Batch,
+    EvaluationPasses,
+    Gradient,
+    TrainingJob,
+    apply_gradients,
+    tokens_and_targets,
+)
+from tuningfork.training.objectives import objective_of
+from tuningfork.training.optimizer import AdamW
 from tuningfork.training.pass_runner import PassRunner
 from tuningfork.training.passes import targets_per_block
 from tuningfork.training.reports import (
@@ -62,11 +70,6 @@ _SHARED_TOKENS_ON_CPU = 2048
 """On a CPU, the most tokens of a pass that jobs share. A larger pass is bound by arithmetic: sharing it gains nothing,
 and makes other jobs wait."""
 
-_EFFORT_AT_ADMISSION = 2**20
-"""How many rendered characters of a job's examples are checked at its admission, which takes one or two seconds."""
-
-_EFFORT_PER_PASS = 2**15
-"""How many further characters are checked before each of the job's passes, until all examples have been checked."""
 
 
 class TrainingEngine:
@@ -78,6 +81,8 @@ class TrainingEngine:
         max_jobs_per_step: the most jobs that share a forward and backward pass; None: `sharing.jobs_per_pass` decides.
             In either case jobs take turns, and a large pass counts as several turns.
         capture: makes graphs of passes; None: CUDA graphs on a GPU, no graphs elsewhere.
+        monotonic: the seconds by which rendering is bounded; None: it is bounded by characters alone, so that the order
+            of jobs depends on nothing else.
 
     """
 
@@ -88,6 +93,7 @@ class TrainingEngine:
         clock: Callable[[], datetime],
         max_jobs_per_step: int | None = 1,
         capture: Capture | None = None,
+        monotonic: Callable[[], float] | None = None,
     ) -> None:
         if base.decoder is not None and base.weight_copies.prepacked:
             base.decoder.pack(backward=base.weight_copies.transposed)
@@ -96,6 +102,7 @@ class TrainingEngine:
             max_jobs_per_step = jobs_per_pass(base)
         self._base = base
         self._clock = clock
+        self._efforts = Efforts(monotonic)
         self._passes = PassRunner(base, jobs_per_pass=max_jobs_per_step, capture=capture)
         self._targets_per_pass = targets_per_block(base)
         self._shared_tokens = _TOKENS_PER_PASS if base.device.type == "cuda" else _SHARED_TOKENS_ON_CPU
@@ -118,10 +125,12 @@ class TrainingEngine:
 
         """
         objective = objective_of(job.hyperparameters.objective)
-        examples = self._rendered(job.examples, objective)
-        examples.check(_EFFORT_AT_ADMISSION)
-        validation = self._rendered(job.validation.examples if job.validation else (), objective, "validation")
-        validation.check(_EFFORT_AT_ADMISSION)
+        chat, context, over_pairs = self._base.chat, self._base.context_tokens, objective.is_over_pairs
+        rendered = partial(RenderedExamples, chat=chat, context_tokens=context, over_pairs=over_pairs)
+        examples = rendered(job.examples)
+        validation = rendered(job.validation.examples if job.validation else (), path="validation")
+        for each in (examples, validation):
+            each.check(self._efforts.at_admission(alone=not self._jobs))
         slots, device = self._base.slots, self._base.device
         # None without an initial adapter: the weights follow from the job's seed, which the digest covers.
         initial_P = initial_weights(job, slots) if job.initial_adapter else None
@@ -242,17 +251,8 @@ class TrainingEngine:
         if job.reference is not None:
             self._base.slots.unload(job.reference)
 
-    def _rendered(self, examples: ExampleSource, objective: JobObjective, path: str = "examples") -> RenderedExamples:
-        return RenderedExamples(
-            examples,
-            self._base.chat,
-            context_tokens=self._base.context_tokens,
-            over_pairs=objective.is_over_pairs,
-            path=path,
-        )
-
-    def _prepare(self, job: AdmittedJob) -> None:
-        """Render the examples of the job's next pass, and check some further ones.
+    def _prepare(self, job: AdmittedJob, effort: Effort) -> bool:
+        """Check some examples of the job, and render those of its next pass, at least one; whether all are rendered.
 
         Raises:
             ExamplesRefused: an example cannot be rendered or is too long; the job is dropped.
@@ -263,10 +263,10 @@ class TrainingEngine:
             if job.evaluating is not None:
                 if job.evaluating.group is None:
                     job.evaluating.group = next(job.evaluating.groups, None)
-            else:
+                return True
+            if is_ready := job.prepare_batch(effort):
                 # The validation set is checked too, so that a fault in it is found before the job's last step.
-                (job.validation if job.examples.is_checked else job.examples).check(_EFFORT_PER_PASS)
-                job.next_batch()
+                (job.validation if job.examples.is_checked else job.examples).check(effort)
         except InvalidArgument as error:
             self.release(job.definition.id)
             raise ExamplesRefused(job.definition.id, error.message, error.violations) from error
@@ -275,40 +275,54 @@ class TrainingEngine:
             job.evaluating = None
             self._evaluate_if_due(job)
             raise ExamplesUnrendered(job.definition.id, error.message) from error
+        return is_ready
 
     def _next_jobs(self) -> list[AdmittedJob]:
-        """Choose the job whose turn it is, and further jobs, fewest turns first, that can be computed with it."""
+        """Choose the job whose turn it is, and further jobs, fewest turns first, that can be computed with it.
+
+        No jobs, if the turn was spent on rendering a part of its next step's examples.
+        """
         jobs = list(self._jobs.values())
         waiting = [job for job in jobs if not (job.is_done or job.has_to_wait(jobs, self._shared_tokens))]
         due = self._owners.in_order(waiting)
         if self._base.device.type == "cpu":  # on a GPU, small passes take as long with any number of jobs
             due = evenly(due)
         chosen = due[:1]
+        effort, unready = self._efforts.before_pass(), list[AdmittedJob]()
         if chosen and chosen[0].under_way is None:
-            self._prepare(chosen[0])
+            unready = [] if self._prepare(chosen[0], effort) else [*chosen]
             if chosen[0].has_to_wait(jobs, self._shared_tokens):
                 return []
             if chosen[0].evaluating is not None:
-                chosen += self._parallel_evaluations(chosen[0], [job for job in due[1:] if job.evaluating is not None])
-            else:
-                chosen += self._jobs_sharing_pass(chosen[0], [job for job in due[1:] if job.is_between_steps])
+                chosen += self._parallel_evaluations(chosen[0], [job for job in due[1:] if job.evaluating], effort)
+            elif not unready:
+                between = [job for job in due[1:] if job.is_between_steps]
+                joining, unready = self._jobs_sharing_pass(chosen[0], between, effort)
+                chosen += joining
         self._owners.choose(chosen)
         for job in chosen:
             # Move the chosen jobs to the end of the queue.
             self._jobs[job.definition.id] = self._jobs.pop(job.definition.id)
+        if not is_ready:
+            chosen[0].turns += 1
+            return []
         return chosen
 
-    def _parallel_evaluations(self, first: AdmittedJob, others: Sequence[AdmittedJob]) -> list[AdmittedJob]:
+    def _parallel_evaluations(
+        self, first: AdmittedJob, others: Sequence[AdmittedJob], effort: Effort
+    ) -> list[AdmittedJob]:
         """The jobs whose next evaluation pass can be computed in parallel with the first job's."""
         joining: list[AdmittedJob] = []
         for job in others[: self._passes.lanes - 1]:
-            self._prepare(job)
+            self._prepare(job, effort)
             if self._passes.is_evaluation_small(first) and self._passes.is_evaluation_small(job):
                 joining.append(job)
         return joining
 
-    def _jobs_sharing_pass(self, first: AdmittedJob, others: Sequence[AdmittedJob]) -> list[AdmittedJob]:
-        """The jobs that can share the first job's pass.
+    def _jobs_sharing_pass(
+        self, first: AdmittedJob, others: Sequence[AdmittedJob], effort: Effort
+    ) -> list[AdmittedJob]:
+        """The jobs that can share the first job's pass, of those whose batches can be rendered with this effort.
 
         The batches of all these jobs together fit into one pass; a batch that takes several passes is never shared.
         """
@@ -316,7 +330,8 @@ class TrainingEngine:
         tokens, targets = tokens_and_targets(first.next_batch()) if places else (0, 0)
         joining = []
         for job in others[:places]:
-            self._prepare(job)
+            if not self._prepare(job, effort):
+                continue
             more_tokens, more_targets = tokens_and_targets(job.next_batch())
             tokens, targets = tokens + more_tokens, targets + more_targets
             fits = tokens <= self._shared_tokens and targets <= self._targets_per_pass
@@ -374,19 +389,7 @@ class TrainingEngine:
         return batch.gradients()[0]
 
     def _apply(self, jobs: Sequence[AdmittedJob], gradients: Sequence[Gradient]) -> list[StepReport]:
-        for job in jobs:
-            job.completed += 1
-        rates = sorted({job.definition.hyperparameters.learning_rate for job in jobs})
-        for rate in rates:
-            own = [index for index, job in enumerate(jobs) if job.definition.hyperparameters.learning_rate == rate]
-            update(
-                [jobs[index].optimizer for index in own],
-                [jobs[index].weights_P for index in own],
-                [gradients[index].gradient_P for index in own],
-                steps=[jobs[index].completed for index in own],
-                learning_rate=rate,
-            )
-        torch._foreach_copy_([job.adapter.weights_P for job in jobs], [job.weights_P for job in jobs])
+        apply_gradients(jobs, gradients)
         return [self._report(job, gradient) for job, gradient in zip(jobs, gradients, strict=True)]
 
     def _report(self, job: AdmittedJob, gradient: Gradient) -> StepReport:

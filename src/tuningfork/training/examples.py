@@ -8,22 +8,17 @@ from collections import OrderedDict
 from typing import Protocol
 
 from tuningfork.domain.conversation import Conversation, Example, Preference
-from tuningfork.domain.dataset import MAX_REPORTED_VIOLATIONS, characters_of, refusal_of_kind
+from tuningfork.domain.dataset import MAX_REPORTED_VIOLATIONS, refusal_of_kind
 from tuningfork.domain.errors import FieldViolation, InvalidArgument
 from tuningfork.modeling.chat_template import Chat
 from tuningfork.training.batches import Segment, segments_of
+from tuningfork.training.effort import Effort
 
 _KEPT_TOKENS = 2**22
 """The cache's size in tokens: 16 MiB, and as much again for Python's objects around them."""
 
 _TOKENS_OF_A_SEGMENT = 128
 """The memory of a segment's Python objects, expressed as the number of tokens that would take as much memory."""
-
-_READING_ONE, _RENDERING_ONE = 16, 128
-"""The fixed costs of reading one example and of rendering one. The unit is the cost of rendering one character."""
-
-_CHARACTERS_READ = 32
-"""Roughly how many characters are read and measured in the time in which one character is rendered."""
 
 
 class ExampleSource(Protocol):
@@ -85,26 +80,32 @@ class RenderedExamples:
             InvalidArgument: the example does not fit the base's context, its template or the job's objective.
 
         """
+        return self.take(index)
+
+    def take(self, index: int, effort: Effort | None = None) -> tuple[Segment, ...]:
+        """The same; what it takes is spent from `effort`, also if there was less. None: it is not counted."""
         found = self._kept.get(index)
         if found is not None:
             self._kept.move_to_end(index)
             return found
-        return self._keep(index, self._render(index, self._examples[index]))
+        example = self._examples[index]
+        if effort is not None:
+            effort.spend_rendering(example)
+        return self._keep(index, self._render(index, example))
 
     @property
     def is_checked(self) -> bool:
         """Whether `check` has checked all examples."""
         return self._checked == len(self._examples)
 
-    def check(self, effort: int) -> None:
+    def check(self, effort: Effort) -> None:
         """Check further examples, in order, from where the last call ended.
 
         An example whose text has fewer bytes than the context has tokens is short enough, and is not rendered for the
         check.
 
         Args:
-            effort: how much is checked, in rendered characters. A character that is read and not rendered counts as
-                1/32 (`_CHARACTERS_READ`).
+            effort: how much is checked; it is spent.
 
         Raises:
             InvalidArgument: examples cannot be rendered or are too long; `violations` names those that this call found
@@ -112,17 +113,16 @@ class RenderedExamples:
 
         """
         violations: list[FieldViolation] = []
-        while effort > 0 and not self.is_checked:
+        while not (self.is_checked or effort.is_spent):
             index = self._checked
             self._checked += 1
             if index in self._kept:
                 continue
             example = self._examples[index]
-            characters = characters_of(example)
             if self._fits_for_certain(example):
-                effort -= _READING_ONE + characters // _CHARACTERS_READ
+                effort.spend_reading(example)
                 continue
-            effort -= _RENDERING_ONE + characters
+            effort.spend_rendering(example)
             try:
                 self._keep(index, self._render(index, example))
             except InvalidArgument as error:

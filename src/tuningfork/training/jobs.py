@@ -20,9 +20,10 @@ from tuningfork.domain.hyperparameters import Hyperparameters
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.modeling.adapters.slots import TrainableAdapter
 from tuningfork.training.batches import DataOrder, OwnedSegment, Segment, split
+from tuningfork.training.effort import Effort
 from tuningfork.training.examples import ExampleSource, RenderedExamples
 from tuningfork.training.objectives import JobObjective
-from tuningfork.training.optimizer import AdamW
+from tuningfork.training.optimizer import AdamW, update
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +89,7 @@ class AdmittedJob:
     has_long_passes: bool = False
     under_way: "Batch | None" = None
     evaluating: "EvaluationPasses | None" = None
-    _batch: tuple[int, list[Segment]] = (0, [])
+    _next: "_NextBatch" = field(default_factory=lambda: _NextBatch(step=0))
 
     @property
     def total_steps(self) -> int:
@@ -138,7 +139,7 @@ class AdmittedJob:
         """The tokens of each segment of the next step, or of the next evaluation pass; none: it is not rendered yet."""
         if self.evaluating is not None:
             return [each.segment.tokens for each in self.evaluating.group or ()]
-        return [each.tokens for each in self._batch[1]] if self._batch[0] == self.completed + 1 else []
+        return [each.tokens for each in self._next.segments] if self._next.step == self.completed + 1 else []
 
     def give_up(self) -> None:
         """Drop the step or evaluation in progress, so that its memory is free at once."""
@@ -147,6 +148,15 @@ class AdmittedJob:
                 each.suspended = None
         self.under_way = self.evaluating = None
 
+    def prepare_batch(self, effort: Effort) -> bool:
+        """Render further examples of the next step, at least one; whether all are rendered now.
+
+        Raises:
+            InvalidArgument: an example cannot be used.
+
+        """
+        return self._render_batch(effort)
+
     def next_batch(self) -> list[Segment]:
         """The segments of the next step's examples.
 
@@ -154,10 +164,20 @@ class AdmittedJob:
             InvalidArgument: an example cannot be used. Calls for a batch that was returned before do not raise it.
 
         """
-        step = self.completed + 1
-        if self._batch[0] != step:
-            self._batch = step, [segment for index in self.order.batch(step) for segment in self.examples[index]]
-        return self._batch[1]
+        self._render_batch(None)
+        return self._next.segments
+
+    def _render_batch(self, effort: Effort | None) -> bool:
+        if self._next.step != self.completed + 1:
+            step = self.completed + 1
+            self._next = _NextBatch(step=step, unrendered=deque(self.order.batch(step)))
+        unrendered = self._next.unrendered
+        while unrendered:
+            self._next.segments += self.examples.take(unrendered[0], effort)
+            unrendered.popleft()
+            if effort is not None and effort.is_spent:
+                break
+        return not unrendered
 
     def owned_segments(self, segments: Sequence[Segment], owner: int) -> list[OwnedSegment]:
         """The segments, each with the job's number in a pass (`owner`) and the number of its pair, if it is in one."""
@@ -178,6 +198,15 @@ class AdmittedJob:
         for index in range(len(self.validation)):
             for segment in self.validation[index]:
                 yield OwnedSegment(segment=segment, owner=0, pair=index if paired else None)
+
+
+@dataclass(slots=True, kw_only=True)
+class _NextBatch:
+    """The examples of a step: the segments of the first ones, and the indices of those that are not rendered yet."""
+
+    step: int
+    segments: list[Segment] = field(default_factory=list)
+    unrendered: deque[int] = field(default_factory=deque)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -318,3 +347,20 @@ class EvaluationPasses:
 def tokens_and_targets(batch: Sequence[Segment]) -> tuple[int, int]:
     """How many tokens a batch has, and how many targets."""
     return sum(segment.tokens for segment in batch), sum(segment.targets for segment in batch)
+
+
+def apply_gradients(jobs: Sequence[AdmittedJob], gradients: Sequence[Gradient]) -> None:
+    """Complete the step of these jobs: update their optimizers and weights, and copy the weights to their slots."""
+    for job in jobs:
+        job.completed += 1
+    rates = sorted({job.definition.hyperparameters.learning_rate for job in jobs})
+    for rate in rates:
+        own = [index for index, job in enumerate(jobs) if job.definition.hyperparameters.learning_rate == rate]
+        update(
+            [jobs[index].optimizer for index in own],
+            [jobs[index].weights_P for index in own],
+            [gradients[index].gradient_P for index in own],
+            steps=[jobs[index].completed for index in own],
+            learning_rate=rate,
+        )
+    torch._foreach_copy_([job.adapter.weights_P for job in jobs], [job.weights_P for job in jobs])

@@ -11,6 +11,7 @@ from tuningfork.domain.errors import InternalError, InvalidArgument
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.execution.dataset_file import DatasetFile
 from tuningfork.training.batches import segments_of
+from tuningfork.training.effort import Effort
 from tuningfork.training.engine import ExamplesRefused
 from tuningfork.training.examples import RenderedExamples
 from tuningfork.training.jobs import Validation
@@ -68,23 +69,23 @@ def test_a_check_goes_on_where_the_last_one_ended_and_names_all_that_it_met(load
     source = Source(1_000, {3: LONG, 5: LONG, 700: LONG})
     examples = rendered(loaded_llama, source)
     with pytest.raises(InvalidArgument) as caught:
-        examples.check(100_000)
+        examples.check(Effort(100_000))
     assert [each.field for each in caught.value.violations] == ["examples[3]", "examples[5]", "examples[700]"]
     assert examples.is_checked
     examples = rendered(loaded_llama, Source(1_000, {3: LONG, 700: LONG}))
     with pytest.raises(InvalidArgument, match=r"^examples\[3\]: input and output are "):
-        examples.check(1_000)
+        examples.check(Effort(1_000))
     assert not examples.is_checked
     for _ in range(8):
-        examples.check(1_000)
+        examples.check(Effort(1_000))
     with pytest.raises(InvalidArgument, match=r"^examples\[700\]: "):
-        examples.check(10_000)
+        examples.check(Effort(10_000))
 
 
 def test_a_check_renders_only_what_may_be_too_long(loaded_llama):
     source = Source(1_000, {600: Conversation.pair("one " * 125, "b")})
     examples = rendered(loaded_llama, source)
-    examples.check(100_000)
+    examples.check(Effort(100_000))
     assert examples.is_checked
     source.read.clear()
     examples[600]
@@ -94,16 +95,16 @@ def test_a_check_renders_only_what_may_be_too_long(loaded_llama):
 
 def test_conversations_and_preferences_are_of_the_objective_or_refused(loaded_llama):
     with pytest.raises(InvalidArgument, match=r"examples\[0\]: the objective learns from conversations"):
-        rendered(loaded_llama, (PREFERENCE,)).check(100)
+        rendered(loaded_llama, (PREFERENCE,)).check(Effort(100))
     with pytest.raises(InvalidArgument, match="the objective learns from preferences"):
-        rendered(loaded_llama, NUMBERS, over_pairs=True).check(100)
+        rendered(loaded_llama, NUMBERS, over_pairs=True).check(Effort(100))
     assert len(rendered(loaded_llama, (PREFERENCE,), over_pairs=True)[0]) == 2
 
 
 def test_a_long_conversation_is_measured_as_a_whole(loaded_llama):
     turns = [Turn.said(speaker, "x" * 300) for speaker in (Speaker.USER, Speaker.MODEL) * 2]
     with pytest.raises(InvalidArgument, match=r"examples\[0\]: the conversation is \d+ tokens, and the base model's"):
-        rendered(loaded_llama, (Conversation(turns=tuple(turns)),)).check(1)
+        rendered(loaded_llama, (Conversation(turns=tuple(turns)),)).check(Effort(1))
 
 
 def test_the_first_step_comes_before_all_examples_are_read(loaded_llama):

@@ -6,6 +6,7 @@ Run by `execution/local/trainers.py` as `python -m tuningfork.execution.local.tr
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -280,7 +281,9 @@ class Trainer:
                 if self.renderers is not None:
                     self.renderers.close(base)
                 raise
-            engine = TrainingEngine(loaded, clock=lambda: datetime.now(UTC), max_jobs_per_step=None)
+            engine = TrainingEngine(
+                loaded, clock=lambda: datetime.now(UTC), max_jobs_per_step=None, monotonic=time.monotonic
+            )
             self._engines[base] = engine
         return self._engines[base]
 
