@@ -38,6 +38,10 @@ def test_what_an_extra_brings_is_loaded_where_it_is_wanted():
     assert not loaded_by("tuningfork.server.compose") & {"grpc", "google", "proto"}
 
 
+def test_a_server_starts_without_what_only_some_servers_need():
+    assert not loaded_by("tuningfork.server.compose") & {"alembic", "mako", "httpx"}
+
+
 def test_the_commands_of_clients_load_nothing_of_the_server():
     assert not loaded_by("tuningfork.cli") & {"fastapi", "uvicorn", "sqlalchemy", "pydantic_settings", "jwt"}
 

@@ -20,15 +20,11 @@ from copy import copy
 from pathlib import Path
 from typing import TypeAlias
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util.exc import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from tuningfork.domain.errors import Busy, FailedPrecondition, TuningforkError
+from tuningfork.store import migrating
 from tuningfork.store.full_disk import full_disk_reported
 from tuningfork.store.write_turns import OF_REQUESTS, OF_WORK, WriteTurns, busy_reported
 
@@ -175,36 +171,27 @@ class Database:
 
     def _check_revision(self) -> None:
         with self.read() as connection:
-            found = MigrationContext.configure(connection).get_current_revision()
-        if found != (newest := ScriptDirectory.from_config(_alembic()).get_current_head()):
+            found = migrating.revision_of(connection)
+        if found != (newest := migrating.newest_revision()):
             raise FailedPrecondition(
                 f"The tables of {self._engine.url.render_as_string()} are those of another version of Tuningfork "
                 f"(revision {found}, this one has {newest}). Use that version, or start a server of this one first."
             )
 
     def _migrate(self) -> None:
-        config = _alembic()
         # Both databases have transactional DDL: if the process is killed during the migration, the old tables remain.
         with self.write() as connection:
             if not self._is_sqlite:
                 # Another server may migrate for long.
                 connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
-            config.attributes["connection"] = connection
             try:
-                command.upgrade(config, "head")
-            except CommandError as error:
+                migrating.upgrade(connection)
+            except migrating.RevisionUnknown as error:
                 raise FailedPrecondition(
                     f"The database {self._engine.url.render_as_string()} was written by a newer version of Tuningfork "
                     f"({error}). Install that version or newer, or use another data directory."
                 ) from error
-
-
-def _alembic() -> Config:
-    config = Config()
-    config.set_main_option("script_location", "tuningfork.store:migrations")
-    config.set_main_option("path_separator", "os")
-    return config
 
 
 class _Watch:

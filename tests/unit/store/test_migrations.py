@@ -1,17 +1,22 @@
 """What older databases hold is brought along."""
 
+import subprocess
+import sys
+
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
 
+from patience import PATIENCE_SECONDS
 from tuningfork.domain.checkpoint import Checkpoint
 from tuningfork.domain.permission import Email, Principal
 from tuningfork.domain.tuned_model import DEFAULT_LOCATION
 from tuningfork.domain.tuning_job import JobState
-from tuningfork.store import checkpoints, leases, schema, tuned_models, tuning_jobs
+from tuningfork.store import checkpoints, leases, migrating, schema, tuned_models, tuning_jobs
 from tuningfork.store.database import Database
 from tuningfork.store.tuned_models import Search
 
@@ -146,6 +151,29 @@ def test_jobs_in_every_state_are_brought_along(database_url):
     # Nobody wrote down who runs it: the next server that starts queues it again.
     assert [(lease.claim.job_id, lease.claim.server) for lease in running] == [("running", None)]
     assert jobs["running"].state is JobState.RUNNING
+
+
+def test_the_newest_revision_is_that_of_the_last_migration():
+    config = Config()
+    config.set_main_option("script_location", "tuningfork.store:migrations")
+    config.set_main_option("path_separator", "os")
+
+    assert migrating.newest_revision() == ScriptDirectory.from_config(config).get_current_head()
+
+
+def test_tables_of_this_version_are_opened_without_the_packages_that_migrate(url):
+    Database.open(url).close()
+    program = f"import sys; from tuningfork.store.database import Database; Database.open({url!r}).close()"
+
+    ended = subprocess.run(
+        [sys.executable, "-c", f"{program}; print('alembic' in sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE_SECONDS,
+    )
+
+    assert ended.stdout == "False\n"
 
 
 def test_the_tables_of_a_migrated_database_are_those_of_the_schema(database_url):

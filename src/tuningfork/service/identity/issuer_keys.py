@@ -11,14 +11,17 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from typing import Any
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import httpx
 import jwt
 
 from tuningfork.domain.errors import Unavailable
 from tuningfork.service.identity.name_lookup import NameLookups, Resolve
+
+if TYPE_CHECKING:
+    import httpx
 
 logger = logging.getLogger(__name__)
 
@@ -31,11 +34,8 @@ REFETCH_SECONDS = 60.0
 RETRY_SECONDS = 5.0
 """The shortest time between a failed fetch and the next."""
 
-_NO_SENSE = (
-    *(httpx.HTTPError, httpx.InvalidURL, jwt.PyJWTError),
-    *(ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError),
-)
-"""All errors that the issuer's answer can lead to, whatever it contains."""
+_NO_SENSE = (jwt.PyJWTError, ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError)
+"""All errors that the issuer's answer can lead to, whatever it contains, besides those of the transport."""
 
 FETCH_SECONDS = 10.0
 """How long a fetch may take, from looking up the issuer's address to the last byte of the last answer."""
@@ -67,7 +67,7 @@ class IssuerKeys:
         self,
         issuer: str,
         *,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: "httpx.AsyncBaseTransport | None" = None,
         monotonic: Callable[[], float] = time.monotonic,
         fetch_seconds: float = FETCH_SECONDS,
         resolve: Resolve = socket.getaddrinfo,
@@ -124,11 +124,13 @@ class IssuerKeys:
             return self._fetching
 
     def _fetch(self, fetching: "Future[None]") -> None:
+        import httpx  # noqa: PLC0415 - a twelfth of a second, which servers without an issuer need not spend
+
         fetching.set_running_or_notify_cancel()
         try:
             with asyncio.Runner(loop_factory=self._lookups.loop) as runner:
                 keys = runner.run(self._download_in_time())
-        except _NO_SENSE as error:
+        except (*_NO_SENSE, httpx.HTTPError, httpx.InvalidURL) as error:
             logger.warning("the keys of %s cannot be had: %s: %s", self._issuer, type(error).__name__, error)
             self._failed = True
         else:
@@ -149,6 +151,8 @@ class IssuerKeys:
             raise ValueError(f"it did not give them within {self._fetch_seconds:g} seconds") from error
 
     async def _download(self) -> list[jwt.PyJWK]:
+        import httpx  # noqa: PLC0415 - see `_fetch`
+
         # The deadline above covers looking up addresses, connecting, headers and bodies; httpx's own timeouts start
         # again with each byte.
         async with httpx.AsyncClient(transport=self._transport, timeout=None) as http:  # noqa: S113
@@ -161,12 +165,12 @@ class IssuerKeys:
             keys = jwt.PyJWKSet.from_dict(await self._get(http, place)).keys
         return [key for key in keys if key.public_key_use in (None, "sig")]
 
-    async def _get(self, http: httpx.AsyncClient, url: str) -> dict[str, Any]:
+    async def _get(self, http: "httpx.AsyncClient", url: str) -> dict[str, Any]:
         """Download a JSON object, of 1 MiB at most."""
         body = b""
         async with http.stream("GET", url, headers={"accept": "application/json"}) as response:
             # Redirects are not followed: keys are accepted only from the address that the issuer names.
-            if response.status_code != httpx.codes.OK:
+            if response.status_code != HTTPStatus.OK:
                 raise ValueError(f"{url} answers with status {response.status_code}")
             async for piece in response.aiter_bytes():
                 body += piece
