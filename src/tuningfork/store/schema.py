@@ -50,6 +50,11 @@ metadata = MetaData(
 )
 
 
+def in_utc(stored: datetime) -> datetime:
+    """A time as a database gives it, as an aware time in UTC: SQLite gives naive times, which are in UTC."""
+    return stored.replace(tzinfo=UTC) if stored.tzinfo is None else stored.astimezone(UTC)
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """A timezone-aware time in UTC with microseconds.
 
@@ -70,7 +75,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         """Mark the time as UTC."""
-        return None if value is None else value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        return None if value is None else in_utc(value)
 
 
 class Id(TypeDecorator[str]):

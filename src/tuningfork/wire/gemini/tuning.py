@@ -3,7 +3,7 @@
 Source: gemini-api sections 7 to 9; google/ai/generativelanguage/v1beta/{tuned_model,model_service}.proto.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from itertools import chain, islice
@@ -23,7 +23,13 @@ from tuningfork.wire.gemini.multiturn_messages import with_conversations
 from tuningfork.wire.gemini.names import tuned_id, tuned_name
 from tuningfork.wire.google.proto_json.decode import Fields, decode, decode_query
 from tuningfork.wire.google.proto_json.descriptors import Message
-from tuningfork.wire.google.proto_json.encode import Printed, Typed, is_not_plus_zero, shortest_float
+from tuningfork.wire.google.proto_json.encode import (
+    PrintedChunk,
+    PrintedList,
+    Typed,
+    is_not_plus_zero,
+    shortest_float,
+)
 from tuningfork.wire.google.proto_json.text import read
 from tuningfork.wire.google.proto_json.timestamps import format_timestamp
 from tuningfork.wire.google.requests import RequestWords, refused
@@ -34,6 +40,8 @@ _EXAMPLES = f"{_TASK}.training_data.examples.examples"
 _CONVERSATIONS = f"{_TASK}.training_data.examples.multiturn_examples"
 _SOURCE = "tuned_model.tuned_model_source"
 _WITH_CONVERSATIONS = with_conversations(messages.TUNED_MODEL)
+_CHUNK = 50
+"""How many snapshots are printed together, and again while the last of them are not there yet."""
 
 CREATE = RequestWords(
     "CreateTunedModelRequest",
@@ -237,24 +245,29 @@ def render_tuned_models(
     return Typed(messages.LIST_TUNED_MODELS_RESPONSE, {"tuned_models": models, "next_page_token": next_page_token})
 
 
-def render_snapshots(snapshots: Iterable[Snapshot]) -> list[Printed]:
+def render_snapshots(snapshots: Sequence[Snapshot]) -> PrintedList:
     """The steps of a job so far, as models and operations show them."""
-    return [_printed(each) for each in snapshots]
+    begins = range(0, len(snapshots), _CHUNK)
+    return PrintedList([_printed(tuple(snapshots[begin : begin + _CHUNK])) for begin in begins])
 
 
-@lru_cache(maxsize=8 * MOST_SNAPSHOTS)
-def _printed(snapshot: Snapshot) -> Printed:
+@lru_cache(maxsize=8 * MOST_SNAPSHOTS // _CHUNK)
+def _printed(snapshots: tuple[Snapshot, ...]) -> PrintedChunk:
     """A snapshot never changes, and whoever polls is sent all of them again and again.
 
     The first poll prints thousands, so they are not printed by the message's table, which takes three times as long.
     """
+    return PrintedChunk([_printed_one(each) for each in snapshots])
+
+
+def _printed_one(snapshot: Snapshot) -> dict[str, Any]:
     printed: dict[str, Any] = {"step": snapshot.step}
     if snapshot.epoch:
         printed["epoch"] = snapshot.epoch
     if is_not_plus_zero(snapshot.mean_loss):
         printed["meanLoss"] = shortest_float(snapshot.mean_loss)
     printed["computeTime"] = format_timestamp(snapshot.compute_time)
-    return Printed(printed)
+    return printed
 
 
 def _origin(model: TunedModel) -> dict[str, Any]:

@@ -7,11 +7,12 @@ presence, 64-bit integers are strings, and floats have the fewest digits that gi
 import base64
 import math
 import struct
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum as Enumeration
 from enum import auto
 from functools import cache
+from itertools import chain
 from typing import Any
 
 from tuningfork.wire.google.proto_json.descriptors import Enum, Field, Kind, Message, Rule
@@ -26,17 +27,23 @@ class Typed:
     fields: Mapping[str, Any]
 
 
-class Printed(dict[str, Any]):
-    """The JSON object of a message that never changes, printed once for many answers.
+@dataclass(frozen=True, slots=True)
+class PrintedChunk:
+    """JSON objects of messages that never change, printed once for many answers.
 
-    May stand wherever the fields of a message may. `texts` remembers its indented text by how its lines begin.
+    They hold numbers and texts without braces alone. `texts` remembers their indented text by how its lines begin.
     """
 
-    __slots__ = ("texts",)
+    objects: Sequence[dict[str, Any]]
+    texts: dict[str, str] = field(default_factory=dict)
 
-    def __init__(self, printed: Mapping[str, Any]) -> None:
-        super().__init__(printed)
-        self.texts: dict[str, str] = {}
+
+class PrintedList(list[dict[str, Any]]):
+    """The objects of some chunks. May stand wherever the fields of a list of messages may."""
+
+    def __init__(self, chunks: Sequence[PrintedChunk]) -> None:
+        super().__init__(chain.from_iterable(chunk.objects for chunk in chunks))
+        self.chunks = chunks
 
 
 def encode(message: Message, fields: Mapping[str, Any], *, enums_as_numbers: bool = False) -> dict[str, Any]:
@@ -58,7 +65,9 @@ def encode(message: Message, fields: Mapping[str, Any], *, enums_as_numbers: boo
             if is_wanted is None or is_wanted(value):
                 printed[json_name] = single(value, enums_as_numbers)
         elif value:
-            if holds is _LIST:
+            if type(value) is PrintedList:
+                printed[json_name] = value
+            elif holds is _LIST:
                 printed[json_name] = [single(item, enums_as_numbers) for item in value]
             else:
                 printed[json_name] = {key: single(item, enums_as_numbers) for key, item in value.items()}
@@ -111,16 +120,25 @@ def shortest_float(number: float) -> float | int | str:
         (target,) = _unpack(_pack(number))
     except OverflowError:
         return "Infinity" if number > 0 else "-Infinity"
-    for digits in _DIGITS:
-        short = float(digits % target)
-        if -_FLOAT_OVERFLOW < short < _FLOAT_OVERFLOW and _unpack(_pack(short))[0] == target:
+    short = None
+    for digits in _FEWER_DIGITS:
+        shorter = float(digits % target)
+        if -_FLOAT_OVERFLOW < shorter < _FLOAT_OVERFLOW and _unpack(_pack(shorter))[0] == target:
+            short = shorter
+        elif math.frexp(target)[0] not in _POWER_OF_TWO:
+            # The nearest decimal number of even fewer digits is not nearer.
             break
+    if short is None:
+        short = float(_MOST_DIGITS % target)
     return _without_point_zero(short)
 
 
 _FLOAT32 = struct.Struct("<f")
 _pack, _unpack = _FLOAT32.pack, _FLOAT32.unpack
-_DIGITS = ("%.6g", "%.7g", "%.8g", "%.9g")
+_MOST_DIGITS, _FEWER_DIGITS = "%.9g", ("%.8g", "%.7g", "%.6g")
+_POWER_OF_TWO = (0.5, -0.5)
+"""The mantissas of powers of two. Their lower neighbours are nearer than their upper ones, so that a number above may
+give such a float where a nearer one below does not."""
 
 _FLOAT_OVERFLOW = 3.4028235677973366e38
 
@@ -157,9 +175,7 @@ def is_not_plus_zero(number: float) -> bool:
 def _single_of(field: Field) -> _Single:
     kind = field.type
     if isinstance(kind, Message):
-        return lambda value, enums_as_numbers: (
-            value if type(value) is Printed else encode(kind, value, enums_as_numbers=enums_as_numbers)
-        )
+        return lambda value, enums_as_numbers: encode(kind, value, enums_as_numbers=enums_as_numbers)
     if isinstance(kind, Enum):
         numbers = kind.numbers
         return lambda value, enums_as_numbers: numbers[value] if enums_as_numbers else str(value)

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from tuningfork.domain.errors import InvalidArgument
-from tuningfork.wire.google.proto_json.encode import Printed
+from tuningfork.wire.google.proto_json.encode import PrintedChunk, PrintedList
 from tuningfork.wire.google.proto_json.lenient import MAX_DEPTH, LenientParser, malformed, object_of, parse_number
 
 MAX_PAYLOAD_BYTES = 8 * 1024 * 1024
@@ -76,19 +76,27 @@ def _pretty(value: Any, line: str) -> str:
     """
     if isinstance(value, str):
         return _quoted(value)
-    if type(value) is Printed:
-        text = value.texts.get(line)
-        if text is None:
-            text = value.texts[line] = _pretty_object(value, line)
-        return text
     if isinstance(value, dict) and value:
         return _pretty_object(value, line)
     deeper = f"{line}  "
+    if type(value) is PrintedList and value:
+        return f"[{deeper}{f',{deeper}'.join([_pretty_chunk(chunk, deeper) for chunk in value.chunks])}{line}]"
     if isinstance(value, (list, tuple)) and value:
         return f"[{deeper}{f',{deeper}'.join([_pretty(item, deeper) for item in value])}{line}]"
     if type(value) is int or (type(value) is float and math.isfinite(value)):
         return repr(value)
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _pretty_chunk(chunk: PrintedChunk, line: str) -> str:
+    """The objects of a chunk, with commas between. The standard library's C encoder writes them, so it takes little."""
+    text = chunk.texts.get(line)
+    if text is None:
+        encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(f",{line}  ", ": "))
+        within = encoder.encode(chunk.objects)[1:-1]
+        text = within.replace("{", f"{{{line}  ").replace(f"}},{line}  ", f"}},{line}").replace("}", f"{line}}}")
+        chunk.texts[line] = text
+    return text
 
 
 def _pretty_object(value: dict[str, Any], line: str) -> str:

@@ -39,7 +39,6 @@ def format_timestamp(moment: datetime) -> str:
     if moment.tzinfo is None:
         raise ValueError(f"{moment} has no time zone; times in this service are aware and in UTC")
     utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
-    text = utc.isoformat(timespec="microseconds")[: -len("+00:00")]
-    if text.endswith("000"):
-        text = text.removesuffix("000").removesuffix("000").removesuffix(".")
-    return text + "Z"
+    # Without a fraction, if there are no microseconds; else with six digits.
+    text = utc.isoformat()[:-6]
+    return f"{text[:-3]}Z" if text[-3:] == "000" else f"{text}Z"
