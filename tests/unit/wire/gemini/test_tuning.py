@@ -213,7 +213,7 @@ def test_a_snapshot_is_printed_as_its_message_says(loss, microseconds, epoch):
 
 
 def test_the_first_poll_of_a_long_job_prints_each_snapshot_in_few_calls():
-    """Calls of functions are counted, since times depend on the machine; by the message's table there were 71."""
+    """Calls of functions are counted, since times depend on the machine; by the message's table there were 71, one by one 51."""
     snapshots = [
         Snapshot(step=step, epoch=1, mean_loss=1.2345678 / step, compute_time=NOON + timedelta(seconds=step))
         for step in range(100, 600)
@@ -223,4 +223,17 @@ def test_the_first_poll_of_a_long_job_prints_each_snapshot_in_few_calls():
     with cProfile.Profile() as profile:
         write(render_snapshots(snapshots))
 
-    assert pstats.Stats(profile).total_calls / len(snapshots) < 60
+    assert pstats.Stats(profile).total_calls / len(snapshots) < 30
+
+
+@pytest.mark.parametrize("count", [0, 1, 49, 50, 51, 120])
+@pytest.mark.parametrize("pretty", [True, False])
+def test_snapshots_that_are_printed_together_are_written_as_if_one_by_one(count, pretty):
+    snapshots = [
+        Snapshot(step=step, epoch=step // 9, mean_loss=step / 7, compute_time=NOON + timedelta(seconds=step))
+        for step in range(1, count + 1)
+    ]
+    printed = render_snapshots(snapshots)
+
+    assert write({"a": {"b": printed}}, pretty=pretty) == write({"a": {"b": [*printed]}}, pretty=pretty)
+    assert write({"b": printed}, pretty=pretty) == write({"b": [*printed]}, pretty=pretty)
