@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from fakes import InMemoryExecutor
-from patience import wait_until
+from patience import PATIENCE_SECONDS, wait_until
 from tuningfork.dispatcher import Dispatcher
 from tuningfork.domain.base_model import Catalog
 from tuningfork.domain.hyperparameters import RequestedHyperparameters
@@ -36,7 +36,9 @@ def request_of(base, rate, *, batch_size=4):
 
 
 def until_ended(tuning, tuned):
-    wait_until(lambda: tuning.get(ADA, tuned.model.id).job.state.is_final, what="the job has ended")
+    # Several trainers start one after the other meanwhile, each of which imports torch.
+    ended = lambda: tuning.get(ADA, tuned.model.id).job.state.is_final  # noqa: E731
+    wait_until(ended, what="the job has ended", seconds=4 * PATIENCE_SECONDS)
     return tuning.get(ADA, tuned.model.id).job
 
 
