@@ -105,8 +105,8 @@ class Server:
         services = self._services
         http = HttpServer(create_app(services), self._connections, services.stopping, self._grpc)
         # What the server consists of is never garbage. A full collection would look at all of it while requests wait.
-        gc.collect()
         gc.freeze()
+        gc.enable()
         self._dispatcher.start()
         try:
             self._loop.run(http.serve(sockets=[self._listener]))
