@@ -70,6 +70,7 @@ _SHARED_TOKENS_ON_CPU = 2048
 """On a CPU, the most tokens of a pass that jobs share. A larger pass is bound by arithmetic: sharing it gains nothing,
 and makes other jobs wait."""
 
+_Jobs = Sequence[AdmittedJob]
 
 
 class TrainingEngine:
@@ -280,15 +281,15 @@ class TrainingEngine:
     def _next_jobs(self) -> list[AdmittedJob]:
         """Choose the job whose turn it is, and further jobs, fewest turns first, that can be computed with it.
 
-        No jobs, if the turn was spent on rendering a part of its next step's examples.
+        No jobs, if the turn was spent on rendering a part of its next step's examples. Each such part is a turn of its
+        job, also if it was rendered with what was left of another job's effort.
         """
         jobs = list(self._jobs.values())
         waiting = [job for job in jobs if not (job.is_done or job.has_to_wait(jobs, self._shared_tokens))]
         due = self._owners.in_order(waiting)
         if self._base.device.type == "cpu":  # on a GPU, small passes take as long with any number of jobs
             due = evenly(due)
-        chosen = due[:1]
-        effort, unready = self._efforts.before_pass(), list[AdmittedJob]()
+        chosen, effort, unready = due[:1], self._efforts.before_pass(), list[AdmittedJob]()
         if chosen and chosen[0].under_way is None:
             unready = [] if self._prepare(chosen[0], effort) else [*chosen]
             if chosen[0].has_to_wait(jobs, self._shared_tokens):
@@ -299,18 +300,15 @@ class TrainingEngine:
                 between = [job for job in due[1:] if job.is_between_steps]
                 joining, unready = self._jobs_sharing_pass(chosen[0], between, effort)
                 chosen += joining
-        self._owners.choose(chosen)
+        self._owners.choose([*chosen, *(job for job in unready if job is not chosen[0])])
         for job in chosen:
             # Move the chosen jobs to the end of the queue.
             self._jobs[job.definition.id] = self._jobs.pop(job.definition.id)
-        if not is_ready:
-            chosen[0].turns += 1
-            return []
-        return chosen
+        for job in unready:
+            job.turns += 1
+        return chosen if not unready or unready[0] is not chosen[0] else []
 
-    def _parallel_evaluations(
-        self, first: AdmittedJob, others: Sequence[AdmittedJob], effort: Effort
-    ) -> list[AdmittedJob]:
+    def _parallel_evaluations(self, first: AdmittedJob, others: _Jobs, effort: Effort) -> list[AdmittedJob]:
         """The jobs whose next evaluation pass can be computed in parallel with the first job's."""
         joining: list[AdmittedJob] = []
         for job in others[: self._passes.lanes - 1]:
@@ -319,18 +317,17 @@ class TrainingEngine:
                 joining.append(job)
         return joining
 
-    def _jobs_sharing_pass(
-        self, first: AdmittedJob, others: Sequence[AdmittedJob], effort: Effort
-    ) -> list[AdmittedJob]:
-        """The jobs that can share the first job's pass, of those whose batches can be rendered with this effort.
+    def _jobs_sharing_pass(self, first: AdmittedJob, others: _Jobs, effort: Effort) -> tuple[_Jobs, list[AdmittedJob]]:
+        """The jobs that can share the first job's pass, and those whose batches this effort was too little to render.
 
         The batches of all these jobs together fit into one pass; a batch that takes several passes is never shared.
         """
         places = self._passes.most_jobs - 1
         tokens, targets = tokens_and_targets(first.next_batch()) if places else (0, 0)
-        joining = []
+        joining, unready = list[AdmittedJob](), list[AdmittedJob]()
         for job in others[:places]:
             if not self._prepare(job, effort):
+                unready.append(job)
                 continue
             more_tokens, more_targets = tokens_and_targets(job.next_batch())
             tokens, targets = tokens + more_tokens, targets + more_targets
@@ -338,7 +335,7 @@ class TrainingEngine:
             if not (fits and self._passes.can_advance_together(first, job)):
                 break
             joining.append(job)
-        return joining
+        return joining, unready
 
     def _begin(self, jobs: Sequence[AdmittedJob]) -> Batch:
         """Begin the next step of these jobs."""
