@@ -213,7 +213,7 @@ def test_a_snapshot_is_printed_as_its_message_says(loss, microseconds, epoch):
 
 
 def test_the_first_poll_of_a_long_job_prints_each_snapshot_in_few_calls():
-    """Calls of functions are counted, since times depend on the machine; by the message's table there were 71, one by one 51."""
+    """Calls of functions are counted, since times depend on the machine; with the message's table there were 71."""
     snapshots = [
         Snapshot(step=step, epoch=1, mean_loss=1.2345678 / step, compute_time=NOON + timedelta(seconds=step))
         for step in range(100, 600)
