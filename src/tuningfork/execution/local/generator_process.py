@@ -15,14 +15,14 @@ from tuningfork.artifacts.base import ArtifactDamaged, ArtifactMissing, Artifact
 from tuningfork.domain.artifact import ArtifactRef
 from tuningfork.domain.base_model import BaseModel, BaseModelName
 from tuningfork.domain.dataset import characters_of
-from tuningfork.domain.errors import InternalError, InvalidArgument, TuningforkError, Unavailable
-from tuningfork.domain.exhaustion import is_out_of_memory, reason_of
+from tuningfork.domain.errors import InvalidArgument, Unavailable
 from tuningfork.domain.preview import DatasetPreview
 from tuningfork.execution.base import AdapterLimits
 from tuningfork.execution.local import prompts, worker
 from tuningfork.execution.local.adapter_files import AdapterFiles
 from tuningfork.execution.local.arrivals import Arrivals, Request, owner_of
 from tuningfork.execution.local.environment import adapter_limits_in, artifacts_in
+from tuningfork.execution.local.guarding import continued, done_with, guarded
 from tuningfork.execution.local.messages import (
     Abandon,
     Count,
@@ -45,7 +45,7 @@ from tuningfork.execution.local.messages import (
     TryAdapter,
     Warm,
 )
-from tuningfork.execution.local.preparing import Prepared, Preparing
+from tuningfork.execution.local.preparing import Preparing
 from tuningfork.execution.local.previewing import preview
 from tuningfork.execution.local.renderers import Renderer, Renderers
 from tuningfork.execution.local.same_bases import SameBases
@@ -110,7 +110,7 @@ class Generator:
     def obey(self, command: GeneratorCommand) -> Iterator[GeneratorReport]:
         """Carry out a command; an error in it only affects its own request."""
         request_id = command.request_id if isinstance(command, OfRequest) else None
-        yield from _guarded(request_id, self._obey(command))
+        yield from guarded(request_id, self._obey(command))
 
     def advance(self) -> Iterator[list[GeneratorReport]]:
         """Continue prepared requests, then run one engine step for every base that has requests.
@@ -119,7 +119,7 @@ class Generator:
         """
         for prepared in self._preparing.finished(patient=not self._requests):
             pending = self._pending.pop(prepared.request_id)
-            yield [*_guarded(pending.request_id, _continued(prepared, pending.proceed))]
+            yield [*guarded(pending.request_id, continued(prepared, pending.proceed))]
         for served in {id(r.served): r.served for r in self._requests.values()}.values():
             yield [report for output in served.engine.step() for report in self._report(output)]
 
@@ -127,7 +127,7 @@ class Generator:
         match command:
             case Warm(named):
                 base = self._same.first(named)
-                yield from self._when_ready(base, None, partial(_done_with, partial(self._served_base, base)))
+                yield from self._when_ready(base, None, partial(done_with, partial(self._served_base, base)))
             case Keep(base, adapters):
                 yield from self._keep(base, adapters)
             case Forget(adapters):
@@ -290,7 +290,7 @@ class Generator:
         if base in self._bases:
             self._pin(base)
         elif adapters:
-            yield from self._when_ready(base, None, partial(_done_with, partial(self._served_base, base)))
+            yield from self._when_ready(base, None, partial(done_with, partial(self._served_base, base)))
 
     def _pinned(self, base: BaseModel) -> frozenset[ArtifactRef]:
         """The adapters to keep in memory on a base, whatever it is named."""
@@ -369,36 +369,6 @@ def _place_of(served: ServedBase, command: Request) -> str:
     if isinstance(command, TryAdapter):
         return "adapters"
     return served.name if isinstance(served.base.chat, Renderer) else ""
-
-
-def _guarded(request_id: str | None, work: Iterator[GeneratorReport]) -> Iterator[GeneratorReport]:
-    """Yield the reports of `work`; an exception becomes a `Refused` report for the request."""
-    try:
-        yield from work
-    except TuningforkError as error:
-        if request_id:
-            yield Refused.of(request_id, error)
-        else:
-            logger.error("base model could not be loaded: %s", error, extra={"action": "load_failed"})  # noqa: TRY400
-    except Exception as error:
-        told = None if is_out_of_memory(error) else error
-        logger.error(  # noqa: TRY400 - running out of memory needs no traceback
-            "command failed: %s", reason_of(error), exc_info=told, extra={"action": "command_failed"}
-        )
-        if request_id:
-            yield Refused(request_id, InternalError(f"the generator failed: {reason_of(error)}"))
-
-
-def _continued(prepared: Prepared, proceed: Callable[[Any], Iterator[GeneratorReport]]) -> Iterator[GeneratorReport]:
-    if prepared.error is not None:
-        raise prepared.error
-    yield from proceed(prepared.result)
-
-
-def _done_with(work: Callable[[], object]) -> Iterator[GeneratorReport]:
-    """Do some work that has nothing to report."""
-    work()
-    yield from ()
 
 
 def _counted(request_id: str, prompt_ids: list[int]) -> Iterator[GeneratorReport]:
