@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 from fakes import Clock, InMemoryExecutor
 from patience import paths_below
+from tuningfork.artifacts.base import ArtifactMissing
 from tuningfork.artifacts.manifest import Manifest
 from tuningfork.cli import app
 from tuningfork.domain.permission import LOCAL_PRINCIPAL
@@ -458,7 +459,12 @@ class Load:
 
     def _advance_to_end(self, made):
         while not self._shop.workshop.tuning.get(LOCAL_PRINCIPAL, made.model.id).job.state.is_final:
-            self._shop.workshop.advance()
+            try:
+                self._shop.workshop.advance()
+            except ArtifactMissing as error:
+                # It may be the turn of a job that the other thread deletes at this moment.
+                if made.job.id in error.message:
+                    raise
 
     def _queue(self):
         for made in [self._shop.make(steps=0) for _ in range(3)]:

@@ -77,7 +77,8 @@ import gc
 def serve(pipe):
     pipe.send(gc.get_freeze_count())
 
-print(ForkServer(serve).start().pipe.recv() > 1_000, gc.get_freeze_count())
+forks = ForkServer(serve)
+print(forks.start().pipe.recv() > 1_000, gc.get_freeze_count())
 """)
     assert said == ["True", "0"]
 

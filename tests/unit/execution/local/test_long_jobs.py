@@ -10,8 +10,8 @@ from tuningfork.domain.artifact import ArtifactRef
 from tuningfork.domain.base_model import AdapterShape
 from tuningfork.domain.hyperparameters import Hyperparameters
 from tuningfork.domain.tuning_job import JobId
-from tuningfork.execution.base import Stepped, Stopped, TrainingAssignment
-from tuningfork.execution.local.messages import Admit, Stop
+from tuningfork.execution.base import Resumed, Stepped, Stopped, TrainingAssignment
+from tuningfork.execution.local.messages import Admit, JobEvent, Stop
 from tuningfork.execution.local.trainer_process import Trainer
 
 LONG, SHORT = JobId("long"), JobId("short")
@@ -30,7 +30,8 @@ def trainer(tiny_llama, tmp_path):
         with store.writing(ArtifactRef(f"datasets/{name}.jsonl")) as path:
             path.write_text(json.dumps(line) + "\n")
     trainer = Trainer(store)
-    assert len(list(trainer.obey(Admit(assigned(base, LONG))))) == 1
+    *_, admitted = trainer.obey(Admit(assigned(base, LONG)))
+    assert admitted == JobEvent(LONG, Resumed(step=0, snapshots=()))
     engine = trainer._engines[base]
     layer, passes = engine._base.decoder.layers[0], engine._passes
     passes._lanes, passes.long_tokens, passes.part_seconds = 1, 100, 0.0

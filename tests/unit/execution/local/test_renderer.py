@@ -77,7 +77,7 @@ class Forks:
 
     def _do(self, order):
         if isinstance(order, Open):
-            return self.openings.pop(0) if self.openings else None, Opened(frozenset([1]), "")
+            return self.openings.pop(0) if self.openings else None, Opened(frozenset([1]), "", ())
         assert isinstance(order, Call)
         text = order.argument.turns[0].text
         end = self.ends.get(text)
@@ -238,7 +238,7 @@ class Foreign:
 @pytest.mark.parametrize(
     "sent",
     [
-        Opened(frozenset([1, 2]), " "),
+        Opened(frozenset([1, 2]), " ", ("User:",)),
         Returned([1, 2, 3]),
         Returned((RenderedRow(ids=(1, 2), outputs=((1, 2),)),)),
         Returned("text"),
