@@ -83,6 +83,15 @@ def test_the_options_of_every_adapter_that_is_saved_here_are_plain(tmp_path):
         ({"lora_alpha": float("nan")}, "lora_alpha NaN"),
         ({"lora_alpha": 1e300}, "lora_alpha 1e+300"),
         ({"lora_alpha": None}, "lora_alpha null"),
+        ({"lora_alpha": 10**400}, "lora_alpha 1000"),
+        ({"r": 10**400}, "r 1000"),
+        ({"target_modules": ["q_proj", ["k_proj"]]}, 'target_modules ["q_proj", ["k_proj"]]'),
+        ({"target_modules": {"q_proj": 1}}, 'target_modules {"q_proj": 1}'),
+        ({"exclude_modules": [None]}, "exclude_modules [null]"),
+        ({"layers_to_transform": [True]}, "layers_to_transform [true]"),
+        ({"layers_to_transform": 1.5}, "layers_to_transform 1.5"),
+        ({"layers_pattern": [{}]}, "layers_pattern [{}]"),
+        ({"base_model_name_or_path": [[]]}, "base_model_name_or_path [[]]"),
     ],
 )
 def test_what_cannot_be_served_is_refused_by_its_name(changes, named):
@@ -90,6 +99,20 @@ def test_what_cannot_be_served_is_refused_by_its_name(changes, named):
         parse_config(config(**changes))
 
     assert named in refused.value.message
+
+
+@pytest.mark.parametrize("value", [None, "layers", 3, [], [0, 1], ["q_proj", "k_proj"]])
+def test_which_layers_it_is_for_is_kept(value):
+    parsed = parse_config(config(layers_to_transform=value))
+
+    assert json.loads(render_config(parsed))["layers_to_transform"] == value
+    assert parse_config(render_config(parsed)) == parsed
+
+
+def test_a_long_list_is_not_written_longer():
+    content = config(target_modules=[1] * 100_000)
+
+    assert len(render_config(parse_config(content))) < len(content)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b"[" * 100_000, b" " * (2**20 + 1)])

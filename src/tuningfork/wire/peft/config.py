@@ -55,6 +55,7 @@ _CHANGING_THE_BASE = ("pissa", "olora", "loftq", "corda", "lora_ga")
 """Beginnings of the values of `init_lora_weights` with which training also changed the weights of the base."""
 
 _KEPT = ("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "base_model_name_or_path")
+"""Each is nothing, a text, a whole number, or a list of texts and whole numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +95,7 @@ def parse_config(data: bytes) -> PeftConfig:
     scaled = alpha * math.sqrt(rank) if config.get("use_rslora") else alpha
     return PeftConfig(
         shape=AdapterShape(rank=rank, alpha=float(scaled)),
-        kept={name: config[name] for name in _KEPT if name in config},
+        kept={name: _flat(config, name) for name in _KEPT if name in config},
     )
 
 
@@ -113,7 +114,11 @@ def render_config(config: PeftConfig) -> bytes:
         **{name: value for name, value in _PLAIN.items() if name not in {"loftq_config", "alora_invocation_tokens"}},
         **config.kept,
     }
-    return (json.dumps(fields, indent=2, sort_keys=True) + "\n").encode()
+    # One line for each field: with an indented line for each element, a list would become several times as long.
+    lines = (
+        f"  {json.dumps(name)}: {json.dumps(value, separators=(',', ':'))}" for name, value in sorted(fields.items())
+    )
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
 
 
 def _read(data: bytes) -> Mapping[str, Any]:
@@ -140,11 +145,26 @@ def _refused(config: Mapping[str, Any]) -> Iterator[str]:
         yield f"init_lora_weights={_shown(start)} (its base was changed in training)"
 
 
+def _flat(config: Mapping[str, Any], name: str) -> Any:
+    value = config[name]
+    for each in value if isinstance(value, list) else () if value is None else (value,):
+        if not (isinstance(each, str) or _is_whole(each)):
+            raise InvalidArgument(
+                f"{CONFIG} has {name} {_shown(value)}; it must be a text, a whole number, or a list of them"
+            )
+    return value
+
+
 def _number(config: Mapping[str, Any], name: str) -> int | float:
-    value = config.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    value: Any = config.get(name)
+    # Of a whole number that no float can hold, `isfinite` would raise an error.
+    if not (_is_whole(value) or (isinstance(value, float) and math.isfinite(value))):
         raise InvalidArgument(f"{CONFIG} has {name} {_shown(value)}, which is no number")
     return value
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _shown(value: object) -> str:
