@@ -149,7 +149,7 @@ def test_one_pass_beyond_the_usual_size_is_in_memory_at_a_time(base):
     long = [job(f"long{number}", examples=LONG, batch_size=1, seed=number) for number in range(3)]
     wanted = {each.id: alone(base, each) for each in long}
     engine = engine_in_parts(base, *long)
-    engine._shared_tokens = LONG_TOKENS
+    engine._scheduler._limits = replace(engine._shared, tokens=LONG_TOKENS)
     reports, most = [], 0
     while not all(job.is_done for job in engine._jobs.values()):
         reports += engine.advance()

@@ -16,14 +16,12 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from tuningfork.domain.errors import InternalError, InvalidArgument
 from tuningfork.domain.tuning_job import JobId, Snapshot
 from tuningfork.modeling.adapters import format as adapter_format
 from tuningfork.modeling.device.capture import Capture
 from tuningfork.modeling.loading import LoadedBase
 from tuningfork.training.batches import DataOrder, split
 from tuningfork.training.deterministic import deterministic
-from tuningfork.training.effort import Effort, Efforts
 from tuningfork.training.examples import RenderedExamples
 from tuningfork.training.initial_weights import initial_weights
 from tuningfork.training.job_digest import digest_of
@@ -34,7 +32,6 @@ from tuningfork.training.jobs import (
     Gradient,
     TrainingJob,
     apply_gradients,
-    tokens_and_targets,
 )
 from tuningfork.training.objectives import objective_of
 from tuningfork.training.optimizer import AdamW
@@ -49,8 +46,8 @@ from tuningfork.training.reports import (
     not_finite,
 )
 from tuningfork.training.savepoint import TrainingState, load_state, recorded_job, save_state
+from tuningfork.training.scheduler import PassLimits, Scheduler
 from tuningfork.training.sharing import jobs_per_pass
-from tuningfork.training.turns import OwnerTurns, evenly
 from tuningfork.training.undivided import UNDIVIDED_TOKENS, is_undivided
 
 __all__ = [
@@ -69,8 +66,6 @@ more tokens has a pass of its own."""
 _SHARED_TOKENS_ON_CPU = 2048
 """On a CPU, the most tokens of a pass that jobs share. A larger pass is bound by arithmetic: sharing it gains nothing,
 and makes other jobs wait."""
-
-_Jobs = Sequence[AdmittedJob]
 
 
 class TrainingEngine:
@@ -103,13 +98,14 @@ class TrainingEngine:
             max_jobs_per_step = jobs_per_pass(base)
         self._base = base
         self._clock = clock
-        self._efforts = Efforts(monotonic)
         self._passes = PassRunner(base, jobs_per_pass=max_jobs_per_step, capture=capture)
-        self._targets_per_pass = targets_per_block(base)
-        self._shared_tokens = _TOKENS_PER_PASS if base.device.type == "cuda" else _SHARED_TOKENS_ON_CPU
+        self._shared = PassLimits(
+            tokens=_TOKENS_PER_PASS if base.device.type == "cuda" else _SHARED_TOKENS_ON_CPU,
+            targets=targets_per_block(base),
+        )
+        self._scheduler = Scheduler(self._passes, self._shared, even=base.device.type == "cpu", monotonic=monotonic)
         self._pass_tokens = UNDIVIDED_TOKENS if is_undivided(base) else _TOKENS_PER_PASS
         self._jobs: dict[JobId, AdmittedJob] = {}
-        self._owners = OwnerTurns()
 
     def admit(self, job: TrainingJob, savepoint: Path | None = None) -> int:
         """Admit a job, resuming it from the savepoint in the directory if there is one; returns its completed steps.
@@ -131,7 +127,7 @@ class TrainingEngine:
         examples = rendered(job.examples)
         validation = rendered(job.validation.examples if job.validation else (), path="validation")
         for each in (examples, validation):
-            each.check(self._efforts.at_admission(alone=not self._jobs))
+            each.check(self._scheduler.at_admission(alone=not self._jobs))
         slots, device = self._base.slots, self._base.device
         # None without an initial adapter: the weights follow from the job's seed, which the digest covers.
         initial_P = initial_weights(job, slots) if job.initial_adapter else None
@@ -165,7 +161,7 @@ class TrainingEngine:
             weights_P=weights_P,
             optimizer=state.optimizer.to(device),
             completed=state.step,
-            turns=self._owners.first_turns(job.owner),
+            turns=self._scheduler.first_turns(job.owner),
         )
         # The evaluation may have been reported before the savepoint was written; it is repeated, with the same result.
         self._evaluate_if_due(admitted)
@@ -252,100 +248,29 @@ class TrainingEngine:
         if job.reference is not None:
             self._base.slots.unload(job.reference)
 
-    def _prepare(self, job: AdmittedJob, effort: Effort) -> bool:
-        """Check some examples of the job, and render those of its next pass, at least one; whether all are rendered.
-
-        Raises:
-            ExamplesRefused: an example cannot be rendered or is too long; the job is dropped.
-            ExamplesUnrendered: see `advance`.
-
-        """
+    def _next_jobs(self) -> list[AdmittedJob]:
+        """The jobs of the next pass; see `Scheduler.next_jobs`."""
         try:
-            if job.evaluating is not None:
-                if job.evaluating.group is None:
-                    job.evaluating.group = next(job.evaluating.groups, None)
-                return True
-            if is_ready := job.prepare_batch(effort):
-                # The validation set is checked too, so that a fault in it is found before the job's last step.
-                (job.validation if job.examples.is_checked else job.examples).check(effort)
-        except InvalidArgument as error:
-            self.release(job.definition.id)
-            raise ExamplesRefused(job.definition.id, error.message, error.violations) from error
-        except InternalError as error:
-            # An evaluation is begun again, since its examples come from a generator, which has ended with the error.
+            return self._scheduler.next_jobs(self._jobs)
+        except ExamplesRefused as error:
+            self.release(error.job_id)
+            raise
+        except ExamplesUnrendered as error:
+            # Its evaluation is begun again, since the examples come from a generator, which has ended with the error.
+            job = self._jobs[error.job_id]
             job.evaluating = None
             self._evaluate_if_due(job)
-            raise ExamplesUnrendered(job.definition.id, error.message) from error
-        return is_ready
-
-    def _next_jobs(self) -> list[AdmittedJob]:
-        """Choose the job whose turn it is, and further jobs, fewest turns first, that can be computed with it.
-
-        No jobs, if the turn was spent on rendering a part of its next step's examples. Each such part is a turn of its
-        job, also if it was rendered with what was left of another job's effort.
-        """
-        jobs = list(self._jobs.values())
-        waiting = [job for job in jobs if not (job.is_done or job.has_to_wait(jobs, self._shared_tokens))]
-        due = self._owners.in_order(waiting)
-        if self._base.device.type == "cpu":  # on a GPU, small passes take as long with any number of jobs
-            due = evenly(due)
-        chosen, effort, unready = due[:1], self._efforts.before_pass(), list[AdmittedJob]()
-        if chosen and chosen[0].under_way is None:
-            unready = [] if self._prepare(chosen[0], effort) else [*chosen]
-            if chosen[0].has_to_wait(jobs, self._shared_tokens):
-                return []
-            if chosen[0].evaluating is not None:
-                chosen += self._parallel_evaluations(chosen[0], [job for job in due[1:] if job.evaluating], effort)
-            elif not unready:
-                between = [job for job in due[1:] if job.is_between_steps]
-                joining, unready = self._jobs_sharing_pass(chosen[0], between, effort)
-                chosen += joining
-        self._owners.choose([*chosen, *(job for job in unready if job is not chosen[0])])
-        for job in chosen:
-            # Move the chosen jobs to the end of the queue.
-            self._jobs[job.definition.id] = self._jobs.pop(job.definition.id)
-        for job in unready:
-            job.turns += 1
-        return chosen if not unready or unready[0] is not chosen[0] else []
-
-    def _parallel_evaluations(self, first: AdmittedJob, others: _Jobs, effort: Effort) -> list[AdmittedJob]:
-        """The jobs whose next evaluation pass can be computed in parallel with the first job's."""
-        joining: list[AdmittedJob] = []
-        for job in others[: self._passes.lanes - 1]:
-            self._prepare(job, effort)
-            if self._passes.is_evaluation_small(first) and self._passes.is_evaluation_small(job):
-                joining.append(job)
-        return joining
-
-    def _jobs_sharing_pass(self, first: AdmittedJob, others: _Jobs, effort: Effort) -> tuple[_Jobs, list[AdmittedJob]]:
-        """The jobs that can share the first job's pass, and those whose batches this effort was too little to render.
-
-        The batches of all these jobs together fit into one pass; a batch that takes several passes is never shared.
-        """
-        places = self._passes.most_jobs - 1
-        tokens, targets = tokens_and_targets(first.next_batch()) if places else (0, 0)
-        joining, unready = list[AdmittedJob](), list[AdmittedJob]()
-        for job in others[:places]:
-            if not self._prepare(job, effort):
-                unready.append(job)
-                continue
-            more_tokens, more_targets = tokens_and_targets(job.next_batch())
-            tokens, targets = tokens + more_tokens, targets + more_targets
-            fits = tokens <= self._shared_tokens and targets <= self._targets_per_pass
-            if not (fits and self._passes.can_advance_together(first, job)):
-                break
-            joining.append(job)
-        return joining, unready
+            raise
 
     def _begin(self, jobs: Sequence[AdmittedJob]) -> Batch:
         """Begin the next step of these jobs."""
-        return Batch.of(jobs, max_tokens=self._pass_tokens, max_targets=self._targets_per_pass)
+        return Batch.of(jobs, max_tokens=self._pass_tokens, max_targets=self._shared.targets)
 
     def _evaluate_if_due(self, job: AdmittedJob) -> None:
         """Make the job's next passes an evaluation, if one is due after its completed steps."""
         if job.is_evaluation_due:
             segments = job.owned_validation_segments()
-            groups = split(segments, max_tokens=self._shared_tokens, max_targets=self._targets_per_pass)
+            groups = split(segments, max_tokens=self._shared.tokens, max_targets=self._shared.targets)
             job.evaluating = EvaluationPasses(groups=groups)
 
     def _evaluate(self, jobs: Sequence[AdmittedJob]) -> list[EvaluationReport]:
