@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from tuningfork.domain.base_model import AdapterShape
 from tuningfork.domain.errors import InvalidArgument
@@ -156,14 +156,14 @@ def _flat(config: Mapping[str, Any], name: str) -> Any:
 
 
 def _number(config: Mapping[str, Any], name: str) -> int | float:
-    value: Any = config.get(name)
+    value = config.get(name)
     # Of a whole number that no float can hold, `isfinite` would raise an error.
-    if not (_is_whole(value) or (isinstance(value, float) and math.isfinite(value))):
-        raise InvalidArgument(f"{CONFIG} has {name} {_shown(value)}, which is no number")
-    return value
+    if _is_whole(value) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise InvalidArgument(f"{CONFIG} has {name} {_shown(value)}, which is no number")
 
 
-def _is_whole(value: object) -> bool:
+def _is_whole(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
