@@ -18,7 +18,7 @@
     ├── InternalError           our fault; the message says what is kept and what to do
     │   └── BaseUnusable             a base model's files, or a lack of memory, keep it from being used
     ├── Unavailable             a worker is starting or was replaced; try again
-    │   └── Busy                     what all writers share is taken; says when to try again
+    │   └── Busy                     what few may use at once is taken; says when to try again
     └── Unauthenticated         the credential belongs to nobody
         └── TokenNotValid            the access token is unknown, expired or revoked
 
@@ -250,7 +250,7 @@ class Unavailable(TuningforkError):
 
 
 class Busy(Unavailable):
-    """Something that takes one caller at a time is taken; nothing was done. `retry_seconds`: when to try again."""
+    """Something that takes few callers at a time is taken; nothing was done. `retry_seconds`: when to try again."""
 
     def __init__(self, message: str, *, retry_seconds: float) -> None:
         super().__init__(message)

@@ -50,7 +50,7 @@ class ArrivingAdapter:
         return self._store.path(self.ref)
 
     def check_room(self, size: int) -> None:
-        """Check that the disk has room for a file of `size` bytes that is to be written.
+        """Check that the disk has room for `size` bytes of a file that are to be written. Nothing is reserved.
 
         Raises:
             ResourceExhausted: it has not.
@@ -59,7 +59,8 @@ class ArrivingAdapter:
         free = shutil.disk_usage(self._place).free
         if size + SPARE_BYTES > free:
             raise ResourceExhausted(
-                f"The adapter has {size:,} bytes, and the server's disk has room for {max(0, free - SPARE_BYTES):,}. "
+                f"{size:,} bytes of the adapter are to be written, and the server's disk has room for "
+                f"{max(0, free - SPARE_BYTES):,}. "
                 "Try again when its operator has made room, for example by deleting tuned models that nobody needs."
             )
 

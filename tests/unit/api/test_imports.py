@@ -4,19 +4,20 @@ import asyncio
 import io
 import json
 import tarfile
+from functools import partial
 
 import pytest
 
 import peft_adapters
 from fakes import ECHO_BASE
-from patience import paths_below
+from patience import PATIENCE_SECONDS, paths_below
 from tuningfork.domain.errors import ResourceExhausted
 from tuningfork.domain.references import TunedRef
 from tuningfork.execution.base import WorkerDied
 from tuningfork.service.tuning import importing
 from tuningfork.service.tuning.tidying import sweep
 from tuningfork.store import imports
-from workshop import ADA, ask
+from workshop import ADA, BOB, ask
 
 IMPORT = "/tuningfork/v1/tunedModels:import"
 TAR = {"content-type": "application/x-tar"}
@@ -225,6 +226,34 @@ def test_a_caller_who_leaves_while_the_base_is_loaded_leaves_nothing(caller, wor
     asyncio.run(leave())
 
     assert files(workshop) == []
+
+
+def test_of_each_owner_two_arrive_at_a_time(caller, workshop):
+    waiting, opened, usual = [], asyncio.Event(), workshop.executor.try_adapter
+
+    async def wait(*tried, owner):
+        waiting.append(owner)
+        await opened.wait()
+        await usual(*tried, owner=owner)
+
+    async def send():
+        sent = partial(caller.send, "POST", f"{IMPORT}?baseModel=echo-001", peft_adapters.archive(), headers=TAR)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            held = [asyncio.create_task(sent(key=key)) for key in (caller.key, caller.key, caller.bobs_key)]
+            while len(waiting) < len(held):  # noqa: ASYNC110 - filled in this loop
+                await asyncio.sleep(0)
+            refused = await sent()
+            opened.set()
+            return refused, await asyncio.gather(*held), await sent()
+
+    workshop.executor.try_adapter = wait
+    refused, held, after = asyncio.run(send())
+
+    assert (refused.status_code, refused.json()["error"]["status"]) == (503, "UNAVAILABLE")
+    assert refused.headers["retry-after"] == "30"
+    assert "2 of your imports" in refused.json()["error"]["message"]
+    assert [answer.status_code for answer in (*held, after)] == [200] * 4
+    assert sorted(waiting) == [ADA.email] * 3 + [BOB.email]
 
 
 def test_rows_that_cannot_be_written_leave_no_files(caller, workshop, monkeypatch):

@@ -40,7 +40,7 @@ class ImportMethods:
 
         The archive is in no compression. The base is loaded to try the adapter on it, so the answer may take a while.
         """
-        with translated_errors(IMPORT):
+        with translated_errors(IMPORT), self.importing.turn(call.principal):
             request = parse_import(call.query)
             beginning = asyncio.ensure_future(asyncio.to_thread(self.importing.begin, call.principal, request))
             try:

@@ -16,6 +16,9 @@ from tuningfork.wire.peft.weights import MOST_BYTES
 
 MOST_ARCHIVE_BYTES = MOST_BYTES + MOST_CONFIG_BYTES + 2**16
 
+CHECK_EVERY_BYTES = 16 * 2**20
+"""How much is written between two looks at the room that the disk has: 16 MiB."""
+
 _MOST_FILE_BYTES = {CONFIG: MOST_CONFIG_BYTES, WEIGHTS: MOST_BYTES}
 _PLAIN = {tarfile.REGTYPE, tarfile.AREGTYPE}
 
@@ -23,7 +26,8 @@ _PLAIN = {tarfile.REGTYPE, tarfile.AREGTYPE}
 class Unpacking:
     """Writes the two files of an archive to a directory. Closed by its `with` block.
 
-    `check_room` is called with the size of each file before it is written.
+    `check_room` is called with the size of each file before it is written, and with what is left of it after every
+    `CHECK_EVERY_BYTES`, since others may be writing to the same disk.
     """
 
     def __init__(self, directory: Path, check_room: Callable[[int], None]) -> None:
@@ -32,6 +36,7 @@ class Unpacking:
         self._head = bytearray()
         self._file: BinaryIO | None = None
         self._left = 0
+        self._unchecked = 0
         self._padding = 0
         self._written: set[str] = set()
         self._has_ended = False
@@ -75,7 +80,10 @@ class Unpacking:
             assert self._file is not None  # noqa: S101 - a bug of ours
             self._file.write(used)
             self._left -= len(used)
+            self._unchecked += len(used)
             self._close_if_whole()
+            if self._left and self._unchecked >= CHECK_EVERY_BYTES:
+                self._check(self._left)
         elif self._padding:
             used = rest[: self._padding]
             self._padding -= len(used)
@@ -105,10 +113,14 @@ class Unpacking:
             raise InvalidArgument(
                 f"{name} has {header.size:,} bytes; it must have 1 to {_MOST_FILE_BYTES[name]:,} of them."
             )
-        self._check_room(header.size)
+        self._check(header.size)
         self._written.add(name)
         self._file = (self._directory / name).open("xb")
         self._left, self._padding = header.size, -header.size % tarfile.BLOCKSIZE
+
+    def _check(self, size: int) -> None:
+        self._check_room(size)
+        self._unchecked = 0
 
     def _close_if_whole(self) -> None:
         if not self._left and self._file is not None:

@@ -5,7 +5,9 @@ their final name; then one transaction with the model, its job and its owner. A 
 """
 
 import logging
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -33,6 +35,10 @@ from tuningfork.store.tuned_models import IdTaken
 
 logger = logging.getLogger(__name__)
 
+MOST_AT_ONCE = 2
+"""How many adapters of one owner may arrive at a time."""
+
+_RETRY_SECONDS = 30
 _ID_TRIES = 8
 
 
@@ -48,7 +54,7 @@ class Arrival:
 
 
 class Importing:
-    """The use case of imports. `accept` belongs to one event loop, as the generators' async methods do.
+    """The use case of imports. `turn` and `try_out` belong to one event loop, as the generators' async methods do.
 
     `entropy` returns an integer of that many random bits. `server` has the files that are imported here; None: not
     known.
@@ -76,6 +82,30 @@ class Importing:
         self._generators = generators
         self._server = server
         self._check_base = check_base
+        self._arriving: Counter[str] = Counter()
+
+    @contextmanager
+    def turn(self, principal: Principal) -> Iterator[None]:
+        """Count an import of this owner within the `with` block.
+
+        Raises:
+            Busy: `MOST_AT_ONCE` of the owner's are under way.
+
+        """
+        owner = principal.email
+        if self._arriving[owner] >= MOST_AT_ONCE:
+            raise Busy(
+                f"{MOST_AT_ONCE} of your imports are under way, which is the most at a time. Try again when one has "
+                "ended.",
+                retry_seconds=_RETRY_SECONDS,
+            )
+        self._arriving[owner] += 1
+        try:
+            yield
+        finally:
+            self._arriving[owner] -= 1
+            if not self._arriving[owner]:
+                del self._arriving[owner]
 
     def begin(self, principal: Principal, request: TuningRequest) -> Arrival:
         """Check a request before its adapter arrives, and make a directory for the files. The caller closes it.

@@ -1,11 +1,12 @@
 """The archive of an adapter becomes two files, whatever pieces it comes in and whoever made it."""
 
+import itertools
 import tarfile
 
 import pytest
 
 import peft_adapters
-from tuningfork.dialect.own.unpacking import Unpacking
+from tuningfork.dialect.own.unpacking import CHECK_EVERY_BYTES, Unpacking
 from tuningfork.domain.errors import InvalidArgument, ResourceExhausted
 
 
@@ -92,3 +93,31 @@ def test_a_file_for_which_the_disk_has_no_room_is_not_begun(tmp_path):
         unpacked(peft_adapters.archive(), tmp_path, check_room=refuse)
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_room_for_what_is_left_is_checked_again_while_a_file_arrives(tmp_path):
+    checked = []
+    size = 3 * CHECK_EVERY_BYTES - 1_000
+    content = peft_adapters.packed([("adapter_config.json", b"{}"), ("adapter_model.safetensors", bytes(size))])
+
+    unpacked(content, tmp_path, size=2**20, check_room=checked.append)
+
+    config, *weights = checked
+    assert (config, weights[0], len(weights)) == (2, size, 3)
+    assert all(0 <= before - left - CHECK_EVERY_BYTES < 2**20 for before, left in itertools.pairwise(weights))
+
+
+def test_a_disk_that_others_fill_meanwhile_ends_the_file(tmp_path):
+    room = [2, 2 * CHECK_EVERY_BYTES]
+
+    def refuse(size):
+        if not room or room.pop(0) < size:
+            raise ResourceExhausted(f"no room for {size}")
+
+    weights = ("adapter_model.safetensors", bytes(2 * CHECK_EVERY_BYTES))
+    with pytest.raises(ResourceExhausted):
+        unpacked(
+            peft_adapters.packed([("adapter_config.json", b"{}"), weights]), tmp_path, size=2**20, check_room=refuse
+        )
+
+    assert (tmp_path / "adapter_model.safetensors").stat().st_size < 2 * CHECK_EVERY_BYTES
