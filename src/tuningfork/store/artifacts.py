@@ -347,11 +347,11 @@ class Artifacts:
         with file_locks.alone(self._root / file_locks.CREATIONS) as alone:
             yield alone
 
-    def remove_unfinished(self) -> None:
-        """Remove datasets and adapters that never arrived whole. Only within `no_creations`."""
+    def remove_unfinished(self, besides: Collection[JobId] = ()) -> None:
+        """Remove datasets and adapters that never arrived whole, besides these jobs'. Only within `no_creations`."""
         for aside in self._datasets.glob(f"*{ASIDE}"):
             aside.unlink(missing_ok=True)
-        for job_id in self.arriving_ids():
+        for job_id in self.arriving_ids().difference(besides):
             imports.forget(self._root, job_id)
 
     def _refs_of(self, job_id: JobId) -> Iterator[ArtifactRef]:

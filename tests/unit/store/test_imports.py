@@ -72,6 +72,25 @@ def test_an_adapter_whose_row_was_not_written_is_set_aside_and_stops_no_start(wo
     assert [path.parent.name for path in artifacts.store.root.glob("set-aside/*/adapters/*")] == ["adapters"]
 
 
+def test_an_adapter_that_cannot_be_set_aside_yet_stops_no_start_either(workshop, arriving):
+    arriving.complete()
+    root, adapter = workshop.artifacts.store.root, workshop.artifacts.adapter(JOB)
+    workshop.artifacts.store.move(arriving.ref, adapter)
+    arriving._opened.close()
+    in_the_way = root / "set-aside"
+    in_the_way.write_text("")
+
+    for _ in range(2):
+        found, artifacts = restarted(workshop)
+        assert found == Strangers(begun=(JOB,))
+        assert artifacts.store.has(adapter)
+
+    in_the_way.unlink()
+    restarted(workshop)
+    assert kept(root) == []
+    assert len([*root.glob("set-aside/*/adapters/*")]) == 1
+
+
 def test_an_adapter_whose_row_was_written_stays(workshop, monkeypatch):
     importing = importing_of(workshop)
     arrival = importing.begin(ADA, number_request(base_model="echo-001", examples=(), tuned_model_id="mine"))

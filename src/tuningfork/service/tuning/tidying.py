@@ -37,9 +37,9 @@ def sweep(database: Database, artifacts: Artifacts) -> list[JobId]:
         if alone:
             # Searched again, since a job's row may have been written after the first search.
             found = strangers(database, artifacts)
-            _set_aside(artifacts, found)
+            left = _set_aside(artifacts, found)
             # Last: as long as the directory of an arriving adapter is there, its files are known to be unfinished.
-            artifacts.remove_unfinished()
+            artifacts.remove_unfinished(besides=left)
     return [*deleted]
 
 
@@ -76,18 +76,20 @@ def set_strangers_aside(database: Database, artifacts: Artifacts) -> tuple[Stran
     return found, artifacts.set_aside(found.unknown, ahead=(*found.ahead, *found.unannounced), recorded=recorded)
 
 
-def _set_aside(artifacts: Artifacts, found: Strangers) -> None:
+def _set_aside(artifacts: Artifacts, found: Strangers) -> Collection[JobId]:
+    """Move files without rows to a folder, and say so. Returns the unknown jobs that have files left in their place."""
     if not found.begun and not found.unannounced:
-        return
+        return ()
     whose = listed((*found.begun, *found.unannounced))
     try:
         folder = artifacts.set_aside(found.begun, ahead=found.unannounced)
     except OSError as error:
         said = "the database does not account for files of %s; they stay where they are, since they cannot be moved: %s"
         logger.warning(said, whose, error, extra={"action": "files_left"})
-        return
+        return artifacts.job_ids() & {*found.begun}
     said = "the database does not account for files of %s; nothing was deleted, and they are in %s now"
     logger.warning(said, whose, folder, extra={"action": "files_set_aside"})
+    return ()
 
 
 def listed(job_ids: Collection[JobId]) -> str:
