@@ -65,8 +65,9 @@ class Scheduler:
 
         """
         jobs = list(queue.values())
-        waiting = [job for job in jobs if not (job.is_done or job.has_to_wait(jobs, self._limits.tokens))]
-        due = self._owners.in_order(waiting)
+        # A job that has to wait keeps its owner's count of turns.
+        in_order = self._owners.in_order(job for job in jobs if not job.is_done)
+        due = [job for job in in_order if not job.has_to_wait(jobs, self._limits.tokens)]
         if self._even:
             due = evenly(due)
         chosen, effort, unready = due[:1], self._efforts.before_pass(), list[AdmittedJob]()

@@ -20,7 +20,10 @@ class OwnerTurns:
         self._latest: dict[str, int] = {}
 
     def in_order(self, jobs: Iterable[AdmittedJob]) -> list[AdmittedJob]:
-        """The jobs in order: first the owner with the fewest turns, and of its jobs the one with the fewest."""
+        """The jobs in order: first the owner with the fewest turns, and of its jobs the one with the fewest.
+
+        An owner who has none of these jobs is forgotten, so they are all unfinished jobs, also those that have to wait.
+        """
         waiting = list(jobs)
         for each, before in self._chosen:
             owner = each.definition.owner

@@ -1,0 +1,124 @@
+"""Which jobs the next pass is for, in simulated training: passes take a number of turns, and compute nothing."""
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+
+import torch
+
+from training_runs import job
+from tuningfork.training.batches import DataOrder, Segment
+from tuningfork.training.jobs import AdmittedJob, Batch, SuspendedPass
+from tuningfork.training.scheduler import PassLimits, Scheduler
+
+LIMITS = PassLimits(tokens=2048, targets=10**6)
+LONG = (5_000,)
+ORDINARY = (300,) * 16
+
+
+@dataclass
+class Rendered:
+    """Examples of so many tokens each."""
+
+    tokens: tuple[int, ...]
+    is_checked: bool = True
+    taken: int = 0
+
+    def __len__(self):
+        return len(self.tokens)
+
+    def take(self, index, effort=None):
+        self.taken += 1
+        if effort is not None:
+            effort.characters -= self.tokens[index]
+        return (Segment(torch.zeros(self.tokens[index], dtype=torch.int32), ((1, self.tokens[index]),)),)
+
+    def check(self, effort):
+        """All are checked."""
+
+
+@dataclass
+class Passes:
+    """What the scheduler asks of a `PassRunner`."""
+
+    lanes: int = 1
+    most_jobs: int = 1
+
+
+def admitted(name, tokens=ORDINARY, *, turns=1, owner=""):
+    """A job of very many steps, each over examples of so many tokens."""
+    definition = job(name, owner=owner or name, epoch_count=10**6, batch_size=len(tokens))
+    examples = Rendered(tokens)
+    order = DataOrder(example_count=len(tokens), epoch_count=10**6, batch_size=len(tokens), seed=0)
+    return AdmittedJob(
+        definition=definition,
+        digest="",
+        objective=None,
+        examples=examples,
+        validation=Rendered(()),
+        order=order,
+        slot=0,
+        reference=None,
+        adapter=None,
+        weights_P=None,
+        optimizer=None,
+        completed=0,
+        turns=turns,
+    )
+
+
+@dataclass
+class Training:
+    """Simulated training of these jobs: a pass above `small` tokens takes one turn for every 1,000 tokens."""
+
+    jobs: list[AdmittedJob]
+    small: int = 1_000
+    scheduler: Scheduler = field(default_factory=lambda: Scheduler(Passes(), LIMITS, even=True, monotonic=None))
+    most_long: int = 0
+
+    def __post_init__(self):
+        self.queue = {each.definition.id: each for each in self.jobs}
+
+    def run(self, turns):
+        """The parts of passes that each job had in so many turns."""
+        had = Counter()
+        for _ in range(turns):
+            for chosen in self.scheduler.next_jobs(self.queue):
+                had[chosen.definition.id] += 1
+                self._advance(chosen)
+            suspended = [each for each in self.jobs if each.suspended is not None]
+            long = [each for each in suspended if max(each.examples.tokens) > LIMITS.tokens]
+            self.most_long = max(self.most_long, len(long))
+        return had
+
+    def _advance(self, chosen):
+        tokens = sum(chosen.examples.tokens)
+        if chosen.under_way is None and tokens > self.small:
+            chosen.under_way = suspended(chosen, tokens // 1_000)
+        chosen.turns += 1
+        if chosen.under_way is None or chosen.under_way.suspended.advance():
+            chosen.under_way = None
+            chosen.completed += 1
+
+
+def suspended(chosen, parts):
+    """A step of one pass with so many parts, none of which has been run."""
+    pass_ = SuspendedPass(
+        parts=iter_parts(parts),
+        conclude=lambda *_: None,
+        tokens=sum(chosen.examples.tokens),
+        kept_bytes=0,
+    )
+    return Batch(jobs=[chosen], tokens=[0], terms=[1], passes=deque(), losses=[0.0], suspended=pass_)
+
+
+def iter_parts(count):
+    for _ in range(count - 1):
+        yield
+
+
+def test_an_owner_that_has_to_wait_keeps_its_place():
+    """Beside a long pass of another owner, an owner's long job gets the turns afterwards that it could not have."""
+    ann, bob = admitted("ann", LONG, turns=1), admitted("bob", LONG, turns=100_000)
+    had = Training([ann, bob]).run(4_000)
+
+    assert abs(had["ann"] - had["bob"]) <= 20
