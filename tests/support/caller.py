@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -198,6 +199,7 @@ def caller_of(
     own_use_cases = OwnUseCases(
         exporting=Exporting(workshop.tuning, ECHO_CATALOG),
         importing=importing_of(workshop),
+        import_threads=ThreadPoolExecutor(1),
         previewing=Previewing(workshop.tuning, workshop.executor, workshop.metrics, workshop.running.speeds),
         residency=residency_of(workshop),
         diagnosing=Diagnosing(workshop.database, workshop.tuning.list),

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_IMPORT_THREADS = 2
 _FORM = GoogleForm(GEMINI_ERRORS)
 """The form of both dialects, and of requests for paths that belong to neither."""
 
@@ -143,31 +145,37 @@ def compose(settings: Settings) -> Iterator[Server]:
         finish_restore(settings)
         database = open_database(settings)
         try:
-            with asyncio.Runner() as loop, closing(_build(settings, catalog, database, listener, loop)) as server:
+            # Ended after the loop, in which an import that is cancelled still removes its files.
+            with (
+                ThreadPoolExecutor(_IMPORT_THREADS, thread_name_prefix="import") as imports,
+                asyncio.Runner() as loop,
+                closing(_build(settings, catalog, database, listener, loop, imports)) as server,
+            ):
                 yield server
         finally:
             database.close()
 
 
 def _build(
-    settings: Settings, catalog: Catalog, database: Database, listener: socket.socket, loop: asyncio.Runner
+    settings: Settings,
+    catalog: Catalog,
+    database: Database,
+    listener: socket.socket,
+    loop: asyncio.Runner,
+    imports: Executor,
 ) -> Server:
     artifacts = artifacts_of(settings, database)
     resolve_names(database, catalog)
-    metrics = Metrics(CollectorRegistry(), database)
     access = Access(requests := database.for_requests(), now)
     quotas = _quotas(settings)
     engines = _engines(settings)
+    metrics = _metrics(database, engines)
     residency = Residency(database, artifacts, catalog, engines.generators, settings.pinned_ids)
-    ResidentAdapters(engines.generators, metrics.registry)
-    ProcessMetrics(lambda: engines.worker_pids, metrics.registry)
     safety = _safety(settings, engines, metrics, loop)
     server, every = server_id(settings.data_dir, secrets.randbits), settings.savepoint_every
     running = Running(database, artifacts, catalog, now, metrics, server=server, savepoint_every=every)
-    roles = (engines.trainers, engines.generators)
     reserve = disk_reserve(settings)
-    each_round = partial(_call_all, residency.refresh, reserve.refill)
-    dispatcher = Dispatcher(running, *roles, metrics, concurrency=settings.concurrent_jobs, after_each_round=each_round)
+    dispatcher = _dispatcher(settings, running, engines, metrics, partial(_call_all, residency.refresh, reserve.refill))
     parts = (requests, artifacts, catalog, now, secrets.randbits, metrics)
     usable = partial(check_usable, generators=engines.generators)
     tuning = Tuning(*parts, wake=dispatcher.wake, quotas=quotas, reserve=reserve, check_base=usable)
@@ -177,11 +185,11 @@ def _build(
         requests, artifacts, catalog, engines.generators, metrics, quotas, safety=safety, share_prefixes=shared
     )
     identity = _identity(settings, requests, access)
-    previewing = Previewing(tuning, engines.generators, metrics, running.speeds)
     ours = OwnUseCases(
         exporting=Exporting(tuning, catalog),
         importing=Importing(*parts, generators=engines.generators, server=server, check_base=usable),
-        previewing=previewing,
+        import_threads=imports,
+        previewing=Previewing(tuning, engines.generators, metrics, running.speeds),
         residency=residency,
         diagnosing=Diagnosing(requests, tuning.list),
         staging=Staging(engines.trainers, tuning.get, tuning.list),
@@ -221,6 +229,20 @@ def _engines(settings: Settings) -> LocalEngines:
         silence_seconds=settings.worker_silence_seconds,
         rendering_seconds=settings.rendering_seconds,
     )
+
+
+def _metrics(database: Database, engines: LocalEngines) -> Metrics:
+    metrics = Metrics(CollectorRegistry(), database)
+    ResidentAdapters(engines.generators, metrics.registry)
+    ProcessMetrics(lambda: engines.worker_pids, metrics.registry)
+    return metrics
+
+
+def _dispatcher(
+    settings: Settings, running: Running, engines: LocalEngines, metrics: Metrics, each_round: Callable[[], None]
+) -> Dispatcher:
+    roles = (engines.trainers, engines.generators)
+    return Dispatcher(running, *roles, metrics, concurrency=settings.concurrent_jobs, after_each_round=each_round)
 
 
 def _call_all(*calls: Callable[[], object]) -> None:

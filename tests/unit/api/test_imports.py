@@ -4,6 +4,8 @@ import asyncio
 import io
 import json
 import tarfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
@@ -254,6 +256,21 @@ def test_of_each_owner_two_arrive_at_a_time(caller, workshop):
     assert "2 of your imports" in refused.json()["error"]["message"]
     assert [answer.status_code for answer in (*held, after)] == [200] * 4
     assert sorted(waiting) == [ADA.email] * 3 + [BOB.email]
+
+
+def test_an_import_takes_none_of_the_threads_that_answers_need(caller):
+    released, others = threading.Event(), ThreadPoolExecutor(1)
+
+    async def send():
+        asyncio.get_running_loop().set_default_executor(others)
+        others.submit(released.wait)
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                return await caller.send("POST", f"{IMPORT}?baseModel=echo-001", peft_adapters.archive(), headers=TAR)
+        finally:
+            released.set()
+
+    assert asyncio.run(send()).status_code == 200
 
 
 def test_rows_that_cannot_be_written_leave_no_files(caller, workshop, monkeypatch):

@@ -1,8 +1,11 @@
 """Tuned models of adapters that were trained elsewhere."""
 
 import asyncio
+import contextvars
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,9 +29,13 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class ImportMethods:
-    """The method of imports. The caller owns the new model."""
+    """The method of imports. The caller owns the new model.
+
+    All work on files is done in `threads`, since it may take minutes. The threads of other requests stay free.
+    """
 
     importing: Importing
+    threads: Executor
 
     def bindings(self) -> tuple[Binding[Typed], ...]:
         """The one method. Its body is read while it arrives."""
@@ -42,7 +49,7 @@ class ImportMethods:
         """
         with translated_errors(IMPORT), self.importing.turn(call.principal):
             request = parse_import(call.query)
-            beginning = asyncio.ensure_future(asyncio.to_thread(self.importing.begin, call.principal, request))
+            beginning = self._in_thread(self.importing.begin, call.principal, request)
             try:
                 # Not cancelled with the call, so that what has begun is closed.
                 await asyncio.wait({beginning})
@@ -50,28 +57,32 @@ class ImportMethods:
             finally:
                 await asyncio.wait({beginning})
                 if beginning.exception() is None:
-                    await _to_its_end(beginning.result().adapter.close)
+                    await self._to_its_end(beginning.result().adapter.close)
         return render_tuned_model(tuned.model, tuned.job)
 
     async def _taken(self, arrival: Arrival, body: BodyStream) -> Tuned:
         directory = arrival.adapter.directory
         with full_disk_reported(), Unpacking(directory, arrival.adapter.check_room) as unpacking:
             async for piece in body:
-                await _to_its_end(unpacking.add, piece)
+                await self._to_its_end(unpacking.add, piece)
             unpacking.finish()
-        shape = await _to_its_end(_checked, directory)
-        seed = await _to_its_end(arrival.adapter.complete)
+        shape = await self._to_its_end(_checked, directory)
+        seed = await self._to_its_end(arrival.adapter.complete)
         await self.importing.try_out(arrival)
-        return await _to_its_end(self.importing.accept, arrival, shape, seed)
+        return await self._to_its_end(self.importing.accept, arrival, shape, seed)
 
+    async def _to_its_end(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        """Work in a thread. If the call is cancelled, the thread ends before its files are removed."""
+        done = self._in_thread(work, *arguments)
+        try:
+            return await asyncio.shield(done)
+        finally:
+            await asyncio.wait({done})
 
-async def _to_its_end(work: Callable[..., Result], *arguments: Any) -> Result:
-    """Work in a thread. If the call is cancelled, the thread ends before its files are removed."""
-    task = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
-    try:
-        return await asyncio.shield(task)
-    finally:
-        await asyncio.wait({task})
+    def _in_thread(self, work: Callable[..., Result], *arguments: Any) -> asyncio.Future[Result]:
+        """Work in a thread, where the log knows the request as it does here."""
+        here = contextvars.copy_context()
+        return asyncio.get_running_loop().run_in_executor(self.threads, partial(here.run, work, *arguments))
 
 
 @full_disk_reported()

@@ -1,5 +1,6 @@
 """All methods of the server's own API in one table."""
 
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from tuningfork.dialect.call import Binding
@@ -25,10 +26,11 @@ PREFIX = "/tuningfork/v1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnUseCases:
-    """The use cases that the methods call."""
+    """The use cases that the methods call. `import_threads` do the work of imports on files."""
 
     exporting: Exporting
     importing: Importing
+    import_threads: Executor
     previewing: Previewing
     residency: Residency
     diagnosing: Diagnosing
@@ -42,7 +44,7 @@ def bindings(use_cases: OwnUseCases) -> tuple[Binding[Typed], ...]:
         *PreviewMethods(use_cases.previewing).bindings(),
         *AccessTokenMethods(use_cases.tokens).bindings(),
         *AdapterMethods(use_cases.exporting, use_cases.residency).bindings(),
-        *ImportMethods(use_cases.importing).bindings(),
+        *ImportMethods(use_cases.importing, use_cases.import_threads).bindings(),
         *DiagnosisMethods(use_cases.diagnosing).bindings(),
         *StageMethods(use_cases.staging).bindings(),
     )
