@@ -1,9 +1,9 @@
 """Keeps a fault that occurs again and again from filling the log."""
 
 import logging
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tuningfork.logs.access import ACCESS_LOGGER
@@ -40,6 +40,10 @@ class RepeatedRecords(logging.Filter):
     A kind is a logger, a level, a message without its arguments, and the class of the exception. The count is logged
     after the window, with the next record of any kind.
 
+    The filter takes the handler's lock, which is reentrant: the garbage collector may run meanwhile, and the end of an
+    object that it collects may be logged. With a lock of its own, two threads could wait for each other: one that
+    filters, whose collector logs, and one that writes.
+
     Args:
         handler: writes the counts.
         clock: a monotonic clock, in seconds.
@@ -50,7 +54,6 @@ class RepeatedRecords(logging.Filter):
         super().__init__()
         self._handler = handler
         self._clock = clock
-        self._lock = threading.Lock()
         self._seen: dict[tuple[str, int, str, str], _Seen] = {}
         self._looked_at = clock()
 
@@ -58,7 +61,7 @@ class RepeatedRecords(logging.Filter):
         """Whether the record is logged."""
         raised = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else ""
         kind = (record.name, record.levelno, str(record.msg), raised)
-        with self._lock:
+        with self._alone():
             ended = self._end_windows()
             if kind not in self._seen and len(self._seen) >= _MOST_KINDS:
                 kind = (record.name, record.levelno, "", raised)
@@ -77,16 +80,23 @@ class RepeatedRecords(logging.Filter):
             return []
         self._looked_at = now
         oldest = now - WINDOW_SECONDS
-        over = [kind for kind, seen in self._seen.items() if seen.began < oldest]
-        ended = [(kind, self._seen.pop(kind).left_out) for kind in over]
-        return [(kind, left_out) for kind, left_out in ended if left_out]
+        # Of a copy, since a record that is logged meanwhile may add a kind.
+        over = [(kind, seen) for kind in list(self._seen) if (seen := self._seen.get(kind)) and seen.began < oldest]
+        for kind, _ in over:
+            self._seen.pop(kind, None)
+        return [(kind, seen.left_out) for kind, seen in over if seen.left_out]
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        self._handler.acquire()
+        try:
+            yield
+        finally:
+            self._handler.release()
 
     def _write_count(self, name: str, level: int, message: str, left_out: int) -> None:
         text = "%d more records like this one were left out: %s"
         first_line = message.strip().partition("\n")[0]
         record = logging.LogRecord(name, level, "", 0, text, (left_out, first_line), None)
-        self._handler.acquire()
-        try:
+        with self._alone():
             self._handler.emit(record)
-        finally:
-            self._handler.release()

@@ -2,9 +2,11 @@
 
 import io
 import logging
+import threading
 
 import pytest
 
+from patience import PATIENCE_SECONDS
 from tuningfork.logs.access import ACCESS_LOGGER
 from tuningfork.logs.repeated_records import (
     PASSED_RECORDS,
@@ -102,3 +104,50 @@ def test_requests_are_logged_more_often_before_they_are_counted(log):
 
     assert len(log.lines) == PASSED_REQUESTS + 2
     assert "3 more records like this one were left out: GET" in log.lines[-2]
+
+
+def test_a_record_may_be_logged_while_another_is_counted():
+    """As when the garbage collector runs meanwhile, and the end of an object that it collects is logged."""
+    within = []
+
+    def clock():
+        if within:
+            logger.warning(within.pop())
+        return 0.0
+
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.addFilter(RepeatedRecords(handler, clock))
+    logger = logging.Logger("tests.within", logging.INFO)  # noqa: LOG001 - as above
+    logger.addHandler(handler)
+    within.append("collected")
+    thread = threading.Thread(target=logger.warning, args=("counted",), daemon=True)
+    thread.start()
+    thread.join(PATIENCE_SECONDS)
+
+    assert stream.getvalue().splitlines() == ["collected", "counted"]
+
+
+def test_a_record_is_counted_with_the_lock_of_the_handler_that_writes_it():
+    """Else a thread that counts and one that writes could wait for each other, if a record is logged meanwhile."""
+    handler = logging.StreamHandler(io.StringIO())
+    begun, taken = [], []
+
+    def take():
+        taken.append(handler.lock.acquire(blocking=False))
+        if taken[-1]:
+            handler.lock.release()
+
+    def clock():
+        if begun:
+            other = threading.Thread(target=take)
+            other.start()
+            other.join(PATIENCE_SECONDS)
+        return 0.0
+
+    counts = RepeatedRecords(handler, clock)
+    begun.append(True)
+    counts.filter(logging.LogRecord("tests", logging.INFO, "", 0, "counted", (), None))
+
+    assert taken
+    assert not any(taken)
