@@ -149,7 +149,7 @@ def test_one_pass_beyond_the_usual_size_is_in_memory_at_a_time(base):
     long = [job(f"long{number}", examples=LONG, batch_size=1, seed=number) for number in range(3)]
     wanted = {each.id: alone(base, each) for each in long}
     engine = engine_in_parts(base, *long)
-    engine._scheduler._limits = replace(engine._shared, tokens=LONG_TOKENS)
+    engine._scheduler._long.most_tokens = LONG_TOKENS
     reports, most = [], 0
     while not all(job.is_done for job in engine._jobs.values()):
         reports += engine.advance()
@@ -157,6 +157,20 @@ def test_one_pass_beyond_the_usual_size_is_in_memory_at_a_time(base):
 
     assert most == 1
     assert {each.id: curve(reports, each.id) for each in long} == {each.id: wanted[each.id][0] for each in long}
+
+
+def test_a_long_example_is_computed_while_a_pass_of_many_short_ones_is_suspended(base):
+    long, many = job("long", examples=LONG, batch_size=1), job("many", examples=LETTERS * 5, batch_size=25)
+    engine = engine_in_parts(base, many)
+    engine._scheduler._long.most_tokens = LONG_TOKENS
+    engine.advance()
+    suspended = engine._jobs["many"].suspended
+    assert suspended.longest < LONG_TOKENS
+    engine.admit(long)
+    while engine._jobs["long"].suspended is None:
+        engine.advance()
+    assert engine._jobs["long"].suspended.longest > LONG_TOKENS
+    assert engine._jobs["many"].suspended is suspended
 
 
 def test_suspended_passes_share_the_memory_for_activations(base):

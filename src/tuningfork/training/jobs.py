@@ -5,7 +5,7 @@ Shape suffixes: P all numbers of one adapter.
 
 import math
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -124,22 +124,14 @@ class AdmittedJob:
             return self.evaluating.suspended
         return None if self.under_way is None else self.under_way.suspended
 
-    def has_to_wait(self, others: Iterable["AdmittedJob"], most_tokens: int) -> bool:
-        """Whether the job's next example has more than `most_tokens` while another job's such example is suspended.
-
-        So the activations of at most one such example are in memory. An example that is not rendered yet never waits.
-        """
-        if self.suspended is not None:
-            return False
-        return any(tokens > most_tokens for tokens in self._rendered_tokens()) and any(
-            (suspended := other.suspended) is not None and suspended.tokens > most_tokens for other in others
-        )
-
-    def _rendered_tokens(self) -> list[int]:
-        """The tokens of each segment of the next step, or of the next evaluation pass; none: it is not rendered yet."""
+    @property
+    def longest_next(self) -> int:
+        """The tokens of the longest segment of the job's next pass, or of its next step; 0: it is not rendered yet."""
         if self.evaluating is not None:
-            return [each.segment.tokens for each in self.evaluating.group or ()]
-        return [each.tokens for each in self._next.segments] if self._next.step == self.completed + 1 else []
+            return longest_of(self.evaluating.group or ())
+        if self.under_way is not None:
+            return longest_of(self.under_way.passes[0]) if self.under_way.passes else 0
+        return self._next.longest if self._next.step == self.completed + 1 else 0
 
     def give_up(self) -> None:
         """Drop the step or evaluation in progress, so that its memory is free at once."""
@@ -173,7 +165,9 @@ class AdmittedJob:
             self._next = _NextBatch(step=step, unrendered=deque(self.order.batch(step)))
         unrendered = self._next.unrendered
         while unrendered:
-            self._next.segments += self.examples.take(unrendered[0], effort)
+            segments = self.examples.take(unrendered[0], effort)
+            self._next.segments += segments
+            self._next.longest = max(self._next.longest, *(each.tokens for each in segments))
             unrendered.popleft()
             if effort is not None and effort.is_spent:
                 break
@@ -202,10 +196,14 @@ class AdmittedJob:
 
 @dataclass(slots=True, kw_only=True)
 class _NextBatch:
-    """The examples of a step: the segments of the first ones, and the indices of those that are not rendered yet."""
+    """The examples of a step: the segments of the first ones, and the indices of those that are not rendered yet.
+
+    `longest` is how many tokens the longest of these segments has.
+    """
 
     step: int
     segments: list[Segment] = field(default_factory=list)
+    longest: int = 0
     unrendered: deque[int] = field(default_factory=deque)
 
 
@@ -223,14 +221,14 @@ class Gradient:
 class SuspendedPass:
     """A pass that is run in parts. Dropping it gives the pass up.
 
-    `tokens` is how many tokens it has, `kept_bytes` how much memory their activations take until its last part.
-    `turns` is how many turns its parts have been counted as. `conclude` takes the result of `parts` and these turns
-    after the last part.
+    `longest` is how many tokens its longest segment has, `kept_bytes` how much memory the activations of all its tokens
+    take until its last part. `turns` is how many turns its parts have been counted as. `conclude` takes the result of
+    `parts` and these turns after the last part.
     """
 
     parts: Generator[None, None, Any]
     conclude: Callable[[Any, int], None]
-    tokens: int
+    longest: int
     kept_bytes: int
     turns: int = 0
 
@@ -342,6 +340,11 @@ class EvaluationPasses:
             right_targets=self.right_targets,
             compute_time=compute_time,
         )
+
+
+def longest_of(group: Sequence[OwnedSegment]) -> int:
+    """How many tokens the longest segment of a pass has; 0: there is none."""
+    return max((each.segment.tokens for each in group), default=0)
 
 
 def tokens_and_targets(batch: Sequence[Segment]) -> tuple[int, int]:

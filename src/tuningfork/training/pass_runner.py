@@ -25,7 +25,7 @@ from tuningfork.modeling.memory_plan import kept_bytes_per_token, pass_bytes
 from tuningfork.training.attention.packed_attention import is_fused
 from tuningfork.training.batches import OwnedSegment, Pack, pack, tokens_saved_by_sharing
 from tuningfork.training.graphs import PassGraphs
-from tuningfork.training.jobs import AdmittedJob, Batch, EvaluationPasses, SuspendedPass, tokens_and_targets
+from tuningfork.training.jobs import AdmittedJob, Batch, EvaluationPasses, SuspendedPass, longest_of, tokens_and_targets
 from tuningfork.training.objectives import LossWeights, PassShare, loss_weights
 from tuningfork.training.passes import TargetScores, forward_backward, forward_in_parts, in_parts
 from tuningfork.training.undivided import warn_if_long
@@ -187,7 +187,7 @@ class PassRunner:
             passes.suspended = self._suspend(
                 self._scoring(job, passes.group, self._own_lane(job)),
                 partial(self._conclude_evaluation, job, passes),
-                tokens=_tokens_of(passes.group),
+                longest=longest_of(passes.group),
             )
         if self._run_part(passes.suspended, [job]):
             passes.suspended = None
@@ -246,7 +246,7 @@ class PassRunner:
             batch.suspended = self._suspend(
                 self._training(batch.jobs, prepared, self._own_lane(batch.jobs[0])),
                 partial(self._conclude, batch, prepared),
-                tokens=tokens,
+                longest=longest_of(prepared.group),
                 kept_bytes=tokens * self._kept_bytes_per_token if prepared.keep else 0,
             )
         if self._run_part(batch.suspended, batch.jobs):
@@ -276,10 +276,10 @@ class PassRunner:
         parts: Generator[None, None, Any],
         conclude: Callable[[Any, int], None],
         *,
-        tokens: int,
+        longest: int,
         kept_bytes: int = 0,
     ) -> SuspendedPass:
-        suspended = SuspendedPass(parts=parts, conclude=conclude, tokens=tokens, kept_bytes=kept_bytes)
+        suspended = SuspendedPass(parts=parts, conclude=conclude, longest=longest, kept_bytes=kept_bytes)
         self._suspended.add(suspended)
         return suspended
 

@@ -9,7 +9,7 @@ from tuningfork.training.effort import Effort, Efforts
 from tuningfork.training.jobs import AdmittedJob, tokens_and_targets
 from tuningfork.training.pass_runner import PassRunner
 from tuningfork.training.reports import ExamplesRefused, ExamplesUnrendered
-from tuningfork.training.turns import OwnerTurns, evenly
+from tuningfork.training.turns import LongTurns, OwnerTurns, evenly
 
 _Jobs = Sequence[AdmittedJob]
 
@@ -42,6 +42,7 @@ class Scheduler:
         self._even = even
         self._efforts = Efforts(monotonic)
         self._owners = OwnerTurns()
+        self._long = LongTurns(limits.tokens)
 
     def at_admission(self, *, alone: bool) -> Effort:
         """The effort for checking a job's examples at its admission; `alone`: there is no other job."""
@@ -64,16 +65,15 @@ class Scheduler:
             ExamplesUnrendered: examples of a job could not be rendered. An evaluation of it has to begin again.
 
         """
-        jobs = list(queue.values())
         # A job that has to wait keeps its owner's count of turns.
-        in_order = self._owners.in_order(job for job in jobs if not job.is_done)
-        due = [job for job in in_order if not job.has_to_wait(jobs, self._limits.tokens)]
+        in_order = self._owners.in_order(job for job in queue.values() if not job.is_done)
+        due = self._long.runnable(in_order)
         if self._even:
             due = evenly(due)
         chosen, effort, unready = due[:1], self._efforts.before_pass(), list[AdmittedJob]()
         if chosen and chosen[0].under_way is None:
             unready = [] if self._prepare(chosen[0], effort) else [*chosen]
-            if chosen[0].has_to_wait(jobs, self._limits.tokens):
+            if self._long.has_to_wait(chosen[0]):
                 return []
             if chosen[0].evaluating is not None:
                 chosen += self._parallel_evaluations(chosen[0], [job for job in due[1:] if job.evaluating], effort)
@@ -86,7 +86,10 @@ class Scheduler:
             queue[job.definition.id] = queue.pop(job.definition.id)
         for job in unready:
             job.turns += 1
-        return chosen if not unready or unready[0] is not chosen[0] else []
+        if unready and unready[0] is chosen[0]:
+            return []
+        self._long.choose(chosen)
+        return chosen
 
     def _prepare(self, job: AdmittedJob, effort: Effort) -> bool:
         """Check some examples of the job, and render those of its next pass, at least one; whether all are rendered.

@@ -6,6 +6,7 @@ Shares are counted in turns, a unit of computation (`AdmittedJob.turns`): a pass
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from tuningfork.domain.tuning_job import JobId
 from tuningfork.training.jobs import AdmittedJob
 
 
@@ -47,6 +48,43 @@ class OwnerTurns:
         itself are left out, since after a large one the new job would wait until the others had as many.
         """
         return self._latest.get(owner, 0) + 1
+
+
+class LongTurns:
+    """Lets one pass at a time be suspended that holds an example of more than `most_tokens` tokens.
+
+    So the activations of at most one such example are in memory. Other passes may be suspended beside it, and other
+    jobs have their turns. An example that is not rendered yet never waits.
+    """
+
+    def __init__(self, most_tokens: int) -> None:
+        self.most_tokens = most_tokens
+        self._is_taken = False
+        # The job that begins the next such pass. It waited while it was its turn.
+        self._next: JobId | None = None
+
+    def runnable(self, in_order: Sequence[AdmittedJob]) -> list[AdmittedJob]:
+        """Those that do not have to wait, of all unfinished jobs in the order of their turns."""
+        suspended = [each.suspended for each in in_order]
+        self._is_taken = any(each is not None and each.longest > self.most_tokens for each in suspended)
+        if not any(each.definition.id == self._next and self._is_long(each) for each in in_order):
+            self._next = None
+        if self._next is None and in_order and self.has_to_wait(in_order[0]):
+            self._next = in_order[0].definition.id
+        return [each for each in in_order if not self.has_to_wait(each)]
+
+    def has_to_wait(self, job: AdmittedJob) -> bool:
+        """Whether this job, which was among those given to `runnable`, would begin such a pass now, and must not."""
+        return self._is_long(job) and (self._is_taken or self._next not in {None, job.definition.id})
+
+    def choose(self, jobs: Iterable[AdmittedJob]) -> None:
+        """Note which jobs the next passes are for."""
+        if any(each.definition.id == self._next for each in jobs):
+            self._next = None
+
+    def _is_long(self, job: AdmittedJob) -> bool:
+        """Whether the job's next pass begins such an example."""
+        return job.suspended is None and job.longest_next > self.most_tokens
 
 
 def evenly(jobs: Sequence[AdmittedJob]) -> list[AdmittedJob]:

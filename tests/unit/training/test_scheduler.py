@@ -3,12 +3,15 @@
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
+import pytest
 import torch
 
 from training_runs import job
 from tuningfork.training.batches import DataOrder, Segment
+from tuningfork.training.effort import Effort
 from tuningfork.training.jobs import AdmittedJob, Batch, SuspendedPass
 from tuningfork.training.scheduler import PassLimits, Scheduler
+from tuningfork.training.turns import LongTurns
 
 LIMITS = PassLimits(tokens=2048, targets=10**6)
 LONG = (5_000,)
@@ -105,7 +108,7 @@ def suspended(chosen, parts):
     pass_ = SuspendedPass(
         parts=iter_parts(parts),
         conclude=lambda *_: None,
-        tokens=sum(chosen.examples.tokens),
+        longest=max(chosen.examples.tokens),
         kept_bytes=0,
     )
     return Batch(jobs=[chosen], tokens=[0], terms=[1], passes=deque(), losses=[0.0], suspended=pass_)
@@ -122,3 +125,55 @@ def test_an_owner_that_has_to_wait_keeps_its_place():
     had = Training([ann, bob]).run(4_000)
 
     assert abs(had["ann"] - had["bob"]) <= 20
+
+
+@pytest.mark.parametrize("others", [4, 6])
+@pytest.mark.parametrize("owner", ["", "ann"], ids=["of several owners", "of one owner"])
+def test_a_long_example_waits_for_no_batch_of_shorter_ones(others, owner):
+    """Passes of unequal length, so that one of them is suspended at nearly every time."""
+    ordinary = [admitted(f"job{number}", (300,) * (7 + 4 * number), owner=owner) for number in range(others)]
+    had = Training([admitted("long", LONG, owner=owner), *ordinary]).run(4_000)
+
+    assert had["long"] == pytest.approx(4_000 / (others + 1), rel=0.05)
+
+
+@pytest.mark.parametrize("begun", [("ann", "bob", "cid"), ("cid", "bob", "ann")])
+def test_jobs_with_long_examples_alternate_and_have_one_of_them_in_memory(begun):
+    jobs = {"ann": admitted("ann", LONG), "bob": admitted("bob", (300, 3_000)), "cid": admitted("cid")}
+    training = Training([jobs[name] for name in begun])
+    had = training.run(4_000)
+
+    assert training.most_long == 1
+    assert set(had) == set(jobs)
+    assert max(had.values()) - min(had.values()) <= 20
+    assert min(had.values()) > 1_000
+
+
+def test_who_waited_for_a_long_example_when_it_was_its_turn_begins_the_next_one():
+    """Its owner had turns for another job meanwhile, so both owners have had equally many when that example ends."""
+    waiting, short = admitted("waiting", LONG, turns=50, owner="ann"), admitted("short", owner="ann")
+    other = admitted("other", LONG, owner="bob")
+    had = Training([other, waiting, short]).run(4_000)
+
+    assert had["other"] == pytest.approx(had["waiting"] + had["short"], abs=20)
+    assert had["waiting"] == pytest.approx(had["short"], abs=60)
+
+
+def test_a_job_that_waited_first_in_order_begins_before_others_unless_it_goes():
+    jobs = [admitted(name, LONG) for name in ("ann", "bob", "cid")]
+    for each in jobs:
+        each.prepare_batch(Effort(0))
+    ann, bob, cid = jobs
+    ann.under_way = suspended(ann, 2)
+    turns = LongTurns(LIMITS.tokens)
+    assert turns.runnable([bob, ann, cid]) == [ann]
+
+    ann.under_way = None
+    assert turns.runnable([ann, cid, bob]) == [bob]
+    assert turns.runnable([ann, cid]) == [ann, cid]
+
+    ann.under_way = suspended(ann, 2)
+    turns.runnable([bob, ann, cid])
+    ann.under_way = None
+    turns.choose(turns.runnable([ann, cid, bob]))
+    assert turns.runnable([ann, cid, bob]) == [ann, cid, bob]
