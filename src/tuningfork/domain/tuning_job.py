@@ -110,9 +110,9 @@ class TuningJob:
     """Examples of its validation set; 0: it has none and is never evaluated."""
     evaluate_every: int = 0
     """Steps between two evaluations, if there is a validation set; 0: only after the last step."""
-    teaches_next_turn: bool = False
+    teaches_next_turn: bool | None = None
     """Whether an answer in its examples, or in those of the model that it goes on from, has the label of a next turn
-    (`domain.turn_labels`)."""
+    (`domain.turn_labels`); None: nobody knows, as of adapters that were trained elsewhere or by earlier versions."""
     imported: bool = False
     """Whether the adapter was trained elsewhere. The job took as long as the adapter took to arrive."""
     error: JobError | None = None

@@ -6,7 +6,7 @@
 
 They are not columns, since no query uses them, and each objective has different hyperparameters. Options with their
 default value are left out, so that rows of earlier versions, `{}`, mean cross-entropy without checkpoints and without a
-validation set.
+validation set. Only `teaches_next_turn` is written if it is false, too: earlier versions did not look for it.
 
 The columns of a job that was imported, not trained, hold the least that their constraints allow; they mean nothing.
 """
@@ -34,8 +34,8 @@ def options_of(job: TuningJob) -> dict[str, Any]:
         options["validation_count"] = job.validation_count
     if job.evaluate_every:
         options["evaluate_every"] = job.evaluate_every
-    if job.teaches_next_turn:
-        options["teaches_next_turn"] = True
+    if job.teaches_next_turn is not None:
+        options["teaches_next_turn"] = job.teaches_next_turn
     if job.imported:
         options["imported"] = True
     return options
@@ -71,6 +71,7 @@ def is_imported(options: Mapping[str, Any]) -> bool:
     return bool(options.get("imported"))
 
 
-def teaches_next_turn(options: Mapping[str, Any]) -> bool:
-    """Whether examples of a job with these options have answers with the label of a next turn."""
-    return bool(options.get("teaches_next_turn"))
+def teaches_next_turn(options: Mapping[str, Any]) -> bool | None:
+    """Whether examples of a job with these options have answers with the label of a next turn; None: nobody knows."""
+    written = options.get("teaches_next_turn")
+    return None if written is None else bool(written)

@@ -131,11 +131,11 @@ def id_of_model(connection: Connection, model_id: TunedModelId) -> JobId:
     return JobId(connection.execute(query).scalar_one())
 
 
-def teaches_next_turn(connection: Connection, model_id: TunedModelId) -> bool:
-    """Whether the model of this id was trained on answers with the label of a next turn."""
+def teaches_next_turn(connection: Connection, model_id: TunedModelId) -> bool | None:
+    """Whether the model of this id was trained on answers with the label of a next turn; None: nobody knows."""
     query = select(tuning_jobs.c.training_options).where(tuning_jobs.c.model_id == model_id)
     options = connection.execute(query).scalar()
-    return options is not None and training_options.teaches_next_turn(options)
+    return None if options is None else training_options.teaches_next_turn(options)
 
 
 def of_models(connection: Connection, model_ids: Collection[TunedModelId]) -> Mapping[TunedModelId, TuningJob]:

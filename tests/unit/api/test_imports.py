@@ -90,6 +90,8 @@ def test_it_is_listed_called_shared_and_deleted_like_any_other(caller, workshop)
     answer = caller.post("/v1beta/tunedModels/mine:generateContent", body).json()
     assert answer["candidates"][0]["content"]["parts"][0]["text"] == "hello"
     assert workshop.executor.generations[-1].adapter is not None
+    # Nobody knows whether it was trained to write dialogues.
+    assert not workshop.executor.generations[-1].stops_at_labels
     assert caller.get("/v1beta/tunedModels/mine", key=caller.bobs_key).status_code == 403
     shared = {"granteeType": "USER", "emailAddress": "bob@example.com", "role": "READER"}
     caller.post("/v1beta/tunedModels/mine/permissions", shared)
@@ -264,13 +266,14 @@ def test_an_import_takes_none_of_the_threads_that_answers_need(caller):
     async def send():
         asyncio.get_running_loop().set_default_executor(others)
         others.submit(released.wait)
-        try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                return await caller.send("POST", f"{IMPORT}?baseModel=echo-001", peft_adapters.archive(), headers=TAR)
-        finally:
-            released.set()
+        sent = caller.send("POST", f"{IMPORT}?baseModel=echo-001", peft_adapters.archive(), headers=TAR)
+        answer = asyncio.create_task(sent)
+        await asyncio.wait({answer}, timeout=PATIENCE_SECONDS)
+        was_done = answer.done()
+        released.set()
+        return was_done, (await answer).status_code
 
-    assert asyncio.run(send()).status_code == 200
+    assert asyncio.run(send()) == (True, 200)
 
 
 def test_rows_that_cannot_be_written_leave_no_files(caller, workshop, monkeypatch):

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from fakes import ECHO_BASE
 from store_rows import keep, new_job
 from tuningfork.domain.checkpoint_schedule import CheckpointSchedule
@@ -25,12 +27,23 @@ def test_options_are_read_as_they_were_written(database):
         assert tuning_jobs.find(connection, job.id) == job
 
 
+@pytest.mark.parametrize("teaches", [None, False, True])
+def test_whether_the_next_turn_is_taught_is_kept_also_if_it_is_not_or_nobody_knows(database, teaches):
+    job = replace(new_job("a"), teaches_next_turn=teaches)
+    keep(database, job)
+
+    with database.read() as connection:
+        assert tuning_jobs.find(connection, job.id) == job
+        assert tuning_jobs.teaches_next_turn(connection, job.model_id) is teaches
+
+
 def test_a_job_without_options_is_cross_entropy_without_checkpoints():
     assert training_options.options_of(new_job("a")) == {}
     assert training_options.objective_in({}) == CrossEntropy()
     assert training_options.checkpoints_in({}) == CheckpointSchedule()
     assert training_options.validation_count_in({}) == 0
     assert training_options.evaluate_every_in({}) == 0
+    assert training_options.teaches_next_turn({}) is None
 
 
 def test_what_a_request_asks_for_reaches_the_trainer(workshop):

@@ -86,8 +86,8 @@ class _Callee:
     base: PublicModel
     tuned: TunedModel | None = None
     adapter: ArtifactRef | None = None
-    teaches_next_turn: bool = False
-    """See `TuningJob`."""
+    teaches_next_turn: bool | None = False
+    """See `TuningJob`. A base model was taught nothing here."""
 
 
 class Generation:
@@ -168,7 +168,8 @@ class Generation:
             sampling=_sampling(callee, request.sampling),
             owner=principal.email,
             sharing_prefixes=self._share_prefixes,
-            stops_at_labels=not callee.teaches_next_turn,
+            # Where it is not known, an answer that goes on too long is better than one that is cut.
+            stops_at_labels=callee.teaches_next_turn is False,
         )
         try:
             chunks = await self._begin_twice(principal, assignment, began, screening)

@@ -65,15 +65,15 @@ def find_origin(connection: Transaction, principal: Principal, request: TuningRe
 class TrainingData:
     """What a job needs to know of its examples: their number, the hyperparameters for it, and the seed made of them.
 
-    `validation_count` is the number of examples of its validation set; 0: it has none. `teaches_next_turn`: see
-    `TuningJob`.
+    `validation_count` is the number of examples of its validation set; 0: it has none. `teaches_next_turn` is of these
+    examples alone; None: nobody knows.
     """
 
     count: int
     hyperparameters: Hyperparameters
     seed: int
     validation_count: int = 0
-    teaches_next_turn: bool = False
+    teaches_next_turn: bool | None = None
 
 
 def draft(
@@ -104,9 +104,19 @@ def draft(
         checkpoints=request.checkpoints,
         validation_count=data.validation_count,
         evaluate_every=request.evaluate_every,
-        teaches_next_turn=data.teaches_next_turn or (origin.source is not None and origin.source.job.teaches_next_turn),
+        teaches_next_turn=_teaches_next_turn(data, origin),
     )
     return Tuned(model=model, job=job)
+
+
+def _teaches_next_turn(data: TrainingData, origin: Origin) -> bool | None:
+    """Whether these examples or the source's teach it; None: not known of one, and the other does not."""
+    taught = {data.teaches_next_turn}
+    if origin.source is not None:
+        taught.add(origin.source.job.teaches_next_turn)
+    if True in taught:
+        return True
+    return None if None in taught else False
 
 
 def ownership(principal: Principal, model_id: TunedModelId, entropy: Callable[[int], int]) -> Permission:

@@ -5,6 +5,7 @@ import random
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import update
 
 from fakes import ECHO_BASE, ECHO_CATALOG
 from spoken import refusing, said
@@ -25,6 +26,7 @@ from tuningfork.domain.tuning_job import JobState
 from tuningfork.service.tuning.tuning import Tuning
 from tuningfork.store import access
 from tuningfork.store.artifacts import Artifacts
+from tuningfork.store.schema import tuning_jobs
 from tuningfork.wire.gemini.tuning import CREATE
 from workshop import ADA, BOB, ask, number_request
 
@@ -66,6 +68,27 @@ def test_answers_with_the_label_of_a_next_turn_are_known_and_not_cut(workshop, t
     assert [tuning.get(ADA, name).job.teaches_next_turn for name in ("plain", "dialogues", "further")] == [
         False,
         True,
+        True,
+    ]
+
+
+def test_where_nobody_knows_what_was_taught_no_answer_is_cut(workshop, tuning):
+    tuning.create(ADA, number_request(tuned_model_id="earlier"))
+    workshop.advance()
+    with workshop.database.write() as connection:
+        # As an earlier version wrote it.
+        connection.execute(update(tuning_jobs).values(training_options={}))
+    for name, changes in {"further": {}, "taught": {"examples": DIALOGUE}}.items():
+        tuning.create(ADA, further("tunedModels/earlier", tuned_model_id=name, **changes))
+        workshop.advance()
+
+    for name in ("earlier", "further", "taught"):
+        answer(workshop, tuning.get(ADA, name), "hello")
+
+    assert [each.stops_at_labels for each in workshop.executor.generations] == [False] * 3
+    assert [tuning.get(ADA, name).job.teaches_next_turn for name in ("earlier", "further", "taught")] == [
+        None,
+        None,
         True,
     ]
 
