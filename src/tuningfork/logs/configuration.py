@@ -3,6 +3,7 @@
 import logging
 import sys
 import threading
+from contextlib import suppress
 from types import TracebackType
 from typing import TextIO
 
@@ -63,7 +64,8 @@ class _Handler(logging.Handler):
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
-        self._writer = LineWriter(stream, self._lost_line)
+        self._writer = LineWriter(stream, self._lost_line, lock=self.lock)
+        self._is_stuck = False
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue the record's line."""
@@ -71,11 +73,20 @@ class _Handler(logging.Handler):
             line = self.format(record)
         except Exception:  # noqa: BLE001 - a record's arguments can raise anything
             line = self.format(_own_record(record.name, logging.ERROR, "a record could not be written"))
-        self._writer.put(line)
+        # Whoever logs has no part in a fault of the log.
+        with suppress(Exception):
+            self._writer.put(line)
 
     def flush(self) -> None:
         """Wait until all is written that was logged, for at most `LAST_LINES_SECONDS`."""
-        self._writer.flush(LAST_LINES_SECONDS)
+        self._is_stuck = not self._writer.flush(LAST_LINES_SECONDS)
+
+    def close(self) -> None:
+        """Write what was logged, and end the thread. Does not wait again for whoever did not read at the last flush."""
+        if not self._is_stuck:
+            self.flush()
+        self._writer.close()
+        super().close()
 
     def _lost_line(self, lost: int) -> str:
         record = _own_record(__name__, logging.WARNING, "%d records were lost, since nobody read the log", lost)

@@ -10,6 +10,7 @@ import threading
 import pytest
 
 from patience import PATIENCE_SECONDS, wait_until
+from tuningfork.logs.configuration import _Handler
 from tuningfork.logs.line_writer import LineWriter
 
 _LINE = "x" * 99
@@ -176,3 +177,112 @@ def test_a_line_may_be_logged_while_another_is_queued(pipe):
     with writer._changed:
         writer.put("within")
     assert writer.flush(PATIENCE_SECONDS)
+
+
+def test_a_line_that_is_too_long_is_told_at_once(pipe):
+    reader, stream = pipe
+    writer = LineWriter(stream, lost_line, most_bytes=1_000)
+    writer.put("x" * 2_000)
+
+    assert writer.flush(PATIENCE_SECONDS)
+    assert read_lines(reader, "lost") == ["1 lost"]
+
+
+def test_lines_wait_while_the_system_has_no_thread(pipe, monkeypatch):
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    reader, stream = pipe
+    writer = LineWriter(stream, lost_line)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        writer.put("one")
+        assert not writer.flush(PATIENCE_SECONDS)
+    writer.put("two")
+
+    assert read_lines(reader, "two") == ["one", "two"]
+
+
+def test_without_a_stream_nobody_waits():
+    writer = LineWriter(None, lost_line)
+    writer.put("one")
+    assert writer.flush(PATIENCE_SECONDS)
+    writer.put("two")
+    assert writer.flush(PATIENCE_SECONDS)
+    assert writer._thread.is_alive()
+
+
+def test_a_closed_writer_writes_what_waits_and_ends_its_thread(pipe):
+    reader, stream = pipe
+    writer = LineWriter(stream, lost_line)
+    writer.put("one")
+    thread = writer._thread
+    writer.close()
+    thread.join(PATIENCE_SECONDS)
+    assert not thread.is_alive()
+    writer.put("two")
+
+    assert read_lines(reader, "two") == ["one", "two"]
+
+
+_FORKING = """
+import logging, os
+from tuningfork.logs.configuration import configure
+from tuningfork.logs.formats import LogFormat
+configure("info", LogFormat.TEXT, "server")
+logging.info("before")
+logging.getLogger().handlers[0].flush()
+child = os.fork()
+if not child:
+    logging.info("in the child")
+    logging.shutdown()
+    os._exit(0)
+os.waitpid(child, 0)
+logging.info("after")
+"""
+
+_AGAIN = """
+import logging, threading
+from tuningfork.logs.configuration import configure
+from tuningfork.logs.formats import LogFormat
+for number in range(20):
+    configure("info", LogFormat.TEXT, "server")
+    logging.info("as %d", number)
+old = [each for each in threading.enumerate() if each.name == "log"][:-1]
+for each in old:
+    each.join(60)
+logging.info("%d threads", sum(each.name == "log" for each in threading.enumerate()))
+"""
+
+
+def messages_of(program):
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True
+    )
+    return [line.partition("root: ")[2] for line in ended.stderr.splitlines()]
+
+
+def test_a_process_that_is_forked_writes_its_lines():
+    assert messages_of(_FORKING) == ["before", "in the child", "after"]
+
+
+def test_a_log_that_is_set_up_again_loses_no_line_and_keeps_no_thread():
+    assert messages_of(_AGAIN) == [*(f"as {number}" for number in range(20)), "1 threads"]
+
+
+def test_what_waits_is_guarded_by_the_lock_of_the_handler():
+    """Else the thread that writes and one that logs could wait for each other, if a record is logged meanwhile."""
+    handler = _Handler(io.StringIO())
+    taken = []
+
+    def take():
+        taken.append(handler._writer._changed.acquire(blocking=False))
+        if taken[-1]:
+            handler._writer._changed.release()
+
+    with handler.lock:
+        other = threading.Thread(target=take)
+        other.start()
+        other.join(PATIENCE_SECONDS)
+
+    assert taken == [False]
