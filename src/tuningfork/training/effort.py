@@ -13,7 +13,7 @@ _AT_ADMISSION = 2**20
 
 _BEFORE_PASS = 2**15
 """How many characters of a batch are rendered, which takes some 50 ms, before other jobs have their turns. With what is
-left, further examples are checked before the pass, until all have been checked."""
+left, further examples are checked before the pass, at least one of each of its jobs, until all have been checked."""
 
 _SECONDS = 0.25
 """For how long this may take where a base's template is slow; at a job's admission too, while there are other jobs."""

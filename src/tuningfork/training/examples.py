@@ -98,7 +98,7 @@ class RenderedExamples:
         """Whether `check` has checked all examples."""
         return self._checked == len(self._examples)
 
-    def check(self, effort: Effort) -> None:
+    def check(self, effort: Effort, *, at_least: int = 0) -> None:
         """Check further examples, in order, from where the last call ended.
 
         An example whose text has fewer bytes than the context has tokens is short enough, and is not rendered for the
@@ -106,6 +106,7 @@ class RenderedExamples:
 
         Args:
             effort: how much is checked; it is spent.
+            at_least: how many examples are read for the check, also if there is less effort.
 
         Raises:
             InvalidArgument: examples cannot be rendered or are too long; `violations` names those that this call found
@@ -113,11 +114,12 @@ class RenderedExamples:
 
         """
         violations: list[FieldViolation] = []
-        while not (self.is_checked or effort.is_spent):
+        while not self.is_checked and (at_least > 0 or not effort.is_spent):
             index = self._checked
             self._checked += 1
             if index in self._kept:
                 continue
+            at_least -= 1
             example = self._examples[index]
             if self._fits_for_certain(example):
                 effort.spend_reading(example)

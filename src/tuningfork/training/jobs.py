@@ -149,6 +149,20 @@ class AdmittedJob:
         """
         return self._render_batch(effort)
 
+    def check_further(self, effort: Effort) -> None:
+        """Check further examples, at least one, so that a fault is found long before the step that would meet it.
+
+        The training examples come first before one step, the validation set before the next.
+
+        Raises:
+            InvalidArgument: examples cannot be used.
+
+        """
+        both = (self.examples, self.validation)
+        unchecked = [each for each in (both if self.completed % 2 == 0 else reversed(both)) if not each.is_checked]
+        for place, each in enumerate(unchecked):
+            each.check(effort, at_least=0 if place else 1)
+
     def next_batch(self) -> list[Segment]:
         """The segments of the next step's examples.
 

@@ -1,6 +1,7 @@
 """Chooses the jobs of the next passes: the job whose turn it is, and further jobs that can be computed with it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tuningfork.domain.errors import InternalError, InvalidArgument
@@ -81,6 +82,9 @@ class Scheduler:
                 between = [job for job in due[1:] if job.is_between_steps]
                 joining, unready = self._jobs_sharing_pass(chosen[0], between, effort)
                 chosen += joining
+                for job in chosen:
+                    with _named(job):
+                        job.check_further(effort)
         self._owners.choose([*chosen, *(job for job in unready if job is not chosen[0])])
         for job in chosen:
             queue[job.definition.id] = queue.pop(job.definition.id)
@@ -92,25 +96,18 @@ class Scheduler:
         return chosen
 
     def _prepare(self, job: AdmittedJob, effort: Effort) -> bool:
-        """Check some examples of the job, and render those of its next pass, at least one; whether all are rendered.
+        """Render the examples of the job's next pass, at least one; whether all are rendered.
 
         Raises:
             ExamplesRefused, ExamplesUnrendered: see `next_jobs`.
 
         """
-        try:
-            if job.evaluating is not None:
-                if job.evaluating.group is None:
-                    job.evaluating.group = next(job.evaluating.groups, None)
-                return True
-            if is_ready := job.prepare_batch(effort):
-                # The validation set is checked too, so that a fault in it is found before the job's last step.
-                (job.validation if job.examples.is_checked else job.examples).check(effort)
-        except InvalidArgument as error:
-            raise ExamplesRefused(job.definition.id, error.message, error.violations) from error
-        except InternalError as error:
-            raise ExamplesUnrendered(job.definition.id, error.message) from error
-        return is_ready
+        with _named(job):
+            if job.evaluating is None:
+                return job.prepare_batch(effort)
+            if job.evaluating.group is None:
+                job.evaluating.group = next(job.evaluating.groups, None)
+            return True
 
     def _parallel_evaluations(self, first: AdmittedJob, others: _Jobs, effort: Effort) -> list[AdmittedJob]:
         """The jobs whose next evaluation pass can be computed in parallel with the first job's."""
@@ -140,3 +137,14 @@ class Scheduler:
                 break
             joining.append(job)
         return joining, unready
+
+
+@contextmanager
+def _named(job: AdmittedJob) -> Iterator[None]:
+    """Name the job in errors of its examples."""
+    try:
+        yield
+    except InvalidArgument as error:
+        raise ExamplesRefused(job.definition.id, error.message, error.violations) from error
+    except InternalError as error:
+        raise ExamplesUnrendered(job.definition.id, error.message) from error

@@ -8,6 +8,8 @@ import torch
 from training_runs import engine_over, job, run_to_the_end, weights_of
 from tuningfork.domain.conversation import Conversation, Speaker, Turn
 from tuningfork.training.effort import Effort, Efforts
+from tuningfork.training.jobs import Validation
+from tuningfork.training.reports import ExamplesRefused
 
 ROUND = Conversation(turns=tuple(Turn.said(speaker, "x") for speaker in (Speaker.USER, Speaker.MODEL) * 2))
 """An example that is rendered for the check, since it is no pair."""
@@ -81,6 +83,20 @@ def test_a_job_that_is_admitted_beside_others_is_checked_for_a_moment_only(loade
     assert alone.reads >= 500
     # Sixteen examples are rendered for the digest.
     assert beside.reads <= 20
+
+
+def test_a_fault_in_the_validation_set_is_found_early_also_where_no_time_is_left_for_looking(loaded_llama):
+    seconds = itertools.count(0, 1)
+    engine = engine_over(loaded_llama, monotonic=lambda: next(seconds))
+    engine.admit(job("other", epoch_count=1_000))
+    faulty = Validation(examples=(*(ROUND,) * 9, Conversation.pair("x" * 600, "y")))
+    engine.admit(job("faulty", epoch_count=20, batch_size=1, validation=faulty))
+    admitted = engine._jobs["faulty"]
+    with pytest.raises(ExamplesRefused) as caught:
+        run_to_the_end(engine)
+
+    assert [each.field for each in caught.value.violations] == ["validation[9]"]
+    assert admitted.completed <= 2 * 10
 
 
 def test_the_pieces_change_no_bit_of_what_is_trained(loaded_llama):

@@ -35,7 +35,7 @@ class Rendered:
             effort.characters -= self.tokens[index]
         return (Segment(torch.zeros(self.tokens[index], dtype=torch.int32), ((1, self.tokens[index]),)),)
 
-    def check(self, effort):
+    def check(self, effort, at_least=0):
         """All are checked."""
 
 
