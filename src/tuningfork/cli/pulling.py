@@ -65,7 +65,7 @@ def pull(
         make_private(settings.data_dir)
         base, place = _fetch(model, settings, name, aliases, revision, wheels, again=again)
     except AlreadyThere as error:
-        if error.base is None or error.base.hub_id != error.wanted.hub_id:
+        if error.base is None or revision is not None or not _is_same(error.base, error.wanted, model):
             refuse(str(error))
         output.say(str(error))
         base, place = error.base, error.place
@@ -77,6 +77,13 @@ def pull(
         output.result_json({"name": f"models/{base.name}", "path": str(place), "aliases": list(base.aliases)})
     else:
         output.result(f"models/{base.name}")
+
+
+def _is_same(there: "KeptBase", wanted: "KeptBase", model: str) -> bool:
+    """Whether the model that is there is the one that was asked for, under the same names."""
+    file = model.partition("/")[2].partition("/")[2]
+    is_from_it = there.source.endswith(f", {file}") if file else not wanted.source or wanted.source == there.source
+    return is_from_it and (there.hub_id, set(there.aliases)) == (wanted.hub_id, set(wanted.aliases))
 
 
 def _fetch(
@@ -131,10 +138,13 @@ def _checked(name: str) -> str:
         PullError: a model cannot be called so.
 
     """
+    from tuningfork.domain.base_model import EMBEDDED_NAME  # noqa: PLC0415
     from tuningfork.pulling.errors import PullError  # noqa: PLC0415
     from tuningfork.pulling.kept import NAME  # noqa: PLC0415
 
     bare = name.removeprefix("models/")
+    if bare == EMBEDDED_NAME:
+        raise PullError(f"{name!r} is the name of the base model that is part of Tuningfork; choose another one.")
     if not NAME.fullmatch(bare):
         raise PullError(
             f"{name!r} cannot be the name of a base model: it may have 1 to 63 of a-z, 0-9, dots, dashes and "

@@ -1,7 +1,6 @@
 """Fetches one base model: downloads, checks, converts, and puts it in its place when it is whole."""
 
 import fcntl
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -10,10 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tuningfork.domain.errors import BaseUnusable
+from tuningfork.modeling.files.disk import reach_disk
 from tuningfork.pulling import wheels
 from tuningfork.pulling.errors import AlreadyThere, PullError
 from tuningfork.pulling.kept import KeptBase, bases_below, kept_bases, write_description
 from tuningfork.pulling.offers import Offer
+
+_BEFORE = "before"
+"""In a side directory, the model that was in the place of the one that is put there."""
 
 Convert = Callable[[Path, Path, Callable[[int, int], None]], None]
 """Converts a GGUF file (first) into a directory (second); tells the bytes that are written, and of how many."""
@@ -130,30 +133,36 @@ def _check_disk(directory: Path, offer: Offer) -> None:
 
 
 def put(made: Path, place: Path) -> None:
-    """Put a directory in its place, and remove what was there."""
-    before = made.parent / "before"
-    if place.exists():
-        place.rename(before)
+    """Put a directory with all its files in its place. What was there is in `made.parent` afterwards."""
     made.chmod(0o755)
+    for path in (*made.rglob("*"), made):
+        reach_disk(path)
+    if place.exists():
+        place.rename(made.parent / _BEFORE)
     made.rename(place)
-    _reach_disk(place.parent)
+    reach_disk(place.parent)
 
 
-def _reach_disk(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def side_directories(place: Path) -> Iterator[Path]:
+    """The directories in which this model was made; no model can have such a name."""
+    yield from place.parent.glob(f".{place.name}~*")
+
+
+def bring_back(place: Path) -> None:
+    """Put the model in its place again that an interrupted `put` had moved away. To be called with the lock held."""
+    for aside in side_directories(place):
+        if (aside / _BEFORE).is_dir() and not place.exists():
+            (aside / _BEFORE).rename(place)
+        shutil.rmtree(aside / _BEFORE, ignore_errors=True)
 
 
 @contextmanager
 def _aside(place: Path) -> Iterator[Path]:
-    """A new directory beside, whose name no model can have. What interrupted processes have left is removed."""
-    beginning = f".{place.name}~"
-    for left in place.parent.glob(f"{beginning}*"):
+    """A new directory beside. What interrupted processes have left is removed."""
+    bring_back(place)
+    for left in side_directories(place):
         shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=beginning, dir=place.parent) as directory:
+    with tempfile.TemporaryDirectory(prefix=f".{place.name}~", dir=place.parent) as directory:
         yield Path(directory)
 
 

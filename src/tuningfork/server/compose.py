@@ -22,7 +22,7 @@ from tuningfork.api.google.form import GoogleForm
 from tuningfork.api.mounts import Mounts
 from tuningfork.api.overload import Refusing, unreadable_answer
 from tuningfork.api.stopping import Stopping
-from tuningfork.catalog import build_catalog
+from tuningfork.catalog import build_catalog, without_fetched
 from tuningfork.dialect.form import Dialect
 from tuningfork.dialect.gate import Gate
 from tuningfork.dialect.gemini.methods import SCOPES
@@ -137,14 +137,15 @@ def compose(settings: Settings) -> Iterator[Server]:
 
     """
     _check_open_door(settings)
-    catalog = build_catalog(
-        catalog_file=settings.catalog, named=settings.base_model, kept=kept_bases(settings.data_dir)
-    )
+    kept = kept_bases(settings.data_dir)
+    catalog = build_catalog(catalog_file=settings.catalog, named=settings.base_model, kept=kept)
     make_private(settings.data_dir)
     with only_server_of(settings.data_dir), listen(settings.host, settings.port) as listener:
         finish_restore(settings)
         database = open_database(settings)
         try:
+            # Versions that did not record what a name means did not fetch base models either.
+            resolve_names(database, without_fetched(catalog, kept))
             # Ended after the loop, in which an import that is cancelled still removes its files.
             with (
                 ThreadPoolExecutor(_IMPORT_THREADS, thread_name_prefix="import") as imports,
@@ -165,7 +166,6 @@ def _build(
     imports: Executor,
 ) -> Server:
     artifacts = artifacts_of(settings, database)
-    resolve_names(database, catalog)
     access = Access(requests := database.for_requests(), now)
     quotas = _quotas(settings)
     engines = _engines(settings)

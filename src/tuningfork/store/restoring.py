@@ -29,7 +29,7 @@ from tuningfork.store.database_copy import copy_in, id_in_file, takes_content
 PART = "restore.part"
 _COMPLETE = "complete"
 _FILES_ONLY = " files"
-_NOT_DATA = {PART, file_locks.DIRECTORY, "server.lock"}
+_NOT_DATA = {PART, file_locks.DIRECTORY, "server.lock", "bases"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@
 If a model is deleted, all rows below it are deleted too.
 """
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -20,6 +21,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    ColumnElement,
     DateTime,
     Dialect,
     Double,
@@ -32,7 +34,8 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
-    func,
+    and_,
+    or_,
 )
 
 from tuningfork.domain.permission import GranteeType, Role
@@ -206,8 +209,16 @@ tuning_jobs = Table(
     ),
 )
 
-BASE_OF_JOBS = func.coalesce(tuning_jobs.c.resolved_base, tuning_jobs.c.base_model)
-"""The own name of each job's base model; for jobs of earlier versions, the name in the request."""
+
+def is_over(base_models: Collection[str], aliases: Collection[str] = ()) -> ColumnElement[bool]:
+    """Whether a job is over one of these base models, which have these own names and aliases.
+
+    An alias counts only for jobs of earlier versions, which did not record what it meant.
+    """
+    resolved, name = tuning_jobs.c.resolved_base, tuning_jobs.c.base_model
+    names = [*base_models, *aliases]
+    return or_(and_(resolved.is_not(None), resolved.in_(base_models)), and_(resolved.is_(None), name.in_(names)))
+
 
 snapshots = Table(
     "snapshots",

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select
 
 from tuningfork.domain.base_model import BaseModelName
 from tuningfork.domain.tuning_job import JobId, JobState
-from tuningfork.store.schema import BASE_OF_JOBS, suspects, tuning_jobs
+from tuningfork.store.schema import is_over, suspects, tuning_jobs
 
 _GROWTH = 4
 _MOST_GROWTHS = 3
@@ -57,7 +57,9 @@ def close_case(connection: Connection, job_id: JobId) -> None:
     connection.execute(suspects.delete().where(suspects.c.death == death))
 
 
-def queued(connection: Connection, base_models: Collection[BaseModelName]) -> list[JobId]:
+def queued(
+    connection: Connection, base_models: Collection[BaseModelName], aliases: Collection[BaseModelName] = ()
+) -> list[JobId]:
     """The queued suspects over one of these bases, those with the fewest steps first, of these the newest first.
 
     A job that has run for long is less likely to be the reason.
@@ -67,7 +69,7 @@ def queued(connection: Connection, base_models: Collection[BaseModelName]) -> li
         .join(suspects, suspects.c.job_id == tuning_jobs.c.id)
         .where(
             tuning_jobs.c.state == JobState.QUEUED.value,
-            BASE_OF_JOBS.in_(base_models),
+            is_over(base_models, aliases),
             tuning_jobs.c.furthest_step < suspects.c.alone_until_step,
         )
         .order_by(tuning_jobs.c.furthest_step, tuning_jobs.c.create_time.desc(), tuning_jobs.c.id)

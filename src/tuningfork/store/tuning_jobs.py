@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, case, func, literal, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, case, func, literal, not_, select
 from sqlalchemy.exc import IntegrityError
 
 from tuningfork.domain.base_model import AdapterShape, BaseModelName
@@ -21,7 +21,7 @@ from tuningfork.domain.tuned_model import TunedModelId
 from tuningfork.domain.tuning_job import TRANSITIONS, JobError, JobId, JobState, TuningJob
 from tuningfork.store import training_options
 from tuningfork.store.database import is_duplicate, lock_name
-from tuningfork.store.schema import BASE_OF_JOBS, UtcDateTime, job_events, permissions, tuned_models, tuning_jobs
+from tuningfork.store.schema import UtcDateTime, is_over, job_events, permissions, tuned_models, tuning_jobs
 from tuningfork.store.tuned_models import IdTaken
 
 CODE_NUMBERS = {
@@ -144,11 +144,13 @@ def of_models(connection: Connection, model_ids: Collection[TunedModelId]) -> Ma
     return {TunedModelId(row["model_id"]): _job(row) for row in rows}
 
 
-def queued_of_owners(connection: Connection, base_models: Collection[BaseModelName]) -> list[QueuedJob]:
+def queued_of_owners(
+    connection: Connection, base_models: Collection[BaseModelName], aliases: Collection[BaseModelName] = ()
+) -> list[QueuedJob]:
     """The queued jobs over one of these bases, the oldest first."""
     needs = (tuning_jobs.c.training_options, tuned_models.c.source.is_not(None).label("has_source"))
     query = _with_owner(*needs).join(tuned_models, tuned_models.c.id == tuning_jobs.c.model_id)
-    query = query.where(_is_queued_over(base_models)).order_by(tuning_jobs.c.create_time, tuning_jobs.c.id)
+    query = query.where(_is_queued_over(base_models, aliases)).order_by(tuning_jobs.c.create_time, tuning_jobs.c.id)
     return [
         QueuedJob(
             id=JobId(row.id),
@@ -185,9 +187,11 @@ def first_queued(connection: Connection, candidates: Sequence[JobId]) -> TuningJ
     return None if row is None else _job(row)
 
 
-def queued_without(connection: Connection, base_models: Collection[BaseModelName]) -> list[TuningJob]:
+def queued_without(
+    connection: Connection, base_models: Collection[BaseModelName], aliases: Collection[BaseModelName] = ()
+) -> list[TuningJob]:
     """The queued jobs over other bases than these, the oldest first, without their snapshots."""
-    query = select(tuning_jobs).where(tuning_jobs.c.state == JobState.QUEUED.value, BASE_OF_JOBS.not_in(base_models))
+    query = select(tuning_jobs).where(tuning_jobs.c.state == JobState.QUEUED.value, not_(is_over(base_models, aliases)))
     rows = connection.execute(query.order_by(tuning_jobs.c.create_time, tuning_jobs.c.id)).mappings()
     return [_job(row) for row in rows]
 
@@ -294,8 +298,8 @@ def request_cancel(connection: Connection, job_id: JobId) -> None:
     connection.execute(change.values(cancel_requested=True))
 
 
-def _is_queued_over(base_models: Collection[BaseModelName]) -> ColumnElement[bool]:
-    return and_(tuning_jobs.c.state == JobState.QUEUED.value, BASE_OF_JOBS.in_(base_models))
+def _is_queued_over(base_models: Collection[BaseModelName], aliases: Collection[BaseModelName]) -> ColumnElement[bool]:
+    return and_(tuning_jobs.c.state == JobState.QUEUED.value, is_over(base_models, aliases))
 
 
 def _job(row: RowMapping) -> TuningJob:

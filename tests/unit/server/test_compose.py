@@ -1,14 +1,17 @@
 """What the composition root does before anybody is served."""
 
+import asyncio
 import shutil
 import subprocess
 import sys
 from dataclasses import replace
 
+import httpx
 import pytest
 
 from patience import PATIENCE_SECONDS
 from store_rows import keep, new_job
+from tuningfork.api.app import create_app
 from tuningfork.catalog import EMBEDDED_MODEL
 from tuningfork.dialect.gemini.methods import GeminiMethod, Scope
 from tuningfork.domain.base_model import BaseModelName
@@ -88,13 +91,29 @@ def test_the_bases_of_models_from_an_earlier_version_are_recorded(tmp_path):
     assert recorded_base(_settings(tmp_path)) == EMBEDDED_MODEL.name
 
 
-def test_a_server_has_the_models_that_were_fetched_into_its_data_directory(tmp_path):
+def test_what_a_name_meant_to_an_earlier_version_is_no_model_that_was_fetched_since(tmp_path):
     settings = _settings(tmp_path)
     place = bases_below(settings.data_dir) / "toy"
     shutil.copytree(model_directory(), place)
     write_description(place, KeptBase(name="toy", aliases=("gemini-1.0-pro-001",)))
 
-    assert recorded_base(settings) == "models/toy"
+    assert recorded_base(settings) == EMBEDDED_MODEL.name
+
+
+def test_a_server_has_the_models_that_were_fetched_into_its_data_directory(tmp_path):
+    settings = _settings(tmp_path, no_auth=True)
+    place = bases_below(settings.data_dir) / "toy"
+    shutil.copytree(model_directory(), place)
+    write_description(place, KeptBase(name="toy", aliases=("gemini-1.0-pro-001",)))
+
+    async def listed(app):
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://127.0.0.1") as client:
+            return (await client.get("/v1beta/models")).json()["models"]
+
+    with compose(settings) as server:
+        models = asyncio.run(listed(create_app(server._services)))
+
+    assert "models/toy" in [model["name"] for model in models]
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "gpu.example", ""])

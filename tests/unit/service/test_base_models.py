@@ -132,6 +132,15 @@ def test_a_job_waits_if_the_base_that_its_name_meant_is_gone(workshop):
     assert running_with(workshop, Catalog((LARGER,))).claim() is None
 
 
+def test_a_job_waits_if_the_name_of_its_base_is_an_alias_of_another_one_now(workshop):
+    workshop.tuning.create(ADA, number_request())
+    alias = replace(ECHO_BASE.aliases[0], name=ECHO_BASE.name)
+    running = running_with(workshop, Catalog((replace(LARGER, aliases=(alias,)),)))
+
+    assert running.claim() is None
+    assert [job.base_model for job in running.turns.stranded()] == ["models/gemini-1.0-pro-001"]
+
+
 def test_a_tuned_model_answers_over_the_base_that_its_name_meant(workshop):
     tuned = workshop.tuning.create(ADA, number_request())
     workshop.advance()

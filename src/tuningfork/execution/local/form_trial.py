@@ -38,7 +38,7 @@ def try_out(answer_format: AnswerFormat) -> None:
 
 def survives(grammar: str) -> bool:
     """Whether a process with these limits survives compiling the grammar."""
-    command = [sys.executable, "-m", "tuningfork.execution.local.form_trial"]
+    command = [sys.executable, "-P", "-m", "tuningfork.execution.local.form_trial"]
     try:
         ended = subprocess.run(  # noqa: S603 - our own interpreter and module
             command, input=grammar.encode(), check=False, capture_output=True, timeout=_WALL_SECONDS

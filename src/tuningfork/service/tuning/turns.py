@@ -29,7 +29,10 @@ class Turns:
         self._artifacts = artifacts
         self._catalog = catalog
         # A job that is claimed for a base that cannot be loaded fails, and with it all its steps are lost.
-        self._served = [model.name for model in catalog.public_models() if not model.base.fault]
+        whole = [model for model in catalog.public_models() if not model.base.fault]
+        own_names = [model.name for model in whole if model.name == model.base.name]
+        # The own names and the aliases of the bases that this server can use.
+        self._served = own_names, [model.name for model in whole if model.name != model.base.name]
         self.least_seconds = LEAST_SECONDS
         # By owner, the number of its last turn; owners without one have not had one since the server's start.
         self._last_turns: dict[str, int] = {}
@@ -50,9 +53,9 @@ class Turns:
 
         """
         with self._database.read() as connection:
-            suspected = suspects.queued(connection, self._served)
+            suspected = suspects.queued(connection, *self._served)
             suspects_running = suspects.among(connection, running)
-            waiting = {job.id: job for job in tuning_jobs.queued_of_owners(connection, self._served)}
+            waiting = {job.id: job for job in tuning_jobs.queued_of_owners(connection, *self._served)}
             owners = tuning_jobs.owners_of(connection, running)
         self._lacking = {job_id: missing for job_id, missing in self._lacking.items() if job_id in waiting}
         here = self._here(waiting, (job_id for job_id in suspected if job_id not in running))
@@ -82,7 +85,7 @@ class Turns:
     def stranded(self) -> list[TuningJob]:
         """The waiting jobs whose base model this server cannot use, the oldest first, without their snapshots."""
         with self._database.read() as connection:
-            return tuning_jobs.queued_without(connection, self._served)
+            return tuning_jobs.queued_without(connection, *self._served)
 
     def why_stranded(self, job: TuningJob) -> str:
         """Why this server cannot use the base model of a stranded job, and what to do, as the end of a sentence."""
@@ -94,7 +97,7 @@ class Turns:
     def without_data(self) -> dict[JobId, list[Need]]:
         """The waiting jobs that this server cannot train, the oldest first, each with what the server lacks."""
         with self._database.read() as connection:
-            waiting = tuning_jobs.queued_of_owners(connection, self._served)
+            waiting = tuning_jobs.queued_of_owners(connection, *self._served)
         return {job.id: self._lacking[job.id] for job in waiting if not self._has_files(job)}
 
     def newly_without_data(self) -> dict[JobId, list[Need]]:

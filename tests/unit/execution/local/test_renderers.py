@@ -182,7 +182,10 @@ def test_a_renderer_that_is_killed_is_replaced(tiny_llama):
 
 def runs(process):
     """Whether it runs. One that has ended stays for as long as the system's first process does not take note of it."""
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_a_renderer_ends_with_its_worker(tiny_llama):

@@ -103,7 +103,7 @@ def _alone(into: Path) -> Iterator[None]:
 def _convert_within_limits(file: Path, into: Path, told: Told, limits: Limits) -> None:
     seconds = limits.cpu_seconds_of(file)
     arguments = [str(file.absolute()), str(into), str(limits.memory_bytes), str(seconds)]
-    command = [sys.executable, "-m", "tuningfork.modeling.files.gguf.process", *arguments]
+    command = [sys.executable, "-P", "-m", "tuningfork.modeling.files.gguf.process", *arguments]
     # One thread: numpy's libraries reserve memory for each.
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(  # noqa: S603 - our own interpreter and module
