@@ -6,7 +6,6 @@ the Hub. A model whose files cannot be read stays in
 the catalog with its fault, so that the others can be used.
 """
 
-import json
 import logging
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -33,8 +32,8 @@ from tuningfork.domain.errors import BaseUnusable, NotFound
 from tuningfork.domain.public_names import ALLOWED, refusal_of_name, suggested_name
 from tuningfork.domain.user_directories import NoHomeDirectory
 from tuningfork.embedded import model_directory
-from tuningfork.modeling.files.context_length import context_length_of
 from tuningfork.modeling.files.gguf.kept import converted, gguf_file_of
+from tuningfork.modeling.files.small_files import Unreadable, context_length, read_object, sampling_values
 from tuningfork.pulling.kept import KeptBase
 
 logger = logging.getLogger(__name__)
@@ -102,24 +101,14 @@ EMBEDDED_MODEL = BaseModel(
 )
 
 
-_MOST_BYTES = 4 * 2**20
-"""The most bytes of a model's config.json and generation_config.json; they have some kilobytes."""
-
 _CURE = "Mend the file and start the server again, or take the model out of the catalog"
 
-_MOST_CONTEXT_TOKENS = 2**31
-_MOST = 1e6
 _RESERVED = {"models", "tunedmodels", "operations"}
 """Collections of the API, in lower case: `models/tunedModels/x` is a tuned model."""
-_SAMPLING = ("temperature", "top_p", "top_k")
 
 
 class CatalogError(ValueError):
     """The entry of a base model is wrong; the message says which entry, and what to write instead."""
-
-
-class _Unreadable(ValueError):
-    """A file of a base model cannot be read; the message names the file and says why."""
 
 
 class _Entry(Parsed):
@@ -275,7 +264,7 @@ def _parse_named(text: str) -> _Entry:
 def _describe(entry: _Entry) -> BaseModel:
     try:
         return _described(_converted(entry))
-    except _Unreadable as error:
+    except Unreadable as error:
         # The other bases go on; whoever asks for this one is told.
         logger.error("base model %s cannot be used: %s", entry.name, error, extra={"action": "base_unreadable"})  # noqa: TRY400
         name = with_prefix(entry.name)
@@ -296,7 +285,7 @@ def _converted(entry: _Entry) -> _Entry:
 
     Raises:
         CatalogError: there is no such file.
-        _Unreadable: the file cannot be converted.
+        Unreadable: the file cannot be converted.
 
     """
     try:
@@ -307,10 +296,10 @@ def _converted(entry: _Entry) -> _Entry:
     except NotFound as error:
         raise CatalogError(f"base model {entry.name}: {error.message}") from error
     except BaseUnusable as error:
-        raise _Unreadable(error.message) from error
+        raise Unreadable(error.message) from error
     except (OSError, NoHomeDirectory) as error:
         reason = getattr(error, "strerror", None) or error
-        raise _Unreadable(f"the GGUF file cannot be converted: {reason}") from error
+        raise Unreadable(f"the GGUF file cannot be converted: {reason}") from error
 
 
 def _described(entry: _Entry) -> BaseModel:
@@ -321,13 +310,13 @@ def _described(entry: _Entry) -> BaseModel:
             "nor a Hub id that can be read from here (for a Hub id without network, download the model and give its "
             "directory; of a repository with GGUF files name one, as org/repository/file.gguf)"
         )
-    context = entry.context_tokens or _context_length(config)
+    context = entry.context_tokens or context_length(config)
     if not context:
         raise CatalogError(
             f"base model {entry.name}: its config.json has no max_position_embeddings; "
             "say context_tokens in a catalog file"
         )
-    own = _sampling_values(_own_file(entry, "generation_config.json") or {})
+    own = sampling_values(_own_file(entry, "generation_config.json") or {})
     usual = SamplingDefaults()
     name = with_prefix(entry.name)
     return BaseModel(
@@ -382,39 +371,4 @@ def _own_file(entry: _Entry, filename: str) -> dict[str, Any] | None:
             return None
     if not path.is_file():
         return None
-    return _read_object(path)
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise _Unreadable(f"{path.name} cannot be read: {error.strerror}") from error
-    if len(content) > _MOST_BYTES:
-        raise _Unreadable(f"{path.name} has more than {_MOST_BYTES} bytes, as no file of its kind has")
-    try:
-        value = json.loads(content)
-    except RecursionError as error:
-        raise _Unreadable(f"{path.name} has values nested more deeply than can be read") from error
-    except ValueError as error:
-        raise _Unreadable(f"{path.name} is not valid JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise _Unreadable(f"{path.name} is no JSON object")
-    return value
-
-
-def _context_length(config: dict[str, Any]) -> int | None:
-    try:
-        context = context_length_of(config)
-    except (AttributeError, TypeError, ValueError) as error:
-        raise _Unreadable("config.json does not give the context length as a number") from error
-    if context is not None and not (type(context) is int and 0 < context <= _MOST_CONTEXT_TOKENS):
-        raise _Unreadable(f"config.json has max_position_embeddings = {str(context)[:40]}")
-    return context
-
-
-def _sampling_values(config: dict[str, Any]) -> dict[str, float]:
-    """The numbers among the values of a generation config that are used here."""
-    given = {name: config.get(name) for name in _SAMPLING}
-    return {name: value for name, value in given.items() if isinstance(value, int | float) and 0 <= value < _MOST}
+    return read_object(path)
