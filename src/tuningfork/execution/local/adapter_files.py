@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from tuningfork.artifacts.base import ArtifactDamaged, ArtifactMissing, ArtifactStore
-from tuningfork.artifacts.known_damage import KnownDamage, states_of
+from tuningfork.artifacts.known_damage import FileStates, KnownDamage, states_of
 from tuningfork.domain.artifact import ArtifactRef
 from tuningfork.domain.errors import Unavailable
 from tuningfork.modeling.adapters import format as adapter_format
@@ -72,10 +72,17 @@ class AdapterFiles:
             return
         try:
             with self.artifacts.reading(adapter, verified=True):
-                self._compared.note(adapter, states, None)
+                self._note(adapter, states, None)
         except ArtifactDamaged as error:
-            self._compared.note(adapter, states, error)
+            self._note(adapter, states, error)
             raise
+
+    def _note(self, adapter: ArtifactRef, states: FileStates, damage: ArtifactDamaged | None) -> None:
+        """Note what was found, unless the adapter was deleted meanwhile: `forget` may have been called before."""
+        self._compared.note(adapter, states, damage)
+        # Asked afterwards, since the adapter may be deleted and forgotten at any moment until it is noted.
+        if not self.artifacts.has(adapter):
+            self._compared.forget(adapter)
 
     def is_quick(self, adapter: ArtifactRef) -> bool:
         """Whether `read` compares nothing, or little: the adapter is small, was compared before, or cannot be read."""

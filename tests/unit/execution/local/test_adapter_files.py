@@ -26,14 +26,21 @@ class Watched(LocalArtifactStore):
         super().__init__(root)
         self.compared = 0
         self.error = None
+        self.after_comparing = lambda: None
 
     @contextmanager
     def reading(self, ref, *, verified=False):
         if self.error is not None:
             raise self.error
         self.compared += verified
-        with super().reading(ref, verified=verified) as path:
-            yield path
+        try:
+            with super().reading(ref, verified=verified) as path:
+                if verified:
+                    self.after_comparing()
+                yield path
+        except ArtifactDamaged:
+            self.after_comparing()
+            raise
 
 
 @pytest.fixture
@@ -115,6 +122,22 @@ def test_a_deleted_one_is_forgotten(files, store):
     assert files.comparing(ADAPTER, lambda: "prompt")() == "prompt"
     with pytest.raises(ArtifactMissing):
         files.read(ADAPTER)
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_one_that_is_deleted_while_it_is_compared_is_forgotten_too(files, store, is_damaged):
+    if is_damaged:
+        damage(store)
+
+    def delete():
+        store.delete(ADAPTER)
+        files.forget([ADAPTER])
+
+    store.after_comparing = delete
+    files.comparing(ADAPTER, lambda: "prompt")()
+
+    assert store.compared == 1
+    assert files._compared == KnownDamage()
 
 
 def test_one_that_the_system_cannot_read_is_not_damaged(files, store):
