@@ -180,6 +180,8 @@ class InferenceEngine:
         for sequence in self._scheduler.of_request(request_id):
             if candidate in (None, sequence.candidate):
                 self._scheduler.remove(sequence)
+        if self._parts is not None:
+            self._parts.drop_ended()
 
     def forget_adapter(self, generation: int) -> None:
         """Free what is kept for later prompts on an adapter that leaves its slot; `generation` as in `AdapterSlots`."""

@@ -115,6 +115,10 @@ class PromptParts:
         """Count a step."""
         self._turns.passed(seconds)
 
+    def drop_ended(self) -> None:
+        """Drop the passes of chunks that were given up, and their activations: they must write to no page any more."""
+        self._passes = {sequence: each for sequence, each in self._passes.items() if sequence.reading}
+
     @torch.inference_mode()
     def read_on(self, *, busy: bool) -> tuple[ScheduledTokens, Tensor] | None:
         """Compute a part of a chunk, if it is due; the chunk and its logits `BV` if that was the chunk's last part.
@@ -122,8 +126,8 @@ class PromptParts:
         `busy`: whether the step before had something to do.
         """
         chunks = self._scheduler.apart()
-        # Those that were given up meanwhile must not write to their pages any more.
-        self._passes = {sequence: each for sequence, each in self._passes.items() if sequence.reading}
+        # Some may have been put back into the queue by `schedule`.
+        self.drop_ended()
         owner = self._turns.next(chunks, busy=busy)
         if owner is None:
             return None
@@ -131,15 +135,23 @@ class PromptParts:
         pass_ = self._pass_of(chunk)
         began = self._clock()
         until = began + (ALONE_SECONDS if alone else PART_SECONDS)
-        with one_thread(only=self._is_small(pass_)):
-            while (logits_BV := pass_.advance()) is None and self._clock() < until:
-                pass
+        try:
+            with one_thread(only=self._is_small(pass_)):
+                while (logits_BV := pass_.advance()) is None and self._clock() < until:
+                    pass
+        except BaseException:
+            # A pass that has failed cannot be continued; the chunk is begun anew.
+            self._end(chunk)
+            raise
         self._turns.spent(owner, self._clock() - began, alone=alone)
         if logits_BV is None:
             return None
+        self._end(chunk)
+        return chunk, logits_BV
+
+    def _end(self, chunk: ScheduledTokens) -> None:
         del self._passes[chunk.sequence]
         chunk.sequence.reading = 0
-        return chunk, logits_BV
 
     def _is_small(self, pass_: _Pass) -> bool:
         return is_small(pass_.operations, weight_bytes=self._weights * self._base.dtype.itemsize)

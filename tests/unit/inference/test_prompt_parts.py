@@ -274,6 +274,38 @@ def test_a_request_that_is_given_up_while_it_is_promptswrites_to_no_page_any_mor
     assert run.answers["c", 0].tokens == answers_of(base, later, prefill_tokens=16)["c", 0].tokens
 
 
+def test_nothing_is_held_of_a_chunk_whose_request_is_given_up(base):
+    """Also if no step follows, since there is no other request."""
+    engine = InferenceEngine(base, prefill_tokens=16, clock=Ticks(10))
+    run = Run(engine).add(owned("a", b"x" * 150, -1))
+    while not next(iter(engine._scheduler.of_request("a"))).reading:
+        run.step()
+    assert len(engine._parts._passes) == 1
+    engine.cancel("a")
+
+    assert not engine.has_work
+    assert not engine._parts._passes
+
+
+def test_a_chunk_whose_pass_has_failed_is_read_anew(base):
+    def fail():
+        raise RuntimeError("no memory")
+        yield
+
+    asked = owned("a", b"x" * 150, -1)
+    engine = InferenceEngine(base, prefill_tokens=16, clock=Ticks(10))
+    run = Run(engine).add(asked)
+    while not next(iter(engine._scheduler.of_request("a"))).reading:
+        run.step()
+    [under_way] = engine._parts._passes.values()
+    under_way.parts = fail()
+    with pytest.raises(RuntimeError, match="no memory"):
+        run.step()
+    assert not engine._parts._passes
+
+    assert run.to_end()["a", 0].tokens == answers_of(base, asked, prefill_tokens=16)["a", 0].tokens
+
+
 def test_a_part_ends_after_its_time(base):
     ticks = Ticks(0.0)
     engine = InferenceEngine(base, prefill_tokens=16, clock=ticks)
