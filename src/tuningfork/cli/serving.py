@@ -145,38 +145,50 @@ def serve(
 ) -> None:
     """Start a server that stays until it is interrupted."""
     # What is imported now is no garbage, and collections would look at it for a sixth of a second. `Server.run` turns
-    # them on again.
-    gc.disable()
-    settings = settings_of(
-        host=host,
-        port=port,
-        grpc_port=grpc_port,
-        grpc_certificate=grpc_certificate,
-        grpc_private_key=grpc_private_key,
-        data_dir=data_dir,
-        config=config,
-        base_model=base_model,
-        catalog=catalog,
-        # The option is False if it was not given. Then None lets the environment variable decide.
-        no_auth=no_auth or None,
-        cors_origins=cors_origins,
-        safety=safety,
-        log_level=log_level,
-        log_format=log_format,
-    )
-    from tuningfork.catalog import CatalogError  # noqa: PLC0415
-    from tuningfork.cli.banner import announce  # noqa: PLC0415
-    from tuningfork.logs.configuration import configure  # noqa: PLC0415
-    from tuningfork.server.compose import compose  # noqa: PLC0415
-    from tuningfork.server.data_directory import StartError  # noqa: PLC0415
+    # them on while it serves.
+    with _without_collections():
+        settings = settings_of(
+            host=host,
+            port=port,
+            grpc_port=grpc_port,
+            grpc_certificate=grpc_certificate,
+            grpc_private_key=grpc_private_key,
+            data_dir=data_dir,
+            config=config,
+            base_model=base_model,
+            catalog=catalog,
+            # The option is False if it was not given. Then None lets the environment variable decide.
+            no_auth=no_auth or None,
+            cors_origins=cors_origins,
+            safety=safety,
+            log_level=log_level,
+            log_format=log_format,
+        )
+        from tuningfork.catalog import CatalogError  # noqa: PLC0415
+        from tuningfork.cli.banner import announce  # noqa: PLC0415
+        from tuningfork.logs.configuration import configure  # noqa: PLC0415
+        from tuningfork.server.compose import compose  # noqa: PLC0415
+        from tuningfork.server.data_directory import StartError  # noqa: PLC0415
 
-    configure(settings.log_level, settings.log_format, "server", access=settings.access_log)
+        configure(settings.log_level, settings.log_format, "server", access=settings.access_log)
+        try:
+            with compose(settings) as server:
+                announce(server.url, settings, server.new_key, server.grpc)
+                server.run()
+        except (CatalogError, StartError) as error:
+            refuse(str(error))
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """No garbage collections within; afterwards they are on if they were before."""
+    were_on = gc.isenabled()
+    gc.disable()
     try:
-        with compose(settings) as server:
-            announce(server.url, settings, server.new_key, server.grpc)
-            server.run()
-    except (CatalogError, StartError) as error:
-        refuse(str(error))
+        yield
+    finally:
+        if were_on:
+            gc.enable()
 
 
 @keys.command("create")

@@ -102,13 +102,17 @@ class Server:
     _engines: LocalEngines
 
     def run(self) -> None:
-        """Serve until a signal says stop; running jobs are given back and resume at the next start."""
-        sys.setswitchinterval(SWITCH_SECONDS)
+        """Serve until a signal says stop; running jobs are given back and resume at the next start.
+
+        Python's settings for threads and garbage collections are the server's meanwhile.
+        """
+        with _server_settings_of_python():
+            self._serve()
+
+    def _serve(self) -> None:
         services = self._services
         http = HttpServer(create_app(services), self._connections, services.stopping, self._grpc)
-        # What the server consists of is never garbage. A full collection would look at all of it while requests wait.
-        gc.freeze()
-        gc.enable()
+        _leave_out_of_collections()
         self._dispatcher.start()
         try:
             self._loop.run(http.serve(sockets=[self._listener]))
@@ -124,6 +128,33 @@ class Server:
         """Close the gRPC port, if it is still open."""
         if self._grpc is not None:
             self._loop.run(self._grpc.stop())
+
+
+@contextmanager
+def _server_settings_of_python() -> Iterator[None]:
+    """Threads take turns as the server needs it; afterwards this, and garbage collections, are as before."""
+    switch_seconds, collects, frozen = sys.getswitchinterval(), gc.isenabled(), gc.get_freeze_count()
+    sys.setswitchinterval(SWITCH_SECONDS)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(switch_seconds)
+        # What somebody else has frozen before stays so.
+        if not frozen:
+            gc.unfreeze()
+        if not collects:
+            gc.disable()
+
+
+def _leave_out_of_collections() -> None:
+    """What the server consists of is never garbage: a full collection would look at all of it while requests wait.
+
+    A process in which collections were on may have garbage of its own, which is collected before.
+    """
+    if gc.isenabled():
+        gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The commands of whoever runs the server: keys are made, shown and revoked; a server that cannot start says why."""
 
 import fcntl
+import gc
 import socket
 import subprocess
 import sys
@@ -62,6 +63,19 @@ def test_what_cannot_be_done_is_refused_in_a_sentence(run, arguments, said):
     assert refused.exit_code == 1
     assert said in refused.stderr
     assert refused.stdout == ""
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_after_a_start_that_is_refused_garbage_is_collected_as_before(run, collects):
+    was = gc.isenabled()
+    (gc.enable if collects else gc.disable)()
+    try:
+        refused = run("serve", "--catalog", "/nowhere.toml")
+        found = gc.isenabled()
+    finally:
+        (gc.enable if was else gc.disable)()
+
+    assert (refused.exit_code, found) == (1, collects)
 
 
 def test_a_taken_port_is_refused_with_the_cure(run):

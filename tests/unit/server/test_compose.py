@@ -209,7 +209,7 @@ def test_a_server_that_stops_is_not_ready(tmp_path):
 
 
 SERVING = """
-import gc, os, signal, threading, time, urllib.request
+import gc, os, signal, sys, threading, time, urllib.request
 from pathlib import Path
 from tuningfork.server.compose import compose
 from tuningfork.settings import Settings
@@ -221,17 +221,19 @@ def tell(server):
             break
         except OSError:
             time.sleep(0.05)
-    print(gc.get_freeze_count() > 50_000, gc.isenabled())
+    print(gc.get_freeze_count() > 50_000, gc.isenabled(), sys.getswitchinterval() < 0.005)
     os.kill(os.getpid(), signal.SIGTERM)
 
 gc.disable()
+sys.setswitchinterval(0.007)
 with compose(Settings(data_dir=Path("data"), port=0)) as server:
     threading.Thread(target=tell, args=(server,)).start()
     server.run()
+print(gc.get_freeze_count(), gc.isenabled(), round(sys.getswitchinterval(), 4))
 """
 
 
-def test_what_a_server_consists_of_is_left_out_of_garbage_collections(tmp_path):
+def test_what_a_server_consists_of_is_left_out_of_garbage_collections_while_it_serves(tmp_path):
     ended = subprocess.run(
         [sys.executable, "-c", SERVING],
         check=False,
@@ -241,4 +243,4 @@ def test_what_a_server_consists_of_is_left_out_of_garbage_collections(tmp_path):
         timeout=PATIENCE_SECONDS,
     )
 
-    assert (ended.stdout, ended.returncode) == ("True True\n", 0), ended.stderr
+    assert (ended.stdout, ended.returncode) == ("True True True\n0 False 0.007\n", 0), ended.stderr
