@@ -133,6 +133,11 @@ class AdmittedJob:
             return longest_of(self.under_way.passes[0]) if self.under_way.passes else 0
         return self._next.longest if self._next.step == self.completed + 1 else 0
 
+    @property
+    def is_rendered(self) -> bool:
+        """Whether all examples of the next step are rendered."""
+        return self._next.step == self.completed + 1 and not self._next.unrendered
+
     def give_up(self) -> None:
         """Drop the step or evaluation in progress, so that its memory is free at once."""
         for each in (self.under_way, self.evaluating):

@@ -112,9 +112,9 @@ class PassRunner:
         """How many jobs can advance at a time: in one shared pass, or else with a pass in each lane."""
         return self._jobs_per_pass if self._jobs_per_pass > 1 else self._lanes
 
-    def can_advance_together(self, job: AdmittedJob, other: AdmittedJob) -> bool:
-        """Whether these two jobs may advance at the same time: in a shared pass, or in two lanes."""
-        return self._jobs_per_pass > 1 or all(self._is_small(_tokens([each])) for each in (job, other))
+    def can_advance_beside_others(self, job: AdmittedJob) -> bool:
+        """Whether the job may advance at the same time as others: in a shared pass, or in a lane."""
+        return self._jobs_per_pass > 1 or self._is_small(_tokens([job]))
 
     def split_for_lanes(self, jobs: Sequence[AdmittedJob]) -> list[Sequence[AdmittedJob]]:
         """Split jobs that advance together into groups of about equally many tokens; a core runs each group's pass."""

@@ -111,10 +111,12 @@ class Scheduler:
 
     def _parallel_evaluations(self, first: AdmittedJob, others: _Jobs, effort: Effort) -> list[AdmittedJob]:
         """The jobs whose next evaluation pass can be computed in parallel with the first job's."""
+        if not self._passes.is_evaluation_small(first):
+            return []
         joining: list[AdmittedJob] = []
         for job in others[: self._passes.lanes - 1]:
             self._prepare(job, effort)
-            if self._passes.is_evaluation_small(first) and self._passes.is_evaluation_small(job):
+            if self._passes.is_evaluation_small(job):
                 joining.append(job)
         return joining
 
@@ -123,20 +125,27 @@ class Scheduler:
 
         The batches of all these jobs together fit into one pass; a batch that takes several passes is never shared.
         """
-        places = self._passes.most_jobs - 1
-        tokens, targets = tokens_and_targets(first.next_batch()) if places else (0, 0)
         joining, unready = list[AdmittedJob](), list[AdmittedJob]()
-        for job in others[:places]:
+        places = self._passes.most_jobs - 1
+        if not (places and self._passes.can_advance_beside_others(first)):
+            return joining, unready
+        tokens, targets = tokens_and_targets(first.next_batch())
+        for job in others[:places] if self._fits(tokens, targets) else ():
+            if effort.is_spent and not job.is_rendered:
+                continue
             if not self._prepare(job, effort):
                 unready.append(job)
                 continue
             more_tokens, more_targets = tokens_and_targets(job.next_batch())
             tokens, targets = tokens + more_tokens, targets + more_targets
-            fits = tokens <= self._limits.tokens and targets <= self._limits.targets
-            if not (fits and self._passes.can_advance_together(first, job)):
+            if not (self._fits(tokens, targets) and self._passes.can_advance_beside_others(job)):
                 break
             joining.append(job)
         return joining, unready
+
+    def _fits(self, tokens: int, targets: int) -> bool:
+        """Whether so many tokens and targets fit into a pass that jobs share."""
+        return tokens <= self._limits.tokens and targets <= self._limits.targets
 
 
 @contextmanager

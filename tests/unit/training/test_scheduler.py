@@ -20,9 +20,10 @@ ORDINARY = (300,) * 16
 
 @dataclass
 class Rendered:
-    """Examples of so many tokens each."""
+    """Examples of so many tokens, and `characters`, each; `taken` counts those that were rendered."""
 
     tokens: tuple[int, ...]
+    characters: int = 1_000
     is_checked: bool = True
     taken: int = 0
 
@@ -32,7 +33,7 @@ class Rendered:
     def take(self, index, effort=None):
         self.taken += 1
         if effort is not None:
-            effort.characters -= self.tokens[index]
+            effort.characters -= self.characters
         return (Segment(torch.zeros(self.tokens[index], dtype=torch.int32), ((1, self.tokens[index]),)),)
 
     def check(self, effort, at_least=0):
@@ -45,6 +46,9 @@ class Passes:
 
     lanes: int = 1
     most_jobs: int = 1
+
+    def can_advance_beside_others(self, job):
+        return True
 
 
 def admitted(name, tokens=ORDINARY, *, turns=1, owner=""):
@@ -177,3 +181,25 @@ def test_a_job_that_waited_first_in_order_begins_before_others_unless_it_goes():
     ann.under_way = None
     turns.choose(turns.runnable([ann, cid, bob]))
     assert turns.runnable([ann, cid, bob]) == [ann, cid, bob]
+
+
+def sharing(first, others):
+    """The names of the jobs in the first's pass, of up to eight jobs."""
+    queue = {each.definition.id: each for each in (first, *others)}
+    scheduler = Scheduler(Passes(most_jobs=8), LIMITS, even=True, monotonic=None)
+    return [each.definition.id for each in scheduler.next_jobs(queue)]
+
+
+def test_beside_a_batch_that_no_other_can_join_no_other_is_rendered():
+    others = [admitted(f"other{number}", (100,), turns=2) for number in range(7)]
+    assert sharing(admitted("first", (1_000,) * 16), others) == ["first"]
+    assert [each.examples.taken for each in others] == [0] * 7
+
+
+def test_when_the_effort_is_spent_only_jobs_join_whose_batches_are_rendered():
+    first, *others = [admitted(name, (100,), turns=2) for name in ("first", "other", "ready", "another")]
+    first.examples.characters = 10**6
+    first.turns = 1
+    others[1].next_batch()
+    assert sharing(first, others) == ["first", "ready"]
+    assert [each.examples.taken for each in others] == [0, 1, 0]
