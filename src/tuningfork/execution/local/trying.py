@@ -1,4 +1,4 @@
-"""Tries an adapter from elsewhere on its base, before a model is made of it."""
+"""Checks an imported adapter on its base model, before a tuned model is made of it."""
 
 from safetensors import SafetensorError, safe_open
 
