@@ -99,12 +99,12 @@ def bank_messages(part: str, chance: Chance) -> list[Row]:
 
 
 def dialogue_summaries(part: str, chance: Chance) -> list[Row]:
-    """Each dialogue three times: bare, with a greeting, with a greeting and a farewell."""
+    """Each dialogue bare, with a greeting, and with a greeting and a farewell; in training one of the latter two."""
     lists = words(part)
     rows = []
-    for block in blocks("dialogue_summaries", part):
+    for place, block in enumerate(blocks("dialogue_summaries", part)):
         dialogue, summary = block.split("\n= ")
-        for copy in range(3):
+        for copy in (0, 1 + place % 2) if part == "training" else range(3):
             turns = [(int(line[0]), line[3:]) for line in dialogue.splitlines()]
             if copy > 0:
                 turns = [*exchange(chance.one_of(lists["opening"]), 1), *turns]
@@ -123,19 +123,17 @@ def exchange(said: str, first: int) -> list[tuple[int, str]]:
 
 
 def passage_questions(part: str, chance: Chance) -> list[Row]:
-    """Each question with its passage: in training twice, with other words, if there are slots."""
+    """Each question with its passage, whose slots other words fill each time."""
     lists = words(part)
     rows = []
     for block in blocks("passage_questions", part):
         passage, *questions = block.split("\n? ")
-        copies = 2 if part == "training" and SLOT.search(block) else 1
-        for each in questions * copies:
+        for each in questions:
             question, answer = each.split("\n= ")
             values = chosen(block, lists, chance)
             text = f"{passage}\n\nQuestion: {question}"
             rows.append({"text_input": filled(text, values), "output": filled(answer, values)})
-    # Few words for a slot: the second copy may be the first again.
-    return list({row["text_input"]: row for row in rows}.values())
+    return rows
 
 
 def garden_chat(part: str, chance: Chance) -> list[Row]:
