@@ -9,6 +9,7 @@ import child  # it keeps what libraries print away from the answers
 # isort: split
 
 import tempfile
+from time import monotonic
 from typing import Any
 
 import torch
@@ -43,7 +44,7 @@ def main() -> None:
     tokenizer = AutoTokenizer.from_pretrained(setup["model"], padding_side="left")
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
 
-    def trained(rows: list[dict[str, Any]], settings: dict[str, Any], seed: int) -> Any:
+    def trained(rows: list[dict[str, Any]], settings: dict[str, Any], adapter: dict[str, Any], seed: int) -> Any:
         with tempfile.TemporaryDirectory() as directory:
             trainer = SFTTrainer(
                 model=setup["model"],
@@ -61,16 +62,26 @@ def main() -> None:
                 ),
                 train_dataset=Dataset.from_list(examples(rows)),
                 peft_config=LoraConfig(
-                    r=setup["rank"], lora_alpha=setup["alpha"], target_modules="all-linear", task_type="CAUSAL_LM"
+                    r=adapter["rank"],
+                    lora_alpha=adapter["alpha"],
+                    target_modules="all-linear",
+                    task_type="CAUSAL_LM",
                 ),
             )
             trainer.train()
             return trainer.model.eval()
 
     def answer(
-        rows: list[dict[str, Any]], settings: dict[str, Any], seed: int, prompts: list[Any], max_tokens: int
+        rows: list[dict[str, Any]],
+        settings: dict[str, Any],
+        adapter: dict[str, Any],
+        seed: int,
+        prompts: list[Any],
+        max_tokens: int,
     ) -> dict[str, Any]:
-        model = trained(rows, settings, seed)
+        began = monotonic()
+        model = trained(rows, settings, adapter, seed)
+        tuning_seconds = monotonic() - began
         chats = [[{"role": "user", "content": each}] if isinstance(each, str) else each for each in prompts]
         answers: list[str] = []
         for begin in range(0, len(chats), ASKED_AT_ONCE):
@@ -85,7 +96,7 @@ def main() -> None:
                 said = model.generate(**given, max_new_tokens=max_tokens, do_sample=False)
             new = said[:, given["input_ids"].shape[1] :]
             answers += [text.strip() for text in tokenizer.batch_decode(new, skip_special_tokens=True)]
-        return {"answers": answers}
+        return {"answers": answers, "tuning_seconds": tuning_seconds}
 
     child.serve(answer=answer)
 

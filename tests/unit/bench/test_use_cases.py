@@ -1,32 +1,37 @@
-"""What `bench/use_cases.py` makes of scores."""
+"""What `bench/use_cases.py` makes of scores, and the page that `bench/use_cases_page.py` makes of its results."""
 
+import io
 import json
+import tarfile
 
+import httpx
 import pytest
 
 import peers
 import use_cases
+import use_cases_page
+from use_cases_page import BASE, TRL, TUNED, Goal
 
-CASE = {
-    "case": "bank_messages",
+BANK = {
     "title": "Classification.",
     "settings": {"epochCount": 5, "batchSize": 8},
+    "adapter": {"rank": 8, "alpha": 16.0},
     "training": 160,
     "held_out": 100,
-    "scores": {
-        use_cases.BASE: [{"accuracy": 0.25}],
-        use_cases.TUNED: [{"accuracy": 0.75}, {"accuracy": 0.85}],
-    },
-}
-RESULT = {
-    "base": "models/x",
-    "seeds": 2,
-    "cases": [CASE],
+    "scores": {BASE: [{"accuracy": 0.25}], TUNED: [{"accuracy": 0.96}, {"accuracy": 0.98}]},
+    "minutes": {TUNED: [2.0, 3.0], TRL: []},
     "note": "TRL and PEFT did not take part: not installed.",
     "command": "python bench/use_cases.py --base x=y",
     "date": "2026-01-02",
     "commit": "abc",
-    "machine": {"cpu": "a processor"},
+    "machine": {"cpu": "a processor", "cores": 2, "load": 1.5},
+}
+BOOKINGS = {
+    **BANK,
+    "title": "Extraction.",
+    "scores": {BASE: [{"valid JSON": 0.1}], TUNED: [{"valid JSON": 0.98}], TRL: [{"valid JSON": 1.0}]},
+    "minutes": {TUNED: [2.0], TRL: [9.0]},
+    "note": "",
 }
 
 
@@ -34,25 +39,99 @@ RESULT = {
     ("values", "text"), [([0.25], "0.250"), ([0.75, 0.85], "0.800 ± 0.071"), ([1, 1], "1.000 ± 0.000")]
 )
 def test_a_spread_is_the_mean_and_the_standard_deviation_of_several(values, text):
-    assert use_cases.spread(values) == text
+    assert use_cases_page.spread(values) == text
 
 
 def test_a_table_has_a_line_for_each_metric_and_a_column_for_everybody():
-    assert use_cases.table(CASE["scores"]) == [
-        ["", use_cases.BASE, use_cases.TUNED],
-        ["accuracy", "0.250", "0.800 ± 0.071"],
+    assert use_cases_page.table(BANK["scores"]) == [["", BASE, TUNED], ["accuracy", "0.250", "0.970 ± 0.014"]]
+
+
+@pytest.mark.parametrize(
+    ("goal", "tuned", "base", "reached", "words"),
+    [
+        (Goal(metric="accuracy", at_least=0.97), 0.97, 0.5, True, "at least 0.97"),
+        (Goal(metric="accuracy", at_least=0.97), 0.96, 0.5, False, "at least 0.97"),
+        (Goal(metric="names", at_most=0.05), 0.05, 0.5, True, "at most 0.05"),
+        (Goal(metric="names", at_most=0.05), 0.06, 0.5, False, "at most 0.05"),
+        (Goal(metric="ROUGE-L", times_base=3.0), 0.45, 0.15, True, "3 times the base's"),
+        (Goal(metric="ROUGE-L", times_base=3.0), 0.44, 0.15, False, "3 times the base's"),
+    ],
+)
+def test_a_goal_is_reached_at_its_bound(goal, tuned, base, reached, words):
+    assert goal.is_reached(tuned, base) is reached
+    assert goal.wanted() == words
+
+
+def test_a_point_less_than_trl_is_as_good_and_more_is_not():
+    accuracy, names = Goal(metric="accuracy", at_least=0.9), Goal(metric="names", at_most=0.1)
+
+    assert accuracy.is_as_good(0.96, 0.97)
+    assert not accuracy.is_as_good(0.95, 0.97)
+    assert accuracy.is_as_good(0.99, 0.97)
+    assert names.is_as_good(0.04, 0.03)
+    assert not names.is_as_good(0.05, 0.03)
+
+
+def test_goals_are_listed_with_what_was_reached_and_beside_trl_where_it_took_part():
+    assert use_cases_page.goals({"bank_messages": BANK, "table_bookings": BOOKINGS})[1:] == [
+        ["Bank messages", "accuracy", "at least 0.97", "0.250", "0.970", "yes", "-", "-"],
+        ["Table bookings", "valid JSON", "at least 0.99", "0.100", "0.980", "**no**", "1.000", "**no**"],
     ]
 
 
 def test_the_page_is_made_of_the_result(tmp_path):
-    use_cases.write(RESULT, results=tmp_path / "results", to=tmp_path / "page.md")
-    page = (tmp_path / "page.md").read_text(encoding="utf-8")
+    results, to = tmp_path / "results", tmp_path / "page.md"
+    results.mkdir()
+    (results / "remarks.toml").write_text('bank_messages = "Two labels are alike."', encoding="utf-8")
 
-    assert json.loads((tmp_path / "results" / "use_cases.json").read_text(encoding="utf-8")) == RESULT
-    assert "| accuracy | 0.250 | 0.800 ± 0.071 |" in page
-    assert "160 examples for training, 100 held out; epochCount 5, batchSize 8." in page
-    assert page.count("\n## ") == 1
-    assert page.endswith("TRL and PEFT did not take part: not installed.\n")
+    use_cases_page.write("models/x", {"bank_messages": BANK}, results=results, to=to)
+
+    page = to.read_text(encoding="utf-8")
+    kept = json.loads((results / "use_cases.json").read_text(encoding="utf-8"))
+    assert kept == {"base": "models/x", "cases": {"bank_messages": BANK}}
+    assert "| accuracy | 0.250 | 0.970 ± 0.014 |" in page
+    assert "160 examples for training, 100 held out. epochCount 5, batchSize 8; rank 8, alpha 16." in page
+    assert "One tuning took: tuned 2.5 minutes." in page
+    assert "TRL and PEFT did not take part: not installed." in page
+    assert page.endswith("\nTwo labels are alike.\n")
+
+
+def test_a_case_that_is_measured_again_leaves_the_others_as_they_were(tmp_path):
+    results, to = tmp_path / "results", tmp_path / "page.md"
+    again = {**BANK, "training": 300}
+
+    for cases in ({"table_bookings": BOOKINGS}, {"bank_messages": BANK}, {"bank_messages": again}):
+        use_cases_page.write("models/x", cases, results=results, to=to)
+
+    kept = json.loads((results / "use_cases.json").read_text(encoding="utf-8"))["cases"]
+    assert list(kept.items()) == [("bank_messages", again), ("table_bookings", BOOKINGS)]
+    assert to.read_text(encoding="utf-8").count("\n## ") == 3
+
+
+def test_cases_over_another_base_are_dropped(tmp_path):
+    results, to = tmp_path / "results", tmp_path / "page.md"
+
+    use_cases_page.write("models/x", {"bank_messages": BANK}, results=results, to=to)
+    use_cases_page.write("models/y", {"table_bookings": BOOKINGS}, results=results, to=to)
+
+    kept = json.loads((results / "use_cases.json").read_text(encoding="utf-8"))
+    assert kept == {"base": "models/y", "cases": {"table_bookings": BOOKINGS}}
+
+
+def test_rank_and_alpha_are_those_of_the_exported_adapter():
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as files:
+        content = json.dumps({"r": 4, "lora_alpha": 12.0}).encode()
+        member = tarfile.TarInfo("adapter_config.json")
+        member.size = len(content)
+        files.addfile(member, io.BytesIO(content))
+
+    def answer(request):
+        assert request.url.path == "/tuningfork/v1/tunedModels/x/adapter"
+        return httpx.Response(200, content=archive.getvalue())
+
+    with httpx.Client(base_url="http://server", transport=httpx.MockTransport(answer)) as client:
+        assert use_cases.adapter_of(client, "tunedModels/x") == {"rank": 4, "alpha": 12.0}
 
 
 def test_without_its_environment_trl_stays_away_and_the_reason_is_kept(monkeypatch, tmp_path):
@@ -72,3 +151,11 @@ def test_every_case_has_what_the_comparison_asks_of_it():
         assert set(case.SETTINGS) == {"epochCount", "batchSize", "learningRate"}
         assert case.MAX_TOKENS > 0
         assert case.PROMPTS != case.BASE_PROMPTS
+
+
+def test_every_goal_is_about_a_metric_that_its_case_has():
+    for name, goals in use_cases_page.GOALS.items():
+        case = use_cases.importlib.import_module(name)
+        scores = case.score([""] * len(case.PROMPTS))
+
+        assert {goal.metric for goal in goals} <= set(scores)
