@@ -28,12 +28,18 @@ $(VENV)/bin/python:
 	  || { echo "Tuningfork needs Python 3.11 or newer; say which with: make PYTHON=/path/to/python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV) || { rm -f $(VENV)/bin/python; exit 1; }
 
-$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+# The optional C++ parts, made anew when a source has changed; without a compiler a line says so. See docs/installing.md.
+COMPILED := src/tuningfork/modeling/compiled
+$(VENV)/.compiled: hatch_build.py $(wildcard $(COMPILED)/*.cpp $(COMPILED)/*.h) $(COMPILED)/building.py | $(VENV)/bin/python
+	@$(BIN)/python hatch_build.py
+	@touch $@
+
+$(VENV)/.installed: pyproject.toml hatch_build.py | $(VENV)/bin/python $(VENV)/.compiled
 	$(INSTALL_TORCH)
 	$(INSTALL) -e '.[server,plot]'
 	@touch $@
 
-$(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
+$(VENV)/.installed-dev: pyproject.toml hatch_build.py | $(VENV)/bin/python $(VENV)/.compiled
 	$(INSTALL_TORCH)
 	$(INSTALL) -e '.[plot,dev]'
 	@touch $@ $(VENV)/.installed
@@ -127,4 +133,5 @@ soak: $(VENV)/.installed-dev ## Load, kill, stop and back up a server for an hou
 	$(BIN)/python bench/soak.py --record --minutes $(or $(MINUTES),60)
 
 clean: ## Remove what the other targets made.
+	rm -rf $(COMPILED)/_compiled.so
 	rm -rf $(VENV) bench/.peers .tutorial .contract .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

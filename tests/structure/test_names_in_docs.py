@@ -10,6 +10,7 @@ PACKAGE = ROOT / "src" / "tuningfork"
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 SOURCES = "\n".join(path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py")))
 FILE_NAMES = {path.name for folder in ("src", "tests", "bench", "docs") for path in (ROOT / folder).rglob("*")}
+FILE_NAMES |= {path.name for path in ROOT.glob("*.py")}
 # What stands between backticks; listings are no names.
 SPAN = re.compile(r"`([^`\n]+)`")
 # A path, in which there may be `{a,b}` and `*`; or the name of a Python file alone.

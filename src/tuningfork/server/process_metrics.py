@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from tuningfork import __version__
 from tuningfork.execution.local.process_names import FORK_SERVER, RENDERER
+from tuningfork.modeling.compiled.library import library
 
 _PROCESSES = Path("/proc")
 _ROLES = {FORK_SERVER: "fork_server", RENDERER: "renderer"}
@@ -50,9 +51,9 @@ class ProcessMetrics(Collector):
             "Memory of a role's processes that no other process shares: what their ends would free.",
             {role: [*map(private_bytes, pids)] for role, pids in by_role.items()},
         )
-        said, labels = "1, with the versions of Tuningfork, Python and torch.", ("version", "python", "torch")
-        build = GaugeMetricFamily("tuningfork_build", said, labels=labels)
-        build.add_metric((__version__, platform.python_version(), _torch()), 1)
+        said = "1, with the versions of Tuningfork, Python and torch, and the instructions that compiled parts use."
+        build = GaugeMetricFamily("tuningfork_build", said, labels=("version", "python", "torch", "compiled"))
+        build.add_metric((__version__, platform.python_version(), _torch(), _compiled()), 1)
         yield build
 
     def _processes(self) -> Iterator[tuple[str, int]]:
@@ -118,3 +119,9 @@ def _torch() -> str:
         return version("torch")
     except PackageNotFoundError:
         return ""
+
+
+def _compiled() -> str:
+    """The instructions that compiled parts use, such as `avx2`; "" if the package was built without them."""
+    found = library()
+    return "" if found is None else found.level.name.lower()

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from patience import PATIENCE_SECONDS, wait_until
 from tuningfork import __version__
+from tuningfork.modeling.compiled.library import library
 from tuningfork.server.process_metrics import ProcessMetrics, private_bytes, resident_bytes
 
 METRICS = ("tuningfork_resident_memory_bytes", "tuningfork_private_memory_bytes")
@@ -86,3 +87,5 @@ def test_the_build_is_told():
     assert sample.labels["version"] == __version__
     assert sample.labels["python"] == ".".join(map(str, sys.version_info[:3]))
     assert sample.labels["torch"].startswith("2.")
+    compiled = library()
+    assert sample.labels["compiled"] == ("" if compiled is None else compiled.level.name.lower())

@@ -1,0 +1,120 @@
+"""Compiles the C++ sources of this folder into one shared library beside them.
+
+`hatch_build.py` calls it while the package is built, before any package is installed, so it imports the standard
+library only. A build takes some seconds of one core.
+"""
+
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+LIBRARY = FOLDER / "_compiled.so"
+
+_X86 = {"x86_64", "amd64"}
+_AVX2 = ("-mavx2", "-mfma", "-mf16c")
+_AVX512 = (*_AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl")
+INSTRUCTION_SETS = {"avx2": _AVX2, "avx512": _AVX512, "avx512bf16": (*_AVX512, "-mavx512bf16")}
+"""The compiler's flags for sources whose names end in `_avx2`, `_avx512` and `_avx512bf16`; x86 only."""
+
+_FLAGS = (
+    *("-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-pthread", "-Wall", "-Wextra"),
+    # The compiler neither fuses nor reorders what is written out: each result has one order of sums.
+    *("-ffp-contract=off", "-fno-math-errno"),
+)
+_COMPILERS = ("c++", "g++", "clang++")
+_SECONDS = 600
+
+
+class NotCompiled(Exception):
+    """No library was made; the message says why."""
+
+
+def sources(folder: Path = FOLDER) -> list[Path]:
+    """The C++ files, headers included, in a fixed order."""
+    return sorted(path for path in folder.iterdir() if path.suffix in {".cpp", ".h"})
+
+
+def digest(folder: Path = FOLDER) -> str:
+    """A digest of the sources and of how they are compiled. A library contains the digest of its sources."""
+    found = hashlib.sha256(repr((_FLAGS, INSTRUCTION_SETS)).encode())
+    for path in sources(folder):
+        found.update(f"{path.name}\0".encode() + path.read_bytes() + b"\0")
+    return found.hexdigest()
+
+
+def is_current(library: Path, folder: Path = FOLDER) -> bool:
+    """Whether this library was compiled from these sources."""
+    try:
+        return digest(folder).encode() in library.read_bytes()
+    except OSError:
+        return False
+
+
+def build(folder: Path = FOLDER, library: Path = LIBRARY, compiler: list[str] | None = None) -> None:
+    """Compile the library, unless one of the same sources is there. A library of other sources is removed first.
+
+    Args:
+        folder: holds the sources.
+        library: the file to make.
+        compiler: the command that compiles C++; None: that of `CXX`, else the first that is installed.
+
+    Raises:
+        NotCompiled: there is no compiler, or it failed.
+
+    """
+    if is_current(library, folder):
+        return
+    library.unlink(missing_ok=True)
+    command = compiler or _compiler()
+    with tempfile.TemporaryDirectory(prefix="tuningfork-", dir=folder) as place:
+        objects = []
+        for path, flags in _translated(folder):
+            target = str(Path(place) / f"{path.stem}.o")
+            named = f'-DTF_SOURCES="{digest(folder)}"'
+            _run([*command, *_FLAGS, *flags, named, "-c", str(path), "-o", target])
+            objects.append(target)
+        made = Path(place) / library.name
+        _run([*command, "-shared", "-pthread", *objects, "-o", str(made)])
+        # A process that has loaded the former library keeps its own file.
+        made.replace(library)
+
+
+def _translated(folder: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    """Each file to compile on this kind of processor, with its flags."""
+    for path in sources(folder):
+        _, _, ending = path.stem.rpartition("_")
+        flags = INSTRUCTION_SETS.get(ending)
+        if path.suffix == ".cpp" and (flags is None or platform.machine().lower() in _X86):
+            yield path, flags or ()
+
+
+def _compiler() -> list[str]:
+    if sys.platform == "win32":
+        raise NotCompiled("a server does not run on Windows itself")
+    chosen = shlex.split(os.environ.get("CXX", ""))
+    if chosen:
+        return chosen
+    found = next((path for name in _COMPILERS if (path := shutil.which(name))), None)
+    if found is None:
+        raise NotCompiled(f"there is no C++ compiler (looked for {', '.join(_COMPILERS)}; CXX names another)")
+    return [found]
+
+
+def _run(command: list[str]) -> None:
+    try:
+        done = subprocess.run(  # noqa: S603 - the compiler that the user has chosen
+            command, capture_output=True, text=True, errors="replace", check=False, timeout=_SECONDS
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise NotCompiled(f"{command[0]} could not be run: {error}") from error
+    if done.returncode:
+        said = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()
+        raise NotCompiled(f"{command[0]} ended with {done.returncode}{': ' + said[0] if said else ''}")

@@ -1,0 +1,296 @@
+// The kernels of products, for the instruction set that the including source is compiled for; see products.h.
+//
+// Forward, an output is the sum of vectors of products along the inputs, block by block of inputs; backward, a chain of
+// fused products over the outputs, block by block. A tile keeps several rows and columns in registers, and each number
+// of a tile goes its own way, so the size of a tile does not matter to it.
+#pragma once
+
+#include "products.h"
+#include "vectors.h"
+
+namespace {
+
+// Forward: rows of a tile, columns of a tile, columns that are widened together.
+constexpr int TILE_ROWS = LANES == 16 ? 6 : 3;
+constexpr int TILE_COLUMNS = 4;
+constexpr int GROUP = 8;
+// Up to so many rows the weights are widened in registers, for each tile anew.
+constexpr int64_t FEW_ROWS = 3;
+// The most inputs of a block: GROUP widened columns and the rows of a tile stay in the first cache.
+constexpr int64_t MOST_INPUTS = 640;
+// Backward: rows and columns of a tile, outputs of a block.
+constexpr int BACK_ROWS = LANES == 16 ? 12 : 6;
+constexpr int BACK_COLUMNS = 2 * LANES;
+constexpr int64_t BACK_OUTPUTS = LANES == 16 ? 192 : 256;
+
+static_assert(GROUP * MOST_INPUTS <= PANEL_FLOATS, "the widened columns fit");
+static_assert(BACK_OUTPUTS * BACK_COLUMNS <= PANEL_FLOATS, "the widened block fits");
+
+inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+inline int64_t most(int64_t a, int64_t b) { return a < b ? b : a; }
+inline int64_t rounded_up(int64_t count) { return (count + LANES - 1) / LANES * LANES; }
+
+// The inputs of a block: about equally many in each, a multiple of LANES.
+inline int64_t block_inputs(int64_t inputs) {
+    const int64_t blocks = (inputs + MOST_INPUTS - 1) / MOST_INPUTS;
+    return rounded_up((inputs + blocks - 1) / blocks);
+}
+
+template <Type TYPE>
+inline const typename Stored<TYPE>::Number* row_of(const TfWeights& weights, int64_t output) {
+    int64_t part = 0;
+    for (; output >= weights.outputs[part]; ++part) output -= weights.outputs[part];
+    return static_cast<const typename Stored<TYPE>::Number*>(weights.parts[part]) + output * weights.inputs;
+}
+
+// Widen `count` numbers, and fill up with zeros to `filled`, a multiple of LANES.
+template <Type TYPE>
+inline void widen(const typename Stored<TYPE>::Number* from, int64_t count, int64_t filled, float* to) {
+    int64_t at = 0;
+    for (; at + LANES <= count; at += LANES) store(to + at, Stored<TYPE>::wide(from + at));
+    if (at < filled) store(to + at, wide_start<TYPE>(from + at, count - at));
+}
+
+// Where four outputs of a row go, and what is added to them.
+struct Place {
+    float* to;
+    const float* bias;
+    int count;
+    bool is_first, is_last;
+
+    inline void put(Four sums) const {
+        if (count == 4) {
+            if (!is_first) sums = four_at(to) + sums;
+            if (is_last && bias != nullptr) sums = sums + four_at(bias);
+            put_four(to, sums);
+            return;
+        }
+        for (int at = 0; at < count; ++at) {
+            float sum = is_first ? sums[at] : to[at] + sums[at];
+            if (is_last && bias != nullptr) sum += bias[at];
+            to[at] = sum;
+        }
+    }
+};
+
+// ROWS x 4 outputs of one block: rows of x `stride` apart, four rows of weights; `inputs` is a multiple of LANES but for
+// weights that are widened here.
+template <int ROWS, Type TYPE>
+inline void tile(const float* x, int64_t stride, const typename Stored<TYPE>::Number* const (&w)[4], int64_t inputs,
+                 Four (&sums)[ROWS]) {
+    Vec acc[ROWS][4];
+    TF_UNROLL for (int row = 0; row < ROWS; ++row) TF_UNROLL for (int n = 0; n < 4; ++n) acc[row][n] = zero();
+    int64_t at = 0;
+    for (; at + LANES <= inputs; at += LANES) {
+        Vec own[ROWS];
+        TF_UNROLL for (int row = 0; row < ROWS; ++row) own[row] = load(x + row * stride + at);
+        TF_UNROLL for (int n = 0; n < 4; ++n) {
+            const Vec weights = Stored<TYPE>::wide(w[n] + at);
+            TF_UNROLL for (int row = 0; row < ROWS; ++row) acc[row][n] = fma(own[row], weights, acc[row][n]);
+        }
+    }
+    if (at < inputs) {
+        TF_UNROLL for (int n = 0; n < 4; ++n) {
+            const Vec weights = wide_start<TYPE>(w[n] + at, inputs - at);
+            TF_UNROLL for (int row = 0; row < ROWS; ++row) {
+                acc[row][n] = fma(load(x + row * stride + at), weights, acc[row][n]);
+            }
+        }
+    }
+    TF_UNROLL for (int row = 0; row < ROWS; ++row) {
+        sums[row] = summed(acc[row][0], acc[row][1], acc[row][2], acc[row][3]);
+    }
+}
+
+inline void copy_rows(TfRows x, int64_t row, int64_t rows, int64_t from, int64_t count, int64_t filled, float* to) {
+    for (int64_t at = 0; at < rows; ++at) {
+        widen<FP32>(x.numbers + (row + at) * x.stride + from, count, filled, to + at * filled);
+    }
+}
+
+// Few rows: the weights are read once, in order, and widened in registers.
+template <int ROWS, Type TYPE>
+void forward_few(const TfWeights& weights, TfRows x, const float* bias, TfRows y, int64_t row, int64_t column,
+                 int64_t columns_end, float* scratch) {
+    const int64_t inputs = weights.inputs, filled = rounded_up(inputs), size = block_inputs(inputs);
+    copy_rows(x, row, ROWS, 0, inputs, filled, scratch);
+    for (; column < columns_end; column += TILE_COLUMNS) {
+        const int count = static_cast<int>(least(TILE_COLUMNS, columns_end - column));
+        for (int64_t from = 0; from < inputs; from += size) {
+            const typename Stored<TYPE>::Number* w[4];
+            TF_UNROLL for (int n = 0; n < 4; ++n) w[n] = row_of<TYPE>(weights, column + least(n, count - 1)) + from;
+            Four sums[ROWS];
+            tile<ROWS, TYPE>(scratch + from, filled, w, least(size, inputs - from), sums);
+            for (int at = 0; at < ROWS; ++at) {
+                Place{y.numbers + (row + at) * y.stride + column, bias == nullptr ? nullptr : bias + column, count,
+                      from == 0, from + size >= inputs}
+                    .put(sums[at]);
+            }
+        }
+    }
+}
+
+template <int ROWS>
+inline void forward_tile(const float* x, int64_t filled, const float* panel, Place place, int64_t y_stride) {
+    const float* const w[4] = {panel, panel + filled, panel + 2 * filled, panel + 3 * filled};
+    Four sums[ROWS];
+    tile<ROWS, FP32>(x, filled, w, filled, sums);
+    TF_UNROLL for (int row = 0; row < ROWS; ++row) {
+        place.put(sums[row]);
+        place.to += y_stride;
+    }
+}
+
+template <int ROWS>
+inline void forward_rest(int64_t rows, const float* x, int64_t filled, const float* panel, Place place, int64_t stride) {
+    if constexpr (ROWS > 0) {
+        if (rows == ROWS) {
+            forward_tile<ROWS>(x, filled, panel, place, stride);
+        } else {
+            forward_rest<ROWS - 1>(rows, x, filled, panel, place, stride);
+        }
+    }
+}
+
+// The widened weights of GROUP columns, in the first cache, times all rows of a block.
+inline void forward_group(const float* block, int64_t rows, int64_t filled, const float* panel, int64_t columns,
+                          Place place, int64_t y_stride) {
+    for (int64_t row = 0; row < rows; row += TILE_ROWS) {
+        for (int64_t n = 0; n < columns; n += TILE_COLUMNS) {
+            Place own = place;
+            own.to += row * y_stride + n;
+            own.bias = place.bias == nullptr ? nullptr : place.bias + n;
+            own.count = static_cast<int>(least(TILE_COLUMNS, columns - n));
+            forward_rest<TILE_ROWS>(least(TILE_ROWS, rows - row), block + row * filled, filled, panel + n * filled, own,
+                                    y_stride);
+        }
+    }
+}
+
+template <Type TYPE>
+void forward_many(const TfWeights& weights, TfRows x, const float* bias, TfRows y, int64_t row, int64_t rows_end,
+                  int64_t column, int64_t columns_end, float* scratch) {
+    const int64_t inputs = weights.inputs, size = block_inputs(inputs);
+    const int64_t block_rows = BLOCK_FLOATS / size / TILE_ROWS * TILE_ROWS;
+    float *block = scratch, *panel = scratch + BLOCK_FLOATS;
+    for (; row < rows_end; row += block_rows) {
+        const int64_t rows = least(block_rows, rows_end - row);
+        for (int64_t from = 0; from < inputs; from += size) {
+            const int64_t count = least(size, inputs - from), filled = rounded_up(count);
+            copy_rows(x, row, rows, from, count, filled, block);
+            for (int64_t group = column; group < columns_end; group += GROUP) {
+                const int64_t columns = least(GROUP, columns_end - group);
+                // A tile of fewer than four columns repeats its last one, and leaves out what comes of it.
+                for (int64_t n = 0; n < (columns + 3) / 4 * 4; ++n) {
+                    widen<TYPE>(row_of<TYPE>(weights, group + least(n, columns - 1)) + from, count, filled,
+                                panel + n * filled);
+                }
+                const Place place{y.numbers + row * y.stride + group, bias == nullptr ? nullptr : bias + group, 4,
+                                  from == 0, from + size >= inputs};
+                forward_group(block, rows, filled, panel, columns, place, y.stride);
+            }
+        }
+    }
+}
+
+template <Type TYPE>
+void forward_of(const TfWeights& weights, TfRows x, const float* bias, TfRows y, int64_t row, int64_t rows_end,
+                int64_t column, int64_t columns_end, float* scratch) {
+    const int64_t rows = rows_end - row;
+    // Few rows of any size of today's models fit into the block; wider ones go the other way, with the same numbers.
+    if (rows > FEW_ROWS || rows * rounded_up(weights.inputs) > BLOCK_FLOATS) {
+        forward_many<TYPE>(weights, x, bias, y, row, rows_end, column, columns_end, scratch);
+    } else if (rows == 1) {
+        forward_few<1, TYPE>(weights, x, bias, y, row, column, columns_end, scratch);
+    } else if (rows == 2) {
+        forward_few<2, TYPE>(weights, x, bias, y, row, column, columns_end, scratch);
+    } else if (rows == 3) {
+        forward_few<3, TYPE>(weights, x, bias, y, row, column, columns_end, scratch);
+    }
+}
+
+// ROWS x BACK_COLUMNS numbers of dx: dy `stride` apart, widened weights one output after the other.
+template <int ROWS>
+inline void back_tile(const float* dy, int64_t stride, const float* panel, int64_t outputs, float* dx, int64_t dx_stride,
+                      int64_t columns, bool is_first) {
+    Vec acc[ROWS][2];
+    TF_UNROLL for (int row = 0; row < ROWS; ++row) acc[row][0] = acc[row][1] = zero();
+    for (int64_t at = 0; at < outputs; ++at) {
+        const Vec left = load(panel + at * BACK_COLUMNS), right = load(panel + at * BACK_COLUMNS + LANES);
+        TF_UNROLL for (int row = 0; row < ROWS; ++row) {
+            const Vec own = spread(dy[row * stride + at]);
+            acc[row][0] = fma(own, left, acc[row][0]);
+            acc[row][1] = fma(own, right, acc[row][1]);
+        }
+    }
+    TF_UNROLL for (int row = 0; row < ROWS; ++row) {
+        float* to = dx + row * dx_stride;
+        float edge[BACK_COLUMNS];
+        const bool whole = columns == BACK_COLUMNS;
+        if (!whole) std::memcpy(edge, to, static_cast<size_t>(columns) * sizeof(float));
+        float* place = whole ? to : edge;
+        store(place, is_first ? acc[row][0] : add(load(place), acc[row][0]));
+        store(place + LANES, is_first ? acc[row][1] : add(load(place + LANES), acc[row][1]));
+        if (!whole) std::memcpy(to, edge, static_cast<size_t>(columns) * sizeof(float));
+    }
+}
+
+template <int ROWS>
+inline void back_rest(int64_t rows, const float* dy, int64_t stride, const float* panel, int64_t outputs, float* dx,
+                      int64_t dx_stride, int64_t columns, bool is_first) {
+    if constexpr (ROWS > 0) {
+        if (rows == ROWS) {
+            back_tile<ROWS>(dy, stride, panel, outputs, dx, dx_stride, columns, is_first);
+        } else {
+            back_rest<ROWS - 1>(rows, dy, stride, panel, outputs, dx, dx_stride, columns, is_first);
+        }
+    }
+}
+
+template <Type TYPE>
+void backward_of(const TfWeights& weights, TfRows dy, TfRows dx, int64_t row, int64_t rows_end, int64_t column,
+                 int64_t columns_end, float* scratch) {
+    int64_t all = 0;
+    for (int64_t part = 0; part < weights.count; ++part) all += weights.outputs[part];
+    constexpr int64_t block_rows = BLOCK_FLOATS / BACK_OUTPUTS / BACK_ROWS * BACK_ROWS;
+    float *block = scratch, *panel = scratch + BLOCK_FLOATS;
+    const typename Stored<TYPE>::Number* w[BACK_OUTPUTS];
+    for (int64_t from = 0; from < all; from += BACK_OUTPUTS) {
+        const int64_t outputs = least(BACK_OUTPUTS, all - from), filled = rounded_up(outputs);
+        for (int64_t at = 0; at < outputs; ++at) w[at] = row_of<TYPE>(weights, from + at);
+        for (int64_t begin = row; begin < rows_end; begin += block_rows) {
+            const int64_t rows = least(block_rows, rows_end - begin);
+            copy_rows(dy, begin, rows, from, outputs, filled, block);
+            for (int64_t group = column; group < columns_end; group += BACK_COLUMNS) {
+                const int64_t columns = least(BACK_COLUMNS, columns_end - group);
+                for (int64_t at = 0; at < outputs; ++at) {
+                    widen<TYPE>(w[at] + group, columns, rounded_up(columns), panel + at * BACK_COLUMNS);
+                }
+                for (int64_t at = 0; at < rows; at += BACK_ROWS) {
+                    back_rest<BACK_ROWS>(least(BACK_ROWS, rows - at), block + at * filled, filled, panel, outputs,
+                                         dx.numbers + (begin + at) * dx.stride + group, dx.stride, columns, from == 0);
+                }
+            }
+        }
+    }
+}
+
+void forward_any(const TfWeights& weights, TfRows x, const float* bias, TfRows y, int64_t row, int64_t rows_end,
+                 int64_t column, int64_t columns_end, float* scratch) {
+    const auto kernel = weights.type == BF16   ? forward_of<BF16>
+                        : weights.type == FP16 ? forward_of<FP16>
+                                               : forward_of<FP32>;
+    kernel(weights, x, bias, y, row, rows_end, column, columns_end, scratch);
+}
+
+void backward_any(const TfWeights& weights, TfRows dy, TfRows dx, int64_t row, int64_t rows_end, int64_t column,
+                  int64_t columns_end, float* scratch) {
+    const auto kernel = weights.type == BF16   ? backward_of<BF16>
+                        : weights.type == FP16 ? backward_of<FP16>
+                                               : backward_of<FP32>;
+    kernel(weights, dy, dx, row, rows_end, column, columns_end, scratch);
+}
+
+constexpr ProductKernels KERNELS{forward_any, backward_any, GROUP, BACK_COLUMNS};
+
+}  // namespace

@@ -1,0 +1,96 @@
+"""Tests compiled functions on the machine before they are used, against torch in fp64.
+
+Shape suffixes: T tokens, D inputs, O outputs.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from tuningfork.modeling.compiled.library import Library, library
+from tuningfork.modeling.compiled.products import TYPES, CompiledProduct
+
+logger = logging.getLogger(__name__)
+
+_ROUNDING = 1e-5
+"""The largest error of a number, relative to its magnitude plus the root mean square of its tensor."""
+_ROWS = (1, 2, 3, 7, 30)
+
+Pair = tuple[Tensor, Tensor]
+"""A result in fp32, and the right one: in fp64 if it may be off by rounding, in fp32 if it must have the same bits."""
+
+Trial = Callable[[Library], Iterator[Pair]]
+
+
+@dataclass(frozen=True, slots=True)
+class ProductTrial:
+    """Tests products with weights of this type and shape, made of parts."""
+
+    dtype: torch.dtype
+    inputs: int
+    outputs: tuple[int, ...]
+
+    def __call__(self, tried: Library) -> Iterator[Pair]:
+        """Yield the results of both directions, and those of fewer rows, which must have the same bits."""
+        draw = torch.Generator().manual_seed(0)
+        parts = [torch.randn(each, self.inputs, generator=draw).to(self.dtype) for each in self.outputs]
+        weight_OD = torch.cat(parts).double()
+        most, (outputs, inputs) = max(_ROWS), weight_OD.shape
+        x_TD, grad_TO = (torch.randn(most, each, generator=draw) for each in (inputs, outputs))
+        bias_O = torch.randn(outputs, generator=draw)
+        product = CompiledProduct(tried, parts)
+        y_TO, grad_TD = product(x_TD, bias_O), product.backward(grad_TO)
+        yield y_TO, x_TD.double() @ weight_OD.t() + bias_O
+        yield grad_TD, grad_TO.double() @ weight_OD
+        for rows in _ROWS:
+            yield product(x_TD[-rows:], bias_O), y_TO[-rows:]
+            yield product.backward(grad_TO[-rows:]), grad_TD[-rows:]
+
+
+TRIALS: tuple[Trial, ...] = tuple(
+    ProductTrial(dtype, *shape)
+    for dtype in TYPES
+    for shape in ((576, (64, 32, 32)), (1300, (50,)), (37, (3, 9)), (64, (300,)))
+)
+
+
+@cache
+def proven() -> Library | None:
+    """The library of this installation, if all its functions give right results here; tried once in a process."""
+    found = library()
+    return found if found is not None and is_correct(found) else None
+
+
+def is_correct(tried: Library, trials: Sequence[Trial] = TRIALS) -> bool:
+    """Whether the results agree with torch's, and rows do not depend on each other; logs a warning if not.
+
+    Never raises: an error counts as a wrong result. Instructions that the processor does not have end the process.
+    """
+    for trial in trials:
+        reason = _fault(tried, trial)
+        if reason is not None:
+            logger.warning("the CPU goes on without the compiled parts, more slowly: %s: %s", trial, reason)
+            return False
+    return True
+
+
+def _fault(tried: Library, trial: Trial) -> str | None:
+    try:
+        with torch.no_grad():
+            for found, wanted in trial(tried):
+                if wanted.dtype == torch.float32:
+                    if not torch.equal(found, wanted):
+                        return "a row's numbers depend on the other rows"
+                    continue
+                usual = wanted.square().mean().sqrt()
+                off = float(((found - wanted).abs() / (wanted.abs() + usual)).max())
+                # The condition is negated so that NaN counts as a fault.
+                if not off <= _ROUNDING:
+                    return f"numbers are off by {off:.2g}"
+    except Exception as error:  # noqa: BLE001 - after any error, plain operations are used instead
+        return f"{type(error).__name__}: {error}"
+    return None
