@@ -76,13 +76,14 @@ def _show(base_models: "Sequence[BaseModelEntry]", tuned_models: "Sequence[Tuned
         return
     tables.show(
         "\nTuned models",
-        ("name", "display name", "base model", "state", "created"),
+        ("name", "display name", "base model", "state", "temperature", "created"),
         [
             (
                 each.name,
                 each.display_name,
                 each.base_model,
                 each.state,
+                "" if each.temperature is None else f"{each.temperature:g}",
                 f"{each.create_time.astimezone():%Y-%m-%d %H:%M}",
             )
             for each in tuned_models

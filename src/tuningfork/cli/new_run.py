@@ -44,6 +44,7 @@ class NewRun:
         base_model: str,
         display_name: str | None,
         hyperparameters: RequestedHyperparameters,
+        temperature: float | None,
         max_bytes: int | None,
         command: Sequence[str],
     ) -> Self:
@@ -56,6 +57,7 @@ class NewRun:
             base_model: the name of a base model or of a tuned one.
             display_name: of the new model; None: the first file's name.
             hyperparameters: those that were named.
+            temperature: of requests to the new model that say none; None: the server chooses it.
             max_bytes: of the files; None: the usual bound.
             command: the command line, for a question about the columns.
 
@@ -72,6 +74,7 @@ class NewRun:
             source=TunedRef(TunedModelId(base_model.removeprefix(TUNED_MODELS))) if goes_on else None,
             examples=data.examples,
             hyperparameters=hyperparameters,
+            temperature=temperature,
             display_name=data.title[:MAX_DISPLAY_NAME_CHARACTERS] if display_name is None else display_name,
         )
         return cls(client=client, request=request, data=data)

@@ -39,6 +39,14 @@ BatchSize = Annotated[
 LearningRate = Annotated[
     float | None, typer.Option(metavar="RATE", help="Size of the steps.", show_default="the base model's")
 ]
+Temperature = Annotated[
+    float | None,
+    typer.Option(
+        metavar="NUMBER",
+        help="The temperature of requests to the new model that say none, 0 to 1; 0: always the likeliest token.",
+        show_default="0 if each input has one right output, else the base model's",
+    ),
+]
 InputKey = Annotated[
     list[str] | None,
     typer.Option(
@@ -103,6 +111,7 @@ def tune(
     epochs: Epochs = None,
     batch_size: BatchSize = None,
     learning_rate: LearningRate = None,
+    temperature: Temperature = None,
     input_key: InputKey = None,
     output_key: OutputKey = None,
     prefixes: Prefixes = None,
@@ -135,6 +144,7 @@ def tune(
             hyperparameters=RequestedHyperparameters(
                 epoch_count=epochs, batch_size=batch_size, learning_rate=learning_rate
             ),
+            temperature=temperature,
             max_bytes=None if max_file_mb is None else int(max_file_mb * 2**20),
             command=_typed(context),
         )

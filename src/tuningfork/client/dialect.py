@@ -82,6 +82,8 @@ class TunedModelEntry:
     base_model: str
     state: str
     create_time: datetime
+    temperature: float | None = None
+    """The temperature of requests that give none; None: the server does not tell it."""
     answer: Json = field(default_factory=dict, repr=False, compare=False)
     """The JSON that it was read from."""
 
@@ -220,6 +222,7 @@ def parse_tuned_model(answer: Json) -> TunedModelEntry:
         base_model=fields.name(answer, "baseModel", "") or fields.name(source, "baseModel", ""),
         state=fields.name(answer, "state", "STATE_UNSPECIFIED"),
         create_time=fields.time(answer, "createTime"),
+        temperature=fields.number(answer, "temperature") if "temperature" in answer else None,
         answer=answer,
     )
 

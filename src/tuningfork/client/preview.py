@@ -11,6 +11,7 @@ from rich.text import Text
 from tuningfork.client import answer_fields as fields
 from tuningfork.client.answer_fields import Json
 from tuningfork.client.terminal import harmless
+from tuningfork.domain.answer_kind import AnswerKind
 from tuningfork.domain.base_model import BaseModelName
 from tuningfork.domain.hyperparameters import Hyperparameters
 from tuningfork.domain.preview import DatasetPreview, PreviewedExample, PreviewSegment, TuningPreview
@@ -23,6 +24,12 @@ _MINUTE = 60.0
 _HOUR = 3_600.0
 
 _LABELS = {False: "  given   │ ", True: "  TRAINED │ "}
+_KINDS = {
+    AnswerKind.LABELS: "few short texts, each of which answers several inputs",
+    AnswerKind.EXTRACTS: "passages of their inputs",
+    AnswerKind.JSON: "JSON",
+    AnswerKind.FREE: "free texts",
+}
 _BLANKS_AT_END = re.compile(r"[ \t]+$")
 
 
@@ -46,8 +53,15 @@ def parse(answer: Mapping[str, Any]) -> TuningPreview:
             context_tokens=fields.whole(answer, "contextTokenCount"),
             shown=tuple(map(_example, fields.objects(answer, "examples"))),
         ),
+        temperature=fields.number(answer, "temperature") if "temperature" in answer else None,
+        answers=_kind(fields.text(answer, "answers", "")),
         tokens_per_second=_speed(fields.number(answer, "measuredTokensPerSecond", 0.0)),
     )
+
+
+def _kind(told: str) -> AnswerKind | None:
+    """The kind of answers; None: the server does not tell it, or one of a later version tells another."""
+    return AnswerKind(told) if told in set(AnswerKind) else None
 
 
 def _speed(told: float) -> float | None:
@@ -104,7 +118,17 @@ def _summary(preview: TuningPreview, place: Callable[[int], str]) -> Iterator[st
         f"the longest example, {place(dataset.longest_example)}, has {dataset.longest_tokens:,} tokens; "
         f"the model takes {dataset.context_tokens:,}"
     )
+    yield from _sampling(preview)
     yield from _expected(preview)
+
+
+def _sampling(preview: TuningPreview) -> Iterator[str]:
+    """How the tuned model will choose its tokens, as far as the server tells it."""
+    if preview.temperature is None:
+        return
+    outputs = f"; its outputs are {_KINDS[preview.answers]}" if preview.answers else ""
+    likeliest = ", the likeliest token each time" if preview.temperature == 0 else ""
+    yield f"asked without a temperature, the model will take {preview.temperature:g}{likeliest}{outputs}"
 
 
 def _expected(preview: TuningPreview) -> Iterator[str]:

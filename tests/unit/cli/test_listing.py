@@ -42,6 +42,16 @@ def test_models_are_tables_on_a_terminal(tuningfork, tuned, become_terminal):
     assert "ACTIVE" in output
 
 
+def test_the_table_has_the_temperature_of_each_tuned_model(tuningfork, service, tuned, become_terminal, monkeypatch):
+    become_terminal()
+    monkeypatch.setenv("COLUMNS", "200")
+    service.tuned[tuned]["temperature"] = 0.125
+
+    heading, row = (line for line in tuningfork("models").output.splitlines() if "temperature" in line or tuned in line)
+
+    assert heading.index("temperature") == row.index("0.125")
+
+
 @pytest.mark.parametrize("variable", ["FORCE_COLOR", "TTY_COMPATIBLE"])
 def test_a_program_that_reads_the_list_gets_lines_also_where_colours_are_asked_for(
     tuningfork, tuned, monkeypatch, variable

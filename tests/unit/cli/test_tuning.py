@@ -45,13 +45,14 @@ def test_every_option_reaches_the_service(tuningfork, service, tmp_path):
     ended = tuningfork(
         *("tune", path, "--input-key", "q", "--output-key", "a"),
         *("--base-model", "models/gemini-1.0-pro-001", "--display-name", "next"),
-        *("--epochs", "3", "--batch-size", "1", "--learning-rate", "0.01"),
+        *("--epochs", "3", "--batch-size", "1", "--learning-rate", "0.01", "--temperature", "0.5"),
     )
 
     assert ended.code == 0
     assert service.bodies[0] == {
         "baseModel": "models/gemini-1.0-pro-001",
         "displayName": "next",
+        "temperature": 0.5,
         "tuningTask": {
             "hyperparameters": {"epochCount": 3, "batchSize": 1, "learningRate": 0.01},
             "trainingData": {"examples": {"examples": [{"textInput": "1", "output": "2"}]}},

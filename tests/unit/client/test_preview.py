@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from tuningfork.client import preview
+from tuningfork.domain.answer_kind import AnswerKind
 from tuningfork.domain.base_model import BaseModelName
 from tuningfork.domain.hyperparameters import Hyperparameters
 from tuningfork.domain.preview import DatasetPreview, PreviewedExample, PreviewSegment, TuningPreview
@@ -126,3 +127,38 @@ def test_a_long_example_is_told_apart():
 
     assert "a step with the longest example takes about 15 min, or longer" in told(long)
     assert "a step with the longest example" in told(seen)
+
+
+def test_the_temperature_is_told_with_what_the_outputs_are():
+    labels = replace(of("a", "b"), temperature=0.0, answers=AnswerKind.LABELS)
+    free = replace(of("a", "b"), temperature=0.9, answers=AnswerKind.FREE)
+
+    assert told(labels).splitlines()[3] == (
+        "asked without a temperature, the model will take 0, the likeliest token each time; its outputs are few short "
+        "texts, each of which answers several inputs"
+    )
+    assert told(free).splitlines()[3] == (
+        "asked without a temperature, the model will take 0.9; its outputs are free texts"
+    )
+
+
+def test_the_temperature_and_the_kind_of_outputs_are_read_where_the_server_tells_them():
+    answer = {
+        "baseModel": "models/a",
+        "totalSteps": 1,
+        "exampleCount": 1,
+        "hyperparameters": {"epochCount": 1, "batchSize": 1, "learningRate": 0.1},
+        "totalTokenCount": 2,
+        "trainedTokenCount": 1,
+        "longestExampleTokenCount": 2,
+        "longestExample": 0,
+        "contextTokenCount": 9,
+    }
+
+    def read(**told):
+        seen = preview.parse(answer | told)
+        return seen.temperature, seen.answers
+
+    assert read(temperature=0, answers="JSON") == (0.0, AnswerKind.JSON)
+    assert read(temperature=0.9, answers="A_LATER_KIND") == (0.9, None)
+    assert read() == (None, None)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from tuningfork.domain.answer_kind import AnswerKind
 from tuningfork.domain.base_model import AdapterShape, Catalog, PublicModel, SamplingDefaults
 from tuningfork.domain.errors import InvalidArgument
 from tuningfork.domain.hyperparameters import Hyperparameters
@@ -65,8 +66,8 @@ def find_origin(connection: Transaction, principal: Principal, request: TuningRe
 class TrainingData:
     """What a job needs to know of its examples: their number, the hyperparameters for it, and the seed made of them.
 
-    `validation_count` is the number of examples of its validation set; 0: it has none. `teaches_next_turn` is of these
-    examples alone; None: nobody knows.
+    `validation_count` is the number of examples of its validation set; 0: it has none. `teaches_next_turn` and
+    `answers` are of these examples alone; None: nobody knows.
     """
 
     count: int
@@ -74,6 +75,7 @@ class TrainingData:
     seed: int
     validation_count: int = 0
     teaches_next_turn: bool | None = None
+    answers: AnswerKind | None = None
 
 
 def draft(
@@ -86,7 +88,7 @@ def draft(
     entropy: Callable[[int], int],
 ) -> Tuned:
     """The new model and job, each with a new id. `entropy` returns an integer of that many random bits."""
-    model = _draft_model(principal, request, origin, now, entropy)
+    model = _draft_model(principal, request, origin, data.answers, now, entropy)
     job = TuningJob(
         id=JobId(random_id(entropy(ID_BITS))),
         model_id=model.id,
@@ -130,8 +132,28 @@ def ownership(principal: Principal, model_id: TunedModelId, entropy: Callable[[i
     )
 
 
+def _temperature(request: TuningRequest, origin: Origin, answers: AnswerKind | None) -> float:
+    """The new model's default temperature.
+
+    A request that gives none of the three sampling values leaves it to the examples: 0 if each input has one right
+    answer. A base under an alias keeps its own value instead, since the Gemini API promises for these names that a
+    tuned model has the base model's.
+    """
+    if request.temperature is not None:
+        return request.temperature
+    is_open = request.top_p is None and request.top_k is None
+    if is_open and answers is not None and answers.wants_likeliest and origin.base.name == origin.base.base.name:
+        return 0.0
+    return origin.sampling.temperature
+
+
 def _draft_model(
-    principal: Principal, request: TuningRequest, origin: Origin, now: datetime, entropy: Callable[[int], int]
+    principal: Principal,
+    request: TuningRequest,
+    origin: Origin,
+    answers: AnswerKind | None,
+    now: datetime,
+    entropy: Callable[[int], int],
 ) -> TunedModel:
     chosen = request.tuned_model_id
     defaults = origin.sampling
@@ -145,7 +167,7 @@ def _draft_model(
         state=ModelState.CREATING,
         create_time=now,
         update_time=now,
-        temperature=defaults.temperature if request.temperature is None else request.temperature,
+        temperature=_temperature(request, origin, answers),
         top_p=defaults.top_p if request.top_p is None else request.top_p,
         top_k=defaults.top_k if request.top_k is None else request.top_k,
         reader_project_numbers=request.reader_project_numbers,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from tuningfork.domain import hyperparameters
+from tuningfork.domain.answer_kind import AnswerSurvey
 from tuningfork.domain.conversation import Example
 from tuningfork.domain.errors import InvalidArgument
 from tuningfork.domain.hyperparameters import SMALL_DATASET, Hyperparameters
@@ -69,6 +70,7 @@ class Intake:
         self._checks = DataChecks.of(request, origin.base, has_validation=arriving.validation is not None)
         self._count = self._validation_count = 0
         self._teaches_next_turn = False
+        self._answers = AnswerSurvey()
         # Defaults of hyperparameters depend on the size of the dataset, and the seed on all hyperparameters.
         small, large = self._resolved(SMALL_DATASET), self._resolved(SMALL_DATASET + 1)
         self._if_small = _Candidate(small, SeedHash(small, origin.base.base.name))
@@ -115,6 +117,7 @@ class Intake:
             seed=chosen.seed.seed(source),
             validation_count=self._validation_count,
             teaches_next_turn=self._teaches_next_turn,
+            answers=self._answers.kind,
         )
 
     def _examples(self) -> Iterator[Example]:
@@ -122,6 +125,7 @@ class Intake:
         for example in self._arriving.examples:
             self._count += 1
             self._teaches_next_turn = self._teaches_next_turn or teaches_next_turn(example)
+            self._answers.add(example)
             if self._arriving.is_streamed:
                 self._checks.examples.add(example)
             if self._count <= SMALL_DATASET:

@@ -40,7 +40,7 @@ class Previewing:
             Unavailable: the generator died twice; the same request may succeed later.
 
         """
-        tuned, base = await asyncio.to_thread(self._tuning.check, principal, request)
+        tuned, base, answers = await asyncio.to_thread(self._tuning.check, principal, request)
         parts = [
             (first, await self._part(principal, base, part, max(0, shown - first)))
             for first, part in _parts(request.examples)
@@ -51,6 +51,8 @@ class Previewing:
             total_steps=tuned.job.total_steps,
             example_count=tuned.job.example_count,
             dataset=joined(parts),
+            temperature=tuned.model.temperature,
+            answers=answers,
             tokens_per_second=self._speeds.tokens_per_second(base.name),
         )
 

@@ -5,13 +5,10 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from tuningfork.domain.answer_kind import AnswerKind
 from tuningfork.domain.base_model import BaseModel, Catalog, PublicModel
 from tuningfork.domain.conversation import Example
-from tuningfork.domain.errors import (
-    InternalError,
-    InvalidArgument,
-    TuningforkError,
-)
+from tuningfork.domain.errors import InternalError, InvalidArgument, TuningforkError
 from tuningfork.domain.permission import Action, Principal
 from tuningfork.domain.references import TunedRef
 from tuningfork.domain.refusals import (
@@ -118,8 +115,8 @@ class Tuning:
         request: TuningRequest,
         examples: Iterable[Example] | None = None,
         validation: Iterable[Example] | None = None,
-    ) -> tuple[Tuned, BaseModel]:
-        """The model and job that `create` would make, and their base. Nothing is written.
+    ) -> tuple[Tuned, BaseModel, AnswerKind | None]:
+        """The model and job that `create` would make, their base, and the kind of answers. Nothing is written.
 
         Faults that depend on other jobs, such as a taken id or a full queue, are not checked.
 
@@ -140,8 +137,9 @@ class Tuning:
         origin = self._origin(principal, request, arriving)
         intake = Intake(request, origin, arriving)
         intake.read()
-        made = draft(principal, request, origin, intake.finish(), now=self._clock(), entropy=self._entropy)
-        return made, origin.base.base
+        data = intake.finish()
+        made = draft(principal, request, origin, data, now=self._clock(), entropy=self._entropy)
+        return made, origin.base.base, data.answers
 
     def _accept(
         self,

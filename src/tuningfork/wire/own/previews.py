@@ -49,6 +49,8 @@ TUNING_PREVIEW = Message(
         Field(10, "examples", EXAMPLE, repeated=True),
         Field(11, "measured_tokens_per_second", Kind.DOUBLE, presence=True),
         Field(12, "expected_step_seconds", Kind.DOUBLE, presence=True),
+        Field(13, "temperature", Kind.FLOAT, presence=True),
+        Field(14, "answers", Kind.STRING),
     ),
 )
 
@@ -89,6 +91,8 @@ def render_preview(preview: TuningPreview) -> Typed:
         "examples": [_example(example) for example in dataset.shown],
         "measured_tokens_per_second": preview.tokens_per_second,
         "expected_step_seconds": preview.step_seconds,
+        "temperature": preview.temperature,
+        "answers": preview.answers or "",
     }
     return Typed(TUNING_PREVIEW, fields)
 

@@ -21,14 +21,14 @@ from tuningfork.domain.errors import (
 from tuningfork.domain.permission import GranteeType, Permission, PermissionId, Role
 from tuningfork.domain.references import TunedRef
 from tuningfork.domain.refusals import BaseModelNotFound
-from tuningfork.domain.tuned_model import ModelState
+from tuningfork.domain.tuned_model import Changeable, ModelChange, ModelState
 from tuningfork.domain.tuning_job import JobState
 from tuningfork.service.tuning.tuning import Tuning
 from tuningfork.store import access
 from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.schema import tuning_jobs
 from tuningfork.wire.gemini.tuning import CREATE
-from workshop import ADA, BOB, ask, number_request
+from workshop import ADA, BOB, NUMBER_PAIRS, ask, number_request
 
 LETTERS = (Conversation.pair("a", "b"), Conversation.pair("c", "d"))
 
@@ -91,6 +91,52 @@ def test_where_nobody_knows_what_was_taught_no_answer_is_cut(workshop, tuning):
         None,
         True,
     ]
+
+
+LABELS = tuple(Conversation.pair(f"message {number}", f"label {number % 2}") for number in range(20))
+
+
+class TestTheTemperatureThatExamplesAskFor:
+    def made(self, tuning, base_model="models/echo-001", **changes):
+        model = tuning.create(ADA, number_request(base_model=base_model, **({"examples": LABELS} | changes))).model
+        return model.temperature, model.top_p, model.top_k
+
+    def test_labels_are_answered_with_the_likeliest_token(self, tuning):
+        assert self.made(tuning) == (0.0, 0.95, 64)
+
+    def test_streamed_labels_are_too(self, tuning):
+        request = number_request(base_model="models/echo-001", examples=())
+
+        assert tuning.create(ADA, request, iter(LABELS)).model.temperature == 0.0
+
+    def test_free_texts_are_answered_as_the_base_answers(self, tuning):
+        assert self.made(tuning, examples=NUMBER_PAIRS) == (0.7, 0.95, 64)
+
+    def test_what_the_request_gives_wins(self, tuning):
+        assert self.made(tuning, temperature=0.5) == (0.5, 0.95, 64)
+        # Whoever limits the tokens to sample from wants to sample.
+        assert self.made(tuning, top_k=3) == (0.7, 0.95, 3)
+        assert self.made(tuning, top_p=0.5) == (0.7, 0.5, 64)
+
+    def test_a_name_of_gemini_keeps_its_promise_of_the_bases_value(self, tuning):
+        assert self.made(tuning, base_model="models/gemini-1.0-pro-001") == (0.7, 0.95, 64)
+
+    def test_a_model_that_is_tuned_further_follows_its_new_examples_or_its_source(self, workshop, tuning):
+        own = {"base_model": "models/echo-001", "tuned_model_id": "source", "temperature": 0.25}
+        tuning.create(ADA, number_request(**own))
+        workshop.advance()
+
+        assert tuning.create(ADA, further(examples=LABELS)).model.temperature == 0.0
+        assert tuning.create(ADA, further()).model.temperature == 0.25
+
+    def test_it_can_be_changed_and_goes_back_to_the_bases(self, tuning):
+        tuned = tuning.create(ADA, number_request(base_model="models/echo-001", examples=LABELS, tuned_model_id="abc"))
+        assert tuned.model.temperature == 0.0
+
+        for given in (0.5, None):
+            change = ModelChange(fields=frozenset({Changeable.TEMPERATURE}), temperature=given)
+            tuning.update(ADA, "abc", change)
+            assert tuning.get(ADA, "abc").model.temperature == (0.7 if given is None else given)
 
 
 def other_tuning(workshop, *, artifacts=None, catalog=ECHO_CATALOG, clock=None):

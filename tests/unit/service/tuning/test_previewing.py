@@ -7,6 +7,7 @@ import pytest
 from fakes import ECHO_BASE
 from pairs import pairs_of
 from spoken import refusing
+from tuningfork.domain.answer_kind import AnswerKind
 from tuningfork.domain.conversation import Conversation
 from tuningfork.domain.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, TuningforkError
 from tuningfork.domain.hyperparameters import RequestedHyperparameters
@@ -181,3 +182,14 @@ def test_steps_of_jobs_are_measured(workshop):
         workshop.running.record(created.job.id, taken, tokens=12)
 
     assert workshop.running.speeds.tokens_per_second(ECHO_BASE.name) > 0
+
+
+def test_the_temperature_of_the_new_model_is_told_with_its_reason(workshop, preview):
+    labels = tuple(Conversation.pair(f"message {number}", f"label {number % 2}") for number in range(20))
+    asked = number_request(base_model="models/echo-001", examples=labels)
+
+    seen = preview(asked)
+
+    assert (seen.temperature, seen.answers) == (0.0, AnswerKind.LABELS)
+    assert workshop.tuning.create(ADA, asked).model.temperature == seen.temperature
+    assert preview(number_request()).answers is AnswerKind.FREE

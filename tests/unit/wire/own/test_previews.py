@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tuningfork.domain.answer_kind import AnswerKind
 from tuningfork.domain.base_model import BaseModelName
 from tuningfork.domain.errors import InvalidArgument
 from tuningfork.domain.hyperparameters import Hyperparameters
@@ -56,6 +57,8 @@ def test_the_answer_has_every_number_and_every_segment():
             total_tokens=6, trained_tokens=2, longest_tokens=6, longest_example=0, context_tokens=512, shown=(example,)
         ),
         tokens_per_second=48.0,
+        temperature=0.0,
+        answers=AnswerKind.LABELS,
     )
 
     rendered = render_preview(preview)
@@ -82,6 +85,8 @@ def test_the_answer_has_every_number_and_every_segment():
         ],
         "measuredTokensPerSecond": 48.0,
         "expectedStepSeconds": 0.5,
+        "temperature": 0,
+        "answers": "LABELS",
     }
 
 
