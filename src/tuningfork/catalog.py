@@ -20,6 +20,7 @@ from pydantic import ConfigDict, Field, ValidationError
 from tuningfork.domain.base_model import (
     EMBEDDED,
     EMBEDDED_NAME,
+    MAX_ADAPTER_RANK,
     AdapterShape,
     Alias,
     BaseModel,
@@ -128,7 +129,8 @@ class _Entry(Parsed):
     top_p: float | None = Field(default=None, gt=0, le=1)
     top_k: int | None = Field(default=None, ge=0)
     learning_rate: float | None = Field(default=None, gt=0)
-    adapter_rank: int = Field(default=8, ge=1, le=256)
+    adapter_rank: int = Field(default=8, ge=1, le=MAX_ADAPTER_RANK)
+    max_adapter_rank: int = Field(default=MAX_ADAPTER_RANK, ge=1, le=MAX_ADAPTER_RANK)
     adapter_alpha: float = Field(default=16.0, gt=0)
     chat_template: str | None = None
     hub_id: str = ""
@@ -159,7 +161,7 @@ def build_catalog(
     """
     entries = [*(_read_file(catalog_file) if catalog_file else []), *map(_parse_named, named)]
     for entry in entries:
-        _check_names(entry)
+        _check_entry(entry)
     models = [_describe(entry) for entry in entries]
     fetched = _fetched(kept, models)
     # Own names come before aliases, also those of models that are fetched later.
@@ -206,7 +208,7 @@ def _without_aliases(model: BaseModel, others: Iterable[BaseModel]) -> BaseModel
 def _described_if_whole(entry: _Entry) -> list[BaseModel]:
     """The fetched model of this entry; nothing, and an error in the log, if its files are not there."""
     try:
-        _check_names(entry)
+        _check_entry(entry)
         return [_describe(entry)]
     except CatalogError as error:
         logger.error("%s; fetch it again with `tuningfork pull`", error, extra={"action": "base_unreadable"})  # noqa: TRY400
@@ -224,8 +226,8 @@ def _entry_of(directory: Path, base: KeptBase) -> _Entry:
     )
 
 
-def _check_names(entry: _Entry) -> None:
-    """Check that every public name of an entry can be called, before any of its files is read."""
+def _check_entry(entry: _Entry) -> None:
+    """Check that every public name of an entry can be called, and its ranks, before any of its files is read."""
     for kind, names in (("the public name", [entry.name]), ("the alias", entry.aliases)):
         for name in names:
             if refusal := refusal_of_name(name, _RESERVED):
@@ -233,6 +235,11 @@ def _check_names(entry: _Entry) -> None:
                     f"the base model in {entry.location} cannot have {kind} {name!r}: {refusal}; {ALLOWED}. Name it "
                     f"{suggested_name(name, entry.location, _RESERVED)}, for example"
                 )
+    if entry.adapter_rank > entry.max_adapter_rank:
+        raise CatalogError(
+            f"the base model {entry.name} has adapter_rank {entry.adapter_rank} and max_adapter_rank "
+            f"{entry.max_adapter_rank}; raise the latter or lower the former"
+        )
     own = [with_prefix(name) for name in (entry.name, *entry.aliases)]
     if twice := next((name for index, name in enumerate(own) if name in own[:index]), None):
         raise CatalogError(f"the base model in {entry.location} has the name {twice} twice; leave out one of them")
@@ -333,6 +340,7 @@ def _described(entry: _Entry) -> BaseModel:
             top_k=_first(entry.top_k, own.get("top_k") or None, usual.top_k),
         ),
         adapter=AdapterShape(rank=entry.adapter_rank, alpha=entry.adapter_alpha),
+        max_adapter_rank=entry.max_adapter_rank,
         default_learning_rate=entry.learning_rate or 0.001,
         aliases=_aliases(entry),
         hub_id=entry.hub_id,

@@ -120,6 +120,7 @@ def _permissions(permission: str) -> Iterator[Sample]:
 
 def _ours() -> Iterator[Sample]:
     yield Sample(verb="POST", path="/tuningfork/v1/tunedModels:preview", query=(("examples", "2"),), body=TUTORIAL_BODY)
+    yield Sample(verb="POST", path="/tuningfork/v1/tunedModels", query=(("adapterRank", "2"),), body=TUTORIAL_BODY)
     token = {"scopes": ["https://www.googleapis.com/auth/generative-language.tuning"], "lifetime": "600s"}
     yield Sample(verb="POST", path="/tuningfork/v1/accessTokens", body=token)
     yield Sample(verb="GET", path=f"/tuningfork/v1/tunedModels/{ACTIVE}/adapter")

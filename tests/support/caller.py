@@ -201,6 +201,7 @@ def caller_of(
         importing=importing_of(workshop),
         import_threads=ThreadPoolExecutor(1),
         previewing=Previewing(workshop.tuning, workshop.executor, workshop.metrics, workshop.running.speeds),
+        tuning=workshop.tuning,
         residency=residency_of(workshop),
         diagnosing=Diagnosing(workshop.database, workshop.tuning.list),
         staging=Staging(workshop.executor, workshop.tuning.get, workshop.tuning.list),

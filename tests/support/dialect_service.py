@@ -38,6 +38,7 @@ class DialectService:
         wait_until(self.is_quiet, what="earlier callers have left", every=0.005)
         self.tuned = {}
         self.bodies = []
+        self.ranks = []
         self.fail_with = None
         self.findings = {}
         self.base_names = []
@@ -76,7 +77,8 @@ class DialectService:
     def entry(self, name):
         run = self.tuned[name]
         entry = {"name": name, "displayName": run["displayName"], "baseModel": run["baseModel"], "state": "ACTIVE"}
-        return entry | {"createTime": "2024-03-14T15:09:04.511322Z"}
+        temperature = {"temperature": run["temperature"]} if run.get("temperature") not in (None, "") else {}
+        return entry | {"createTime": "2024-03-14T15:09:04.511322Z"} | temperature
 
     def operation(self, name):
         run = self.tuned[name]
@@ -167,6 +169,7 @@ class Routes:
     async def create(self, request):
         body = await request.json()
         self.service.bodies.append(body)
+        self.service.ranks.append(request.query_params.get("adapterRank"))
         kind = (
             "multiturn_examples"
             if "multiturnExamples" in body["tuningTask"]["trainingData"]["examples"]
@@ -336,6 +339,7 @@ def application(service):
             Route("/v1beta/tunedModels", keyed(routes.create), methods=["POST"]),
             Route("/v1alpha/tunedModels", keyed(routes.create), methods=["POST"]),
             Route("/tuningfork/v1/accessTokens", keyed(routes.access_token), methods=["POST"]),
+            Route("/tuningfork/v1/tunedModels", keyed(routes.create), methods=["POST"]),
             Route("/tuningfork/v1/tunedModels:preview", keyed(routes.preview), methods=["POST"]),
             Route("/tuningfork/v1/tunedModels:import", keyed(routes.import_), methods=["POST"]),
             Route("/tuningfork/v1/tunedModels/{id}/adapter", keyed(routes.adapter)),

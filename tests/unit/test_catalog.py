@@ -64,6 +64,7 @@ def test_a_catalog_file_overrides_what_the_model_says_of_itself(tmp_path, model_
         context_tokens = 1000
         temperature = 0.1
         adapter_rank = 16
+        max_adapter_rank = 64
         """
     )
 
@@ -71,8 +72,17 @@ def test_a_catalog_file_overrides_what_the_model_says_of_itself(tmp_path, model_
 
     base = catalog.find("models/mine").base
     assert (base.context_tokens, base.sampling.temperature, base.adapter.rank) == (1000, 0.1, 16)
+    assert base.max_adapter_rank == 64
     assert catalog.find("gemini-1.5-flash-002").limits.system_instruction is False
     assert catalog.find("models/mine").limits.system_instruction is True
+
+
+def test_the_usual_rank_is_not_above_the_largest(tmp_path, model_directory):
+    file = tmp_path / "catalog.toml"
+    file.write_text(f'[[models]]\nname = "mine"\nlocation = "{model_directory}"\nmax_adapter_rank = 4\n')
+
+    with pytest.raises(CatalogError, match="mine has adapter_rank 8 and max_adapter_rank 4; raise the latter or lower"):
+        build_catalog(catalog_file=file, named=[])
 
 
 def test_a_users_model_may_take_over_a_name_of_the_embedded_one(model_directory):

@@ -71,6 +71,8 @@ ListOperations                        x  x  x  x  .  .  .     .  x  x  x
 ListOperations of all models          x  x  x  x  .  .  .     x  x  x  x
 CancelOperation                       x  x  x  .  .  .  .     .  .  x  x
 DeleteOperation                       x  x  x  .  .  .  .     .  .  .  x
+CreateTunedModel with a rank          x  x  x  .  .  .  .     x  x  x  x
+CreateTunedModel further, in our API  x  x  x  .  .  .  .     .  x  x  x
 PreviewTunedModel on a base           x  x  x  .  .  .  .     x  x  x  x
 PreviewTunedModel on a tuned model    x  x  x  .  .  .  .     .  x  x  x
 ImportTunedModel                      x  x  x  .  .  .  .     x  x  x  x
@@ -289,6 +291,16 @@ REQUESTS = {
     "CreateTunedModel on a tuned model": lambda world, on: (
         "POST",
         "/tunedModels",
+        {"tunedModelSource": {"tunedModel": on.name}, "tuningTask": TASK},
+    ),
+    "CreateTunedModel with a rank": lambda world, on: (
+        "POST",
+        "/tuningfork/v1/tunedModels?adapterRank=2",
+        {"baseModel": BASE, "tuningTask": TASK},
+    ),
+    "CreateTunedModel further, in our API": lambda world, on: (
+        "POST",
+        "/tuningfork/v1/tunedModels",
         {"tunedModelSource": {"tunedModel": on.name}, "tuningTask": TASK},
     ),
     "PreviewTunedModel on a base": lambda world, on: (

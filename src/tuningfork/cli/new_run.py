@@ -44,6 +44,7 @@ class NewRun:
         base_model: str,
         display_name: str | None,
         hyperparameters: RequestedHyperparameters,
+        adapter_rank: int | None,
         temperature: float | None,
         max_bytes: int | None,
         command: Sequence[str],
@@ -57,6 +58,7 @@ class NewRun:
             base_model: the name of a base model or of a tuned one.
             display_name: of the new model; None: the first file's name.
             hyperparameters: those that were named.
+            adapter_rank: the rank of the adapter; None: the server chooses it.
             temperature: of requests to the new model that say none; None: the server chooses it.
             max_bytes: of the files; None: the usual bound.
             command: the command line, for a question about the columns.
@@ -74,6 +76,7 @@ class NewRun:
             source=TunedRef(TunedModelId(base_model.removeprefix(TUNED_MODELS))) if goes_on else None,
             examples=data.examples,
             hyperparameters=hyperparameters,
+            adapter_rank=adapter_rank,
             temperature=temperature,
             display_name=data.title[:MAX_DISPLAY_NAME_CHARACTERS] if display_name is None else display_name,
         )

@@ -39,6 +39,10 @@ BatchSize = Annotated[
 LearningRate = Annotated[
     float | None, typer.Option(metavar="RATE", help="Size of the steps.", show_default="the base model's")
 ]
+Rank = Annotated[
+    int | None,
+    typer.Option(metavar="NUMBER", help="The rank of the adapter: its width.", show_default="the base model's, 8"),
+]
 Temperature = Annotated[
     float | None,
     typer.Option(
@@ -111,6 +115,7 @@ def tune(
     epochs: Epochs = None,
     batch_size: BatchSize = None,
     learning_rate: LearningRate = None,
+    rank: Rank = None,
     temperature: Temperature = None,
     input_key: InputKey = None,
     output_key: OutputKey = None,
@@ -144,6 +149,7 @@ def tune(
             hyperparameters=RequestedHyperparameters(
                 epoch_count=epochs, batch_size=batch_size, learning_rate=learning_rate
             ),
+            adapter_rank=rank,
             temperature=temperature,
             max_bytes=None if max_file_mb is None else int(max_file_mb * 2**20),
             command=_typed(context),

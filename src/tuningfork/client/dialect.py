@@ -130,6 +130,23 @@ def render_creation(request: TuningRequest) -> dict[str, Any]:
     }
 
 
+def creation_query(request: TuningRequest) -> dict[str, str]:
+    """The parameters of creating: the chosen id, and the rank, which only the server's own method takes."""
+    named = {"tunedModelId": request.tuned_model_id, "adapterRank": request.adapter_rank}
+    return {name: str(value) for name, value in named.items() if value is not None}
+
+
+def creation_path(request: TuningRequest) -> str:
+    """The path of creating.
+
+    Pairs are sent to `v1beta` like every client's; conversations to `v1alpha`, which alone has a message for them. The
+    server's own method takes both, and a rank.
+    """
+    if request.adapter_rank is not None:
+        return "/tuningfork/v1/tunedModels"
+    return "/v1alpha/tunedModels" if needs_conversations(request) else "/v1beta/tunedModels"
+
+
 def needs_conversations(request: TuningRequest) -> bool:
     """Whether an example is more than one input and one output, which only `v1alpha` has a message for."""
     return any(_pair(example) is None for example in request.examples)

@@ -130,21 +130,14 @@ class Client:
     def create_tuned_model(self, request: TuningRequest) -> Operation:
         """Begin a tuning run; it goes on at the server whatever happens to the caller.
 
-        Pairs are sent to `v1beta` like every client's; conversations to `v1alpha`, which alone has a message for them.
+        A request of the Gemini API is sent to its method; one with a rank to the server's own, which takes it.
 
         Raises:
             ServiceRefusal: with one violation for each fault in the dataset.
 
         """
-        query = {} if request.tuned_model_id is None else {"tunedModelId": request.tuned_model_id}
-        version = "v1alpha" if dialect.needs_conversations(request) else "v1beta"
-        return self._read(
-            dialect.parse_operation,
-            "POST",
-            f"/{version}/tunedModels",
-            params=query,
-            json=dialect.render_creation(request),
-        )
+        path, query = dialect.creation_path(request), dialect.creation_query(request)
+        return self._read(dialect.parse_operation, "POST", path, params=query, json=dialect.render_creation(request))
 
     def preview(self, request: TuningRequest, examples: int = USUALLY_SHOWN_EXAMPLES) -> TuningPreview:
         """What would be trained, token by token; nothing begins and nothing is stored.
@@ -161,7 +154,7 @@ class Client:
 
     def preview_answer(self, request: TuningRequest, examples: int = USUALLY_SHOWN_EXAMPLES) -> Json:
         """Like `preview`, and returns the JSON, which `preview.parse` can read."""
-        query = {} if request.tuned_model_id is None else {"tunedModelId": request.tuned_model_id}
+        query = dialect.creation_query(request)
         return self._read(
             preview.checked,
             "POST",

@@ -12,7 +12,7 @@ from tuningfork.client import answer_fields as fields
 from tuningfork.client.answer_fields import Json
 from tuningfork.client.terminal import harmless
 from tuningfork.domain.answer_kind import AnswerKind
-from tuningfork.domain.base_model import BaseModelName
+from tuningfork.domain.base_model import AdapterShape, BaseModelName
 from tuningfork.domain.hyperparameters import Hyperparameters
 from tuningfork.domain.preview import DatasetPreview, PreviewedExample, PreviewSegment, TuningPreview
 
@@ -53,10 +53,17 @@ def parse(answer: Mapping[str, Any]) -> TuningPreview:
             context_tokens=fields.whole(answer, "contextTokenCount"),
             shown=tuple(map(_example, fields.objects(answer, "examples"))),
         ),
+        adapter=_shape(answer),
         temperature=fields.number(answer, "temperature") if "temperature" in answer else None,
         answers=_kind(fields.text(answer, "answers", "")),
         tokens_per_second=_speed(fields.number(answer, "measuredTokensPerSecond", 0.0)),
     )
+
+
+def _shape(answer: Mapping[str, Any]) -> AdapterShape | None:
+    """The adapter's shape; None: a server of an earlier version does not tell it."""
+    rank = fields.whole(answer, "adapterRank", 0)
+    return AdapterShape(rank=rank, alpha=fields.number(answer, "adapterAlpha", 0.0)) if rank else None
 
 
 def _kind(told: str) -> AnswerKind | None:
@@ -107,10 +114,11 @@ def tell(console: Console, preview: TuningPreview, place: Callable[[int], str]) 
 
 
 def _summary(preview: TuningPreview, place: Callable[[int], str]) -> Iterator[str]:
-    used, dataset = preview.hyperparameters, preview.dataset
+    used, dataset, shape = preview.hyperparameters, preview.dataset, preview.adapter
     yield (
         f"{preview.base_model} would be tuned in {preview.total_steps:,} steps: epochs {used.epoch_count}, "
         f"batch size {used.batch_size}, learning rate {used.learning_rate:g}"
+        f"{f', rank {shape.rank}, alpha {shape.alpha:g}' if shape else ''}"
     )
     of_tokens = f"{dataset.total_tokens:,} tokens, {dataset.trained_tokens:,} of them trained"
     yield f"{preview.example_count:,} examples, {of_tokens}"

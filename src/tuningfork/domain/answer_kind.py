@@ -27,7 +27,7 @@ DISTINCT_SHARE = 0.5
 """Labels are at most half as many as the examples: on average each occurs twice."""
 
 CONTRADICTING_SHARE = 0.1
-"""Where more of the examples than this give another answer to an input that was there before, many answers are right."""
+"""Where more of the examples than this give another answer to an input that was there before, many are right."""
 
 
 class AnswerKind(StrEnum):
@@ -109,4 +109,3 @@ def _is_json(text: str) -> bool:
     except (ValueError, RecursionError):
         return False
     return True
-

@@ -31,6 +31,10 @@ OWN_LIMITS = Limits()
 """The limits of a model under its own name: only those of its context."""
 
 
+MAX_ADAPTER_RANK = 256
+"""The largest rank of any adapter, trained here or elsewhere."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterShape:
     """The shape of a LoRA adapter: rank R and scale alpha / R (Hu et al. 2021, section 4.1)."""
@@ -67,6 +71,8 @@ class BaseModel:
     output_tokens: int = 8_192
     sampling: SamplingDefaults = SamplingDefaults()
     adapter: AdapterShape = AdapterShape()
+    max_adapter_rank: int = MAX_ADAPTER_RANK
+    """The largest rank that a request may ask for."""
     default_learning_rate: float = 0.001
     limits: Limits = OWN_LIMITS
     aliases: tuple["Alias", ...] = ()

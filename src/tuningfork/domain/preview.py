@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tuningfork.domain.answer_kind import AnswerKind
-from tuningfork.domain.base_model import BaseModelName
+from tuningfork.domain.base_model import AdapterShape, BaseModelName
 from tuningfork.domain.hyperparameters import Hyperparameters
 
 MAX_SHOWN_EXAMPLES = 20
@@ -56,8 +56,9 @@ class DatasetPreview:
 class TuningPreview:
     """A tuning that was checked but not started. `base_model` is its base, under the name in the request.
 
-    `temperature` is the default of the new model, and `answers` is the kind of answers in the examples; None: a server of an
-    earlier version does not tell them. `tokens_per_second` is how fast the server has trained on this base lately, all jobs together; None: it has not.
+    `adapter` is the shape of the new model's adapter, `temperature` the model's default, and `answers` the kind of
+    answers in the examples; None: a server of an earlier version does not tell them. `tokens_per_second` is how fast
+    the server has trained on this base lately, all jobs together; None: it has not.
     """
 
     base_model: BaseModelName
@@ -65,6 +66,7 @@ class TuningPreview:
     total_steps: int
     example_count: int
     dataset: DatasetPreview
+    adapter: AdapterShape | None = None
     temperature: float | None = None
     answers: AnswerKind | None = None
     tokens_per_second: float | None = None

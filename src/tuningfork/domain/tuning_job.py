@@ -143,11 +143,12 @@ class SeedHash:
         self._count += 1
         self._digest.update(f"{', ' if self._count > 1 else ''}{_in_seed(example)}".encode())
 
-    def seed(self, source: TuningJob | None = None) -> int:
+    def seed(self, source: TuningJob | None = None, adapter: AdapterShape | None = None) -> int:
         """The seed with the examples so far.
 
         `source` is the job of the tuned model that this job starts from, which changes the seed; None: it starts from a
         base model. The source counts by the values that determine its weights: its seed, adapter shape and steps.
+        `adapter` is the shape of the job's adapter, which changes the seed too; None: it is the base's or the source's.
         """
         digest = self._digest.copy()
         # The hashed text is `repr` of a tuple of the examples, as in version 0.1.
@@ -156,6 +157,8 @@ class SeedHash:
             digest.update(f", {self._objective!r}".encode())
         if source is not None:
             digest.update(f", {source.seed!r}, {source.adapter!r}, {source.completed_steps!r}".encode())
+        if adapter is not None:
+            digest.update(f", {adapter!r}".encode())
         digest.update(b")")
         return int.from_bytes(digest.digest()[:4], "big")
 
@@ -197,6 +200,8 @@ class TuningRequest:
     """The examples of the validation set, of the same kind as the others and with the same checks. None: the validation
     set is streamed, or there is none."""
     hyperparameters: RequestedHyperparameters = RequestedHyperparameters()
+    adapter_rank: int | None = None
+    """The rank of the new adapter; None: the base's usual one, or that of the source."""
     tuned_model_id: str | None = None
     display_name: str = ""
     description: str = ""

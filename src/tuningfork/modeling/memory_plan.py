@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from tuningfork.domain.errors import InvalidArgument
 from tuningfork.modeling.device.available_memory import Memory, available_memory
 from tuningfork.modeling.files.skeleton import read_config, skeleton
 
@@ -154,7 +155,7 @@ def plan(cost: Footprint, *, rank: int, tokens: int = LEAST_TOKENS, copies: int 
 
     """
     numbers = rank * cost.adapter_numbers
-    adapter = numbers * (_FLAT_COPIES * 4 + 2 * cost.itemsize)
+    adapter = trained_adapter_bytes(cost.adapter_numbers, rank=rank, itemsize=cost.itemsize)
     activations = tokens * (cost.hidden_per_token + cost.kept_per_token // cost.layers)
     logits = min(tokens, _LEAST_TARGETS) * cost.vocabulary * (_LOGIT_COPIES * 4 + cost.itemsize)
     return MemoryPlan(
@@ -163,6 +164,41 @@ def plan(cost: Footprint, *, rank: int, tokens: int = LEAST_TOKENS, copies: int 
         cache=tokens * cost.cache_per_token + numbers * cost.itemsize,
         job=adapter + activations + logits,
     )
+
+
+def trained_adapter_bytes(features: int, *, rank: int, itemsize: int) -> int:
+    """The bytes that an adapter takes while it is trained.
+
+    Args:
+        features: the inputs and outputs of all layers that it is beside; an adapter of rank 1 has so many numbers.
+        rank: its rank.
+        itemsize: the bytes of a number of the base.
+
+    """
+    return features * rank * (_FLAT_COPIES * 4 + 2 * itemsize)
+
+
+def check_adapter_fits(layers: Iterable[HasFeatures], memory: Memory | None, *, rank: int, itemsize: int) -> None:
+    """Refuse to train an adapter for which there is too little memory, beside a base that is loaded.
+
+    Args:
+        layers: the layers that it is beside.
+        memory: what there is now; None: the system does not report it, and nothing is refused.
+        rank: its rank.
+        itemsize: the bytes of a number of the base.
+
+    Raises:
+        InvalidArgument: there is too little.
+
+    """
+    needed = trained_adapter_bytes(
+        sum(layer.in_features + layer.out_features for layer in layers), rank=rank, itemsize=itemsize
+    )
+    if memory is not None and needed > memory.usable_bytes:
+        raise InvalidArgument(
+            f"an adapter of rank {rank} takes {_shown(needed)} of memory while it is trained, and "
+            f"{_shown(memory.usable_bytes)} can be had; tune with a lower rank, or on a machine with more memory"
+        )
 
 
 def weight_copies(cost: Footprint, memory: Memory | None, *, rank: int, others: int = 1) -> WeightCopies:

@@ -221,6 +221,7 @@ def _build(
         importing=Importing(*parts, generators=engines.generators, server=server, check_base=usable),
         import_threads=imports,
         previewing=Previewing(tuning, engines.generators, metrics, running.speeds),
+        tuning=tuning,
         residency=residency,
         diagnosing=Diagnosing(requests, tuning.list),
         staging=Staging(engines.trainers, tuning.get, tuning.list),

@@ -23,7 +23,7 @@ from tuningfork.modeling.loading import LoadedBase
 from tuningfork.training.batches import DataOrder, split
 from tuningfork.training.deterministic import deterministic
 from tuningfork.training.examples import RenderedExamples
-from tuningfork.training.initial_weights import initial_weights
+from tuningfork.training.initial_weights import check_room, initial_weights
 from tuningfork.training.job_digest import digest_of
 from tuningfork.training.jobs import (
     AdmittedJob,
@@ -113,9 +113,9 @@ class TrainingEngine:
         Without a savepoint the job begins with its initial adapter's weights or new ones, and with a new optimizer.
 
         Raises:
-            InvalidArgument: examples do not fit the base's context, or are not of the kind that the objective learns
-                from; `violations` names each (`examples[3]`, `validation[0]`). Of a large dataset only the first
-                examples are checked here; the others are checked between steps (`ExamplesRefused`).
+            InvalidArgument: there is too little memory for the adapter; or examples do not fit the base's context, or
+                are not of the kind that the objective learns from: `violations` names each (`examples[3]`). Of a large
+                dataset only the first examples are checked here, the others between steps (`ExamplesRefused`).
             SourceDamaged: the initial adapter does not fit the base, has another shape, or cannot be read.
             SavepointDamaged: the savepoint is damaged or belongs to another job.
             InternalError: the base cannot render examples.
@@ -124,6 +124,7 @@ class TrainingEngine:
         objective = objective_of(job.hyperparameters.objective)
         chat, context, over_pairs = self._base.chat, self._base.context_tokens, objective.is_over_pairs
         rendered = partial(RenderedExamples, chat=chat, context_tokens=context, over_pairs=over_pairs)
+        check_room(self._base.slots, job.adapter)
         examples = rendered(job.examples)
         validation = rendered(job.validation.examples if job.validation else (), path="validation")
         for each in (examples, validation):

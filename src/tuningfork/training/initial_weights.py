@@ -1,10 +1,16 @@
-"""The adapter weights that a job starts from."""
+"""The adapter weights that a job starts from, and whether there is room for them."""
 
+from collections.abc import Callable
+
+import torch
 from torch import Tensor
 
+from tuningfork.domain.base_model import AdapterShape
 from tuningfork.domain.errors import FailedPrecondition, InvalidArgument
 from tuningfork.modeling.adapters import format as adapter_format
 from tuningfork.modeling.adapters.slots import AdapterSlots
+from tuningfork.modeling.device.available_memory import Memory, available_memory
+from tuningfork.modeling.memory_plan import check_adapter_fits
 from tuningfork.training.jobs import TrainingJob
 
 
@@ -22,6 +28,24 @@ class SourceDamaged(FailedPrecondition):
             f"{reason}. The learning rate and the examples are not the cause. Go on from another tuned model, or have "
             "the server's operator restore this one from a backup"
         )
+
+
+def check_room(
+    slots: AdapterSlots, shape: AdapterShape, measure: Callable[[torch.device], Memory | None] = available_memory
+) -> None:
+    """Refuse an adapter for whose training there is too little memory. A request may choose any rank up to 256.
+
+    Args:
+        slots: where it would be.
+        shape: its shape.
+        measure: the memory of a device.
+
+    Raises:
+        InvalidArgument: there is too little.
+
+    """
+    memory, itemsize = measure(slots.device), slots.dtype.itemsize
+    check_adapter_fits(slots.layers.values(), memory, rank=shape.rank, itemsize=itemsize)
 
 
 def initial_weights(job: TrainingJob, slots: AdapterSlots) -> Tensor:

@@ -23,6 +23,10 @@ def test_the_tutorial_is_shown_before_it_begins(caller):
         "longestExampleTokenCount": 6,
         "longestExample": 4,
         "contextTokenCount": 16384,
+        "temperature": 0.7,
+        "answers": "FREE",
+        "adapterRank": 4,
+        "adapterAlpha": 16,
     }
     assert examples[2] == {
         "segments": [

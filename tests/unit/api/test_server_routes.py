@@ -121,11 +121,12 @@ def test_an_adapter_is_for_those_who_may_read_the_model(caller):
 
 def test_where_a_model_lies_is_told_to_those_who_may_read_it(caller):
     name = caller.create_active()
-    path = f"/tuningfork/v1/{name}/residence"
+    path, shape = f"/tuningfork/v1/{name}/residence", {"adapterRank": 4, "adapterAlpha": 16}
 
-    assert caller.get(path).json() == {"tunedModel": name, "resident": False, "pinned": False}
+    assert caller.get(path).json() == {"tunedModel": name, "resident": False, "pinned": False, **shape}
     caller.post(f"/v1beta/{name}:generateContent", {"contents": [turn("1")]})
-    assert caller.get(path).json() == {"tunedModel": name, "resident": True, "sizeBytes": "1000", "pinned": False}
+    resident = {"tunedModel": name, "resident": True, "sizeBytes": "1000", "pinned": False, **shape}
+    assert caller.get(path).json() == resident
     assert caller.get(path, key=caller.bobs_key).status_code == 403
     assert caller.get(path, key="").status_code == 403
     assert caller.get("/tuningfork/v1/tunedModels/nobody/residence").status_code == 404

@@ -45,10 +45,11 @@ def test_every_option_reaches_the_service(tuningfork, service, tmp_path):
     ended = tuningfork(
         *("tune", path, "--input-key", "q", "--output-key", "a"),
         *("--base-model", "models/gemini-1.0-pro-001", "--display-name", "next"),
-        *("--epochs", "3", "--batch-size", "1", "--learning-rate", "0.01", "--temperature", "0.5"),
+        *("--epochs", "3", "--batch-size", "1", "--learning-rate", "0.01", "--temperature", "0.5", "--rank", "16"),
     )
 
     assert ended.code == 0
+    assert service.ranks == ["16"]
     assert service.bodies[0] == {
         "baseModel": "models/gemini-1.0-pro-001",
         "displayName": "next",

@@ -9,6 +9,7 @@ import pytest
 
 from tuningfork.client import Client, ClientError, ServerUnreachable, ServiceRefusal, UnexpectedAnswer
 from tuningfork.client.address import is_loopback
+from tuningfork.domain.base_model import AdapterShape
 from tuningfork.domain.conversation import Conversation
 from tuningfork.domain.generation import RequestedSampling
 from tuningfork.domain.references import TunedRef
@@ -343,6 +344,22 @@ def test_a_preview_posts_what_creating_would_post():
     assert server.requests[0].content == server.requests[1].content
     assert (seen.total_steps, seen.hyperparameters.batch_size, seen.dataset.context_tokens) == (2, 4, 512)
     assert [(each.text, each.trained) for each in seen.dataset.shown[0].segments] == [("1", False), ("2", True)]
+
+
+def test_a_request_with_a_rank_is_sent_to_the_servers_own_method():
+    server = Server(previewed(adapterRank=16, adapterAlpha=32), operation())
+    request = TuningRequest(base_model="models/a", examples=(Conversation.pair("1", "2"),), adapter_rank=16)
+
+    seen = server.client().preview(request)
+    server.client().create_tuned_model(request)
+
+    assert [each.split("?")[0] for each in server.asked] == [
+        "POST /tuningfork/v1/tunedModels:preview",
+        "POST /tuningfork/v1/tunedModels",
+    ]
+    assert all("adapterRank=16" in each for each in server.asked)
+    assert server.requests[0].content == server.requests[1].content
+    assert seen.adapter == AdapterShape(rank=16, alpha=32.0)
 
 
 def test_a_preview_without_examples_is_one():

@@ -13,7 +13,7 @@ from families import FAMILIES
 from family_models import save_family
 from tiny_models import tiny_base_model
 from tuningfork.domain.base_model import AdapterShape
-from tuningfork.domain.errors import BaseUnusable
+from tuningfork.domain.errors import BaseUnusable, InvalidArgument
 from tuningfork.inference.kv_cache import probed_shapes
 from tuningfork.modeling.device.available_memory import Memory, available_memory
 from tuningfork.modeling.files.skeleton import read_config, skeleton
@@ -23,11 +23,13 @@ from tuningfork.modeling.memory_plan import (
     LoadingPlan,
     WeightCopies,
     cache_bytes,
+    check_adapter_fits,
     footprint,
     pass_bytes,
     plan,
     plan_loading,
     shortage,
+    trained_adapter_bytes,
     weight_copies,
 )
 
@@ -236,3 +238,19 @@ def test_weights_that_change_their_type_on_the_way_to_a_gpu_need_the_machines_me
     # Stored in fp32: from the file to the GPU they take nothing.
     assert told[torch.float32] is None
     assert "this machine" in told[torch.bfloat16]
+
+
+def test_an_adapter_takes_what_a_job_of_its_rank_is_planned_to_take():
+    of_two, of_five = (plan(COST, rank=rank).job for rank in (2, 5))
+
+    assert trained_adapter_bytes(COST.adapter_numbers, rank=3, itemsize=COST.itemsize) == of_five - of_two
+
+
+def test_an_adapter_for_which_there_is_too_little_memory_is_refused():
+    layers = [torch.nn.Linear(300, 700), torch.nn.Linear(1_000, 2_000)]
+    needed = trained_adapter_bytes(4_000, rank=256, itemsize=2)
+
+    check_adapter_fits(layers, own_memory(needed), rank=256, itemsize=2)
+    check_adapter_fits(layers, None, rank=256, itemsize=2)
+    with pytest.raises(InvalidArgument, match=r"an adapter of rank 256 takes 23 MiB .* tune with a lower rank"):
+        check_adapter_fits(layers, own_memory(needed - 1), rank=256, itemsize=2)

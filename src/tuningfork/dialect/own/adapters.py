@@ -36,7 +36,7 @@ class AdapterMethods:
         """tunedModels.residence: whether the adapter is in the generator's memory."""
         refuse_query(call.query)
         found = self.residency.of(call.principal, call.tuned_model)
-        return render_residence(tuned_name(found.model_id), found.size_bytes, pinned=found.pinned)
+        return render_residence(tuned_name(found.model_id), found.size_bytes, found.shape, pinned=found.pinned)
 
     def export(self, call: MethodCall) -> Download:
         """tunedModels.adapter: the adapter in PEFT's format, as a tar archive.

@@ -5,18 +5,24 @@ from collections.abc import Mapping
 from tuningfork.dialect.description import Description
 from tuningfork.dialect.gemini.description import Exchange, described
 from tuningfork.wire.gemini.multiturn_messages import with_conversations
-from tuningfork.wire.gemini.tuning_messages import CREATE_TUNED_MODEL_QUERY, TUNED_MODEL
+from tuningfork.wire.gemini.tuning_messages import CREATE_TUNED_MODEL_QUERY, OPERATION, TUNED_MODEL
 from tuningfork.wire.google.proto_json.descriptors import Message
-from tuningfork.wire.own import access_tokens, diagnoses, imports, previews, residence, stages
+from tuningfork.wire.own import access_tokens, creations, diagnoses, imports, previews, residence, stages
 
 _PREVIEW_QUERY = Message(
-    previews.PREVIEW_QUERY.full_name, (*previews.PREVIEW_QUERY.fields, *CREATE_TUNED_MODEL_QUERY.fields)
+    previews.PREVIEW_QUERY.full_name,
+    (*previews.PREVIEW_QUERY.fields, *creations.CREATION_QUERY.fields, *CREATE_TUNED_MODEL_QUERY.fields),
+)
+
+_CREATION_QUERY = Message(
+    creations.CREATION_QUERY.full_name, (*creations.CREATION_QUERY.fields, *CREATE_TUNED_MODEL_QUERY.fields)
 )
 
 _EXCHANGES: Mapping[str, Exchange] = {
     "preview_tuned_model": Exchange(
         query=_PREVIEW_QUERY, body=with_conversations(TUNED_MODEL), answer=previews.TUNING_PREVIEW
     ),
+    "create": Exchange(query=_CREATION_QUERY, body=with_conversations(TUNED_MODEL), answer=OPERATION),
     "create_access_token": Exchange(body=access_tokens.CREATE_ACCESS_TOKEN, answer=access_tokens.ACCESS_TOKEN),
     "adapter": Exchange(answer_type="application/x-tar"),
     "import": Exchange(query=imports.IMPORT_QUERY, body_type="application/x-tar", answer=TUNED_MODEL),

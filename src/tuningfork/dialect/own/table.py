@@ -7,6 +7,7 @@ from tuningfork.dialect.call import Binding
 from tuningfork.dialect.form import Dialect, Form
 from tuningfork.dialect.own.access_tokens import AccessTokenMethods
 from tuningfork.dialect.own.adapters import AdapterMethods
+from tuningfork.dialect.own.creations import CreationMethods
 from tuningfork.dialect.own.description import describe
 from tuningfork.dialect.own.diagnoses import DiagnosisMethods
 from tuningfork.dialect.own.imports import ImportMethods
@@ -19,6 +20,7 @@ from tuningfork.service.tuning.exporting import Exporting
 from tuningfork.service.tuning.importing import Importing
 from tuningfork.service.tuning.previewing import Previewing
 from tuningfork.service.tuning.staging import Staging
+from tuningfork.service.tuning.tuning import Tuning
 from tuningfork.wire.google.proto_json.encode import Typed
 
 PREFIX = "/tuningfork/v1"
@@ -32,6 +34,7 @@ class OwnUseCases:
     importing: Importing
     import_threads: Executor
     previewing: Previewing
+    tuning: Tuning
     residency: Residency
     diagnosing: Diagnosing
     staging: Staging
@@ -41,6 +44,7 @@ class OwnUseCases:
 def bindings(use_cases: OwnUseCases) -> tuple[Binding[Typed], ...]:
     """Every method, bound to its verb and path."""
     return (
+        *CreationMethods(use_cases.tuning).bindings(),
         *PreviewMethods(use_cases.previewing).bindings(),
         *AccessTokenMethods(use_cases.tokens).bindings(),
         *AdapterMethods(use_cases.exporting, use_cases.residency).bindings(),

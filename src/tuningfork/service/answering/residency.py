@@ -9,13 +9,13 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from tuningfork.domain.artifact import ArtifactRef
-from tuningfork.domain.base_model import BaseModel, Catalog
+from tuningfork.domain.base_model import AdapterShape, BaseModel, Catalog
 from tuningfork.domain.permission import Action, Principal
 from tuningfork.domain.tuned_model import ModelState, TunedModelId
 from tuningfork.execution.base import Generators, WorkerDied
 from tuningfork.service.identity.keys import model_for
 from tuningfork.service.tuning.checkpointing import adapter_of
-from tuningfork.store import tuned_models
+from tuningfork.store import tuned_models, tuning_jobs
 from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.database import Database, Transaction
 
@@ -27,12 +27,13 @@ class Residence:
     """Whether a tuned model's adapter is in the generator's memory.
 
     `size_bytes` is the adapter's size in memory, None if it is not there. `pinned` says that the operator wants the
-    adapter in memory whenever the model is ACTIVE.
+    adapter in memory whenever the model is ACTIVE. `shape` is the adapter's rank and alpha.
     """
 
     model_id: TunedModelId
     size_bytes: int | None
     pinned: bool
+    shape: AdapterShape
 
 
 class Residency:
@@ -102,8 +103,9 @@ class Residency:
         with self._database.read() as connection:
             model_for(connection, principal, model_id, Action.GET)
             adapter = self._adapter_of(connection, model_id)
-        sizes = self._generators.resident_adapters()
-        return Residence(model_id=model_id, size_bytes=sizes.get(adapter), pinned=model_id in self._pinned)
+            shape = tuning_jobs.of_models(connection, [model_id])[model_id].adapter
+        size = self._generators.resident_adapters().get(adapter)
+        return Residence(model_id=model_id, size_bytes=size, pinned=model_id in self._pinned, shape=shape)
 
     def _forget_deleted(self) -> None:
         """Forget adapters whose artifacts are gone: they would take memory until they are evicted."""

@@ -1,7 +1,7 @@
 """Makes a new tuned model and its job: finds what they start from, and fills in values that the caller left out."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tuningfork.domain.answer_kind import AnswerKind
@@ -39,8 +39,16 @@ class Origin:
 
     @property
     def adapter(self) -> AdapterShape:
-        """The shape of the new adapter: that of the source tuned model, or else the base's default."""
+        """The shape of an adapter whose rank nobody chose: that of the source tuned model, or else the base's."""
         return self.source.job.adapter if self.source else self.base.base.adapter
+
+    def adapter_of(self, rank: int | None) -> AdapterShape:
+        """The shape of an adapter of this rank, with the usual alpha; None: of the usual rank.
+
+        With the same alpha, an adapter of any rank learns about as fast at the same learning rate (Hu et al. 2021,
+        section 4.1).
+        """
+        return self.adapter if rank is None else replace(self.adapter, rank=rank)
 
 
 def find_origin(connection: Transaction, principal: Principal, request: TuningRequest, catalog: Catalog) -> Origin:
@@ -96,7 +104,7 @@ def draft(
         resolved_base=model.resolved_base,
         state=JobState.QUEUED,
         hyperparameters=data.hyperparameters,
-        adapter=origin.adapter,
+        adapter=origin.adapter_of(request.adapter_rank),
         example_count=data.count,
         seed=data.seed,
         create_time=now,

@@ -111,10 +111,11 @@ class Intake:
             raise InvalidArgument(violations=found)
         chosen = self._if_small if self._count <= SMALL_DATASET else self._if_large
         source = self._origin.source.job if self._origin.source else None
+        adapter = self._origin.adapter_of(self._request.adapter_rank)
         return TrainingData(
             count=self._count,
             hyperparameters=chosen.used,
-            seed=chosen.seed.seed(source),
+            seed=chosen.seed.seed(source, adapter if adapter != self._origin.adapter else None),
             validation_count=self._validation_count,
             teaches_next_turn=self._teaches_next_turn,
             answers=self._answers.kind,

@@ -51,6 +51,7 @@ class Previewing:
             total_steps=tuned.job.total_steps,
             example_count=tuned.job.example_count,
             dataset=joined(parts),
+            adapter=tuned.job.adapter,
             temperature=tuned.model.temperature,
             answers=answers,
             tokens_per_second=self._speeds.tokens_per_second(base.name),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from tuningfork.domain import hyperparameters
-from tuningfork.domain.base_model import BaseModel, Limits, PublicModel
+from tuningfork.domain.base_model import MAX_ADAPTER_RANK, BaseModel, Limits, PublicModel
 from tuningfork.domain.conversation import Conversation
 from tuningfork.domain.dataset import ExampleCheck
 from tuningfork.domain.errors import FieldViolation, Reason
@@ -79,6 +79,7 @@ def _of_tuning(
     found = [*_of_names(request), *_of_owners_choices(request), *(checks.violations() if checks else ())]
     of_values = hyperparameters.violations_of(request.hyperparameters, "hyperparameters")
     found += of_values
+    found += _of_rank(request, model)
     found += _of_schedules(request, has_validation=has_validation)
     if model and checks and checks.examples.count and not of_values:
         found += _of_resolved(request, model.base, checks.examples.count)
@@ -206,6 +207,21 @@ def _of_draw(
         yield _violation(f"{prefix}top_p", "a number above 0 and at most 1", top_p)
     if top_k is not None and top_k < 0:
         yield _violation(f"{prefix}top_k", "at least 1, or 0 for no limit", top_k)
+
+
+def _of_rank(request: TuningRequest, model: PublicModel | None) -> Iterator[FieldViolation]:
+    """Faults of the rank of the new adapter. `model` None: the base has no bound of its own."""
+    rank, most = request.adapter_rank, model.base.max_adapter_rank if model else MAX_ADAPTER_RANK
+    if rank is None:
+        return
+    if not 1 <= rank <= most:
+        yield _violation("adapter_rank", f"a whole number from 1 to {most}", rank)
+    elif request.source is not None:
+        described = (
+            f"adapter_rank is {rank}, and a model that is tuned further keeps the rank that it has: leave adapter_rank "
+            "out, or tune a base model"
+        )
+        yield FieldViolation(field="adapter_rank", description=described, reason=Reason.EXCLUDED)
 
 
 def _of_schedules(request: TuningRequest, *, has_validation: bool) -> Iterator[FieldViolation]:

@@ -50,6 +50,8 @@ CREATE = RequestWords(
         "tuned_model_id": "tuned_model_id",
         "examples": _EXAMPLES,
         "hyperparameters": f"{_TASK}.hyperparameters",
+        # A parameter of the server's own method only.
+        "adapter_rank": "adapter_rank",
         "tuned_model_source": f"{_SOURCE}.tuned_model",
     },
     # One SDK drops the training data before it sends the request; the error should name the field as the SDK does.

@@ -6,16 +6,16 @@ from typing import Any
 from tuningfork.domain.errors import FieldViolation
 from tuningfork.domain.preview import MAX_SHOWN_EXAMPLES, USUALLY_SHOWN_EXAMPLES, PreviewedExample, TuningPreview
 from tuningfork.domain.tuning_job import TuningRequest
-from tuningfork.wire.gemini.tuning import parse_multiturn_create
 from tuningfork.wire.gemini.tuning_messages import HYPERPARAMETERS
 from tuningfork.wire.google.proto_json.decode import decode_query
 from tuningfork.wire.google.proto_json.descriptors import Field, Kind, Message
 from tuningfork.wire.google.proto_json.encode import Typed
 from tuningfork.wire.google.requests import RequestWords, refused
+from tuningfork.wire.own.creations import parse_creation
 
 _REQUEST = "PreviewTunedModelRequest"
 
-# The parameter that a preview has in addition to those of `CreateTunedModelRequest`.
+# The parameter that a preview has in addition to those of creating (`CREATION_QUERY`).
 PREVIEW_QUERY = Message(f"tuningfork.v1.{_REQUEST}", (Field(3, "examples", Kind.INT32, presence=True),))
 
 SEGMENT = Message(
@@ -51,6 +51,8 @@ TUNING_PREVIEW = Message(
         Field(12, "expected_step_seconds", Kind.DOUBLE, presence=True),
         Field(13, "temperature", Kind.FLOAT, presence=True),
         Field(14, "answers", Kind.STRING),
+        Field(15, "adapter_rank", Kind.INT32),
+        Field(16, "adapter_alpha", Kind.DOUBLE),
     ),
 )
 
@@ -67,7 +69,7 @@ def parse_preview(body: bytes, query: Mapping[str, str]) -> tuple[TuningRequest,
     if not 0 <= shown <= MAX_SHOWN_EXAMPLES:
         described = f"examples must be a whole number from 0 to {MAX_SHOWN_EXAMPLES}; {shown} was given"
         raise refused(_REQUEST, (FieldViolation(field="examples", description=described),))
-    wanted, words = parse_multiturn_create(body, {name: value for name, value in query.items() if name not in own})
+    wanted, words = parse_creation(body, {name: value for name, value in query.items() if name not in own})
     return wanted, words, shown
 
 
@@ -93,6 +95,8 @@ def render_preview(preview: TuningPreview) -> Typed:
         "expected_step_seconds": preview.step_seconds,
         "temperature": preview.temperature,
         "answers": preview.answers or "",
+        "adapter_rank": preview.adapter.rank if preview.adapter else 0,
+        "adapter_alpha": preview.adapter.alpha if preview.adapter else 0.0,
     }
     return Typed(TUNING_PREVIEW, fields)
 

@@ -9,13 +9,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from tuningfork.domain.base_model import AdapterShape
+from tuningfork.domain.base_model import MAX_ADAPTER_RANK, AdapterShape
 from tuningfork.domain.errors import InvalidArgument
 from tuningfork.wire.peft import CONFIG
 
 MOST_CONFIG_BYTES = 2**20
-MOST_RANK = 256
-"""The most that a catalog entry may say too."""
 MOST_ALPHA = 1e6
 
 _PLAIN: Mapping[str, Any] = {
@@ -86,8 +84,8 @@ def parse_config(data: bytes) -> PeftConfig:
             "rsLoRA or without; merge the adapter into its base and serve that as a base of its own"
         )
     rank, alpha = _number(config, "r"), _number(config, "lora_alpha")
-    if not (isinstance(rank, int) and 1 <= rank <= MOST_RANK):
-        raise InvalidArgument(f"{CONFIG} has r {_shown(rank)}; it must be a whole number from 1 to {MOST_RANK}")
+    if not (isinstance(rank, int) and 1 <= rank <= MAX_ADAPTER_RANK):
+        raise InvalidArgument(f"{CONFIG} has r {_shown(rank)}; it must be a whole number from 1 to {MAX_ADAPTER_RANK}")
     if not 0 < alpha <= MOST_ALPHA:
         raise InvalidArgument(
             f"{CONFIG} has lora_alpha {_shown(alpha)}; it must be above 0 and at most {MOST_ALPHA:,.0f}"

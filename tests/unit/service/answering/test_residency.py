@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from fakes import ECHO_BASE
 from patience import wait_until
 from tuningfork.domain.errors import NotFound, PermissionDenied
 from tuningfork.execution.base import WorkerDied
@@ -103,11 +104,13 @@ def test_whoever_may_read_a_model_learns_whether_it_lies_in_memory(workshop, cre
         answered = await workshop.generation.generate(ADA, model_ref("tunedModels/one"), ask("1"))
         return [chunk async for chunk in answered.chunks]
 
-    assert residency.of(ADA, "one") == Residence(model_id="one", size_bytes=None, pinned=False)
+    assert residency.of(ADA, "one") == Residence(model_id="one", size_bytes=None, pinned=False, shape=ECHO_BASE.adapter)
     asyncio.run(answer())
-    assert residency.of(ADA, "one") == Residence(model_id="one", size_bytes=1_000, pinned=False)
+    assert residency.of(ADA, "one") == Residence(
+        model_id="one", size_bytes=1_000, pinned=False, shape=ECHO_BASE.adapter
+    )
     residency.refresh()
-    assert residency.of(ADA, "two") == Residence(model_id="two", size_bytes=1_000, pinned=True)
+    assert residency.of(ADA, "two") == Residence(model_id="two", size_bytes=1_000, pinned=True, shape=ECHO_BASE.adapter)
     with pytest.raises(PermissionDenied):
         residency.of(BOB, "one")
     with pytest.raises(NotFound):

@@ -96,6 +96,37 @@ def test_where_nobody_knows_what_was_taught_no_answer_is_cut(workshop, tuning):
 LABELS = tuple(Conversation.pair(f"message {number}", f"label {number % 2}") for number in range(20))
 
 
+class TestTheRankThatARequestChooses:
+    def test_it_is_the_jobs_and_alpha_stays(self, tuning):
+        job = tuning.create(ADA, number_request(adapter_rank=64)).job
+
+        assert job.adapter == AdapterShape(rank=64, alpha=ECHO_BASE.adapter.alpha)
+
+    def test_seeds_differ_between_ranks_and_the_usual_rank_has_the_usual_seed(self, tuning):
+        usual, named, wide = (
+            tuning.create(ADA, number_request(**changes)).job.seed
+            for changes in ({}, {"adapter_rank": ECHO_BASE.adapter.rank}, {"adapter_rank": 64})
+        )
+
+        assert named == usual
+        assert wide != usual
+
+    def test_the_base_bounds_it(self, workshop):
+        narrow = other_tuning(workshop, catalog=Catalog((replace(ECHO_BASE, max_adapter_rank=16),)))
+
+        assert narrow.create(ADA, number_request(adapter_rank=16)).job.adapter.rank == 16
+        with pytest.raises(InvalidArgument) as caught:
+            narrow.create(ADA, number_request(adapter_rank=17))
+        assert [each.field for each in caught.value.violations] == ["adapter_rank"]
+        assert "from 1 to 16; 17 was given" in caught.value.violations[0].description
+
+    def test_a_model_tuned_further_has_its_sources_rank(self, workshop, tuning):
+        tuning.create(ADA, number_request(tuned_model_id="source", adapter_rank=2))
+        workshop.advance()
+
+        assert tuning.create(ADA, further()).job.adapter.rank == 2
+
+
 class TestTheTemperatureThatExamplesAskFor:
     def made(self, tuning, base_model="models/echo-001", **changes):
         model = tuning.create(ADA, number_request(base_model=base_model, **({"examples": LABELS} | changes))).model

@@ -1,0 +1,32 @@
+"""Creating tuned models with what the Gemini API has no field for."""
+
+from dataclasses import dataclass
+
+from tuningfork.dialect.call import Binding, Direct, MethodCall, translated_errors
+from tuningfork.dialect.gemini.methods import GeminiMethod
+from tuningfork.service.tuning.tuning import Tuning
+from tuningfork.wire.gemini import tuning
+from tuningfork.wire.gemini.operations import render_operation
+from tuningfork.wire.google.proto_json.encode import Typed
+from tuningfork.wire.own.creations import parse_creation
+
+
+@dataclass(frozen=True, slots=True)
+class CreationMethods:
+    """The method of creating, with the scopes and the budget that the Gemini API's has."""
+
+    tuning: Tuning
+
+    def bindings(self) -> tuple[Binding[Typed], ...]:
+        """The one method."""
+        return (
+            Binding("POST", "/tunedModels", GeminiMethod.CREATE_TUNED_MODEL, Direct(self.create), counted_as="create"),
+        )
+
+    def create(self, call: MethodCall) -> Typed:
+        """tunedModels.create: takes what `v1alpha` takes, and the rank of the adapter as a parameter."""
+        wanted, words = parse_creation(call.body, call.query)
+        with translated_errors(words):
+            tuned = self.tuning.create(call.principal, wanted)
+        reads = tuning.reads_multiplier(call.client)
+        return render_operation(tuned.model, tuned.job, version=call.version, multiplier=reads)
