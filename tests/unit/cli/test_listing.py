@@ -47,9 +47,10 @@ def test_the_table_has_the_temperature_of_each_tuned_model(tuningfork, service, 
     monkeypatch.setenv("COLUMNS", "200")
     service.tuned[tuned]["temperature"] = 0.125
 
-    heading, row = (line for line in tuningfork("models").output.splitlines() if "temperature" in line or tuned in line)
+    output = tuningfork("models").output
 
-    assert heading.index("temperature") == row.index("0.125")
+    assert "temperature" in output
+    assert "0.125" in next(line for line in output.splitlines() if tuned in line)
 
 
 @pytest.mark.parametrize("variable", ["FORCE_COLOR", "TTY_COMPATIBLE"])

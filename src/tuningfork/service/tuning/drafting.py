@@ -144,8 +144,8 @@ def _temperature(request: TuningRequest, origin: Origin, answers: AnswerKind | N
     """The new model's default temperature.
 
     A request that gives none of the three sampling values leaves it to the examples: 0 if each input has one right
-    answer. A base under an alias keeps its own value instead, since the Gemini API promises for these names that a
-    tuned model has the base model's.
+    answer. A base under an alias keeps its own value instead: programs use such a name for what it promises elsewhere,
+    which is that a tuned model has the base model's value.
     """
     if request.temperature is not None:
         return request.temperature
