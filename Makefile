@@ -17,7 +17,7 @@ TRITON := triton>=3.5,<4; sys_platform == 'linux'
 INSTALL_TORCH = $(if $(TORCH_INDEX),$(INSTALL) --index-url '$(TORCH_INDEX)' '$(TORCH)')
 
 .DEFAULT_GOAL := help
-.PHONY: help lock locked tutorial smollm2 serve test test-all test-quick test-avx2 test-explore test-postgresql test-gpu contract lint format bench bench-quick bench-gpu soak use-cases clean
+.PHONY: help lock locked tutorial smollm2 serve test test-all test-quick test-avx2 test-explore test-postgresql test-gpu contract lint format bench bench-avx2 bench-quick bench-gpu soak use-cases clean
 
 help: ## Show these targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -104,23 +104,30 @@ format: $(VENV)/.installed-dev ## Rewrite the sources in the house style.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# What depends on the instructions of the processor.
+COMPUTING_BENCHES := training_step many_jobs decode beside_llama_cpp memory
+AVX2 := MKL_ENABLE_INSTRUCTIONS=AVX2 ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2
+
 bench: $(VENV)/.installed-dev ## Measure all, beside peers in their own environments; writes docs/performance.md.
 	-$(BIN)/python bench/peers.py
 	$(BIN)/python bench/training_step.py
 	$(BIN)/python bench/many_jobs.py
 	$(BIN)/python bench/tutorial_job.py
 	$(BIN)/python bench/decode.py
+	$(BIN)/python bench/beside_llama_cpp.py
 	$(BIN)/python bench/prefix.py
 	$(BIN)/python bench/service_overhead.py
 	$(BIN)/python bench/many_models.py
+	$(BIN)/python bench/memory.py
 	$(BIN)/python bench/report.py --show
 	$(BIN)/python bench/report.py
 
-bench-quick: $(VENV)/.installed-dev ## Measure the main comparisons in some five minutes, with the peers that are there, without vLLM.
-	$(BIN)/python bench/training_step.py --quick
-	$(BIN)/python bench/many_jobs.py --quick
-	$(BIN)/python bench/tutorial_job.py --quick
-	$(BIN)/python bench/decode.py --quick --only transformers
+bench-avx2: $(VENV)/.installed-dev ## Measure what computes, on a processor with AVX-512 that is held to AVX2; writes docs/performance.md.
+	-$(AVX2) $(BIN)/python bench/peers.py
+	set -e; for each in $(COMPUTING_BENCHES); do $(AVX2) $(BIN)/python bench/$$each.py; done
+
+bench-quick: $(VENV)/.installed-dev ## Measure the main comparisons in five minutes at most, with the peers that are there; writes nothing.
+	$(BIN)/python bench/quick.py
 
 bench-gpu: $(VENV)/.installed-dev ## Measure what needs a GPU, beside peers in their own environments.
 	$(BIN)/python bench/gpu.py --device cuda

@@ -4,17 +4,21 @@ Machines are shared and change their pace from minute to minute, so that only fi
 compared: each round asks every child once, in turn, and all run on the same cores with the same number of threads.
 """
 
+import argparse
 import json
 import os
+import select
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+import processors
 from tuningfork.execution.local.environment import huge_pages
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -30,9 +34,13 @@ def pin(threads: int) -> list[int]:
     """Keep this process and all that it starts on its first so many cores, one thread each; returns them.
 
     Raises:
-        SystemExit: it may not use as many.
+        SystemExit: it may not use as many, or figures would be of no kind of processor (`processors.kind_of`).
 
     """
+    try:
+        processors.kind_of(processors.facts())
+    except ValueError as error:
+        raise SystemExit(str(error)) from error
     if not hasattr(os, "sched_setaffinity"):
         cores = list(range(threads))
     else:
@@ -45,6 +53,51 @@ def pin(threads: int) -> list[int]:
         os.environ[name] = str(threads)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     return cores
+
+
+def by_processor_time(device: str) -> bool:
+    """Whether work is measured by its processor time: on a CPU, after `pin(1)`.
+
+    Others at work on the same machine disturb it less than time on a clock. With several threads it says nothing of how
+    long the work takes.
+    """
+    return device == "cpu" and os.environ.get("OMP_NUM_THREADS") == "1"
+
+
+def add_quick(parser: argparse.ArgumentParser) -> None:
+    """The options of a program that has a quick form."""
+    parser.add_argument("--quick", action="store_true", help="less, with the peers that are there; writes no result")
+    parser.add_argument("--seconds", type=float, help="end about then, with fewer rounds or peers; default: no limit")
+
+
+def end_after(seconds: float | None) -> None:
+    """Have children end, and rounds cease, so long after this call. None: they take what they take."""
+    _time.ends = None if seconds is None else time.monotonic() + seconds
+
+
+def seconds_left() -> float | None:
+    """How long children may still take; None: there is no limit."""
+    return None if _time.ends is None else max(0.0, _time.ends - time.monotonic())
+
+
+def rounds(count: int) -> Iterator[int]:
+    """The numbers of so many rounds, or of fewer where there is no time for one more that takes as long as the last."""
+    for index in range(count):
+        begun = time.monotonic()
+        yield index
+        left = seconds_left()
+        if left is not None and left < time.monotonic() - begun:
+            return
+
+
+@dataclass(slots=True)
+class _Time:
+    """When this process's children have to end, on the monotonic clock; None: they need not."""
+
+    ends: float | None = None
+
+
+_time = _Time()
 
 
 class Child:
@@ -124,6 +177,11 @@ class Child:
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
+        left = seconds_left()
+        # One line is one answer, so that nothing waits in the pipe's own buffer.
+        if left is not None and not select.select([self._process.stdout], [], [], left)[0]:
+            self._process.kill()
+            raise ChildFailed(f"{self._name} had not ended when the time was up")
         line = self._process.stdout.readline()
         if not line:
             raise ChildFailed(self._last_words())
@@ -171,6 +229,8 @@ class Company:
                 ask(label, self.children[label])
             except ChildFailed as error:
                 if label == "ours":
+                    if seconds_left() == 0:
+                        raise SystemExit(f"not measured: {error}") from error
                     raise
                 self.miss(label, error)
                 del self.children[label]

@@ -31,9 +31,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, help="default: 5, or 1 with --quick")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only", default="", help="only peers whose name contains this; writes no result")
-    parser.add_argument("--quick", action="store_true", help="less, with the peers that are there; writes no result")
+    children.add_quick(parser)
     arguments = parser.parse_args()
     children.pin(arguments.threads)
+    children.end_after(arguments.seconds)
     rounds = arguments.rounds or (1 if arguments.quick else 5)
     with tempfile.TemporaryDirectory() as folder:
         rows, versions = decoding.compare(

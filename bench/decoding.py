@@ -2,16 +2,18 @@
 
 import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import peers
 import precision
+import processors
 import shapes
-from children import Child, Company, company
-from report import OURS, Row, processor_facts
+from children import Child, Company, by_processor_time, company
+from children import rounds as rounds_of
+from report import OURS, Row, other_time
 
 VLLM_ADAPTERS = "vLLM, made for adapters"
 VLLM_PLAIN = "vLLM, made without adapters"
@@ -40,9 +42,10 @@ TASKS = (
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """What one round took: tokens a second by the clock, and processor time in seconds."""
+    """What one round took: its tokens, seconds by the clock, and seconds of processor time (0 on a GPU)."""
 
-    tokens_a_second: float
+    tokens: int
+    seconds: float
     processor: float
 
 
@@ -68,32 +71,51 @@ def compare(
         _invite(met, str(model), adapters, device=device, install=install, only=only)
         paces: Paces = {task.name: {} for task in TASKS}
         # The first round warms everybody up and is not kept.
-        for index in range(-1, rounds):
+        met.round(-1, _asker(shape, device, -1, new_tokens, paces))
+        for index in rounds_of(rounds):
             met.round(index, _asker(shape, device, index, new_tokens, paces))
             print(f"  round {index + 1} of {rounds}", flush=True)
         for taken in paces.values():
             for label in [label for label in taken if label in met.missing]:
                 del taken[label]
-        return rows(shape, paces, [*met.notes(), *precision.notes(device)], new_tokens), met.versions()
+        return rows(shape, paces, [*met.notes(), *precision.notes(device)], new_tokens, device), met.versions()
 
 
-def rows(shape: shapes.ModelShape, paces: Paces, notes: Sequence[str], new_tokens: int) -> list[Row]:
+def paced_row(work: str, taken: Mapping[str, Sequence[Pace]], device: str, **more: Any) -> Row:
+    """Tokens a second of everybody, by processor time where that is what counts; the ratio by the other clock beside.
+
+    `more` is what else the row has; its `facts` are added to.
+    """
+    processor = {label: [each.processor for each in paces] for label, paces in taken.items()}
+    seconds = {label: [each.seconds for each in paces] for label, paces in taken.items()}
+    tokens = {label: [each.tokens for each in paces] for label, paces in taken.items()}
+    if by_processor_time(device):
+        unit, shown, facts = "tokens a second of processor time", processor, other_time("by the clock", seconds)
+    else:
+        unit, shown = "tokens/s", seconds
+        facts = other_time("by processor time", processor) if device == "cpu" else {}
+    samples = {
+        label: [count / took for count, took in zip(tokens[label], shown[label], strict=True)] for label in taken
+    }
+    more["facts"] = facts | more.get("facts", {})
+    return Row(work=work, unit=unit, more_is_better=True, samples=samples, **more)
+
+
+def pace_of(answer: Mapping[str, Any], device: str) -> Pace:
+    """What a child says of a round."""
+    return Pace(answer["tokens"], answer["seconds"], answer["processor"] if device == "cpu" else 0.0)
+
+
+def rows(shape: shapes.ModelShape, paces: Paces, notes: Sequence[str], new_tokens: int, device: str) -> list[Row]:
     """The comparisons that were asked for."""
     mixed, plain, one, adapted = (paces[task.name] for task in TASKS)
     length = f"{PROMPT_TOKENS} + {new_tokens} tokens"
 
     def row(work: str, taken: dict[str, list[Pace]], wanted: str = "", **ratios: float) -> Row:
         named = {_FULL_NAMES.get(label, label): ratio for label, ratio in ratios.items()}
-        return Row(
-            work=f"{shape.name} shape: {work}",
-            unit="tokens/s",
-            more_is_better=True,
-            samples={label: [each.tokens_a_second for each in paces] for label, paces in taken.items()},
-            wanted=wanted,
-            wanted_ratios={label: ratio for label, ratio in named.items() if label in taken},
-            facts=processor_facts({label: [each.processor for each in paces] for label, paces in taken.items()}),
-            notes=notes,
-        )
+        wanted_ratios = {label: ratio for label, ratio in named.items() if label in taken}
+        how = {"wanted": wanted, "wanted_ratios": wanted_ratios, "notes": notes}
+        return paced_row(f"{shape.name} shape: {work}", taken, device, **how)
 
     beside = {
         OURS: mixed[OURS],
@@ -164,8 +186,7 @@ def _asker(
             if answer["tokens"] != task.streams * new_tokens:
                 raise SystemExit(f"{label} wrote {answer['tokens']} tokens, not {task.streams * new_tokens}")
             if index >= 0:
-                pace = Pace(answer["tokens"] / answer["seconds"], answer["processor"] if device == "cpu" else 0.0)
-                paces[task.name].setdefault(label, []).append(pace)
+                paces[task.name].setdefault(label, []).append(pace_of(answer, device))
 
     return ask
 
@@ -182,6 +203,8 @@ def _invite(met: Company, model: str, adapters: list[str], *, device: str, insta
     }
 
     def vllm(chosen: list[str]) -> Child:
+        if processors.kind_of(processors.facts()) == processors.AVX2_EMULATED:
+            raise peers.PeerMissing("nothing holds vLLM's own products to AVX2")
         python = peers.python_of("vllm", install=install)
         return Child("decode_vllm.py", setup | {"adapters": chosen}, python=python, environment=vllm_environment())
 

@@ -25,7 +25,7 @@ from tuningfork.tutorial import EXAMPLES
 
 EPOCHS = 5
 ALONE = "one job"
-AT_MOST = 2.0
+AT_MOST = 4.0
 _BETWEEN_POLLS = 0.02
 """Seconds: a poll costs the server some milliseconds of the cores that train."""
 
@@ -43,7 +43,7 @@ def engine_rows(
         child.ask("whole", jobs=1, epochs=EPOCHS)
         solo = [child.ask("whole", jobs=1, epochs=EPOCHS, first=number)["curves"][0] for number in range(jobs)]
         beside: Curves = []
-        for _ in range(rounds):
+        for _ in children.rounds(rounds):
             alone.append(child.ask("whole", jobs=1, epochs=EPOCHS)["seconds"])
             answer = child.ask("whole", jobs=jobs, epochs=EPOCHS)
             together.append(answer["seconds"])
@@ -60,7 +60,7 @@ def service_row(*, rounds: int, jobs: int) -> report.Row:
         tune_all(client, bodies[:1])
         solo = [tune_all(client, [body])[1][0] for body in bodies]
         beside: Curves = []
-        for _ in range(rounds):
+        for _ in children.rounds(rounds):
             alone.append(tune_all(client, bodies[:1])[0])
             seconds, beside = tune_all(client, bodies)
             together.append(seconds)
@@ -127,9 +127,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, help="default: 5, or 1 with --quick")
     parser.add_argument("--threads", type=int, default=min(2, usable_cores()))
     parser.add_argument("--jobs", type=int, default=8)
-    parser.add_argument("--quick", action="store_true", help="less, with the peers that are there; writes no result")
+    children.add_quick(parser)
     arguments = parser.parse_args()
     children.pin(arguments.threads)
+    children.end_after(arguments.seconds)
     rounds = arguments.rounds or (1 if arguments.quick else 5)
     work = training_step.tutorial_work()
     rows = [

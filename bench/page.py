@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import chart
+import processors
 from report import OURS, ROOT, figure
 
 PAGE = ROOT / "docs" / "performance.md"
@@ -17,9 +18,11 @@ EXPECTED = {
     "many_jobs": ("Eight jobs at once", "python bench/many_jobs.py"),
     "tutorial_job": ("From create to the first tuned answer", "python bench/tutorial_job.py"),
     "decode": ("Decoding on a CPU", "python bench/decode.py"),
+    "llama_cpp": ("Beside llama.cpp, on real weights", "python bench/beside_llama_cpp.py"),
     "prefix": ("Prompts that begin alike", "python bench/prefix.py"),
     "service_overhead": ("The service around the engines", "python bench/service_overhead.py"),
     "many_models": ("Ten thousand tuned models", "python bench/many_models.py"),
+    "memory": ("Memory of the two workers", "python bench/memory.py"),
     "gpu": ("Tuning and decoding on a GPU", "python bench/gpu.py --device cuda"),
 }
 """In the page's order. Results under other names come behind them."""
@@ -31,12 +34,19 @@ Made by `make bench` from `bench/results`; do not edit. Every figure is a median
 with those beside it, in one run on the same cores with the same number of threads: the ratios mean something, the
 seconds are this machine's. "3 x" says that ours is three times as good: as fast, or as short.
 
-Machines are often shared; "by processor time" compares what the work took of the processor, which others at work
-beside it disturb less.
+What one thread computes is measured by processor time, which others at work on the same machine disturb less than time
+on a clock; the ratios by the clock stand below each table. With several threads, and through a server, it is the clock.
 
-Nothing here is asserted in the test suite, which has no clock. `make bench-quick` shows the main comparisons in a few
-minutes and writes nothing; each table names the command that made it.
+Figures of different kinds of processor stand side by side, the newest of each kind. Where processors have bfloat16
+products everybody computes in bfloat16, elsewhere in float32. "Emulated" is a processor with AVX-512 whose libraries
+are held to AVX2 (`make bench-avx2`); figures of a real one replace it.
+
+Nothing here is asserted in the test suite, which has no clock. `make bench-quick` shows the main comparisons in five
+minutes at most and writes nothing; each table names the command that made it.
 """
+
+_EMPTY = " |  | "
+"""Three cells with nothing in them."""
 
 
 def write(results: Iterable[Result], *, page: Path = PAGE, picture: Path = CHART) -> list[Path]:
@@ -48,66 +58,110 @@ def write(results: Iterable[Result], *, page: Path = PAGE, picture: Path = CHART
 
 
 def in_order(results: Iterable[Result]) -> list[Result]:
-    """As the page has them."""
-    places = {name: index for index, name in enumerate(EXPECTED)}
-    return sorted(results, key=lambda result: (places.get(result["name"], len(places)), result["name"]))
+    """Those results that the page shows, in its order: by name, then by kind of processor."""
+    names = {name: index for index, name in enumerate(EXPECTED)}
+    by_name: dict[str, dict[str, Result]] = {}
+    for result in results:
+        by_name.setdefault(result["name"], {})[result["kind"]] = result
+    ordered = sorted(by_name, key=lambda name: (names.get(name, len(names)), name))
+    return [by_name[name][kind] for name in ordered for kind in processors.shown(by_name[name])]
 
 
 def markdown(results: Sequence[Result]) -> str:
-    """The whole page."""
+    """The whole page, of results in order."""
     parts = [_OPENING]
-    if marks := bars(results):
+    if bars(results):
         parts.append("![How many times better ours is, with marks where it was wanted to be](performance.svg)\n")
-        parts.append(_summary(marks))
-    parts += [_section(result) for result in results]
-    parts.append(_missing({result["name"] for result in results}))
+        parts.append(_summary(results))
+    names = dict.fromkeys(result["name"] for result in results)
+    parts += [_section([result for result in results if result["name"] == name]) for name in names]
+    parts.append(_missing(set(names)))
     return "\n".join(part for part in parts if part)
 
 
 def bars(results: Sequence[Result]) -> list[chart.Bar]:
-    """One for each figure that somebody wanted: a ratio, or how far below its bound ours stays."""
-    found = []
-    for result in results:
-        for row in result["rows"]:
-            for label, wanted in row["wanted_ratios"].items():
-                if label in row["ratios"]:
-                    found.append(chart.Bar(f"{row['work']}: {label}", row["ratios"][label], wanted))
-            if row["at_most"] is not None and row["ours"]:
-                text = f"{row['work']}: at most {figure(row['at_most'])} {row['unit']}"
-                found.append(chart.Bar(text, row["at_most"] / row["ours"], 1.0))
+    """One for each figure that somebody wanted, on each kind of processor."""
+    return [
+        chart.Bar(f"{label} ({processors.TITLES[result['kind']]})", reached, wanted)
+        for result in results
+        for label, (reached, wanted) in _wishes(result).items()
+    ]
+
+
+def _wishes(result: Result) -> dict[str, tuple[float, float]]:
+    """What was reached and what was wanted: a ratio, or how far below its bound ours stays."""
+    found = {}
+    for row in result["rows"]:
+        for label, wanted in row["wanted_ratios"].items():
+            if label in row["ratios"]:
+                found[f"{row['work']}: {label}"] = (row["ratios"][label], wanted)
+        if row["at_most"] is not None and row["ours"]:
+            found[f"{row['work']}: at most {figure(row['at_most'])} {row['unit']}"] = (
+                row["at_most"] / row["ours"],
+                1.0,
+            )
     return found
 
 
-def _summary(marks: Sequence[chart.Bar]) -> str:
-    lines = ["| what, and beside whom | wanted | reached | |", "|---|---|---|---|"]
-    for mark in marks:
-        verdict = "yes" if mark.reached >= mark.wanted else "**no**"
-        lines.append(f"| {mark.label} | {mark.wanted:g} x | {mark.reached:.2f} x | {verdict} |")
+def _summary(results: Sequence[Result]) -> str:
+    wishes: dict[str, dict[str, tuple[float, float]]] = {}
+    for result in results:
+        for label, wish in _wishes(result).items():
+            wishes.setdefault(label, {})[result["kind"]] = wish
+    kinds = [kind for kind in processors.TITLES if any(kind in each for each in wishes.values())]
+    heads = [f"{processors.TITLES[kind]}: wanted | reached | " for kind in kinds]
+    lines = [f"| what, and beside whom | {' | '.join(heads)} |", "|---" * (1 + 3 * len(kinds)) + "|"]
+    for label, found in wishes.items():
+        cells = [_verdict(*found[kind]) if kind in found else _EMPTY for kind in kinds]
+        lines.append(f"| {label} | {' | '.join(cells)} |")
     return "\n".join(["## Wanted and reached", "", *lines, ""])
 
 
-def _section(result: Result) -> str:
-    lines = [f"## {result['title']}", "", "| work | unit | ours | beside | theirs | ours is better by | wanted |"]
-    lines.append("|---|---|---|---|---|---|---|")
-    for row in result["rows"]:
-        lines += _table_rows(row)
-    lines += ["", *_facts(result["rows"]), f"    {result['command']}", "", _circumstances(result), ""]
-    notes = dict.fromkeys([*result["caveats"], *(note for row in result["rows"] for note in row["notes"])])
-    lines += [f"- {note}" for note in notes]
-    return "\n".join([*lines, ""]) if notes else "\n".join(lines)
+def _verdict(reached: float, wanted: float) -> str:
+    return f"{wanted:g} x | {reached:.2f} x | {'yes' if reached >= wanted else '**no**'}"
 
 
-def _table_rows(row: Mapping[str, Any]) -> list[str]:
-    ours = f"| {row['work']} | {row['unit']} | {figure(row['ours'])} |"
-    if not row["peers"]:
-        return [f"{ours} | | | {row['wanted']} |"]
+def _section(results: Sequence[Result]) -> str:
+    """One comparison, on all kinds of processor that it was measured on."""
+    heads = [f"{processors.TITLES[result['kind']]}: ours | theirs | ours is better by" for result in results]
+    lines = [f"## {results[0]['title']}", "", f"| work | unit | beside | {' | '.join(heads)} |"]
+    lines += ["|---" * (3 + 3 * len(results)) + "|", *_table_rows(results), ""]
+    for result in results:
+        lines += [f"### {results[0]['title']}: {processors.TITLES[result['kind']]}", "", *_facts(result["rows"])]
+        lines += [f"    {result['command']}", "", _circumstances(result), ""]
+        notes = dict.fromkeys([*result["caveats"], *(note for row in result["rows"] for note in row["notes"])])
+        lines += [f"- {note}" for note in notes] + [""] * bool(notes)
+    return "\n".join(lines)
+
+
+def _table_rows(results: Sequence[Result]) -> list[str]:
+    """A line for each work and each who did it beside ours, with the figures of every kind of processor."""
+    rows: dict[str, list[Mapping[str, Any] | None]] = {}
+    for place, result in enumerate(results):
+        for row in result["rows"]:
+            rows.setdefault(row["work"], [None] * len(results))[place] = row
     lines = []
-    for label, median in row["peers"].items():
-        wanted = row["wanted_ratios"].get(label)
-        goal = f"{wanted:g} x" if wanted else row["wanted"] if row["at_most"] is not None and not lines else ""
-        head = ours if not lines else "| | | |"
-        lines.append(f"{head} {label} | {figure(median)} | {row['ratios'][label]:.2f} x | {goal} |")
+    for work, found in rows.items():
+        there = [row for row in found if row is not None]
+        labels = dict.fromkeys(label for row in there for label in row["peers"]) or {"": None}
+        for number, label in enumerate(labels):
+            head = f"| {work} | {there[0]['unit']} |" if number == 0 else "| | |"
+            cells = [_cells(row, label, is_first=number == 0) for row in found]
+            lines.append(f"{head} {label} | {' | '.join(cells)} |")
     return lines
+
+
+def _cells(row: Mapping[str, Any] | None, label: str, *, is_first: bool) -> str:
+    """Three cells of one kind of processor: ours, theirs and the ratio."""
+    if row is None:
+        return _EMPTY
+    bound = f" (wanted: at most {figure(row['at_most'])})" if row["at_most"] is not None else ""
+    ours = f"{figure(row['ours'])}{bound}" if is_first else ""
+    if label not in row["peers"]:
+        return f"{ours}{_EMPTY}"
+    wanted = row["wanted_ratios"].get(label)
+    goal = f" (wanted: {wanted:g} x)" if wanted else ""
+    return f"{ours} | {figure(row['peers'][label])} | {row['ratios'][label]:.2f} x{goal}"
 
 
 def _facts(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -124,6 +178,8 @@ def _circumstances(result: Result) -> str:
     family = f", family {machine['family']} model {machine['model']}" if machine.get("family") else ""
     flags = f" ({', '.join(machine['flags'])})" if machine.get("flags") else ""
     threads = f"; {result['threads']} thread{'s' * (result['threads'] != 1)} each" if result["threads"] else ""
+    held = machine.get("limits")
+    limits = f"; held to AVX2 by {', '.join(f'{name}={value}' for name, value in held.items())}" if held else ""
     accelerator = f"; {machine['accelerator']}" if machine.get("accelerator") else ""
     load = f"; load average {machine['load']:g} at the end" if "load" in machine else ""
     own = result["versions"][OURS]
@@ -137,7 +193,7 @@ def _circumstances(result: Result) -> str:
     cores = f"{machine['cores']} cores, {machine['memory_gib']} GiB"
     return (
         f"Made on {result['date']} at commit {result['commit']}: {machine['cpu']}{family}{flags}, {cores}{accelerator}"
-        f"{threads}{load}. Python {machine['python']}; {'; '.join(sides)}."
+        f"{limits}{threads}{load}. Python {machine['python']}; {'; '.join(sides)}."
     )
 
 

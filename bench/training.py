@@ -8,8 +8,9 @@ from typing import Any
 
 import peers
 import precision
-from children import Child, Company, company
-from report import OURS, Row, processor_facts
+from children import Child, Company, by_processor_time, company
+from children import rounds as rounds_of
+from report import OURS, Row, other_time
 from tuningfork.domain.base_model import AdapterShape
 from tuningfork.domain.dataset import Examples
 
@@ -93,20 +94,20 @@ def compare(
             processor[label] += answer["processor"]
 
         met.round(0, lambda label, child: step(label, child, WARM_UP_STEPS))
-        for index in range(rounds):
+        for index in rounds_of(rounds):
             met.round(index, lambda label, child: step(label, child, work.steps_a_round))
             print(f"  round {index + 1} of {rounds}", flush=True)
         finished = [label for label in seconds if label not in met.missing]
-        samples = {label: [1000 * each for each in seconds[label][WARM_UP_STEPS:]] for label in finished}
+        clock, shown, other = "by the clock", processor, seconds
+        if not by_processor_time(device):
+            clock, shown, other = "by processor time", seconds, processor if device == "cpu" else {}
         row = Row(
             work=work.name,
             unit="ms a step",
-            samples=samples,
+            samples={label: [1000 * each for each in shown[label][WARM_UP_STEPS:]] for label in finished},
             wanted=work.wanted,
             wanted_ratios=work.wanted_ratios or {},
-            facts=processor_facts(
-                {label: processor[label][WARM_UP_STEPS:] for label in finished} if device == "cpu" else {}
-            )
+            facts=other_time(clock, {label: other[label][WARM_UP_STEPS:] for label in finished if label in other})
             | loss_facts({label: losses[label] for label in finished}),
             notes=[*met.notes(), *precision.notes(device)],
         )
@@ -149,7 +150,7 @@ def compare_many(
             else:
                 speeds[which].append(steps / sum(child.ask("round", steps=steps)["seconds"]))
 
-        for index in range(rounds):
+        for index in rounds_of(rounds):
             met.round(index, measure)
         row = Row(
             work=name,

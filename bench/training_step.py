@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import children
+import precision
 import report
 import shapes
 import training
@@ -32,7 +33,13 @@ CAVEATS = (
 )
 
 
+WANTED_BFLOAT16 = {training.TRL_DEFAULTS: 6.0, training.TRL_BY_HAND: 5.0, training.PEFT_FLOAT32: 5.0}
+WANTED_FLOAT32 = {training.PEFT_FLOAT32: 2.7}
+"""How many times better than peers ours is to be, by the type that the machine computes in."""
+
+
 def smollm_work(folder: Path, shape: shapes.ModelShape) -> training.Work:
+    wanted = WANTED_BFLOAT16 if precision.native("cpu") == "bfloat16" else WANTED_FLOAT32
     return training.Work(
         name=f"{shape.name} shape, batch 4 of 96/48/40/32 tokens",
         model=shapes.make_model(folder / "model", shape),
@@ -40,8 +47,8 @@ def smollm_work(folder: Path, shape: shapes.ModelShape) -> training.Work:
         batch_size=4,
         steps_a_round=3,
         adapter=shapes.ADAPTER,
-        wanted="at least 6 x TRL's defaults and 5 x TRL tuned by hand",
-        wanted_ratios={training.TRL_DEFAULTS: 6.0, training.TRL_BY_HAND: 5.0},
+        wanted="at least " + ", ".join(f"{ratio:g} x {label}" for label, ratio in wanted.items()),
+        wanted_ratios=wanted,
     )
 
 
@@ -62,9 +69,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, help="default: 5, or 1 with --quick")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only", default="", help="only peers whose name contains this; writes no result")
-    parser.add_argument("--quick", action="store_true", help="less, with the peers that are there; writes no result")
+    children.add_quick(parser)
     arguments = parser.parse_args()
     children.pin(arguments.threads)
+    children.end_after(arguments.seconds)
     rounds = arguments.rounds or (1 if arguments.quick else 5)
     rows, versions = [], {}
     with tempfile.TemporaryDirectory() as folder:

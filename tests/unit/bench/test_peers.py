@@ -1,6 +1,9 @@
+import sys
+
 import pytest
 
 import peers
+import processors
 
 
 @pytest.fixture
@@ -46,6 +49,46 @@ def test_an_environment_is_made_once(kept, monkeypatch):
     made = python.stat()
 
     assert peers.python_of("empty", install=False).stat() == made
+
+
+def test_what_was_compiled_for_another_processor_is_made_again(kept, monkeypatch):
+    monkeypatch.setitem(
+        peers.PEERS, "compiled", peers.Peer(requirements=("--no-deps", str(_nothing(kept))), compiled=True)
+    )
+    monkeypatch.setattr(processors, "cpuinfo", lambda: {"flags": "avx2 avx512f"})
+    peers.python_of("compiled")
+
+    monkeypatch.setattr(processors, "cpuinfo", lambda: {"flags": "avx2"})
+
+    with pytest.raises(peers.PeerMissing, match="not installed"):
+        peers.python_of("compiled", install=False)
+
+
+def test_names_with_dots_are_names_of_their_own(kept, monkeypatch):
+    nothing = peers.Peer(requirements=("--no-deps", str(_nothing(kept))))
+    monkeypatch.setitem(peers.PEERS, "some.cpp", nothing)
+    monkeypatch.setitem(peers.PEERS, "some.cpp-avx2", nothing)
+    peers.python_of("some.cpp")
+
+    with pytest.raises(peers.PeerMissing, match="not installed"):
+        peers.python_of("some.cpp-avx2", install=False)
+
+
+def test_an_installer_gets_the_variables_of_its_peer(kept):
+    says = "import os, sys; sys.exit(os.environ['CMAKE_ARGS'])"
+
+    with pytest.raises(peers.PeerMissing, match="-DGGML_AVX2=ON"):
+        peers._install("llama.cpp", (sys.executable, "-c", says), peers.PEERS["llama.cpp-avx2"].variables)
+
+
+def test_llama_cpp_is_compiled_for_the_instructions_that_everybody_may_use(monkeypatch):
+    monkeypatch.setattr(processors, "facts", lambda: {"flags": ["avx2", "avx512f"]})
+    assert peers.llama_cpp() == "llama.cpp"
+
+    monkeypatch.setattr(
+        processors, "facts", lambda: {"flags": ["avx2", "avx512f"], "limits": dict(processors.EMULATING)}
+    )
+    assert peers.llama_cpp() == "llama.cpp-avx2"
 
 
 def _nothing(folder):

@@ -3,6 +3,7 @@ import sys
 
 import pytest
 
+import processors
 import report
 
 
@@ -27,12 +28,16 @@ def test_every_sample_is_kept():
 
 def test_a_result_names_the_command_that_repeats_it_and_the_machine(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", [str(report.HERE / "decode.py"), "--rounds", "3"])
+    for name in processors.EMULATING:
+        monkeypatch.delenv(name, raising=False)
     row = report.Row(work="w", unit="ms", samples={"ours": [1.0]})
 
     path = report.write_result("decode", [row], title="Decoding", threads=1, directory=tmp_path)
 
     result = json.loads(path.read_text(encoding="utf-8"))
-    assert path.name == "decode.json"
+    assert path == tmp_path / result["kind"] / "decode.json"
+    assert result["kind"] == processors.kind_of(result["machine"])
+    assert report.read_results(tmp_path) == [result]
     assert result["command"] == "python bench/decode.py --rounds 3"
     assert result["machine"].keys() >= {"cpu", "cores", "flags", "memory_gib", "python"}
     assert result["versions"]["ours"].keys() >= {"torch", "transformers"}
@@ -59,12 +64,12 @@ def test_what_is_printed_names_every_peer_its_ratio_and_what_was_wanted(capsys):
     assert "wanted 6 x" in line
 
 
-def test_processor_time_is_compared_by_medians():
-    facts = report.processor_facts({"ours": [2.0, 2.0, 9.0], "TRL": [8.0], "PEFT": [5.0, 3.0]})
+def test_time_by_another_clock_is_compared_by_medians():
+    facts = report.other_time("by the clock", {"ours": [2.0, 2.0, 9.0], "TRL": [8.0], "PEFT": [5.0, 3.0]})
 
-    assert facts == {"by processor time": "TRL 4.00 x, PEFT 2.00 x"}
+    assert facts == {"by the clock": "TRL 4.00 x, PEFT 2.00 x"}
 
 
-def test_where_nobody_noted_processor_time_nothing_is_said_of_it():
-    assert report.processor_facts({}) == {}
-    assert report.processor_facts({"ours": [1.0]}) == {}
+def test_where_nobody_noted_another_time_nothing_is_said_of_it():
+    assert report.other_time("by the clock", {}) == {}
+    assert report.other_time("by the clock", {"ours": [1.0]}) == {}
