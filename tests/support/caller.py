@@ -22,11 +22,10 @@ from tuningfork.service.identity.identity import Identity
 from tuningfork.service.identity.tokens import AccessTokens
 from tuningfork.service.tuning.diagnosing import Diagnosing
 from tuningfork.service.tuning.exporting import Exporting
-from tuningfork.service.tuning.previewing import Previewing
 from tuningfork.service.tuning.staging import Staging
 from tuningfork.wire.gemini.errors import GEMINI_ERRORS
 from tuningfork.wire.gemini.service import SERVICE
-from workshop import ADA, BOB, EXAMPLES, Workshop, importing_of, residency_of
+from workshop import ADA, BOB, EXAMPLES, Workshop, importing_of, previewing_of, residency_of
 
 TUTORIAL_BODY = {
     "displayName": "number generator",
@@ -200,11 +199,11 @@ def caller_of(
         exporting=Exporting(workshop.tuning, ECHO_CATALOG),
         importing=importing_of(workshop),
         import_threads=ThreadPoolExecutor(1),
-        previewing=Previewing(workshop.tuning, workshop.executor, workshop.metrics, workshop.running.speeds),
+        previewing=previewing_of(workshop),
         tuning=workshop.tuning,
         residency=residency_of(workshop),
         diagnosing=Diagnosing(workshop.database, workshop.tuning.list),
-        staging=Staging(workshop.executor, workshop.tuning.get, workshop.tuning.list),
+        staging=Staging(workshop.executor, workshop.running.speeds, workshop.tuning.get, workshop.tuning.list),
         tokens=gate.identity.tokens,
     )
     form = GoogleForm(GEMINI_ERRORS)

@@ -44,9 +44,11 @@ from tuningfork.execution.base import (
     Finished,
     GenerationAssignment,
     Paused,
+    ProbeAssignment,
     RatingAssignment,
     Resumed,
     Stepped,
+    StepTimes,
     Stopped,
     TrainerDeath,
     TrainerDied,
@@ -143,7 +145,7 @@ class InMemoryTrainers:
     Reads and writes in `artifacts`, which is set before the first job.
 
     Looked at by tests: `stop_calls`, `pause_calls`, `assignments` (in order), `together` (the jobs that were in
-    training as each began), `closed`. `not_taken_up` is what a test says.
+    training as each began), `probes`, `closed`. A test says `not_taken_up` and `probed`, the result of a probe.
     """
 
     def __init__(self, clock: Clock | None = None, *, step_seconds: float = 0.0) -> None:
@@ -154,6 +156,8 @@ class InMemoryTrainers:
         self.together: list[frozenset[JobId]] = []
         self.assignments: list[TrainingAssignment] = []
         self.not_taken_up: dict[JobId, Beginning] = {}
+        self.probes: list[ProbeAssignment] = []
+        self.probed: StepTimes | WorkerDied | None = None
         self.closed = threading.Event()
         self._clock = clock or Clock()
         self._step_seconds = step_seconds
@@ -199,6 +203,12 @@ class InMemoryTrainers:
 
     def beginnings(self) -> dict[JobId, Beginning]:
         return self.not_taken_up
+
+    def probe(self, assignment: ProbeAssignment) -> StepTimes | None:
+        self.probes.append(assignment)
+        if isinstance(self.probed, WorkerDied):
+            raise self.probed
+        return self.probed
 
     def train(self, assignment: TrainingAssignment) -> Iterator[TrainingEvent]:
         job_id = assignment.job_id

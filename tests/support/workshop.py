@@ -30,7 +30,9 @@ from tuningfork.service.metrics import Metrics
 from tuningfork.service.quotas import Quotas
 from tuningfork.service.sharing.sharing import Sharing
 from tuningfork.service.tuning.importing import Importing
+from tuningfork.service.tuning.previewing import Previewing
 from tuningfork.service.tuning.running import Running, StepReply
+from tuningfork.service.tuning.speeds import Speeds
 from tuningfork.service.tuning.tuning import Tuned, Tuning
 from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.database import Database
@@ -125,6 +127,12 @@ class Workshop:
 def residency_of(workshop: Workshop, *pinned: TunedModelId) -> Residency:
     """Of the workshop's executor, with these models pinned."""
     return Residency(workshop.database, workshop.artifacts, ECHO_CATALOG, workshop.executor, pinned)
+
+
+def previewing_of(workshop: Workshop, speeds: Speeds | None = None) -> Previewing:
+    """Over the workshop's executor. `speeds` None: those that it has measured."""
+    executor = workshop.executor
+    return Previewing(workshop.tuning, executor, executor, workshop.metrics, speeds or workshop.running.speeds)
 
 
 def build_workshop(

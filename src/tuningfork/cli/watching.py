@@ -133,5 +133,6 @@ def _row(run: "Operation", found: "dict[str, tuple[RunFinding, ...]]", stage: "R
     # A run of no steps made nothing: its adapter was trained elsewhere.
     steps = f"{run.completed_steps:,} of {run.total_steps:,}{share}" if run.total_steps else "imported"
     waits_for = stage.in_full if stage is not None and not run.done and not run.completed_steps else ""
-    remarks = [run.error or "", waits_for, *(finding.in_short for finding in found.get(run.tuned_model, ()))]
+    left = stage.time_left if stage is not None and not run.done else ""
+    remarks = [run.error or "", waits_for, left, *(finding.in_short for finding in found.get(run.tuned_model, ()))]
     return run.tuned_model, state_of(run, stage), steps, "; ".join(filter(None, remarks))

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from tuningfork.client import answer_fields as fields
 from tuningfork.client.answer_fields import Json
+from tuningfork.client.durations import duration
 from tuningfork.client.terminal import harmless
 from tuningfork.domain.answer_kind import AnswerKind
 from tuningfork.domain.base_model import AdapterShape, BaseModelName
@@ -18,10 +19,6 @@ from tuningfork.domain.preview import DatasetPreview, PreviewedExample, PreviewS
 
 # Of a longer segment, the beginning and the end are shown.
 _MOST_CHARACTERS = 2_000
-
-_LEAST_SECONDS = 0.1
-_MINUTE = 60.0
-_HOUR = 3_600.0
 
 _LABELS = {False: "  given   │ ", True: "  TRAINED │ "}
 _KINDS = {
@@ -142,24 +139,15 @@ def _sampling(preview: TuningPreview) -> Iterator[str]:
 def _expected(preview: TuningPreview) -> Iterator[str]:
     step, longest = preview.step_seconds, preview.longest_seconds
     if step is None or longest is None:
-        yield "how long a step takes is not known yet: the server measures it in the first runs over this base"
+        yield "how long a step takes is not known: the server measures it while no other jobs are trained"
         return
+    whole = duration(step * preview.total_steps)
     yield (
-        f"a step takes about {_duration(step)} and all of them {_duration(step * preview.total_steps)}, as fast as the "
-        "server's last steps over this base; longer while other jobs are trained"
+        f"a step takes about {duration(step)} and all of them {whole}, as the server has measured it over this base; "
+        "longer while other jobs are trained"
     )
     if longest > 2 * step:
-        yield f"a step with the longest example takes about {_duration(longest)}, or longer"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < _LEAST_SECONDS:
-        return f"{_LEAST_SECONDS} s"
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < _MINUTE:
-        return f"{seconds:.0f} s"
-    return f"{seconds / _MINUTE:.0f} min" if seconds < _HOUR else f"{seconds / _HOUR:.1f} h"
+        yield f"a step with the longest example takes about {duration(longest)}, or longer"
 
 
 def _lines(text: str) -> Iterator[str]:

@@ -18,10 +18,16 @@ from rich.progress import (
 
 from tuningfork.client import findings
 from tuningfork.client.dialect import Operation
+from tuningfork.client.durations import duration
 from tuningfork.client.errors import ClientError
 
 _PLAIN_LINES = 10
 """About so many lines are written where there is no terminal, or one that cannot move its cursor."""
+
+_MEASURED_STEPS = 20
+"""The time that is left follows from so many of the last steps."""
+_LEAST_SECONDS = 10.0
+"""A shorter time that is left is not told."""
 
 # In cells, each with the blank in front of it or behind it. Times are written as in 0:12:34.
 _SPINNER_WIDTH = 2
@@ -70,6 +76,16 @@ def in_words(operation: Operation) -> str:
         return operation.waits_for or f"waiting to begin {operation.total_steps} steps"
     newest = operation.snapshots[-1]
     return f"step {newest.step}/{operation.total_steps} · epoch {newest.epoch} · mean loss {newest.mean_loss:.3f}"
+
+
+def _time_left(operation: Operation) -> str:
+    """How long the run takes for the rest of its steps, if they come as its last ones did; "": not long, or unknown."""
+    last = operation.snapshots[-_MEASURED_STEPS - 1 :]
+    if operation.done or len(last) < 2:
+        return ""
+    seconds = (last[-1].compute_time - last[0].compute_time).total_seconds() / (len(last) - 1)
+    left = seconds * (operation.total_steps - operation.completed_steps)
+    return f" · about {duration(left)} left" if left >= _LEAST_SECONDS else ""
 
 
 @contextmanager
@@ -131,7 +147,12 @@ def _lines(console: Console, indent: int) -> Show:
         every_steps = max(1, math.ceil(operation.total_steps / _PLAIN_LINES))
         is_due = written_step is None or step - written_step >= every_steps or (operation.done and step > written_step)
         if is_due or operation.waits_for not in ("", waited_for):
-            console.print(" " * indent + in_words(operation), markup=False, highlight=False, soft_wrap=True)
+            console.print(
+                " " * indent + in_words(operation) + _time_left(operation),
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
             written_step, waited_for = step, operation.waits_for
 
     return show

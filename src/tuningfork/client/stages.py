@@ -1,5 +1,6 @@
 """What tuning runs that have taken no step yet are doing, as the server tells it beside their operations."""
 
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -7,18 +8,23 @@ from dataclasses import dataclass, replace
 from tuningfork.client import answer_fields as fields
 from tuningfork.client.answer_fields import Json
 from tuningfork.client.dialect import Operation
+from tuningfork.client.durations import duration
 from tuningfork.client.errors import ClientError
 from tuningfork.domain.job_stage import JobStage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStage:
-    """The stage of a run. `stage` may be one that this version does not know. Seconds that are not known are None."""
+    """The stage of a run. `stage` may be one that this version does not know. Seconds that are not known are None.
+
+    `seconds_left` is about how long the run takes for the rest of its steps.
+    """
 
     stage: str
     loading_base_model: str = ""
     loading_seconds: float | None = None
     usual_seconds: float | None = None
+    seconds_left: float | None = None
 
     @property
     def in_words(self) -> str:
@@ -28,8 +34,13 @@ class RunStage:
         return f"loading {self.loading_base_model}" if self.stage == JobStage.LOADING_BASE else ""
 
     @property
+    def time_left(self) -> str:
+        """How long it takes for the rest of its steps, in words; "": that is not known."""
+        return "" if self.seconds_left is None else f"about {duration(self.seconds_left)} left"
+
+    @property
     def in_full(self) -> str:
-        """The same, with how long it has taken and how long it usually takes."""
+        """What the run waits for, with how long it has taken and how long it usually takes."""
         if self.stage != JobStage.LOADING_BASE or self.loading_seconds is None:
             return self.in_words
         usual = "" if self.usual_seconds is None else f" of usually {self.usual_seconds:.0f}"
@@ -43,6 +54,7 @@ def parse_stage(answer: Json) -> RunStage:
         loading_base_model=fields.name(answer, "loadingBaseModel", ""),
         loading_seconds=_seconds(answer, "loadingSeconds"),
         usual_seconds=_seconds(answer, "usualLoadingSeconds"),
+        seconds_left=_seconds(answer, "secondsLeft"),
     )
 
 
@@ -60,4 +72,5 @@ def told(operation: Operation, ask: Callable[[str], RunStage]) -> Operation:
 
 
 def _seconds(answer: Json, key: str) -> float | None:
-    return fields.number(answer, key) if key in answer else None
+    seconds = fields.number(answer, key) if key in answer else math.inf
+    return seconds if math.isfinite(seconds) else None

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tuningfork.domain.base_model import BaseModelName
+from tuningfork.domain.tuning_job import TuningJob
 
 
 class JobStage(StrEnum):
@@ -35,3 +36,17 @@ class Beginning:
     base: BaseModelName | None = None
     seconds: float = 0.0
     usual_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagedJob:
+    """A job and its stage.
+
+    `beginning` has more about a job that is not taken up yet; None: there is nothing. `seconds_left` is about how long
+    a job that is being trained takes for the rest of its steps; None: that is not known yet.
+    """
+
+    job: TuningJob
+    stage: JobStage
+    beginning: Beginning | None = None
+    seconds_left: float | None = None

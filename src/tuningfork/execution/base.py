@@ -5,8 +5,8 @@ and never a path. Each side resolves references in its own artifact store.
 """
 
 from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol, Self
 
 from tuningfork.domain.artifact import ArtifactRef
 from tuningfork.domain.base_model import AdapterShape, BaseModel, BaseModelName
@@ -212,6 +212,29 @@ class RatingAssignment:
     owner: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeAssignment:
+    """Training steps whose time is to be measured: of such examples, in such batches, with such an adapter."""
+
+    base: BaseModel
+    examples: Examples
+    hyperparameters: Hyperparameters
+    adapter: AdapterShape
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepTimes:
+    """Measured training steps: how many, the tokens of their batches together, and how many seconds they took."""
+
+    steps: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+
+    def with_step(self, tokens: int, seconds: float) -> Self:
+        """These steps and one more."""
+        return replace(self, steps=self.steps + 1, tokens=self.tokens + tokens, seconds=self.seconds + seconds)
+
+
 class Trainers(Protocol):
     """Trains the models of tuning jobs, on this machine or another. Thread-safe."""
 
@@ -237,6 +260,18 @@ class Trainers(Protocol):
         """Request that the job writes a savepoint after its current step and stops; its events end with `Paused`.
 
         Unknown ids are ignored.
+        """
+        ...
+
+    def probe(self, assignment: ProbeAssignment) -> StepTimes | None:
+        """Make a few steps over the base and throw them away, to learn how long they take. Blocks for some seconds.
+
+        The base is loaded for it. None if a trainer has jobs, which would have to wait, or gets one meanwhile, or if
+        the steps cannot be made.
+
+        Raises:
+            WorkerDied: the trainer died meanwhile.
+
         """
         ...
 

@@ -220,11 +220,11 @@ def _build(
         exporting=Exporting(tuning, catalog),
         importing=Importing(*parts, generators=engines.generators, server=server, check_base=usable),
         import_threads=imports,
-        previewing=Previewing(tuning, engines.generators, metrics, running.speeds),
+        previewing=Previewing(tuning, engines.generators, engines.trainers, metrics, running.speeds),
         tuning=tuning,
         residency=residency,
         diagnosing=Diagnosing(requests, tuning.list),
-        staging=Staging(engines.trainers, tuning.get, tuning.list),
+        staging=Staging(engines.trainers, running.speeds, tuning.get, tuning.list),
         tokens=identity.tokens,
     )
     gemini_dialect = gemini(UseCases(tuning=tuning, sharing=sharing, generation=generation), _FORM)

@@ -1,6 +1,9 @@
 """What jobs are doing, more closely than their operations tell, over HTTP."""
 
+import pytest
+
 from tuningfork.domain.job_stage import Beginning
+from tuningfork.domain.tuning_job import Snapshot
 from workshop import ADA
 
 LOADING = Beginning(base="models/echo-001", seconds=12.34, usual_seconds=30.0)
@@ -65,3 +68,17 @@ def test_the_list_has_pages(caller):
     second = caller.get(f"/tuningfork/v1/stages?pageSize=2&pageToken={first['nextPageToken']}").json()
 
     assert [each["tunedModel"] for page in (first, second) for each in page["stages"]] == names
+
+
+def test_a_job_in_training_tells_how_long_the_rest_takes(caller, workshop):
+    name = caller.create()
+    job_id = workshop.running.claim().job_id
+    assert "secondsLeft" not in stage_of(caller, name).json()
+
+    for step in range(1, 4):
+        taken = Snapshot(step=step, epoch=0, mean_loss=1.0, compute_time=workshop.clock())
+        workshop.running.record(job_id, taken, tokens=12)
+    left = stage_of(caller, name).json()["secondsLeft"]
+
+    assert left == pytest.approx(workshop.running.speeds.seconds_left(job_id, 19 - 3), abs=0.1)
+    assert caller.get("/tuningfork/v1/stages").json()["stages"][0]["secondsLeft"] == left

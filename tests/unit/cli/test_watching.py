@@ -57,6 +57,16 @@ def test_a_run_whose_base_is_loaded_says_so(tuningfork, service, run, become_ter
     assert "loading" not in tuningfork("jobs").output
 
 
+def test_the_list_tells_how_long_a_run_takes_for_the_rest(tuningfork, service, run, become_terminal):
+    service.look(run)
+    service.stages[run] = {"stage": "TRAINING", "secondsLeft": 150.0}
+    become_terminal()
+
+    assert "about 2.5 min left" in " ".join(tuningfork("jobs").output.split())
+    service.stages[run] = {"stage": "TRAINING", "secondsLeft": "Infinity"}
+    assert "left" not in tuningfork("jobs").output
+
+
 @pytest.mark.parametrize("knows", [True, False])
 def test_who_watches_is_told_once_that_the_base_is_loaded(tuningfork, service, run, knows):
     service.knows_stages = knows

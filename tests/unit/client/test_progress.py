@@ -3,7 +3,7 @@
 import io
 import re
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from rich.console import Console
@@ -45,6 +45,26 @@ def test_elsewhere_about_ten_plain_lines_are_written():
     assert text.splitlines()[-1] == "step 200/200 · epoch 50 · mean loss 0.010"
     assert len(text.splitlines()) == 11
     assert "\x1b" not in text
+
+
+def stepping(step, *, seconds, total=100):
+    """A run with a step each so many seconds."""
+    begun = datetime(2024, 3, 14, tzinfo=UTC)
+    taken = [
+        replace(each, compute_time=begun + each.step * timedelta(seconds=seconds)) for each in state(step).snapshots
+    ]
+    return replace(state(step, total=total, done=step == total), snapshots=tuple(taken))
+
+
+def test_plain_lines_tell_how_long_the_rest_takes_where_it_is_long():
+    _, long = shown([stepping(step, seconds=2) for step in (1, 40, 97, 100)], terminal=False)
+
+    assert long.splitlines() == [
+        "step 1/100 · epoch 0 · mean loss 2.000",
+        "step 40/100 · epoch 10 · mean loss 0.050 · about 2.0 min left",
+        "step 97/100 · epoch 24 · mean loss 0.021",
+        "step 100/100 · epoch 25 · mean loss 0.020",
+    ]
 
 
 def test_a_wait_in_the_queue_is_one_line_not_many():

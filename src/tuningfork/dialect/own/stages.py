@@ -25,10 +25,9 @@ class StageMethods:
         )
 
     def get(self, call: MethodCall) -> Typed:
-        """tunedModels.stage: what one model's job is doing, such as waiting for its base model to be loaded."""
+        """tunedModels.stage: what one model's job is doing, and about how long it takes for the rest of its steps."""
         refuse_query(call.query)
-        found = self.staging.of(call.principal, call.tuned_model)
-        return wire.render_stage(found.job, found.stage, found.beginning)
+        return wire.render_stage(self.staging.of(call.principal, call.tuned_model))
 
     def list(self, call: MethodCall) -> Typed:
         """stages.list: what the jobs of the caller's models are doing; jobs that have ended are left out.
@@ -37,4 +36,4 @@ class StageMethods:
         """
         page_size, page_token = wire.parse_list(call.query)
         page = self.staging.list(call.principal, page_size=page_size, page_token=page_token)
-        return wire.render_stages([(each.job, each.stage, each.beginning) for each in page.items], page.next_page_token)
+        return wire.render_stages(page.items, page.next_page_token)

@@ -15,7 +15,14 @@ from tuningfork.domain.generation import Chunk
 from tuningfork.domain.preview import DatasetPreview
 from tuningfork.domain.safety import Assessment
 from tuningfork.domain.tuning_job import JobId
-from tuningfork.execution.base import GenerationAssignment, RatingAssignment, TrainingAssignment, TrainingEvent
+from tuningfork.execution.base import (
+    GenerationAssignment,
+    ProbeAssignment,
+    RatingAssignment,
+    StepTimes,
+    TrainingAssignment,
+    TrainingEvent,
+)
 
 _KEPT = {TuningforkError.__module__, ArtifactDamaged.__module__}
 """The modules whose error classes cross the pipe as they are."""
@@ -57,6 +64,22 @@ class LastWords:
     """From any worker: the error because of which it exits."""
 
     said: str
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """To a trainer: make a few steps of this kind, and tell how long they took."""
+
+    request_id: str
+    assignment: ProbeAssignment
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """From a trainer: the answer to a `Probe`. `times` None: the trainer has jobs, or the steps cannot be made."""
+
+    request_id: str
+    times: StepTimes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +249,7 @@ class Refused(OfRequest):
         return cls(request_id, error)
 
 
-TrainerCommand = Admit | Stop | Pause
+TrainerCommand = Admit | Stop | Pause | Probe
 GeneratorCommand = Warm | Keep | Forget | Generate | Abandon | Count | Preview | TryAdapter
 GeneratorReport = Generated | Counted | Previewed | Tried | Ended | Refused
 

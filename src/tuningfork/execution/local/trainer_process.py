@@ -34,8 +34,9 @@ from tuningfork.execution.base import (
 from tuningfork.execution.local import worker
 from tuningfork.execution.local.checkpoints import KeptCheckpoints
 from tuningfork.execution.local.environment import artifacts_in
-from tuningfork.execution.local.messages import JobEvent, LoadingBase, Pause, Stop, TrainerCommand
+from tuningfork.execution.local.messages import JobEvent, LoadingBase, Pause, Probe, Probed, Stop, TrainerCommand
 from tuningfork.execution.local.preparing import Preparing
+from tuningfork.execution.local.probing import Probes
 from tuningfork.execution.local.renderers import Renderers
 from tuningfork.execution.local.same_bases import SameBases
 from tuningfork.execution.local.savepoints import Savepoints
@@ -79,23 +80,30 @@ class Trainer:
     _unread: dict[JobId, float] = field(default_factory=dict)
     """For how many seconds these jobs have last waited, since their files could not be read."""
     _preparing: Preparing = field(default_factory=Preparing)
+    _probes: Probes = field(default_factory=Probes)
     _writers: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(max_workers=1, thread_name_prefix="savepoints")
     )
 
     @property
     def idle(self) -> bool:
-        """Whether there is no job."""
-        return not (self._jobs or self._opening)
+        """Whether there is no job, and no probe of how long steps take."""
+        return not (self._jobs or self._opening) and self._probes.idle
 
-    def obey(self, command: TrainerCommand) -> Iterator[JobEvent | LoadingBase]:
-        """Admit a job, or note that one should stop or pause."""
+    def obey(self, command: TrainerCommand) -> Iterator[JobEvent | LoadingBase | Probed]:
+        """Admit a job, note that one should stop or pause, or begin a probe if there is no job."""
+        if isinstance(command, Probe):
+            self._probes.add(command)
+            if self._jobs or self._opening:
+                yield from self._probes.give_up()
+            return
         if isinstance(command, Stop | Pause):
             yield from self._end_opening(command)
             if job := self._jobs.get(command.job_id):
                 job.stop_requested |= isinstance(command, Stop)
                 job.pause_requested |= isinstance(command, Pause)
             return
+        yield from self._probes.give_up()
         self._drop(command.assignment.job_id)
         yield from self._open(Opening(command.assignment))
 
@@ -194,8 +202,8 @@ class Trainer:
     def _has_savepoint(self, assignment: TrainingAssignment) -> bool:
         return bool(self.artifacts.refs_below(savepoints_of(assignment)))
 
-    def advance(self) -> Iterator[JobEvent | LoadingBase]:
-        """End jobs that were asked to stop or pause, then run one pass for each base that has jobs."""
+    def advance(self) -> Iterator[JobEvent | LoadingBase | Probed]:
+        """End jobs that were asked to stop or pause, then run one pass for each base that has jobs, or of a probe."""
         for prepared in self._preparing.finished(patient=not self._jobs):
             opening = self._opening[JobId(prepared.request_id)]
             if opening.waits:
@@ -209,6 +217,7 @@ class Trainer:
                 yield from self._pause(job)
         for engine in {id(job.engine): job.engine for job in self._jobs.values()}.values():
             yield from self._pass(engine)
+        yield from self._probes.advance(lambda base: self._engine_for(self._same.first(base)))
 
     def _drop(self, job_id: JobId) -> None:
         """Drop the job without an event, if it is here already: the server admits it again, so it gave it up."""

@@ -9,7 +9,9 @@ from tuningfork.domain.job_stage import Beginning
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.execution.base import (
     LAST_EVENTS,
+    ProbeAssignment,
     Resumed,
+    StepTimes,
     TrainerDeath,
     TrainerDied,
     TrainingAssignment,
@@ -19,7 +21,7 @@ from tuningfork.execution.base import (
 from tuningfork.execution.local.child import SILENCE_SECONDS
 from tuningfork.execution.local.endings import Ending
 from tuningfork.execution.local.loadings import Loadings
-from tuningfork.execution.local.messages import Admit, JobEvent, LoadingBase, Pause, Stop
+from tuningfork.execution.local.messages import Admit, JobEvent, LoadingBase, Pause, Probe, Probed, Stop
 from tuningfork.execution.local.restarting import RestartingChild
 
 MODULE = "tuningfork.execution.local.trainer_process"
@@ -36,6 +38,7 @@ class LocalTrainers(RestartingChild):
     ) -> None:
         super().__init__(module, environment, silence_seconds=silence_seconds)
         self._events: dict[JobId, queue.SimpleQueue[TrainingEvent | WorkerDied]] = {}
+        self._probes: dict[str, queue.SimpleQueue[StepTimes | WorkerDied | None]] = {}
         self._loadings = Loadings(self._monotonic)
 
     def beginnings(self) -> Mapping[JobId, Beginning]:
@@ -62,6 +65,20 @@ class LocalTrainers(RestartingChild):
         """See `Trainers.pause`."""
         self._tell(job_id, Pause(job_id))
 
+    def probe(self, assignment: ProbeAssignment) -> StepTimes | None:
+        """See `Trainers.probe`."""
+        answer: queue.SimpleQueue[StepTimes | WorkerDied | None] = queue.SimpleQueue()
+        with self._lock:
+            if self._events:
+                return None
+            request_id = secrets.token_hex(8)
+            self._order(Probe(request_id, assignment))
+            self._probes[request_id] = answer
+        times = answer.get()
+        if isinstance(times, WorkerDied):
+            raise times
+        return times
+
     def _tell(self, job_id: JobId, command: Stop | Pause) -> None:
         with self._lock:
             if job_id in self._events:
@@ -80,6 +97,12 @@ class LocalTrainers(RestartingChild):
             with self._lock:
                 self._loadings.loading(message.job_id, message.base)
             return
+        if isinstance(message, Probed):
+            with self._lock:
+                answer = self._probes.pop(message.request_id, None)
+            if answer is not None:
+                answer.put(message.times)
+            return
         assert isinstance(message, JobEvent), type(message).__name__  # noqa: S101 - a bug of ours
         with self._lock:
             self._loadings.taken_up(message.job_id, has_base=isinstance(message.event, Resumed))
@@ -91,10 +114,12 @@ class LocalTrainers(RestartingChild):
 
     def _drop_all(self, ending: Ending) -> list[Callable[[WorkerDied], None]]:
         death = TrainerDeath(id=secrets.token_hex(8), jobs=frozenset(self._events), from_outside=ending.from_outside)
-        dropped = [partial(_report, events, death) for events in self._events.values()]
+        dropped: list[Callable[[WorkerDied], None]] = [answer.put for answer in self._probes.values()]
+        dropped += [partial(_report, events, death) for events in self._events.values()]
         self._events.clear()
+        self._probes.clear()
         self._loadings.forget_all()
-        return list(dropped)
+        return dropped
 
 
 def _report(events: "queue.SimpleQueue[TrainingEvent | WorkerDied]", death: TrainerDeath, error: WorkerDied) -> None:

@@ -8,10 +8,10 @@ from tuningfork.domain.dataset import Examples, characters_of
 from tuningfork.domain.errors import InvalidArgument
 from tuningfork.domain.permission import Principal
 from tuningfork.domain.preview import DatasetPreview, TuningPreview, joined
-from tuningfork.domain.tuning_job import TuningRequest
-from tuningfork.execution.base import Generators, WorkerDied
+from tuningfork.domain.tuning_job import TuningJob, TuningRequest
+from tuningfork.execution.base import Generators, ProbeAssignment, Trainers, WorkerDied
 from tuningfork.service.metrics import Metrics
-from tuningfork.service.tuning.speeds import Speeds
+from tuningfork.service.tuning.speeds import Speeds, StepKind
 from tuningfork.service.tuning.tuning import Tuning
 
 # The most examples that the generator renders at once, in a tenth of a second. Between two parts it serves other
@@ -19,13 +19,19 @@ from tuningfork.service.tuning.tuning import Tuning
 PART_EXAMPLES = 256
 PART_CHARACTERS = 100_000
 
+MOST_PROBED = 256
+"""How many examples a probe of the time of steps has at most."""
+
 
 class Previewing:
     """The use case of previews. Belongs to one event loop, as the generators' async methods do."""
 
-    def __init__(self, tuning: Tuning, generators: Generators, metrics: Metrics, speeds: Speeds) -> None:
+    def __init__(
+        self, tuning: Tuning, generators: Generators, trainers: Trainers, metrics: Metrics, speeds: Speeds
+    ) -> None:
         self._tuning = tuning
         self._generators = generators
+        self._trainers = trainers
         self._metrics = metrics
         self._speeds = speeds
 
@@ -45,17 +51,47 @@ class Previewing:
             (first, await self._part(principal, base, part, max(0, shown - first)))
             for first, part in _parts(request.examples)
         ]
+        dataset = joined(parts)
         return TuningPreview(
             base_model=tuned.model.base_model,
             hyperparameters=tuned.job.hyperparameters,
             total_steps=tuned.job.total_steps,
             example_count=tuned.job.example_count,
-            dataset=joined(parts),
+            dataset=dataset,
             adapter=tuned.job.adapter,
             temperature=tuned.model.temperature,
             answers=answers,
-            tokens_per_second=self._speeds.tokens_per_second(base.name),
+            tokens_per_second=await self._tokens_per_second(base, tuned.job, request.examples, dataset),
         )
+
+    async def _tokens_per_second(
+        self, base: BaseModel, job: TuningJob, examples: Examples, dataset: DatasetPreview
+    ) -> float | None:
+        """How fast such steps are, by the last jobs or by a probe; None if neither can tell.
+
+        The last jobs tell it if they made such steps. Otherwise a probe does, unless jobs are being trained.
+        """
+        kind = StepKind(base.name, job.hyperparameters.batch_size, job.adapter.rank)
+        step_tokens = dataset.total_tokens / job.example_count * kind.batch_size
+        known = self._speeds.tokens_per_second(base.name, like=step_tokens)
+        if known is None and (known := self._speeds.probed_tokens_per_second(kind)) is None:
+            await self._probe(base, job, examples, kind)
+            known = self._speeds.probed_tokens_per_second(kind)
+        return self._speeds.tokens_per_second(base.name) if known is None else known
+
+    async def _probe(self, base: BaseModel, job: TuningJob, examples: Examples, kind: StepKind) -> None:
+        """Measure such steps, over examples from all of the dataset, and remember the result."""
+        every = -(-len(examples) // MOST_PROBED)
+        assignment = ProbeAssignment(
+            base=base, examples=examples[::every], hyperparameters=job.hyperparameters, adapter=job.adapter
+        )
+        try:
+            times = await asyncio.to_thread(self._trainers.probe, assignment)
+        except WorkerDied:
+            self._metrics.worker_deaths.labels("trainer").inc()
+            return
+        if times is not None:
+            self._speeds.probed(kind, times)
 
     async def _part(self, principal: Principal, base: BaseModel, examples: Examples, shown: int) -> DatasetPreview:
         try:

@@ -1,24 +1,15 @@
 """Tells what jobs are doing, more closely than their states."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
-from tuningfork.domain.job_stage import Beginning, JobStage
+from tuningfork.domain.job_stage import Beginning, JobStage, StagedJob
 from tuningfork.domain.permission import Principal
 from tuningfork.domain.tuned_model import TunedModelId
 from tuningfork.domain.tuning_job import JobId, JobState, TuningJob
 from tuningfork.execution.base import Trainers
 from tuningfork.service.paging import Page
+from tuningfork.service.tuning.speeds import Speeds
 from tuningfork.service.tuning.tuned import Tuned
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StagedJob:
-    """A job and its stage. `beginning` has more about a job that is not taken up yet; None: there is nothing."""
-
-    job: TuningJob
-    stage: JobStage
-    beginning: Beginning | None = None
 
 
 class Staging:
@@ -27,8 +18,11 @@ class Staging:
     `one` and `many` find the models that a caller may read: `Tuning.get` and `Tuning.list`.
     """
 
-    def __init__(self, trainers: Trainers, one: Callable[..., Tuned], many: Callable[..., Page[Tuned]]) -> None:
+    def __init__(
+        self, trainers: Trainers, speeds: Speeds, one: Callable[..., Tuned], many: Callable[..., Page[Tuned]]
+    ) -> None:
         self._trainers = trainers
+        self._speeds = speeds
         self._one = one
         self._many = many
 
@@ -40,7 +34,7 @@ class Staging:
             PermissionDenied: the caller may not read it.
 
         """
-        return _staged(self._one(principal, model_id, snapshots=False).job, self._trainers.beginnings())
+        return self._staged(self._one(principal, model_id, snapshots=False).job, self._trainers.beginnings())
 
     def list(self, principal: Principal, *, page_size: int | None = None, page_token: str = "") -> Page[StagedJob]:
         """The jobs that have not ended among those of the models of a page of `Tuning.list`.
@@ -51,17 +45,17 @@ class Staging:
         """
         page = self._many(principal, page_size=page_size, page_token=page_token, snapshots=False)
         begun = self._trainers.beginnings()
-        items = tuple(_staged(each.job, begun) for each in page.items if not each.job.state.is_final)
+        items = tuple(self._staged(each.job, begun) for each in page.items if not each.job.state.is_final)
         return Page(items, page.next_page_token)
 
-
-def _staged(job: TuningJob, begun: Mapping[JobId, Beginning]) -> StagedJob:
-    if job.state.is_final:
-        return StagedJob(job=job, stage=JobStage.ENDED)
-    if job.state is JobState.QUEUED:
-        return StagedJob(job=job, stage=JobStage.QUEUED)
-    beginning = begun.get(job.id)
-    if beginning is None:
-        return StagedJob(job=job, stage=JobStage.TRAINING)
-    stage = JobStage.STARTING if beginning.base is None else JobStage.LOADING_BASE
-    return StagedJob(job=job, stage=stage, beginning=beginning)
+    def _staged(self, job: TuningJob, begun: Mapping[JobId, Beginning]) -> StagedJob:
+        if job.state.is_final:
+            return StagedJob(job=job, stage=JobStage.ENDED)
+        if job.state is JobState.QUEUED:
+            return StagedJob(job=job, stage=JobStage.QUEUED)
+        beginning = begun.get(job.id)
+        if beginning is None:
+            seconds_left = self._speeds.seconds_left(job.id, job.total_steps - job.completed_steps)
+            return StagedJob(job=job, stage=JobStage.TRAINING, seconds_left=seconds_left)
+        stage = JobStage.STARTING if beginning.base is None else JobStage.LOADING_BASE
+        return StagedJob(job=job, stage=stage, beginning=beginning)

@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tuningfork.domain.job_stage import Beginning, JobStage
-from tuningfork.domain.tuning_job import TuningJob
+from tuningfork.domain.job_stage import StagedJob
 from tuningfork.wire.gemini.names import tuned_name
 from tuningfork.wire.google.proto_json.decode import decode_query
 from tuningfork.wire.google.proto_json.descriptors import Field, Kind, Message
@@ -18,6 +17,7 @@ STAGE = Message(
         Field(3, "loading_base_model", Kind.STRING),
         Field(4, "loading_seconds", Kind.DOUBLE, presence=True),
         Field(5, "usual_loading_seconds", Kind.DOUBLE, presence=True),
+        Field(6, "seconds_left", Kind.DOUBLE, presence=True),
     ),
 )
 STAGES = Message(
@@ -41,18 +41,23 @@ def parse_list(query: Mapping[str, str]) -> tuple[int | None, str]:
     return fields.get("page_size"), fields.get("page_token", "")
 
 
-def render_stage(job: TuningJob, stage: JobStage, beginning: Beginning | None) -> Typed:
+def render_stage(staged: StagedJob) -> Typed:
     """The stage of one job."""
-    return Typed(STAGE, _fields(job, stage, beginning))
+    return Typed(STAGE, _fields(staged))
 
 
-def render_stages(found: Sequence[tuple[TuningJob, JobStage, Beginning | None]], next_page_token: str) -> Typed:
+def render_stages(found: Sequence[StagedJob], next_page_token: str) -> Typed:
     """One page of the list."""
-    return Typed(STAGES, {"stages": [_fields(*each) for each in found], "next_page_token": next_page_token})
+    return Typed(STAGES, {"stages": [_fields(each) for each in found], "next_page_token": next_page_token})
 
 
-def _fields(job: TuningJob, stage: JobStage, beginning: Beginning | None) -> dict[str, Any]:
-    fields: dict[str, Any] = {"tuned_model": tuned_name(job.model_id), "stage": stage.value}
+def _fields(staged: StagedJob) -> dict[str, Any]:
+    beginning, left = staged.beginning, staged.seconds_left
+    fields: dict[str, Any] = {
+        "tuned_model": tuned_name(staged.job.model_id),
+        "stage": staged.stage.value,
+        "seconds_left": None if left is None else round(left, 1),
+    }
     if beginning is not None and beginning.base is not None:
         fields |= {
             "loading_base_model": beginning.base,

@@ -12,16 +12,16 @@ from tuningfork.domain.conversation import Conversation
 from tuningfork.domain.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, TuningforkError
 from tuningfork.domain.hyperparameters import RequestedHyperparameters
 from tuningfork.domain.tuning_job import JobId, Snapshot
-from tuningfork.execution.base import WorkerDied
-from tuningfork.service.tuning.previewing import PART_CHARACTERS, PART_EXAMPLES, Previewing
+from tuningfork.execution.base import StepTimes, WorkerDied
+from tuningfork.service.tuning.previewing import MOST_PROBED, PART_CHARACTERS, PART_EXAMPLES
 from tuningfork.service.tuning.speeds import Speeds
 from tuningfork.wire.gemini.names import tuned_name
-from workshop import ADA, BOB, number_request
+from workshop import ADA, BOB, number_request, previewing_of
 
 
 @pytest.fixture
 def preview(workshop):
-    previewing = Previewing(workshop.tuning, workshop.executor, workshop.metrics, workshop.running.speeds)
+    previewing = previewing_of(workshop)
 
     def look(request, shown=3, principal=ADA):
         return asyncio.run(previewing.preview(principal, request, shown))
@@ -165,13 +165,68 @@ def test_how_fast_the_server_has_trained_on_the_base_is_told(workshop, preview):
     speeds.claimed(JobId("1"), ECHO_BASE.name)
     for _ in range(5):
         speeds.stepped(JobId("1"), 90)
-    previewing = Previewing(workshop.tuning, workshop.executor, workshop.metrics, speeds)
+    previewing = previewing_of(workshop, speeds)
 
     seen = asyncio.run(previewing.preview(ADA, number_request(), 3))
 
     tokens_of_a_step = seen.dataset.total_tokens / 15 * 4
     assert seen.tokens_per_second == 90
     assert seen.step_seconds == pytest.approx(tokens_of_a_step / 90)
+
+
+PROBED = StepTimes(steps=4, tokens=80, seconds=2.0)
+
+
+def test_a_probe_tells_how_fast_steps_are_before_there_were_any(workshop, preview):
+    workshop.executor.probed = PROBED
+
+    seen = preview(number_request(adapter_rank=2))
+
+    assert seen.tokens_per_second == 40
+    (probe,) = workshop.executor.probes
+    assert (probe.base, probe.adapter.rank, probe.hyperparameters.batch_size) == (ECHO_BASE, 2, 4)
+    assert probe.examples == number_request().examples
+
+
+def test_a_probe_is_made_once_for_each_kind_of_step(workshop, preview):
+    workshop.executor.probed = PROBED
+    larger = RequestedHyperparameters(batch_size=8)
+
+    for request in (number_request(), number_request(), number_request(hyperparameters=larger)):
+        assert preview(request).tokens_per_second == 40
+
+    assert [each.hyperparameters.batch_size for each in workshop.executor.probes] == [4, 8]
+
+
+def test_a_probe_has_examples_from_all_of_a_large_dataset(workshop, preview):
+    workshop.executor.probed = PROBED
+    examples = tuple(Conversation.pair(str(number), "x") for number in range(3 * MOST_PROBED - 1))
+
+    preview(number_request(examples=examples))
+
+    assert workshop.executor.probes[0].examples == examples[::3]
+
+
+def test_steps_of_another_size_tell_it_only_where_no_probe_can(workshop):
+    speeds = Speeds(iter(range(100)).__next__)
+    speeds.claimed(JobId("1"), ECHO_BASE.name)
+    for _ in range(5):
+        speeds.stepped(JobId("1"), 9_000)
+    preview = previewing_of(workshop, speeds).preview
+
+    busy = asyncio.run(preview(ADA, number_request(), 3))
+    workshop.executor.probed = PROBED
+    free = asyncio.run(preview(ADA, number_request(), 3))
+
+    assert (busy.tokens_per_second, free.tokens_per_second) == (9_000, 40)
+
+
+def test_a_trainer_that_dies_of_a_probe_leaves_the_preview_as_it_is(workshop, preview):
+    workshop.executor.probed = WorkerDied("the trainer ended")
+
+    assert preview(number_request()).tokens_per_second is None
+    deaths = workshop.metrics.registry.get_sample_value("tuningfork_worker_deaths_total", {"role": "trainer"})
+    assert deaths == 1
 
 
 def test_steps_of_jobs_are_measured(workshop):

@@ -4,7 +4,8 @@ import pytest
 
 from tuningfork.domain.base_model import BaseModelName
 from tuningfork.domain.tuning_job import JobId
-from tuningfork.service.tuning.speeds import LATEST_STEPS, LEAST_STEPS, Speeds
+from tuningfork.execution.base import StepTimes
+from tuningfork.service.tuning.speeds import LATEST_OF_A_JOB, LATEST_STEPS, LEAST_STEPS, Speeds, StepKind
 
 BASE, OTHER = BaseModelName("models/a"), BaseModelName("models/b")
 ONE, TWO = JobId("1"), JobId("2")
@@ -90,3 +91,54 @@ def test_a_job_that_was_not_claimed_here_is_not_counted(speeds, step):
         step(ONE, 1, 100)
 
     assert speeds.tokens_per_second(BASE) is None
+
+
+def test_steps_of_another_size_do_not_tell_the_speed_of_these(speeds, step):
+    speeds.claimed(ONE, BASE)
+    step(ONE, 0, 100)
+    for tokens in (100, 180, 400, 420, 390) * LEAST_STEPS:
+        step(ONE, 1, tokens)
+
+    assert speeds.tokens_per_second(BASE, like=100) == 140
+    assert speeds.tokens_per_second(BASE, like=400) == pytest.approx((400 + 420 + 390) / 3)
+    assert speeds.tokens_per_second(BASE, like=10_000) is None
+    assert speeds.tokens_per_second(OTHER, like=100) is None
+
+
+def test_what_a_probe_measured_is_told_of_its_kind_only(speeds):
+    kind = StepKind(BASE, 4, 8)
+    speeds.probed(kind, StepTimes(steps=2, tokens=100, seconds=4.0))
+    speeds.probed(StepKind(OTHER, 4, 8), StepTimes())
+
+    assert speeds.probed_tokens_per_second(kind) == 25
+    assert speeds.probed_tokens_per_second(StepKind(BASE, 8, 8)) is None
+    assert speeds.probed_tokens_per_second(StepKind(OTHER, 4, 8)) is None
+    assert speeds.tokens_per_second(BASE) is None
+
+
+def test_the_time_left_follows_from_the_jobs_own_last_steps(speeds, step):
+    for job in (ONE, TWO):
+        speeds.claimed(job, BASE)
+    step(ONE, 60, 100)
+    assert speeds.seconds_left(ONE, 50) is None
+    for _ in range(LATEST_OF_A_JOB):
+        step(ONE, 1, 100)
+        step(TWO, 1, 100)
+
+    # Each of its steps comes two seconds after the one before, since the other job has its turns.
+    assert speeds.seconds_left(ONE, 50) == pytest.approx(100, rel=0.03)
+    assert speeds.seconds_left(JobId("nobody's"), 50) is None
+    for _ in range(LATEST_OF_A_JOB + 1):
+        step(ONE, 3, 100)
+    assert speeds.seconds_left(ONE, 50) == 150
+    assert speeds.seconds_left(ONE, 0) == 0
+
+
+def test_a_job_that_is_taken_up_again_is_measured_anew(speeds, step):
+    speeds.claimed(ONE, BASE)
+    for _ in range(5):
+        step(ONE, 1, 100)
+    speeds.claimed(ONE, BASE)
+    step(ONE, 10_000, 100)
+
+    assert speeds.seconds_left(ONE, 50) is None
