@@ -12,7 +12,8 @@ from tuningfork.domain.conversation import Conversation
 from tuningfork.domain.objective import DirectPreferenceOptimization
 from tuningfork.modeling.loading import load_base
 from tuningfork.training.engine import EvaluationReport, StepReport
-from tuningfork.training.jobs import Validation
+from tuningfork.training.jobs import Validation, tokens_and_targets
+from tuningfork.training.suspended import fit_together
 
 HUGE = tuple(Conversation.pair(f"{letter}" * 900, f"{letter}" * 60) for letter in "ab")
 """Examples whose attention, in the tests' small pieces, has many of them in each layer."""
@@ -178,15 +179,89 @@ def test_suspended_passes_share_the_memory_for_activations(base):
     wanted = {each.id: alone(base, each) for each in long}
     engine = engine_in_parts(base, *long)
     passes = engine._passes
-    passes._pass_bytes = 400 * passes._kept_bytes_per_token
+    passes.pass_bytes = 1_000 * passes._memory.kept_per_token
     reports, most = [], 0
     while not all(job.is_done for job in engine._jobs.values()):
         reports += engine.advance()
-        assert sum(each.kept_bytes for each in passes._suspended) <= passes._pass_bytes
-        most = max(most, len(passes._suspended))
+        held = [each.held_bytes for each in passes._suspended]
+        assert not held or fit_together(held, passes.pass_bytes)
+        most = max(most, len(held))
 
     assert most > 1
     assert {each.id: curve(reports, each.id) for each in long} == {each.id: wanted[each.id][0] for each in long}
+
+
+@pytest.mark.parametrize("share", [0.5, 2.5])
+def test_passes_that_fill_the_memory_let_no_further_one_begin(base, share):
+    """Eight jobs with large batches; the plan has room for so many of their passes with activation checkpointing."""
+    many = [
+        job(f"many{number}", examples=LETTERS * 5, batch_size=25, seed=number, owner=f"owner{number}", epoch_count=1)
+        for number in range(8)
+    ]
+    wanted = {each.id: alone(base, each) for each in many}
+    engine = engine_in_parts(base, *many)
+    passes = engine._passes
+    size = tokens_and_targets(engine._jobs["many0"].next_batch())
+    passes.pass_bytes = int(share * passes._memory.of_training(*size, keep=False))
+    reports, most = [], 0
+    while not all(job.is_done for job in engine._jobs.values()):
+        reports += engine.advance()
+        held = [each.held_bytes for each in passes._suspended]
+        assert not held or fit_together(held, passes.pass_bytes)
+        most = max(most, len(held))
+
+    assert (most == 1) is (share < 1)
+    assert {each.id: curve(reports, each.id) for each in many} == {each.id: wanted[each.id][0] for each in many}
+
+
+def test_a_short_pass_runs_beside_one_that_is_larger_than_the_memory_that_is_planned(roomy):
+    long, short = job("long", examples=HUGE, batch_size=2, owner="ann"), job("short", examples=LONG, batch_size=1)
+    engine = engine_in_parts(roomy, long)
+    passes = engine._passes
+    passes.pass_bytes = 0
+    engine.advance()
+    (larger,) = passes._suspended
+    passes.pass_bytes = larger.held_bytes * 9 // 10
+    engine.admit(short)
+    reports = []
+    while not reports:
+        reports = engine.advance()
+
+    assert [report.job_id for report in reports] == ["short"]
+    assert larger in passes._suspended
+
+
+@pytest.mark.parametrize("keep", [True, False], ids=["with all activations", "with activation checkpointing"])
+@pytest.mark.parametrize("validated", [False, True], ids=["training", "evaluation"])
+def test_a_suspended_pass_holds_no_more_memory_than_is_counted(roomy, keep, validated):
+    """What the tensors that are there take at places where the pass is suspended, beside those before it."""
+    settings = {"validation": Validation(examples=HUGE[:1])} if validated else {}
+    examples = LETTERS if validated else HUGE[:1]
+    engine = in_small_pieces(engine_in_parts(roomy, job("long", examples=examples, epoch_count=1, **settings)))
+    engine._passes.pass_bytes = 10**12 if keep else 0
+    long = engine._jobs["long"]
+    while validated and long.evaluating is None:
+        engine.advance()
+    before, found, held, parts = tensor_bytes(), 0, 0, 0
+    engine.advance()
+    while (suspended := long.suspended) is not None:
+        if parts % 25 == 0:
+            found, held = max(found, tensor_bytes() - before), suspended.held_bytes
+        parts += 1
+        engine.advance()
+
+    assert parts > 50
+    assert held / 4 < found <= held
+
+
+def tensor_bytes():
+    """The memory of all tensors that Python knows of, each storage counted once."""
+    storages = {}
+    for each in gc.get_objects():
+        if issubclass(type(each), torch.Tensor) and each.layout == torch.strided:
+            storage = each.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+    return sum(storages.values())
 
 
 def test_a_long_pass_that_is_given_up_frees_its_memory_at_once(base, jobs):

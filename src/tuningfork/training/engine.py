@@ -36,7 +36,7 @@ from tuningfork.training.jobs import (
 from tuningfork.training.objectives import objective_of
 from tuningfork.training.optimizer import AdamW
 from tuningfork.training.pass_runner import PassRunner
-from tuningfork.training.passes import targets_per_block
+from tuningfork.training.passes import targets_per_pass
 from tuningfork.training.reports import (
     EvaluationReport,
     ExamplesRefused,
@@ -99,12 +99,13 @@ class TrainingEngine:
         self._base = base
         self._clock = clock
         self._passes = PassRunner(base, jobs_per_pass=max_jobs_per_step, capture=capture)
+        self._pass_tokens = UNDIVIDED_TOKENS if is_undivided(base) else _TOKENS_PER_PASS
         self._shared = PassLimits(
             tokens=_TOKENS_PER_PASS if base.device.type == "cuda" else _SHARED_TOKENS_ON_CPU,
-            targets=targets_per_block(base),
+            targets=targets_per_pass(base),
+            own_tokens=self._pass_tokens,
         )
         self._scheduler = Scheduler(self._passes, self._shared, even=base.device.type == "cpu", monotonic=monotonic)
-        self._pass_tokens = UNDIVIDED_TOKENS if is_undivided(base) else _TOKENS_PER_PASS
         self._jobs: dict[JobId, AdmittedJob] = {}
 
     def admit(self, job: TrainingJob, savepoint: Path | None = None) -> int:

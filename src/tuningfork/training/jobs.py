@@ -5,11 +5,10 @@ Shape suffixes: P all numbers of one adapter.
 
 import math
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,6 +23,7 @@ from tuningfork.training.effort import Effort
 from tuningfork.training.examples import ExampleSource, RenderedExamples
 from tuningfork.training.objectives import JobObjective
 from tuningfork.training.optimizer import AdamW, update
+from tuningfork.training.suspended import SuspendedPass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +118,7 @@ class AdmittedJob:
         return wanted is not None and len(self.validation) > 0 and wanted.is_due(self.completed, self.total_steps)
 
     @property
-    def suspended(self) -> "SuspendedPass | None":
+    def suspended(self) -> SuspendedPass | None:
         """The pass of this job of which a part has been run; None: the job is between two passes."""
         if self.evaluating is not None:
             return self.evaluating.suspended
@@ -132,6 +132,17 @@ class AdmittedJob:
         if self.under_way is not None:
             return longest_of(self.under_way.passes[0]) if self.under_way.passes else 0
         return self._next.longest if self._next.step == self.completed + 1 else 0
+
+    @property
+    def size_next(self) -> tuple[int, int]:
+        """The tokens and the targets of the job's next pass, or of its next step; 0 if it is not rendered yet."""
+        if self.evaluating is not None:
+            group = self.evaluating.group or ()
+        elif self.under_way is not None:
+            group = self.under_way.passes[0] if self.under_way.passes else ()
+        else:
+            return (self._next.tokens, self._next.targets) if self._next.step == self.completed + 1 else (0, 0)
+        return tokens_and_targets([each.segment for each in group])
 
     @property
     def is_rendered(self) -> bool:
@@ -186,6 +197,8 @@ class AdmittedJob:
         while unrendered:
             segments = self.examples.take(unrendered[0], effort)
             self._next.segments += segments
+            tokens, targets = tokens_and_targets(segments)
+            self._next.tokens, self._next.targets = self._next.tokens + tokens, self._next.targets + targets
             self._next.longest = max(self._next.longest, *(each.tokens for each in segments))
             unrendered.popleft()
             if effort is not None and effort.is_spent:
@@ -217,11 +230,13 @@ class AdmittedJob:
 class _NextBatch:
     """The examples of a step: the segments of the first ones, and the indices of those that are not rendered yet.
 
-    `longest` is how many tokens the longest of these segments has.
+    `tokens` and `targets` are those of these segments, `longest` is how many tokens the longest of them has.
     """
 
     step: int
     segments: list[Segment] = field(default_factory=list)
+    tokens: int = 0
+    targets: int = 0
     longest: int = 0
     unrendered: deque[int] = field(default_factory=deque)
 
@@ -234,31 +249,6 @@ class Gradient:
     gradient_P: Tensor
     tokens: int
     finite: bool
-
-
-@dataclass(slots=True, kw_only=True, eq=False, weakref_slot=True)
-class SuspendedPass:
-    """A pass that is run in parts. Dropping it gives the pass up.
-
-    `longest` is how many tokens its longest segment has, `kept_bytes` how much memory the activations of all its tokens
-    take until its last part. `turns` is how many turns its parts have been counted as. `conclude` takes the result of
-    `parts` and these turns after the last part.
-    """
-
-    parts: Generator[None, None, Any]
-    conclude: Callable[[Any, int], None]
-    longest: int
-    kept_bytes: int
-    turns: int = 0
-
-    def advance(self) -> bool:
-        """Run the next part; whether it was the last."""
-        try:
-            next(self.parts)
-        except StopIteration as ended:
-            self.conclude(ended.value, self.turns)
-            return True
-        return False
 
 
 @dataclass(slots=True, kw_only=True)

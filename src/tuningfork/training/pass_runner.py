@@ -21,13 +21,14 @@ from tuningfork.modeling.device.available_memory import available_memory
 from tuningfork.modeling.device.capture import Capture
 from tuningfork.modeling.device.threads import is_small, one_thread
 from tuningfork.modeling.loading import LoadedBase
-from tuningfork.modeling.memory_plan import kept_bytes_per_token, pass_bytes
+from tuningfork.modeling.memory_plan import pass_bytes
 from tuningfork.training.attention.packed_attention import is_fused
 from tuningfork.training.batches import OwnedSegment, Pack, pack, tokens_saved_by_sharing
 from tuningfork.training.graphs import PassGraphs
-from tuningfork.training.jobs import AdmittedJob, Batch, EvaluationPasses, SuspendedPass, longest_of, tokens_and_targets
+from tuningfork.training.jobs import AdmittedJob, Batch, EvaluationPasses, longest_of, tokens_and_targets
 from tuningfork.training.objectives import LossWeights, PassShare, loss_weights
 from tuningfork.training.passes import TargetScores, forward_backward, forward_in_parts, in_parts
+from tuningfork.training.suspended import PassMemory, SuspendedPass
 from tuningfork.training.undivided import warn_if_long
 
 _TOKENS_PER_TURN = 1024
@@ -71,6 +72,7 @@ class PassRunner:
             is too large for one core.
         part_seconds: how long such a part takes, apart from the piece that it ends with.
         piece: about how many multiplications of a long segment's attention are one piece.
+        pass_bytes: how much memory suspended passes may hold together; see `suspended.fit_together`.
 
     """
 
@@ -87,8 +89,8 @@ class PassRunner:
         # `is_fused` tests the kernels, which takes a while, so it is called once.
         self._fused = base.gpu_shortcuts and base.decoder is not None and is_fused(base.decoder)
         self.graphs = PassGraphs.of(base, capture, fused=self._fused)
-        self._kept_bytes_per_token = kept_bytes_per_token(base.slots.layers.values(), base.dtype.itemsize)
-        self._pass_bytes = pass_bytes(available_memory(base.device))
+        self._memory = PassMemory.of(base)
+        self.pass_bytes = pass_bytes(available_memory(base.device))
         self._weights = int(base.model.num_parameters())
         self._jobs_per_pass = jobs_per_pass
         self.long_tokens: int | None = None
@@ -116,6 +118,19 @@ class PassRunner:
         """Whether the job may advance at the same time as others: in a shared pass, or in a lane."""
         return self._jobs_per_pass > 1 or self._is_small(_tokens([job]))
 
+    def least_held_bytes(self, job: AdmittedJob, most_tokens: int) -> int:
+        """What the job's next pass holds at least while it is suspended; 0: it is not run in parts, or not rendered.
+
+        A pass of several segments has at most `most_tokens` tokens.
+        """
+        tokens, targets = job.size_next
+        tokens = min(tokens, max(job.longest_next, most_tokens))
+        if not tokens or not self._has_parts(tokens):
+            return 0
+        if job.evaluating is not None:
+            return self._memory.of_forward(tokens, targets)
+        return self._memory.of_training(tokens, min(targets, tokens), keep=False)
+
     def split_for_lanes(self, jobs: Sequence[AdmittedJob]) -> list[Sequence[AdmittedJob]]:
         """Split jobs that advance together into groups of about equally many tokens; a core runs each group's pass."""
         if self._jobs_per_pass == 1:
@@ -135,7 +150,7 @@ class PassRunner:
         """
         parallel, first = len(batches), batches[0]
         # Of several jobs only the first would be held back, and the others would begin the step again.
-        if parallel == 1 and len(first.jobs) == 1 and self._is_in_parts(first.suspended, first.passes):
+        if parallel == 1 and len(first.jobs) == 1 and (first.suspended or self._has_parts(_tokens_of(first.passes[0]))):
             self._advance_part(first)
             return
         small = parallel > 1 or self._is_small(_tokens_of(batches[0].passes[0]))
@@ -150,7 +165,7 @@ class PassRunner:
         """
         passes = jobs[0].evaluating
         assert passes is not None  # noqa: S101 - asked by the engine
-        if len(jobs) == 1 and passes.group and self._is_in_parts(passes.suspended, [passes.group]):
+        if len(jobs) == 1 and passes.group and (passes.suspended or self._has_parts(_tokens_of(passes.group))):
             self._evaluate_part(jobs[0], passes)
             return
         small = self.is_evaluation_small(jobs[0])
@@ -187,7 +202,8 @@ class PassRunner:
             passes.suspended = self._suspend(
                 self._scoring(job, passes.group, self._own_lane(job)),
                 partial(self._conclude_evaluation, job, passes),
-                longest=longest_of(passes.group),
+                passes.group,
+                self._memory.of_forward(*_size_of(passes.group)),
             )
         if self._run_part(passes.suspended, [job]):
             passes.suspended = None
@@ -229,25 +245,22 @@ class PassRunner:
         losses_N = self._losses(prepared.packed, prepared.slots, weights, lane, keep=prepared.keep)
         self._conclude(batch, prepared, _Losses(losses_N, reference_N))
 
-    def _is_in_parts(self, suspended: SuspendedPass | None, passes: Sequence[Sequence[OwnedSegment]]) -> bool:
-        """Whether the first of these passes, which may be suspended, is run in parts."""
-        if suspended is not None:
-            return True
+    def _has_parts(self, tokens: int) -> bool:
+        """Whether a pass of one job with so many tokens is run in parts."""
         if self._lanes < 1 or self.graphs is not None or self._base.decoder is None or self._base.device.type != "cpu":
             return False
-        tokens = _tokens_of(passes[0])
         return not self._is_small(tokens) if self.long_tokens is None else tokens > self.long_tokens
 
     def _advance_part(self, batch: Batch) -> None:
         """Run the next part of the batch's pass, which counts as a turn; the last part counts as the rest."""
         if batch.suspended is None:
             prepared = self._prepare(batch)
-            tokens = len(prepared.packed.ids_T)
+            tokens, targets = len(prepared.packed.ids_T), len(prepared.packed.targets_N)
             batch.suspended = self._suspend(
                 self._training(batch.jobs, prepared, self._own_lane(batch.jobs[0])),
                 partial(self._conclude, batch, prepared),
-                longest=longest_of(prepared.group),
-                kept_bytes=tokens * self._kept_bytes_per_token if prepared.keep else 0,
+                prepared.group,
+                self._memory.of_training(tokens, targets, keep=prepared.keep),
             )
         if self._run_part(batch.suspended, batch.jobs):
             batch.suspended = None
@@ -275,11 +288,10 @@ class PassRunner:
         self,
         parts: Generator[None, None, Any],
         conclude: Callable[[Any, int], None],
-        *,
-        longest: int,
-        kept_bytes: int = 0,
+        group: Sequence[OwnedSegment],
+        held_bytes: int,
     ) -> SuspendedPass:
-        suspended = SuspendedPass(parts=parts, conclude=conclude, longest=longest, kept_bytes=kept_bytes)
+        suspended = SuspendedPass(parts=parts, conclude=conclude, longest=longest_of(group), held_bytes=held_bytes)
         self._suspended.add(suspended)
         return suspended
 
@@ -307,8 +319,9 @@ class PassRunner:
             )
             for owner, (job, terms) in enumerate(zip(batch.jobs, batch.terms, strict=True))
         ]
-        free_bytes = self._pass_bytes - sum(each.kept_bytes for each in self._suspended)
-        keep = len(packed.ids_T) * self._kept_bytes_per_token <= free_bytes // parallel
+        free_bytes = self.pass_bytes - sum(each.held_bytes for each in self._suspended)
+        needed_bytes = self._memory.of_training(len(packed.ids_T), len(packed.targets_N), keep=True)
+        keep = needed_bytes <= free_bytes // parallel
         return _Prepared(group=group, packed=packed, slots=slots, shares=shares, keep=keep)
 
     def _conclude(self, batch: Batch, prepared: _Prepared, found: _Losses, counted: int = 0) -> None:
@@ -375,7 +388,11 @@ class PassRunner:
 
 
 def _tokens_of(group: Sequence[OwnedSegment]) -> int:
-    return sum(each.segment.tokens for each in group)
+    return _size_of(group)[0]
+
+
+def _size_of(group: Sequence[OwnedSegment]) -> tuple[int, int]:
+    return tokens_and_targets([each.segment for each in group])
 
 
 def _tokens(jobs: Sequence[AdmittedJob]) -> int:

@@ -21,8 +21,12 @@ from tuningfork.training.loss import HeadLosses, TargetLosses, decoder_layers, r
 from tuningfork.training.objectives import LossWeights
 from tuningfork.training.sections import PassLayout, Section, Share, pad_to_sections, routes, sections_of
 
-LOGITS_PER_BLOCK = 2**28
-"""The most logits, targets times vocabulary, that are in memory at a time: 1 GiB in fp32."""
+_LOGITS_PER_PASS = 2**28
+"""The most logits, targets times vocabulary, of a pass of several examples: 1 GiB in fp32."""
+
+_LOGITS_PER_BLOCK_ON_CPU = 2**25
+"""The most logits that are in memory at a time on a CPU: 128 MiB in fp32. Products with more rows are no faster there,
+and several passes may be suspended with their logits in memory. On a GPU all logits of such a pass are."""
 
 _SMALL_PRODUCT = 16**3
 """For bfloat16 products of up to this many multiplications torch uses another algorithm, whose rounding differs. For a
@@ -90,9 +94,16 @@ def in_parts(
     return losses_N.cpu()[layout.places_N]
 
 
+def targets_per_pass(base: LoadedBase) -> int:
+    """How many targets a pass over this base has at most, apart from an example that has more."""
+    return _LOGITS_PER_PASS // int(base.model.config.get_text_config().vocab_size)
+
+
 def targets_per_block(base: LoadedBase) -> int:
     """How many targets' logits a pass over this base has in memory at a time."""
-    return LOGITS_PER_BLOCK // int(base.model.config.get_text_config().vocab_size)
+    if base.device.type != "cpu":
+        return targets_per_pass(base)
+    return max(1, _LOGITS_PER_BLOCK_ON_CPU // int(base.model.config.get_text_config().vocab_size))
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,14 @@ _Jobs = Sequence[AdmittedJob]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassLimits:
-    """The most tokens and targets of a pass that jobs share."""
+    """The most tokens and targets of a pass that jobs share, and the most tokens of a pass of one job (`own_tokens`).
+
+    An example with more tokens has a pass of its own.
+    """
 
     tokens: int
     targets: int
+    own_tokens: int
 
 
 class Scheduler:
@@ -43,7 +47,9 @@ class Scheduler:
         self._even = even
         self._efforts = Efforts(monotonic)
         self._owners = OwnerTurns()
-        self._long = LongTurns(limits.tokens)
+        self._long = LongTurns(
+            limits.tokens, lambda: passes.pass_bytes, lambda job: passes.least_held_bytes(job, self._own_tokens(job))
+        )
 
     def at_admission(self, *, alone: bool) -> Effort:
         """The effort for checking a job's examples at its admission; `alone`: there is no other job."""
@@ -142,6 +148,10 @@ class Scheduler:
                 break
             joining.append(job)
         return joining, unready
+
+    def _own_tokens(self, job: AdmittedJob) -> int:
+        """The most tokens of the job's next pass, apart from an example that is larger."""
+        return self._limits.own_tokens if job.evaluating is None else self._limits.tokens
 
     def _fits(self, tokens: int, targets: int) -> bool:
         """Whether so many tokens and targets fit into a pass that jobs share."""

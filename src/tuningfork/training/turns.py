@@ -4,10 +4,11 @@ Shares are counted in turns, a unit of computation (`AdmittedJob.turns`): a pass
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.training.jobs import AdmittedJob
+from tuningfork.training.suspended import fit_together
 
 
 class OwnerTurns:
@@ -51,39 +52,64 @@ class OwnerTurns:
 
 
 class LongTurns:
-    """Lets one pass at a time be suspended that holds an example of more than `most_tokens` tokens.
+    """Decides which jobs may begin a pass that is run in parts, beside the passes that are suspended.
 
-    So the activations of at most one such example are in memory. Other passes may be suspended beside it, and other
-    jobs have their turns. An example that is not rendered yet never waits.
+    Of examples with more than `most_tokens` tokens, one is in a suspended pass at a time. All suspended passes together
+    hold no more memory than `fit_together` allows for `most_bytes`; `least_held_bytes` tells what a job's next pass
+    holds at least, 0 if it is not run in parts. A pass that is suspended always goes on, and one that is not rendered
+    yet never waits.
     """
 
-    def __init__(self, most_tokens: int) -> None:
+    def __init__(
+        self, most_tokens: int, most_bytes: Callable[[], int], least_held_bytes: Callable[[AdmittedJob], int]
+    ) -> None:
         self.most_tokens = most_tokens
+        self._most_bytes = most_bytes
+        self._least_held_bytes = least_held_bytes
+        self._held: list[int] = []
         self._is_taken = False
-        # The job that begins the next such pass. It waited while it was its turn.
+        # The job that begins its pass before others that would keep it waiting: it waited while it was its turn.
         self._next: JobId | None = None
+        # Whether that job's pass has such an example, and what the pass holds.
+        self._next_is_long = False
+        self._next_bytes = 0
 
     def runnable(self, in_order: Sequence[AdmittedJob]) -> list[AdmittedJob]:
         """Those that do not have to wait, of all unfinished jobs in the order of their turns."""
-        suspended = [each.suspended for each in in_order]
-        self._is_taken = any(each is not None and each.longest > self.most_tokens for each in suspended)
-        if not any(each.definition.id == self._next and self._is_long(each) for each in in_order):
+        suspended = [each.suspended for each in in_order if each.suspended is not None]
+        self._held = [each.held_bytes for each in suspended]
+        self._is_taken = any(each.longest > self.most_tokens for each in suspended)
+        found = next((each for each in in_order if each.definition.id == self._next and self._begins(each)), None)
+        if found is None:
             self._next = None
-        if self._next is None and in_order and self.has_to_wait(in_order[0]):
-            self._next = in_order[0].definition.id
+            if in_order and self.has_to_wait(in_order[0]):
+                found = in_order[0]
+        if found is not None:
+            self._next, self._next_is_long = found.definition.id, self._is_long(found)
+            self._next_bytes = self._least_held_bytes(found)
         return [each for each in in_order if not self.has_to_wait(each)]
 
     def has_to_wait(self, job: AdmittedJob) -> bool:
         """Whether this job, which was among those given to `runnable`, would begin such a pass now, and must not."""
-        return self._is_long(job) and (self._is_taken or self._next not in {None, job.definition.id})
+        if not self._begins(job):
+            return False
+        another_is_next = self._next not in {None, job.definition.id}
+        if self._is_long(job) and (self._is_taken or (another_is_next and self._next_is_long)):
+            return True
+        own, held = self._least_held_bytes(job), [*self._held, *([self._next_bytes] if another_is_next else [])]
+        return own > 0 and not fit_together([*held, own], self._most_bytes())
 
     def choose(self, jobs: Iterable[AdmittedJob]) -> None:
         """Note which jobs the next passes are for."""
         if any(each.definition.id == self._next for each in jobs):
             self._next = None
 
+    def _begins(self, job: AdmittedJob) -> bool:
+        """Whether the job's next pass is one that may have to wait, and is not suspended."""
+        return job.suspended is None and (self._is_long(job) or self._least_held_bytes(job) > 0)
+
     def _is_long(self, job: AdmittedJob) -> bool:
-        """Whether the job's next pass begins such an example."""
+        """Whether the job's next pass begins an example of more than `most_tokens` tokens."""
         return job.suspended is None and job.longest_next > self.most_tokens
 
 

@@ -12,6 +12,7 @@ from tuningfork.domain.conversation import Conversation
 from tuningfork.domain.errors import Code, InternalError, InvalidArgument
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.modeling.adapters import format as adapter_format
+from tuningfork.training.jobs import tokens_and_targets
 from tuningfork.training.pass_runner import PassRunner
 from tuningfork.training.passes import forward_backward
 from tuningfork.training.reports import TrainingDiverged
@@ -100,8 +101,8 @@ def test_passes_that_do_not_fit_into_memory_together_are_computed_twice_to_the_s
         engine._passes = PassRunner(loaded_llama, jobs_per_pass=1, capture=None, compute=spied)
         for name in "ab":
             engine.admit(job(name, epoch_count=1, batch_size=7))
-        tokens = sum(each.tokens for each in engine._jobs["a"].next_batch())
-        engine._passes._pass_bytes = share * tokens * engine._passes._kept_bytes_per_token
+        size = tokens_and_targets(engine._jobs["a"].next_batch())
+        engine._passes.pass_bytes = share * engine._passes._memory.of_training(*size, keep=True)
         engine.step()
         found.append([weights_of(engine, name) for name in "ab"])
         for name in "ab":

@@ -13,7 +13,7 @@ from tuningfork.training.jobs import AdmittedJob, Batch, SuspendedPass
 from tuningfork.training.scheduler import PassLimits, Scheduler
 from tuningfork.training.turns import LongTurns
 
-LIMITS = PassLimits(tokens=2048, targets=10**6)
+LIMITS = PassLimits(tokens=2048, targets=10**6, own_tokens=16_384)
 LONG = (5_000,)
 ORDINARY = (300,) * 16
 
@@ -46,6 +46,11 @@ class Passes:
 
     lanes: int = 1
     most_jobs: int = 1
+    pass_bytes: int = 10**9
+
+    def least_held_bytes(self, job, most_tokens):
+        tokens, _ = job.size_next
+        return tokens if job.suspended is None and tokens > 1_000 else 0
 
     def can_advance_beside_others(self, job):
         return True
@@ -81,6 +86,8 @@ class Training:
     small: int = 1_000
     scheduler: Scheduler = field(default_factory=lambda: Scheduler(Passes(), LIMITS, even=True, monotonic=None))
     most_long: int = 0
+    most_held: int = 0
+    """The most tokens of all suspended passes but the largest."""
 
     def __post_init__(self):
         self.queue = {each.definition.id: each for each in self.jobs}
@@ -95,6 +102,8 @@ class Training:
             suspended = [each for each in self.jobs if each.suspended is not None]
             long = [each for each in suspended if max(each.examples.tokens) > LIMITS.tokens]
             self.most_long = max(self.most_long, len(long))
+            held = [each.suspended.held_bytes for each in suspended]
+            self.most_held = max(self.most_held, sum(held) - max(held, default=0))
         return had
 
     def _advance(self, chosen):
@@ -113,7 +122,7 @@ def suspended(chosen, parts):
         parts=iter_parts(parts),
         conclude=lambda *_: None,
         longest=max(chosen.examples.tokens),
-        kept_bytes=0,
+        held_bytes=sum(chosen.examples.tokens),
     )
     return Batch(jobs=[chosen], tokens=[0], terms=[1], passes=deque(), losses=[0.0], suspended=pass_)
 
@@ -169,7 +178,7 @@ def test_a_job_that_waited_first_in_order_begins_before_others_unless_it_goes():
         each.prepare_batch(Effort(0))
     ann, bob, cid = jobs
     ann.under_way = suspended(ann, 2)
-    turns = LongTurns(LIMITS.tokens)
+    turns = LongTurns(LIMITS.tokens, lambda: 10**9, lambda job: Passes().least_held_bytes(job, LIMITS.own_tokens))
     assert turns.runnable([bob, ann, cid]) == [ann]
 
     ann.under_way = None
@@ -181,6 +190,38 @@ def test_a_job_that_waited_first_in_order_begins_before_others_unless_it_goes():
     ann.under_way = None
     turns.choose(turns.runnable([ann, cid, bob]))
     assert turns.runnable([ann, cid, bob]) == [ann, cid, bob]
+
+
+def in_memory_of(most, jobs):
+    """Training whose suspended passes may hold so many tokens."""
+    scheduler = Scheduler(Passes(pass_bytes=most), LIMITS, even=True, monotonic=None)
+    return Training(jobs, scheduler=scheduler)
+
+
+def test_jobs_whose_passes_fill_the_memory_alternate():
+    """Each has batches of 16,000 tokens; two of them fit."""
+    training = in_memory_of(40_000, [admitted(f"job{number}", (1_000,) * 16) for number in range(8)])
+    had = training.run(8_000)
+
+    assert training.most_held <= 16_000
+    assert max(had.values()) - min(had.values()) <= 32
+
+
+def test_short_passes_run_beside_one_that_is_larger_than_the_memory():
+    large, *short = [admitted("large", (1_000,) * 50), *(admitted(f"short{number}", (500,) * 5) for number in range(3))]
+    training = in_memory_of(20_000, [large, *short])
+    had = training.run(4_000)
+
+    assert 2_500 <= training.most_held <= 5_000
+    assert max(had.values()) - min(had.values()) <= 100
+
+
+def test_a_large_pass_does_not_wait_for_ever_while_smaller_ones_come_and_go():
+    """Passes of several lengths, one of which is suspended at every time; all but the large one fit together."""
+    others = [admitted(f"other{parts}", (1_000,) * parts) for parts in (11, 12, 13)]
+    had = in_memory_of(40_000, [*others, admitted("large", (1_000,) * 20, turns=3)]).run(120)
+
+    assert had["large"] >= 20
 
 
 def sharing(first, others):
