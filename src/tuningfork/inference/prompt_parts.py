@@ -66,11 +66,10 @@ class PartTurns:
 
 @dataclass(slots=True)
 class _Pass:
-    """A pass under way; `version` as in `AdapterSlots.place_version`."""
+    """A pass under way."""
 
     parts: Generator[None, None, Tensor]
     operations: int
-    version: int | None
 
     def advance(self) -> Tensor | None:
         """Compute a further layer; the logits after the last one."""
@@ -157,11 +156,9 @@ class PromptParts:
         return is_small(pass_.operations, weight_bytes=self._weights * self._base.dtype.itemsize)
 
     def _pass_of(self, chunk: ScheduledTokens) -> _Pass:
-        """The chunk's pass, which is begun if it is not under way, or if its adapter has moved in memory since."""
+        """The chunk's pass, which is begun if it is not under way."""
         sequence = chunk.sequence
-        version = self._base.slots.place_version(sequence.request.slot)
-        found = self._passes.get(sequence)
-        if found is not None and found.version == version:
+        if (found := self._passes.get(sequence)) is not None:
             return found
         if not sequence.reading:
             self._scheduler.begin(chunk)
@@ -169,7 +166,8 @@ class PromptParts:
         kept_B = torch.tensor([chunk.tokens - 1] if chunk.completes else [], dtype=torch.long)
         plan = CachedPlan(self._cache, [Span(sequence.pages, begin, end)], self._base.kernels.attention)
         slots = [sequence.request.slot] * chunk.tokens
-        pass_ = self._decoder.pass_over(torch.arange(begin, end), kept_B, Serving(plan), slots)
+        # Between the parts of this pass, other requests' adapters come and go.
+        pass_ = self._decoder.pass_over(torch.arange(begin, end), kept_B, Serving(plan), slots, lasting=True)
         parts = self._decoder.in_parts(torch.tensor(sequence.tokens[begin:end]), pass_)
-        made = self._passes[sequence] = _Pass(parts, 2 * chunk.tokens * self._weights, version)
+        made = self._passes[sequence] = _Pass(parts, 2 * chunk.tokens * self._weights)
         return made

@@ -245,19 +245,40 @@ def test_others_speak_between_the_parts_of_a_chunk(base):
     assert between > 3
 
 
-def test_an_adapter_that_moves_while_a_chunk_is_under_way_changes_no_answer(base):
-    """The tables of adapters shrink when many have left, and the others change their places in them."""
-    slots = [base.slots.load(loud_adapter(base, 4, seed=seed)) for seed in range(9)]
-    asked = owned("a", b"A prompt that is read in parts. " * 4, slots[-1])
-    wanted = answers_of(base, asked, prefill_tokens=16)["a", 0].tokens
-    engine = InferenceEngine(base, prefill_tokens=16, clock=Ticks(10))
-    run = Run(engine).add(asked, owned("b", b"other", -1))
-    while not next(iter(engine._scheduler.of_request("a"))).reading:
-        run.step()
-    for slot in slots[:-1]:
+@pytest.mark.parametrize("prefill_tokens", [16, 8], ids=["chunks multiplied together", "chunks row by row"])
+@pytest.mark.parametrize("change", ["grow", "shrink"])
+def test_a_chunk_goes_on_where_it_was_when_its_adapter_moves_in_memory(base, prefill_tokens, change):
+    """The tables of adapters grow when many come, and shrink when many leave: the others change their places then."""
+    others = [base.slots.load(loud_adapter(base, 4, seed=seed)) for seed in range(8 if change == "shrink" else 3)]
+    own = base.slots.load(loud_adapter(base, 4, seed=8))
+    asked = owned("a", b"A prompt that is read in parts. " * 4, own)
+
+    def reads(move):
+        """The answer's tokens, and in how many steps the prompt was read."""
+        engine = InferenceEngine(base, prefill_tokens=prefill_tokens, clock=Ticks(10))
+        run = Run(engine).add(asked, owned("b", b"other", -1, tokens=400))
+        steps = 0
+        while not run.answers["a", 0].tokens:
+            run.step()
+            steps += 1
+            if move and next(iter(engine._scheduler.of_request("a"))).reading:
+                tables = base.slots.tables.of_rank(4).version
+                move()
+                assert base.slots.tables.of_rank(4).version != tables
+                move = None
+        engine.cancel("b")
+        return run.to_end()["a", 0].tokens, steps
+
+    def move():
+        if change == "grow":
+            others.extend(base.slots.load(loud_adapter(base, 4, seed=seed)) for seed in range(10, 16))
+        else:
+            while others:
+                base.slots.unload(others.pop())
+
+    wanted, found = reads(None), reads(move)
+    for slot in (*others, own):
         base.slots.unload(slot)
-    found = run.to_end()["a", 0].tokens
-    base.slots.unload(slots[-1])
 
     assert found == wanted
 

@@ -120,13 +120,20 @@ class PerToken:
     ranks: Sequence[_OneRank]
 
     @classmethod
-    def of(cls, kernels: AdapterKernels, tables: AdapterTables, rows: Sequence[tuple[int, int]]) -> "PerToken":
-        """The route of these tokens; `rows` are pairs of token index and slot, in ascending order."""
+    def of(
+        cls, kernels: AdapterKernels, tables: AdapterTables, rows: Sequence[tuple[int, int]], *, lasting: bool = False
+    ) -> "PerToken":
+        """The route of these tokens; `rows` are pairs of token index and slot, in ascending order.
+
+        `lasting`: see `AdapterSlots.route`.
+        """
         by_rank: dict[int, list[tuple[int, int]]] = {}
         for row, slot in rows:
             by_rank.setdefault(tables.rank_of(slot), []).append((row, slot))
         whole = len(by_rank) == 1 and rows[-1][0] + 1 == len(rows)
-        return cls([_rank_rows(kernels, tables, rank, own, whole=whole) for rank, own in by_rank.items()])
+        return cls(
+            [_rank_rows(kernels, tables, rank, own, whole=whole, lasting=lasting) for rank, own in by_rank.items()]
+        )
 
     @classmethod
     def at(cls, kernels: AdapterKernels, ranks: Sequence[tuple[int, Sequence[GroupTable], Tensor]]) -> "PerToken":
@@ -153,10 +160,18 @@ class PerToken:
 
 
 def _rank_rows(
-    kernels: AdapterKernels, tables: AdapterTables, rank: int, rows: Sequence[tuple[int, int]], *, whole: bool
+    kernels: AdapterKernels,
+    tables: AdapterTables,
+    rank: int,
+    rows: Sequence[tuple[int, int]],
+    *,
+    whole: bool,
+    lasting: bool,
 ) -> _OneRank:
     own = tables.of_rank(rank)
     device = own.groups[0].a_CDR.device
     rows_B = None if whole else torch.tensor([row for row, _ in rows], device=device)
     places_B = torch.tensor([own.places[slot] for _, slot in rows], dtype=torch.int32, device=device)
-    return _OneRank(own.groups, kernels.rows(rank, places_B, rows_B))
+    # Tables that grow or shrink get new tensors; the places in the tensors of now stay as they are.
+    groups = [GroupTable(each.a_CDR, list(each.bs_CRO)) for each in own.groups] if lasting else own.groups
+    return _OneRank(groups, kernels.rows(rank, places_B, rows_B))

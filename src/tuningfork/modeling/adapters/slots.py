@@ -269,8 +269,13 @@ class AdapterSlots:
         ordered = [f"{name}.lora_{letter}.weight" for name in self.layers for letter in "AB"]
         return AdapterWeights(shape, {name: pieces[name] for name in ordered})
 
-    def route(self, slots: Slots) -> Route | None:
-        """The route of a pass through the project's own decoder; None: the base alone."""
+    def route(self, slots: Slots, *, lasting: bool = False) -> Route | None:
+        """The route of a pass through the project's own decoder; None: the base alone.
+
+        The slots' adapters must stay loaded for as long as the route is used. Another adapter may be loaded or unloaded
+        meanwhile only if the route is `lasting`. It keeps the weights in the tensors that they are in now, which stay
+        in memory also when the tables grow or shrink.
+        """
         if slots is None:
             return None
         if isinstance(slots, int):
@@ -288,15 +293,12 @@ class AdapterSlots:
             begin = end
         if singles:
             first, last = singles[0][0], singles[-1][0] + 1
-            rows = PerToken.of(self.kernels, self._tables, [(row - first, slot) for row, slot in singles])
+            own = [(row - first, slot) for row, slot in singles]
+            rows = PerToken.of(self.kernels, self._tables, own, lasting=lasting)
             if not parts and last - first == len(chosen):
                 return rows
             parts.append((slice(first, last), rows))
         return Composite(parts) if parts else None
-
-    def place_version(self, slot: int) -> int | None:
-        """Changes when routes to this slot lose their validity, since its table has moved; None: it has no table."""
-        return None if slot == BASE_ALONE else self._tables.version_of(self._residents[slot].shape.rank)
 
     @contextmanager
     def routed(self, slots: Slots) -> Iterator[None]:

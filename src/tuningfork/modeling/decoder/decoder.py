@@ -173,20 +173,31 @@ class Decoder:
         read_ND, normed = norm_of_sum(self.kernels, self.norm, x_TD, more_TD, self.head.weight_OD.dtype)
         return Stem(decoder=self, pass_=pass_, kept=kept, normed=normed, read_ND=read_ND)
 
-    def pass_over(self, positions_T: Tensor, kept_N: Tensor, attention: TracedAttention, slots: Slots | Routes) -> Pass:
-        """Prepare what all layers of a pass share; the arguments are those of `trace`."""
+    def pass_over(
+        self,
+        positions_T: Tensor,
+        kept_N: Tensor,
+        attention: TracedAttention,
+        slots: Slots | Routes,
+        *,
+        lasting: bool = False,
+    ) -> Pass:
+        """Prepare what all layers of a pass share; the arguments are those of `trace`.
+
+        `lasting`: other adapters may be loaded and unloaded before the pass has ended; see `AdapterSlots.route`.
+        """
         rotations = {kind: Rotation.of(*tables(positions_T)) for kind, tables in self.rotations.items()}
-        route, tail = self._routes(slots, kept_N)
+        route, tail = self._routes(slots, kept_N, lasting=lasting)
         kept_N = kept_N.to(positions_T.device)
         return Pass(attention=attention, rotations=rotations, route=route, tail_route=tail, kept_N=kept_N)
 
-    def _routes(self, slots: Slots | Routes, kept_N: Tensor) -> tuple[Route | None, Route | None]:
+    def _routes(self, slots: Slots | Routes, kept_N: Tensor, *, lasting: bool) -> tuple[Route | None, Route | None]:
         if isinstance(slots, Routes):
             return slots.all, slots.tail
-        route = self.slots.route(slots)
+        route = self.slots.route(slots, lasting=lasting)
         if slots is None or isinstance(slots, int):
             return route, route
-        return route, self.slots.route(torch.as_tensor(slots)[kept_N.cpu()])
+        return route, self.slots.route(torch.as_tensor(slots)[kept_N.cpu()], lasting=lasting)
 
 
 @dataclass(frozen=True, slots=True)
