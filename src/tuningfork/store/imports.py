@@ -7,11 +7,15 @@ As long as `imports/<job>` is there, the job's row may not have been written. So
 takes an adapter without a row for an unfinished import, and not for that of another database.
 """
 
+import errno
 import hashlib
+import os
 import shutil
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from tuningfork.artifacts.durable import remove
 from tuningfork.artifacts.local import LocalArtifactStore
@@ -28,11 +32,49 @@ SPARE_BYTES = 128 * 2**20
 """What an arriving adapter leaves free on the disk, 128 MiB, so that the database can still be written."""
 
 
-class ArrivingAdapter:
-    """The files of an adapter that no row has yet. Ended by `close`, which removes what was not kept."""
+_ONE_AT_A_TIME = threading.Lock()
+"""Held from the look at the free room until the room is taken."""
 
-    def __init__(self, store: LocalArtifactStore, job_id: JobId) -> None:
+
+def free_bytes(directory: Path) -> int:
+    """The room on the disk that holds the directory."""
+    return shutil.disk_usage(directory).free
+
+
+def allocated(descriptor: int, size: int) -> bool:
+    """Take room on the disk for the first bytes of an open file; False: the system cannot.
+
+    Raises:
+        OSError: the disk is full.
+
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return False
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        if error.errno in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+            return False
+        raise
+    return True
+
+
+class ArrivingAdapter:
+    """The files of an adapter that no row has yet. Ended by `close`, which removes what was not kept.
+
+    `free` and `allocate` are for disks of tests.
+    """
+
+    def __init__(
+        self,
+        store: LocalArtifactStore,
+        job_id: JobId,
+        *,
+        free: Callable[[Path], int] = free_bytes,
+        allocate: Callable[[int, int], bool] = allocated,
+    ) -> None:
         self.job_id = job_id
+        self._free, self._allocate = free, allocate
         self.ref = ArtifactRef(f"{DIRECTORY}/{job_id}/adapter")
         self._store = store
         self._place = store.root / DIRECTORY / job_id
@@ -49,14 +91,30 @@ class ArrivingAdapter:
         """Where the files are written."""
         return self._store.path(self.ref)
 
+    def reserve(self, file: BinaryIO, size: int) -> bool:
+        """Take room on the disk for the `size` bytes of a new file before they arrive.
+
+        So adapters that arrive at the same time do not count on the same room.
+
+        Returns:
+            Whether the room is taken. Where the system cannot do that, `check_room` may find later that it is gone.
+
+        Raises:
+            ResourceExhausted: the disk has no room.
+
+        """
+        with _ONE_AT_A_TIME:
+            self.check_room(size)
+            return self._allocate(file.fileno(), size)
+
     def check_room(self, size: int) -> None:
-        """Check that the disk has room for `size` bytes of a file that are to be written. Nothing is reserved.
+        """Check that the disk has room for `size` bytes that are to be written.
 
         Raises:
             ResourceExhausted: it has not.
 
         """
-        free = shutil.disk_usage(self._place).free
+        free = self._free(self._place)
         if size + SPARE_BYTES > free:
             raise ResourceExhausted(
                 f"{size:,} bytes of the adapter are to be written, and the server's disk has room for "

@@ -1,11 +1,15 @@
 """An adapter that arrives, killed between any two of its steps: the next start has all of it, or nothing."""
 
+import os
+
 import pytest
 
 import peft_adapters
+from tuningfork.domain.errors import ResourceExhausted
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.service.tuning.tidying import sweep
 from tuningfork.store.artifacts import Artifacts
+from tuningfork.store.imports import SPARE_BYTES, ArrivingAdapter
 from tuningfork.store.strangers import Strangers, strangers
 from workshop import ADA, importing_of, number_request
 
@@ -44,6 +48,40 @@ def keeping(arriving, adapter, work):
 
 def kept(root):
     return [path.name for kind in ("imports", "adapters", "manifests/imports") for path in (root / kind).glob("*")]
+
+
+class Disk:
+    """A disk with room for so many bytes, of which files take what their blocks take on the real one."""
+
+    def __init__(self, root, size):
+        self.root, self.size = root, size
+
+    def free(self, _directory):
+        return self.size - sum(512 * path.stat().st_blocks for path in self.root.rglob("*") if path.is_file())
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system reserves no room")
+def test_adapters_that_arrive_at_the_same_time_do_not_count_on_the_same_room(artifacts):
+    store, size = artifacts.store, 2**20
+    disk = Disk(store.root / "imports", SPARE_BYTES + size + size // 2)
+    first, second = (ArrivingAdapter(store, JobId(name), free=disk.free) for name in ("firstjob0001", "secondjob001"))
+    with (first.directory / "weights").open("xb") as one, (second.directory / "weights").open("xb") as other:
+        assert first.reserve(one, size)
+        with pytest.raises(ResourceExhausted, match=f"has room for {size // 2:,}"):
+            second.reserve(other, size)
+        assert second.reserve(other, size // 4)
+        one.write(bytes(size))
+    first.close()
+    with (second.directory / "more").open("xb") as more:
+        assert second.reserve(more, size)
+    second.close()
+
+
+def test_where_nothing_can_be_reserved_the_caller_is_told_to_look_again(artifacts):
+    adapter = ArrivingAdapter(artifacts.store, JOB, allocate=lambda _descriptor, _size: False)
+    with (adapter.directory / "weights").open("xb") as file:
+        assert not adapter.reserve(file, 2**10)
+    adapter.close()
 
 
 @pytest.mark.parametrize("completed", [False, True])

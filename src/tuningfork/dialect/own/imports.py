@@ -62,7 +62,7 @@ class ImportMethods:
 
     async def _taken(self, arrival: Arrival, body: BodyStream) -> Tuned:
         directory = arrival.adapter.directory
-        with full_disk_reported(), Unpacking(directory, arrival.adapter.check_room) as unpacking:
+        with full_disk_reported(), Unpacking(directory, arrival.adapter) as unpacking:
             async for piece in body:
                 await self._to_its_end(unpacking.add, piece)
             unpacking.finish()

@@ -5,9 +5,8 @@ names on the disk are the server's own. Nothing is unpacked, and no piece is kep
 """
 
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import BinaryIO, Protocol, Self
 
 from tuningfork.domain.errors import InvalidArgument
 from tuningfork.wire.peft import CONFIG, WEIGHTS
@@ -17,22 +16,45 @@ from tuningfork.wire.peft.weights import MOST_BYTES
 MOST_ARCHIVE_BYTES = MOST_BYTES + MOST_CONFIG_BYTES + 2**16
 
 CHECK_EVERY_BYTES = 16 * 2**20
-"""How much is written between two looks at the room that the disk has: 16 MiB."""
+"""How much is written between two looks at the room that the disk has, if it could not be reserved: 16 MiB."""
 
 _MOST_FILE_BYTES = {CONFIG: MOST_CONFIG_BYTES, WEIGHTS: MOST_BYTES}
 _PLAIN = {tarfile.REGTYPE, tarfile.AREGTYPE}
 
 
+class Room(Protocol):
+    """The room on the disk that the files are written to."""
+
+    def reserve(self, file: BinaryIO, size: int) -> bool:
+        """Take room for a new file of this size; whether it is taken.
+
+        Raises:
+            ResourceExhausted: there is none.
+
+        """
+        ...
+
+    def check_room(self, size: int) -> None:
+        """Check that there is room for so many bytes.
+
+        Raises:
+            ResourceExhausted: there is none.
+
+        """
+        ...
+
+
 class Unpacking:
     """Writes the two files of an archive to a directory. Closed by its `with` block.
 
-    `check_room` is called with the size of each file before it is written, and with what is left of it after every
+    Room for each file is reserved before it is written. If that is not possible, it is looked for again after every
     `CHECK_EVERY_BYTES`, since others may be writing to the same disk.
     """
 
-    def __init__(self, directory: Path, check_room: Callable[[int], None]) -> None:
+    def __init__(self, directory: Path, room: Room) -> None:
         self._directory = directory
-        self._check_room = check_room
+        self._room = room
+        self._is_reserved = False
         self._head = bytearray()
         self._file: BinaryIO | None = None
         self._left = 0
@@ -82,8 +104,9 @@ class Unpacking:
             self._left -= len(used)
             self._unchecked += len(used)
             self._close_if_whole()
-            if self._left and self._unchecked >= CHECK_EVERY_BYTES:
-                self._check(self._left)
+            if self._left and self._unchecked >= CHECK_EVERY_BYTES and not self._is_reserved:
+                self._room.check_room(self._left)
+                self._unchecked = 0
         elif self._padding:
             used = rest[: self._padding]
             self._padding -= len(used)
@@ -113,14 +136,11 @@ class Unpacking:
             raise InvalidArgument(
                 f"{name} has {header.size:,} bytes; it must have 1 to {_MOST_FILE_BYTES[name]:,} of them."
             )
-        self._check(header.size)
         self._written.add(name)
         self._file = (self._directory / name).open("xb")
-        self._left, self._padding = header.size, -header.size % tarfile.BLOCKSIZE
-
-    def _check(self, size: int) -> None:
-        self._check_room(size)
+        self._is_reserved = self._room.reserve(self._file, header.size)
         self._unchecked = 0
+        self._left, self._padding = header.size, -header.size % tarfile.BLOCKSIZE
 
     def _close_if_whole(self) -> None:
         if not self._left and self._file is not None:

@@ -10,8 +10,31 @@ from tuningfork.dialect.own.unpacking import CHECK_EVERY_BYTES, Unpacking
 from tuningfork.domain.errors import InvalidArgument, ResourceExhausted
 
 
-def unpacked(content, directory, *, size=7_000, check_room=lambda _size: None):
-    with Unpacking(directory, check_room) as unpacking:
+class Unreserved:
+    """A disk whose system reserves nothing; `check_room` is called with every size that is looked for."""
+
+    def __init__(self, check_room=lambda _size: None):
+        self.check_room = check_room
+
+    def reserve(self, file, size):
+        self.check_room(size)
+        return False
+
+
+class Reserved:
+    """A disk whose system reserves room; `sizes` are those that were asked for."""
+
+    def __init__(self):
+        self.sizes = []
+
+    def reserve(self, file, size):
+        assert file.tell() == 0
+        self.sizes.append(size)
+        return True
+
+
+def unpacked(content, directory, *, size=7_000, room=None):
+    with Unpacking(directory, room or Unreserved()) as unpacking:
         for begin in range(0, len(content), size):
             unpacking.add(content[begin : begin + size])
         unpacking.finish()
@@ -85,14 +108,14 @@ def test_a_file_that_says_it_has_gigabytes_is_refused_before_it_is_written(tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_for_which_the_disk_has_no_room_is_not_begun(tmp_path):
+def test_of_a_file_for_which_the_disk_has_no_room_nothing_is_written(tmp_path):
     def refuse(size):
         raise ResourceExhausted(f"no room for {size}")
 
     with pytest.raises(ResourceExhausted):
-        unpacked(peft_adapters.archive(), tmp_path, check_room=refuse)
+        unpacked(peft_adapters.archive(), tmp_path, room=Unreserved(refuse))
 
-    assert list(tmp_path.iterdir()) == []
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) == 0
 
 
 def test_the_room_for_what_is_left_is_checked_again_while_a_file_arrives(tmp_path):
@@ -100,11 +123,21 @@ def test_the_room_for_what_is_left_is_checked_again_while_a_file_arrives(tmp_pat
     size = 3 * CHECK_EVERY_BYTES - 1_000
     content = peft_adapters.packed([("adapter_config.json", b"{}"), ("adapter_model.safetensors", bytes(size))])
 
-    unpacked(content, tmp_path, size=2**20, check_room=checked.append)
+    unpacked(content, tmp_path, size=2**20, room=Unreserved(checked.append))
 
     config, *weights = checked
     assert (config, weights[0], len(weights)) == (2, size, 3)
     assert all(0 <= before - left - CHECK_EVERY_BYTES < 2**20 for before, left in itertools.pairwise(weights))
+
+
+def test_room_that_is_reserved_is_asked_for_once_for_each_file(tmp_path):
+    room, size = Reserved(), 2 * CHECK_EVERY_BYTES + 1
+    content = peft_adapters.packed([("adapter_config.json", b"{}"), ("adapter_model.safetensors", bytes(size))])
+
+    unpacked(content, tmp_path, size=2**20, room=room)
+
+    assert room.sizes == [2, size]
+    assert (tmp_path / "adapter_model.safetensors").stat().st_size == size
 
 
 def test_a_disk_that_others_fill_meanwhile_ends_the_file(tmp_path):
@@ -117,7 +150,10 @@ def test_a_disk_that_others_fill_meanwhile_ends_the_file(tmp_path):
     weights = ("adapter_model.safetensors", bytes(2 * CHECK_EVERY_BYTES))
     with pytest.raises(ResourceExhausted):
         unpacked(
-            peft_adapters.packed([("adapter_config.json", b"{}"), weights]), tmp_path, size=2**20, check_room=refuse
+            peft_adapters.packed([("adapter_config.json", b"{}"), weights]),
+            tmp_path,
+            size=2**20,
+            room=Unreserved(refuse),
         )
 
     assert (tmp_path / "adapter_model.safetensors").stat().st_size < 2 * CHECK_EVERY_BYTES
