@@ -30,6 +30,37 @@ def tree(path: Path) -> list[Path]:
     return [path, *path.rglob("*")] if path.is_dir() else [path]
 
 
+def files_below(directory: Path) -> list[Path]:
+    """All files below the directory, sorted; none if it is not there. Others may add and remove some meanwhile.
+
+    `Path.rglob` raises FileNotFoundError where a directory goes away while it is read.
+
+    Raises:
+        OSError: a directory that is there cannot be read.
+
+    """
+    found = os.walk(directory, onerror=_raise_unless_gone)
+    return sorted(Path(folder, name) for folder, _, names in found for name in names)
+
+
+def entries_of(directory: Path) -> list[Path]:
+    """The entries of the directory, sorted; none if it is not there.
+
+    Raises:
+        OSError: it cannot be read.
+
+    """
+    try:
+        return sorted(directory.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _raise_unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
+
+
 def write_aside(path: Path, content: bytes) -> None:
     """Write a small file for its user only, in place of an earlier one: whole, and on the disk on return."""
     aside = path.with_name(path.name + ".aside")

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tuningfork.artifacts.base import ArtifactMissing
-from tuningfork.artifacts.durable import remove, sync_together, tree
+from tuningfork.artifacts.durable import entries_of, remove, sync_together, tree
 from tuningfork.artifacts.manifest import DIRECTORY, Manifest, manifest_key
 from tuningfork.domain.artifact import ArtifactRef
 
@@ -73,8 +73,8 @@ class LocalArtifactStore:
 
     def refs_below(self, ref: ArtifactRef) -> Sequence[ArtifactRef]:
         """See `ArtifactStore.refs_below`."""
-        manifests = (self.root / DIRECTORY / ref.key).glob("*.json")
-        return sorted(found for manifest in manifests if self.has(found := ref.below(manifest.stem)))
+        names = [path.stem for path in entries_of(self.root / DIRECTORY / ref.key) if path.suffix == ".json"]
+        return sorted(found for name in names if self.has(found := ref.below(name)))
 
     def has(self, ref: ArtifactRef) -> bool:
         """See `ArtifactStore.has`."""

@@ -25,6 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tuningfork.artifacts.base import ArtifactDamaged, ArtifactMissing
+from tuningfork.artifacts.durable import entries_of
 from tuningfork.artifacts.known_damage import KnownDamage
 from tuningfork.artifacts.local import LocalArtifactStore
 from tuningfork.artifacts.manifest import DIRECTORY as MANIFESTS
@@ -254,8 +255,8 @@ class Artifacts:
     def discard_checkpoints(self, job_id: JobId, besides: Collection[str] = ()) -> None:
         """Remove the job's checkpoints, incomplete ones too, except those with the keys in `besides`."""
         place = self._checkpoints_of(job_id)
-        names = {path.name for path in self.store.path(place).glob("*")}
-        names |= {path.stem for path in (self._root / MANIFESTS / place.key).glob("*.json")}
+        names = {path.name for path in entries_of(self.store.path(place))}
+        names |= {path.stem for path in entries_of(self._root / MANIFESTS / place.key)}
         refs = [place.below(name) for name in sorted(names) if _CHECKPOINT.fullmatch(name)]
         unneeded = [ref for ref in refs if ref.key not in besides]
         self._remove(*([place] if unneeded == refs else unneeded))

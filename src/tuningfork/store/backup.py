@@ -22,7 +22,7 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 
 from tuningfork.artifacts.base import ArtifactDamaged
-from tuningfork.artifacts.durable import make_private, sync, sync_together, tree
+from tuningfork.artifacts.durable import files_below, make_private, sync, sync_together, tree
 from tuningfork.artifacts.manifest import DIRECTORY as MANIFESTS
 from tuningfork.artifacts.manifest import FileEntry, Manifest, digest_of, file_key, manifest_key
 from tuningfork.domain.artifact import ArtifactRef
@@ -236,7 +236,9 @@ def _copy_all(copying: _Copying, url: str, to: Path, version: str, now: datetime
 def _copy_work(copying: _Copying, job_id: JobId) -> None:
     """Copy the complete artifacts of a job's work directory. A trainer may remove an earlier savepoint meanwhile."""
     root = copying.artifacts.store.root / MANIFESTS
-    for manifest in sorted((root / copying.artifacts.work(job_id).key).rglob("*.json")):
+    for manifest in files_below(root / copying.artifacts.work(job_id).key):
+        if manifest.suffix != ".json":
+            continue
         ref = ArtifactRef(manifest.relative_to(root).with_suffix("").as_posix())
         try:
             copying.add_artifact(ref)
@@ -248,7 +250,7 @@ def _small_files(root: Path) -> Iterator[str]:
     for name in SMALL_FILES:
         path = root / name
         if path.is_dir():
-            yield from (file.relative_to(root).as_posix() for file in sorted(path.rglob("*")) if file.is_file())
+            yield from (file.relative_to(root).as_posix() for file in files_below(path))
         elif path.exists():
             yield name
 

@@ -32,10 +32,11 @@ def check_weights(
     try:
         with artifacts.store.reading(adapter) as directory:
             artifacts.damage.is_known(adapter, states_of(directory))
-    except (ArtifactMissing, ArtifactDamaged) as error:
+    except (ArtifactMissing, ArtifactDamaged, FileNotFoundError) as error:
         with database.read() as connection:
             model_for(connection, principal, model_id, Action.GET)
-        raise lost(TunedRef(model_id), error) from error
+        missing = ArtifactMissing(adapter) if isinstance(error, FileNotFoundError) else error
+        raise lost(TunedRef(model_id), missing) from error
 
 
 def note_damage(artifacts: Artifacts, adapter: ArtifactRef, error: ArtifactDamaged) -> None:
