@@ -272,9 +272,8 @@ class AdapterSlots:
     def route(self, slots: Slots, *, lasting: bool = False) -> Route | None:
         """The route of a pass through the project's own decoder; None: the base alone.
 
-        The slots' adapters must stay loaded for as long as the route is used. Another adapter may be loaded or unloaded
-        meanwhile only if the route is `lasting`. It keeps the weights in the tensors that they are in now, which stay
-        in memory also when the tables grow or shrink.
+        Its adapters stay loaded for as long as it is used. Others may be loaded or unloaded meanwhile only if the route
+        is `lasting`: it keeps the tensors of now in memory when the tables grow or shrink.
         """
         if slots is None:
             return None
