@@ -78,6 +78,15 @@ def test_an_answer_that_is_cut_short_says_so_and_is_the_beginning_of_one(base):
         json.loads(cut.text)
 
 
+def test_an_answer_closes_what_it_has_opened_before_its_limit(base):
+    limits = (70, 80, 120)
+    answers = answers_of(base, *(asked(base, str(most), PERSON, seed=most, tokens=most) for most in limits))
+
+    for most, answer in zip(limits, answers.values(), strict=True):
+        assert (answer.finish_reason, answer.output_tokens <= most) == (FinishReason.STOP, True)
+        Draft202012Validator(SCHEMA).validate(json.loads(answer.text))
+
+
 def test_a_random_model_takes_one_of_the_choices(base):
     answers = answers_of(base, *(asked(base, str(seed), CHOICE, seed=seed) for seed in range(12)))
     assert {answer.text for answer in answers.values()} <= set(CHOICE.choices)

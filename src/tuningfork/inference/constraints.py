@@ -15,8 +15,9 @@ from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 from torch import Tensor
 
 from tuningfork.domain.errors import InvalidArgument
-from tuningfork.domain.generation import AnswerFormat
+from tuningfork.domain.generation import AnswerFormat, JsonAnswer
 from tuningfork.inference.answer_schemas import grammar_of, refusal
+from tuningfork.inference.closing import Closer, Place
 from tuningfork.modeling.chat_template import Chat
 
 # Verbose messages of the compiler would contain the whole schema.
@@ -24,8 +25,21 @@ _LIMITS = LLParserLimits(verbose_errors=False)
 _SHOWN_CHARACTERS = 300
 
 
+_SLACK_A_TOKEN = 64
+"""While an answer could go on for so many tokens and still be completed within its limit, one token in each so many is
+checked for that, so that few have to be. From the last ones each is."""
+
+
 class Constraint:
     """The state of one answer in its grammar.
+
+    An answer that could not be completed within its limit of tokens any more is made to close what it has opened.
+
+    Args:
+        matcher: the state of the grammar.
+        closer: finds completions.
+        place: where the answer begins in JSON; None: it is no JSON.
+        most_tokens: the most tokens of the answer; None: it may go on for ever.
 
     Attributes:
         fault: why the grammar failed on this answer, or None. Some schemas turn out to be too complex only while an
@@ -33,8 +47,16 @@ class Constraint:
 
     """
 
-    def __init__(self, matcher: LLMatcher) -> None:
+    def __init__(
+        self, matcher: LLMatcher, closer: Closer, place: Place | None = None, most_tokens: int | None = None
+    ) -> None:
         self._matcher = matcher
+        self._closer = closer
+        self._place = place
+        self._left = most_tokens
+        self._unchecked = 0
+        self._completion: list[int] | None = None
+        self._checked: tuple[int, list[int]] | None = None
         self.fault: InvalidArgument | None = None
 
     @property
@@ -51,10 +73,56 @@ class Constraint:
         self._look()
         return mask_W if self.fault is None else torch.zeros_like(mask_W)
 
+    def affordable(self, token: int) -> int:
+        """The token itself, or the next one of a completion if after it the answer could not be completed in time.
+
+        Args:
+            token: one that is allowed, or the end of the turn.
+
+        """
+        left = self._left
+        if left is None or self._unchecked or self.fault is not None or not self._closer.bytes_of(token):
+            return token
+        if self._completion is None:
+            self._completion = self._closer.completion(self._matcher, self._place, left)
+        if self._completion is None:
+            # Even the shortest answer is too long, so the limit cuts it.
+            self._left = None
+            return token
+        after = self._matcher.deep_copy()
+        if not after.consume_token(token):
+            # The grammar itself fails here, which `accept` reports.
+            return token
+        place = self._place and self._place.after(self._closer.bytes_of(token))
+        completion = self._closer.completion(after, place, left - 1)
+        if completion is None:
+            return self._completion[0] if self._completion else self._closer.end
+        self._checked = token, completion
+        return token
+
     def accept(self, token: int) -> None:
         """Advance the grammar by a token that was allowed."""
         self._matcher.consume_token(token)
         self._look()
+        if self._place is not None:
+            self._place = self._place.after(self._closer.bytes_of(token))
+        if self._left is not None:
+            self._count(token, self._left - 1)
+
+    def _count(self, token: int, left: int) -> None:
+        """Note that so many tokens are left after this one, and when the next one has to be checked."""
+        known, checked = self._completion, self._checked
+        self._left, self._completion, self._checked = left, None, None
+        if checked is not None and checked[0] == token:
+            self._completion = checked[1]
+            self._unchecked = (left - len(checked[1])) // _SLACK_A_TOKEN
+        elif known and known[0] == token:
+            self._completion = known[1:]
+        elif self._unchecked:
+            self._unchecked -= 1
+        if self._unchecked:
+            # The tokens that are not checked lead elsewhere.
+            self._completion = None
 
     def _look(self) -> None:
         if self._matcher.is_error():
@@ -77,6 +145,7 @@ class Grammars:
         self._capacity = capacity
         self._kept: OrderedDict[AnswerFormat, LLMatcher] = OrderedDict()
         self._tokenizer: LLTokenizer | None = None
+        self._closer: Closer | None = None
         self._keeping = threading.Lock()
         self._compiling = threading.Lock()
 
@@ -85,8 +154,12 @@ class Grammars:
         with self._keeping:
             return answer_format in self._kept
 
-    def begin(self, answer_format: AnswerFormat) -> Constraint:
+    def begin(self, answer_format: AnswerFormat, most_tokens: int | None = None) -> Constraint:
         """The constraint for a new answer; compiles the format if it is not compiled yet.
+
+        Args:
+            answer_format: what the answer has to look like.
+            most_tokens: the most tokens of the answer, within which it is completed if possible; None: any number.
 
         Raises:
             InvalidArgument: the format cannot be enforced: it contradicts itself, uses something unsupported or is too
@@ -97,14 +170,20 @@ class Grammars:
             known = self._kept.get(answer_format)
             if known is not None:
                 self._kept.move_to_end(answer_format)
-                return Constraint(known.deep_copy())
+                return self._constraint(known, answer_format, most_tokens)
         with self._compiling:
             compiled = self._compile(answer_format)
         with self._keeping:
             self._kept[answer_format] = compiled
             while len(self._kept) > self._capacity:
                 self._kept.popitem(last=False)
-        return Constraint(compiled.deep_copy())
+        return self._constraint(compiled, answer_format, most_tokens)
+
+    def _constraint(self, matcher: LLMatcher, answer_format: AnswerFormat, most_tokens: int | None) -> Constraint:
+        closer = self._closer
+        assert closer is not None  # noqa: S101 - made with the tokenizer
+        place = Place() if isinstance(answer_format, JsonAnswer) else None
+        return Constraint(matcher.deep_copy(), closer, place, most_tokens)
 
     def _compile(self, answer_format: AnswerFormat) -> LLMatcher:
         tokens, lead = self._tokens(), self._chat.lead
@@ -124,11 +203,11 @@ class Grammars:
             try:
                 if backend is None:
                     raise ValueError("it is not one of the tokenizers library")  # noqa: TRY301 - told like the others
-                self._tokenizer = LLTokenizer(
-                    backend.to_str(),
-                    n_vocab=max(self._vocabulary_size, backend.get_vocab_size(with_added_tokens=True)),
-                    eos_token=sorted(self._chat.end_of_turn_ids),
-                )
+                size = max(self._vocabulary_size, backend.get_vocab_size(with_added_tokens=True))
+                ends = sorted(self._chat.end_of_turn_ids)
+                tokenizer = LLTokenizer(backend.to_str(), n_vocab=size, eos_token=ends)
+                self._closer = Closer(tokenizer, size, ends)
+                self._tokenizer = tokenizer
             except ValueError as error:
                 raise refusal(
                     f"this base model cannot be held to a form: the bytes of its tokenizer's tokens are not known "

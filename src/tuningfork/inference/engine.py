@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from tuningfork.domain.errors import FieldViolation, InternalError, InvalidArgument, TuningforkError
-from tuningfork.domain.generation import MAX_CANDIDATES, ChosenToken, FinishReason, Sampling, TokenLogprob
+from tuningfork.domain.generation import MAX_CANDIDATES, ChosenToken, FinishReason, TokenLogprob
 from tuningfork.inference.cached_plan import CachedPlan, Span
 from tuningfork.inference.constraints import Grammars
 from tuningfork.inference.detokenizer import Detokenizer, TokenTexts
@@ -194,19 +194,20 @@ class InferenceEngine:
             adapter=self._base.slots.generation(request.slot),
             candidate=number,
             tokens=list(request.prompt_ids),
-            draw=self._draw(request.sampling, number),
+            draw=self._draw(request, number),
             detokenizer=Detokenizer(self._decode, lead=self._base.chat.lead),
             stops=StopSequences((*request.sampling.stop_sequences, *labels)),
             usage=usage,
         )
 
-    def _draw(self, sampling: Sampling, candidate: int) -> Draw:
-        form = sampling.answer_format
+    def _draw(self, request: TokenRequest, candidate: int) -> Draw:
+        sampling, form = request.sampling, request.sampling.answer_format
+        most_tokens = min(sampling.max_output_tokens, self.longest_tokens - len(request.prompt_ids))
         return Draw(
             sampling,
             row_randomness(sampling.seed, candidate),
             Penalties.of(sampling, vocabulary_size=self._vocabulary_size, device=self._base.device),
-            None if form is None else self.grammars.begin(form),
+            None if form is None else self.grammars.begin(form, most_tokens),
         )
 
     @torch.inference_mode()

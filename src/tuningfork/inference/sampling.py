@@ -74,7 +74,10 @@ def sample(logits_BV: Tensor, draws: Sequence[Draw]) -> list[Choice | None]:
     own_BV = logits_BV
     if any(draw.constraint for draw in draws):
         logits_BV = _constrained(logits_BV, draws)
-    tokens = _tokens(logits_BV, draws)
+    tokens = [
+        token if token is None or draw.constraint is None else draw.constraint.affordable(token)
+        for token, draw in zip(_tokens(logits_BV, draws), draws, strict=True)
+    ]
     return _ranked(own_BV, draws, tokens)
 
 

@@ -126,6 +126,16 @@ class Allowing:
             words_W[token // 32] += 1 << (token % 32)
         return words_W.to(torch.int32)
 
+    def affordable(self, token: int) -> int:
+        return token
+
+
+class Closing(Allowing):
+    """A constraint that takes its last token in place of any other."""
+
+    def affordable(self, token: int) -> int:
+        return self._tokens[-1]
+
 
 def test_log_probabilities_are_those_of_the_softmax_likeliest_first():
     logits_V = torch.tensor([1.0, 3.0, 2.0, -1.0])
@@ -202,3 +212,13 @@ def test_the_logits_are_left_as_they_were():
     penalties.count(0)
     sample(logits_BV, [Draw(how, Random(1), penalties, Allowing(1))])
     assert not logits_BV.any()
+
+
+def test_a_token_that_takes_the_place_of_another_has_its_own_log_probability():
+    logits_V = torch.tensor([4.0, 3.0, 2.0])
+
+    [choice] = sample(logits_V[None], [Draw(sampling(0.0, logprobs=1), Random(1), None, Closing(0, 1))])
+
+    assert choice.token == 1
+    assert choice.log_probability == pytest.approx(float(torch.log_softmax(logits_V, 0)[1]))
+    assert [each.token for each in choice.likeliest] == [0]
