@@ -11,7 +11,7 @@ is how far llama.cpp's greedy answers are token for token ours.
 import argparse
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ KINDS = {F16: gguf_models.F16, Q8_0: gguf_models.Q8_0}
 READ_TOKENS = (512, 4_096)
 AGREEMENT_PROMPTS, AGREEMENT_TOKENS = 8, 32
 QUICK_PROMPTS = 2
+WARM_TOKENS = 4
 WITH_ONE = "one adapter for all"
 OUR_BASE = "ours, no adapter"
 
@@ -86,11 +87,12 @@ def compare(
     text = real_base.Text(base)
     print(f"\nbeside llama.cpp, {base.name}", flush=True)
     with company() as met:
-        _invite(met, base, folder, adapters, threads=threads, longest=_longest(given), install=install, only=only)
+        _invite(met, base, folder, adapters, threads=threads, given=given, install=install, only=only)
         same = _agreement(met, text, agreement)
         paces: Paces = {task.work: {} for task in given}
         # Warms everybody up, and is not kept.
-        met.round(0, _asker([task for task in given if task.read <= READ_TOKENS[0]], text, "warm", {}))
+        short = [replace(task, new=min(task.new, WARM_TOKENS)) for task in given if task.read <= READ_TOKENS[0]]
+        met.round(0, _asker(short, text, "warm", {}))
         for index in children.rounds(rounds):
             met.round(index, _asker(given, text, f"round {index}", paces))
             print(f"  round {index + 1} of {rounds}", flush=True)
@@ -123,10 +125,6 @@ def rows(
 
 def _named(label: str, task: Task) -> str:
     return label if label == OURS or task.adapters < 2 else f"{label}, {WITH_ONE}"
-
-
-def _longest(given: Sequence[Task]) -> int:
-    return max(task.read + task.new for task in given if task.streams == 1)
 
 
 def _asker(given: Sequence[Task], text: real_base.Text, seed: str, paces: Paces) -> Callable[[str, Child], None]:
@@ -181,7 +179,7 @@ def _invite(
     adapters: Sequence[Path],
     *,
     threads: int,
-    longest: int,
+    given: Sequence[Task],
     install: bool,
     only: str,
 ) -> None:
@@ -201,8 +199,8 @@ def _invite(
             "adapter": str(gguf_models.write_adapter(folder / f"{kind}-adapter.gguf", adapters[0], base)),
             "threads": threads,
             "streams": STREAMS,
-            "stream_tokens": PROMPT_TOKENS + NEW_TOKENS + 16,
-            "longest": longest + 16,
+            "stream_tokens": max(task.read + task.new for task in given if task.streams > 1) + 16,
+            "longest": max(task.read + task.new for task in given if task.streams == 1) + 16,
         }
         return Child("decode_llama_cpp.py", setup, python=python)
 
@@ -224,6 +222,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--new-tokens", type=int, default=NEW_TOKENS, help=f"of each answer; default: {NEW_TOKENS}")
+    parser.add_argument(
+        "--prompts",
+        type=int,
+        default=AGREEMENT_PROMPTS,
+        help=f"whose answers are compared; default: {AGREEMENT_PROMPTS}",
+    )
     parser.add_argument("--only", default="", help="only peers whose name contains this; writes no result")
     children.add_quick(parser)
     arguments = parser.parse_args()
@@ -239,8 +244,10 @@ def main() -> None:
             Path(folder),
             rounds=arguments.rounds,
             threads=arguments.threads,
-            given=tasks(new_tokens=16, read=READ_TOKENS[:1]) if arguments.quick else tasks(),
-            agreement=QUICK_PROMPTS if arguments.quick else AGREEMENT_PROMPTS,
+            given=tasks(new_tokens=16, read=READ_TOKENS[:1])
+            if arguments.quick
+            else tasks(new_tokens=arguments.new_tokens),
+            agreement=QUICK_PROMPTS if arguments.quick else arguments.prompts,
             install=not arguments.quick,
             only=arguments.only,
         )
