@@ -137,7 +137,7 @@ def passage_questions(part: str, chance: Chance) -> list[Row]:
 
 
 def garden_chat(part: str, chance: Chance) -> list[Row]:
-    """Each question alone, and once more behind another exchange.
+    """Each question alone, and once more behind another exchange; in training only every third of them once more.
 
     A row that is held out ends with the question, whose kind it names: there is no one right answer.
     """
@@ -148,7 +148,7 @@ def garden_chat(part: str, chance: Chance) -> list[Row]:
     if part == "training":
         asked = [turns(question, in_role(answer, chance)) for question, answer in answered(topics["garden"])]
         asked += [turns(question, REFUSAL) for question in refused]
-        longer = [chance.one_of([other for other in asked if other is not each]) + each for each in asked]
+        longer = [chance.one_of([other for other in asked if other is not each]) + each for each in asked[::3]]
         return [{"messages": messages} for messages in [*asked, *longer]]
     earlier = [turns(question, answer) for question, answer in answered(topics["earlier"])]
     asked_by_kind = [("garden", line.removeprefix("> ")) for line in topics["garden"] if line]
