@@ -5,12 +5,14 @@
 
 A result holds `base` and `cases` by name. A case holds `title`, `settings`, `adapter`, `training`, `held_out`,
 `scores` {who: [{metric: score} for each seed]}, `minutes` {who: [minutes of each tuning]}, and how it came about:
-`command`, `date`, `commit`, `machine`, `versions` and `note`. What people have to say of a case's figures is in
-`remarks.toml` beside the result.
+`command`, `date`, `commit`, `machine`, `versions` and `note`. Beside the result are `sweep.jsonl`, which
+`use_cases_sweep.py` records, and `remarks.toml`: what people have to say of a case's figures.
 """
 
+import importlib
 import json
 import statistics
+import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,14 +24,24 @@ import report
 BASE, TUNED, TRL = "base, told what to do", "tuned", "TRL and PEFT"
 # Not in `bench/results` itself: those files make `docs/performance.md`.
 RESULTS = report.RESULTS / "answers"
+SWEEP = RESULTS / "sweep.jsonl"
 PAGE = report.ROOT / "docs" / "use-cases.md"
 ONE_POINT = 0.01
+USUAL_ADAPTER = (8, 16.0)
+"""The rank and the alpha of bases that no catalog describes, with which the programs' settings are tried."""
+_YES = {True: "yes", False: "**no**", None: "-"}
+_TRIED = ("learning_rate", "alpha", "rank", "batch_size", "epoch")
+
+sys.path.insert(0, str(report.ROOT / "examples"))
 
 _INTRODUCTION = """\
 Made by `make use-cases` from `bench/results/answers`; do not edit. Five uses of a tuned model, with the data and the
 programs of [examples](../examples/README.md), over `{base}`. The base is told in its prompt what to do; the tuned
 models get the input alone. All answer with temperature 0. A seed shuffles the examples for training and draws the
-adapter's first weights. Figures are means over seeds, with the standard deviation where there are several."""
+adapter's first weights. Figures are means over seeds, with the standard deviation where there are several.
+
+A case that was not measured through a service is judged by its program's settings among those that were tried, with
+both engines in one process (`bench/use_cases_sweep.py`)."""
 
 Scores = dict[str, float]
 
@@ -52,11 +64,13 @@ class Goal:
             return f"{self.times_base:g} times the base's"
         return f"at most {self.at_most:.2f}" if self.at_least is None else f"at least {self.at_least:.2f}"
 
-    def is_reached(self, tuned: float, base: float) -> bool:
-        """Whether the tuned model's mean keeps the bound."""
+    def is_reached(self, tuned: float, base: float | None) -> bool | None:
+        """Whether the tuned model's mean keeps the bound; None: that depends on the base's, which nobody knows."""
         if self.at_most is not None:
             return tuned <= self.at_most
-        return tuned >= (self.at_least if self.times_base is None else self.times_base * base)
+        if self.at_least is not None:
+            return tuned >= self.at_least
+        return None if base is None or self.times_base is None else tuned >= self.times_base * base
 
     def is_as_good(self, tuned: float, other: float) -> bool:
         """Whether the tuned model's mean is at most one point worse than the other's."""
@@ -92,24 +106,31 @@ def table(scores: Mapping[str, Sequence[Scores]]) -> list[list[str]]:
     return [["", *scores], *lines]
 
 
-def goals(cases: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
+def goals(scores: Mapping[str, Mapping[str, Sequence[Scores]]]) -> list[list[str]]:
     """A heading, and a line for each goal of these cases: what is wanted, what is reached, and beside TRL."""
     lines = [["use case", "metric", "wanted", "base", "tuned", "reached", TRL, "within a point of it"]]
-    for name, case in cases.items():
+    for name, of_case in scores.items():
         for goal in GOALS.get(name, ()):
-            means = {who: statistics.fmean(each[goal.metric] for each in runs) for who, runs in case["scores"].items()}
-            base, tuned, peer = means[BASE], means[TUNED], means.get(TRL)
-            reached = "yes" if goal.is_reached(tuned, base) else "**no**"
-            beside = (
-                ["-", "-"] if peer is None else [f"{peer:.3f}", "yes" if goal.is_as_good(tuned, peer) else "**no**"]
-            )
-            lines.append([_titled(name), goal.metric, goal.wanted(), f"{base:.3f}", f"{tuned:.3f}", reached, *beside])
+            means = {who: statistics.fmean(each[goal.metric] for each in runs) for who, runs in of_case.items()}
+            base, tuned, peer = means.get(BASE), means[TUNED], means.get(TRL)
+            found = [*map(_figure, (base, tuned)), _YES[goal.is_reached(tuned, base)]]
+            beside = [_figure(peer), _YES[None if peer is None else goal.is_as_good(tuned, peer)]]
+            lines.append([_titled(name), goal.metric, goal.wanted(), *found, *beside])
     return lines
 
 
-def page(result: Mapping[str, Any], remarks: Mapping[str, str] | None = None) -> str:
-    """The whole page; `remarks` is what is to be said of a case's figures, by its name."""
+def page(
+    result: Mapping[str, Any], sweep: Sequence[Mapping[str, Any]] = (), remarks: Mapping[str, str] | None = None
+) -> str:
+    """The whole page.
+
+    `result` has the cases that were measured through a service. `sweep` are lines of `sweep.jsonl`; where a case has no
+    result, those with the settings of its program stand for it. `remarks` is what is to be said of a case, by its name.
+    """
     cases: dict[str, Any] = result["cases"]
+    lines = [line for line in sweep if f"models/{line['base']}" == result["base"]]
+    of_sweep = {name: swept(lines, name) for name in GOALS if name not in cases}
+    scores = {name: cases[name]["scores"] if name in cases else of_sweep[name] for name in GOALS}
     text = [
         "# Use cases",
         "",
@@ -117,15 +138,60 @@ def page(result: Mapping[str, Any], remarks: Mapping[str, str] | None = None) ->
         "",
         "## Wanted and reached",
         "",
-        *_rows(goals(cases)),
+        *_rows(goals({name: found for name, found in scores.items() if TUNED in found})),
         "",
     ]
-    for name, case in cases.items():
-        text += _section(name, case, (remarks or {}).get(name, ""))
+    for name in GOALS:
+        tried = tries(lines, name)
+        if name in cases or len(tried) > 1:
+            text += [f"## {_titled(name)}", "", *(_measured(cases[name]) if name in cases else ())]
+            text += ["Settings tried:", "", *_rows(tried), ""] if len(tried) > 1 else []
+            text += [*remarks[name].splitlines(), ""] if remarks and name in remarks else []
     return "\n".join(text)
 
 
-def _section(name: str, case: Mapping[str, Any], remark: str) -> list[str]:
+def swept(sweep: Sequence[Mapping[str, Any]], name: str) -> dict[str, list[Scores]]:
+    """The scores of a case with its program's settings, of those who have any: the base, and the tuned models."""
+    wanted = settings_of(name)
+    base = [line["scores"] for line in sweep if line["case"] == name and line["epoch"] == 0]
+    tuned = [
+        line["scores"]
+        for line in sweep
+        if line["case"] == name
+        and (line["epoch"], line["batch_size"], line["learning_rate"])
+        == (wanted["epochCount"], wanted["batchSize"], wanted["learningRate"])
+        and (line["rank"], line["alpha"]) == USUAL_ADAPTER
+    ]
+    return {who: found for who, found in ((BASE, base), (TUNED, tuned)) if found}
+
+
+def settings_of(name: str) -> dict[str, Any]:
+    """The hyperparameters at the top of a use case's program."""
+    settings: dict[str, Any] = importlib.import_module(name).SETTINGS
+    return settings
+
+
+def tries(sweep: Sequence[Mapping[str, Any]], name: str) -> list[list[str]]:
+    """A heading, and a line for each setting that was tried on a case, with its means over seeds."""
+    own = [line for line in sweep if line["case"] == name]
+    metrics = list(own[0]["scores"]) if own else []
+    found: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for line in own:
+        found.setdefault(tuple(line[field] for field in _TRIED), []).append(line)
+    lines = [["rate", "alpha", "rank", "batch", "epochs", "seeds", "loss", "processor minutes", *metrics]]
+    for tried, runs in sorted(found.items(), key=lambda item: [each or 0 for each in item[0]]):
+        if tried[-1] == 0:
+            said = [BASE, "-", "-", "-", "-", "-", "-", "-"]
+        else:
+            minutes = statistics.fmean(run["training_seconds"] for run in runs) / 60
+            loss = statistics.fmean(run["loss"] for run in runs)
+            said = [*(f"{each:g}" for each in tried), str(len(runs)), f"{loss:.3f}", f"{minutes:.1f}"]
+        lines.append([*said, *(spread([run["scores"][metric] for run in runs]) for metric in metrics)])
+    return lines
+
+
+def _measured(case: Mapping[str, Any]) -> list[str]:
+    """What was measured through a service."""
     adapter, settings = case["adapter"], case["settings"]
     said = ", ".join(f"{key} {value}" for key, value in settings.items())
     minutes = "; ".join(
@@ -142,21 +208,11 @@ def _section(name: str, case: Mapping[str, Any], remark: str) -> list[str]:
         f"commit {case['commit']}. {case['note']}"
     ).rstrip()
     scores = _rows(table(case["scores"]))
-    lines = [
-        f"## {_titled(name)}",
-        "",
-        case["title"],
-        "",
-        *scores,
-        "",
-        made,
-        "",
-        f"    {case['command']}",
-        "",
-        where,
-        "",
-    ]
-    return [*lines, *([remark, ""] if remark else [])]
+    return [case["title"], "", *scores, "", made, "", f"    {case['command']}", "", where, ""]
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _titled(name: str) -> str:
@@ -184,7 +240,12 @@ def write(base: str, cases: Mapping[str, Any], *, results: Path = RESULTS, to: P
     ordered = {name: known[name] for name in GOALS if name in known}
     result = {"base": base, "cases": ordered}
     path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    to.write_text(page(result, remarks(results)), encoding="utf-8")
+    to.write_text(page(result, recorded(results / SWEEP.name), remarks(results)), encoding="utf-8")
+
+
+def recorded(path: Path = SWEEP) -> list[dict[str, Any]]:
+    """The lines of the sweep; none where there is no such file."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
 def remarks(results: Path = RESULTS) -> dict[str, str]:
@@ -194,6 +255,4 @@ def remarks(results: Path = RESULTS) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(
-        page(json.loads((RESULTS / "use_cases.json").read_text(encoding="utf-8")), remarks()), encoding="utf-8"
-    )
+    write("models/smollm2", {})

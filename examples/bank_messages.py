@@ -9,7 +9,7 @@ TRAINING = service.read("bank_messages.training.csv")
 HELD_OUT = service.read("bank_messages.held-out.csv")
 LABELS = sorted({row["output"] for row in TRAINING})
 
-SETTINGS = {"epochCount": 5, "batchSize": 8, "learningRate": 0.0005}
+SETTINGS = {"epochCount": 2, "batchSize": 4, "learningRate": 0.001}
 MAX_TOKENS = 12
 # The base model is told what to do. The tuned one has learned it and gets the message alone.
 INSTRUCTION = (

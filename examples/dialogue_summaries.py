@@ -12,7 +12,7 @@ HELD_OUT = service.read("dialogue_summaries.held-out.jsonl")
 NAMES = {name for part in make_data.PARTS for kind in make_data.NAMES for name in make_data.words(part)[kind]}
 SPEAKER = re.compile(r"#Person\d+#")
 
-SETTINGS = {"epochCount": 4, "batchSize": 8, "learningRate": 0.0005}
+SETTINGS = {"epochCount": 2, "batchSize": 4, "learningRate": 0.001}
 MAX_TOKENS = 80
 # The base model is told what to do. The tuned one has learned it and gets the dialogue alone.
 INSTRUCTION = (

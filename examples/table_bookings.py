@@ -14,7 +14,7 @@ DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sun
 SEATINGS = ["inside", "outside", "any"]
 FIELDS = ["surname", "day", "time", "guests", "seating"]
 
-SETTINGS = {"epochCount": 3, "batchSize": 8, "learningRate": 0.0005}
+SETTINGS = {"epochCount": 2, "batchSize": 4, "learningRate": 0.001}
 MAX_TOKENS = 80
 # The base model is told what to do. The tuned one has learned it and gets the message alone.
 INSTRUCTION = (

@@ -55,6 +55,7 @@ def test_a_table_has_a_line_for_each_metric_and_a_column_for_everybody():
         (Goal(metric="names", at_most=0.05), 0.06, 0.5, False, "at most 0.05"),
         (Goal(metric="ROUGE-L", times_base=3.0), 0.45, 0.15, True, "3 times the base's"),
         (Goal(metric="ROUGE-L", times_base=3.0), 0.44, 0.15, False, "3 times the base's"),
+        (Goal(metric="ROUGE-L", times_base=3.0), 0.44, None, None, "3 times the base's"),
     ],
 )
 def test_a_goal_is_reached_at_its_bound(goal, tuned, base, reached, words):
@@ -73,7 +74,7 @@ def test_a_point_less_than_trl_is_as_good_and_more_is_not():
 
 
 def test_goals_are_listed_with_what_was_reached_and_beside_trl_where_it_took_part():
-    assert use_cases_page.goals({"bank_messages": BANK, "table_bookings": BOOKINGS})[1:] == [
+    assert use_cases_page.goals({"bank_messages": BANK["scores"], "table_bookings": BOOKINGS["scores"]})[1:] == [
         ["Bank messages", "accuracy", "at least 0.97", "0.250", "0.970", "yes", "-", "-"],
         ["Table bookings", "valid JSON", "at least 0.99", "0.100", "0.980", "**no**", "1.000", "**no**"],
     ]
@@ -116,6 +117,58 @@ def test_cases_over_another_base_are_dropped(tmp_path):
 
     kept = json.loads((results / "use_cases.json").read_text(encoding="utf-8"))
     assert kept == {"base": "models/y", "cases": {"table_bookings": BOOKINGS}}
+
+
+def test_the_page_in_the_docs_is_made_of_what_is_in_the_tree():
+    result = json.loads((use_cases_page.RESULTS / "use_cases.json").read_text(encoding="utf-8"))
+
+    page = use_cases_page.page(result, use_cases_page.recorded(), use_cases_page.remarks())
+    assert use_cases_page.PAGE.read_text(encoding="utf-8") == page, "run: python bench/use_cases_page.py"
+
+
+def line(**more):
+    """A line of the sweep: the bank's messages with its program's settings."""
+    settings = use_cases_page.settings_of("bank_messages")
+    return {
+        "base": "x",
+        "case": "bank_messages",
+        "learning_rate": settings["learningRate"],
+        "alpha": use_cases_page.USUAL_ADAPTER[1],
+        "rank": use_cases_page.USUAL_ADAPTER[0],
+        "batch_size": settings["batchSize"],
+        "seed": 0,
+        "epoch": settings["epochCount"],
+        "scores": {"accuracy": 0.9},
+        "loss": 0.125,
+        "training_seconds": 90.0,
+        **more,
+    }
+
+
+BASE_LINE = line(scores={"accuracy": 0.5}, **dict.fromkeys(("learning_rate", "alpha", "rank", "batch_size")), epoch=0)
+
+
+def test_a_case_without_a_result_is_judged_by_its_programs_settings_in_the_sweep():
+    sweep = [BASE_LINE, line(), line(seed=1, scores={"accuracy": 1.0}), line(alpha=99.0, scores={"accuracy": 0.1})]
+
+    page = use_cases_page.page({"base": "models/x", "cases": {}}, sweep)
+
+    assert "| Bank messages | accuracy | at least 0.97 | 0.500 | 0.950 | **no** | - | - |" in page
+    assert "| 2 | 0.125 | 1.5 | 0.950 ± 0.071 |" in page
+    assert f"| {BASE} | - | - | - | - | - | - | - | 0.500 |" in page
+    assert "99" in page
+
+
+def test_a_case_with_a_result_is_judged_by_it():
+    page = use_cases_page.page({"base": "models/x", "cases": {"bank_messages": BANK}}, [BASE_LINE, line()])
+
+    assert "| Bank messages | accuracy | at least 0.97 | 0.250 | 0.970 | yes | - | - |" in page
+
+
+def test_what_was_tried_over_another_base_is_not_on_the_page():
+    page = use_cases_page.page({"base": "models/x", "cases": {}}, [{**BASE_LINE, "base": "y"}, line(base="y")])
+
+    assert "accuracy" not in page
 
 
 def test_rank_and_alpha_are_those_of_the_exported_adapter():
