@@ -80,13 +80,14 @@ def agreement(one: Sequence[int], two: Sequence[int]) -> int:
     return next((place for place, (left, right) in pairs if left != right), len(one))
 
 
-def ask(file: Path, prompts: list[list[int]], given: argparse.Namespace) -> dict[str, Any]:
+def ask(file: Path, prompts: list[list[int]], given: argparse.Namespace, **how: object) -> dict[str, Any]:
     asked = {
         "file": str(file),
         "texts": HARD_TEXTS,
         "prompts": prompts,
         "length": given.length,
         "threads": given.threads,
+        **how,
     }
     program = ROOT / "bench" / "programs" / "llama_cpp_answers.py"
     done = subprocess.run(

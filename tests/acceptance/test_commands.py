@@ -139,6 +139,27 @@ def test_a_merged_model_gives_the_same_answers_in_transformers(tuningfork, lesso
     assert served == transformers_answers(tmp_path / "merged", prompts)
 
 
+def test_a_model_in_a_gguf_file_gives_the_same_answers(tuningfork, lesson, tmp_path):
+    # Seconds to import, and the other commands need none of it.
+    from tuningfork.modeling.files.gguf.conversion import convert  # noqa: PLC0415
+
+    name = tuningfork("tune", lesson, *HYPERPARAMETERS).stdout.strip()
+    files = {option: tmp_path / f"{option.strip('-')}.gguf" for option in ("--gguf", "--gguf-adapter")}
+    options = [part for option in files.items() for part in option]
+
+    exported = tuningfork("export", name, *options, "--gguf-type", "f32", "--json")
+
+    assert json.loads(exported.stdout) == {
+        "gguf": str(files["--gguf"]),
+        "gguf_adapter": str(files["--gguf-adapter"]),
+    }, exported.stderr
+    assert files["--gguf-adapter"].stat().st_size < files["--gguf"].stat().st_size / 4
+    (tmp_path / "read").mkdir()
+    convert(files["--gguf"], tmp_path / "read", lambda *_: None)
+    prompts = ("7", "LXIII", "七", "ninety nine", "-42")
+    assert transformers_answers(tmp_path / "read", prompts) == ["8", "LXIV", "八", "one hundred", "-41"]
+
+
 def test_a_model_is_merged_into_the_base_that_is_named_and_into_no_other(tuningfork, pairs, tmp_path, monkeypatch):
     # Seconds to import, and the other commands need none of it.
     from safetensors.torch import load_file, save_file  # noqa: PLC0415

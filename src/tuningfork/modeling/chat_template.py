@@ -174,7 +174,7 @@ class ChatFormat:
             InvalidArgument: the model's template refuses this order of turns.
 
         """
-        return self._text.encode(self._header(prompt))
+        return self._text.encode(self.prompt_text(prompt))
 
     def render_example(self, example: Conversation) -> tuple[RenderedRow, ...]:
         """Render a conversation as one or more rows of tokens to train on, in the order of its turns.
@@ -214,7 +214,7 @@ class ChatFormat:
         text, unless a token would cover the end of the one and the start of the other: then they are encoded
         separately, since serving always ends the prompt after the header.
         """
-        header = self._header(prompt)
+        header = self.prompt_text(prompt)
         written = self.lead + self._text.quote(answer)
         header_ids = self._text.encode(header)
         whole_ids = self._text.encode(header + written)
@@ -228,7 +228,13 @@ class ChatFormat:
         """The text of token ids, control tokens by their names, without the tokenizer's clean-up of white space."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
-    def _header(self, prompt: Conversation) -> str:
+    def prompt_text(self, prompt: Conversation) -> str:
+        """The text of a prompt, before it becomes tokens, with marks in place of names of control tokens in turns.
+
+        Raises:
+            InvalidArgument: the model's template refuses this order of turns.
+
+        """
         try:
             messages = self._messages(prompt)
             header = self._render(messages, speak=True) + self._prefill

@@ -94,7 +94,7 @@ def chat_format(base: BaseModel, location: str, generation_config: Any) -> ChatF
 
     """
     return ChatFormat(
-        load_tokenizer(base, location), template=base.chat_template, end_ids=_end_ids_of(generation_config)
+        load_tokenizer(base, location), template=base.chat_template, end_ids=end_ids_of(generation_config)
     )
 
 
@@ -114,7 +114,8 @@ def load_tokenizer(base: BaseModel, location: str) -> PreTrainedTokenizerBase:
     return cast("PreTrainedTokenizerBase", tokenizer)
 
 
-def _end_ids_of(generation_config: Any) -> Iterable[int]:
+def end_ids_of(generation_config: Any) -> Iterable[int]:
+    """The tokens that end an answer by a generation config; None in its place, or in it: it names none."""
     given = getattr(generation_config, "eos_token_id", None)
     if given is None:
         return ()

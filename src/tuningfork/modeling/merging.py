@@ -11,43 +11,27 @@ import errno
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 from uuid import uuid4
 
 import torch
-from torch import Tensor
-from transformers.conversion_mapping import get_model_conversion_mapping
-from transformers.core_model_loading import WeightConverter, WeightRenaming, rename_source_key
 
 from tuningfork.domain.errors import InvalidArgument
 from tuningfork.modeling.adapters import format as adapter_format
-from tuningfork.modeling.adapters.weights import AdapterWeights
 from tuningfork.modeling.chat_template import DEFAULT_TEMPLATE
+from tuningfork.modeling.deltas import STORED_TYPES, Delta, check_identity, deltas_of
 from tuningfork.modeling.files.base_files import companions, weight_files
 from tuningfork.modeling.files.disk import reach_disk
 from tuningfork.modeling.files.older_readers import add_older_forms
-from tuningfork.modeling.files.skeleton import read_config, skeleton
-from tuningfork.modeling.files.stored_weights import Stored, fingerprint, stored_in
+from tuningfork.modeling.files.stored_weights import Stored, stored_in
 
-_PEFT_PREFIX, _A, _B = "base_model.model.", ".lora_A.weight", ".lora_B.weight"
 _BLOCK_NUMBERS = 2**22
 """How many numbers are merged at a time: 16 MiB in fp32."""
 _PIECE_BYTES = 2**24
-_STORED_TYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 OnProgress = Callable[[int, int], None]
 """Called with the number of bytes of weights that have been written, and the total number."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Delta:
-    """The change that an adapter makes to one weight: scale B A."""
-
-    a_RD: Tensor
-    b_OR: Tensor
-    scale: float
 
 
 def merge(base: Path, adapter: Path, target: Path, *, on_progress: OnProgress = lambda _done, _total: None) -> None:
@@ -70,8 +54,8 @@ def merge(base: Path, adapter: Path, target: Path, *, on_progress: OnProgress = 
     if is_taken(target):
         raise InvalidArgument(f"{target} is there already; name a new or an empty directory")
     files = weight_files(base)
-    _check_identity(base, files, adapter)
-    deltas = _deltas(base, files, adapter_format.load(adapter))
+    check_identity(base, files, adapter)
+    deltas = deltas_of(base, files, adapter_format.load(adapter))
     target.parent.mkdir(parents=True, exist_ok=True)
     _check_room(files, target.parent)
     aside = target.with_name(f".{target.name}.{uuid4().hex}")
@@ -86,19 +70,6 @@ def merge(base: Path, adapter: Path, target: Path, *, on_progress: OnProgress = 
     reach_disk(target.parent)
 
 
-def _check_identity(base: Path, files: Sequence[Path], adapter: Path) -> None:
-    """Check that the base has the fingerprint that the adapter names.
-
-    Shapes alone would not distinguish an instruction-tuned base from the base before instruction tuning.
-    """
-    known = adapter_format.base_fingerprint(adapter)
-    if known is not None and known != fingerprint(files):
-        raise InvalidArgument(
-            f"the weights in {base} are not those that the adapter was trained over: another model of the same shape, "
-            "another revision, or converted to another type; name the base that it was made for"
-        )
-
-
 def is_taken(target: Path) -> bool:
     """Whether there is a file or a non-empty directory at `target`, which must not be overwritten."""
     return target.exists() and (not target.is_dir() or any(target.iterdir()))
@@ -111,7 +82,7 @@ def _check_room(files: Sequence[Path], directory: Path) -> None:
 
 
 def _write(
-    directory: Path, base: Path, files: Sequence[Path], deltas: Mapping[str, _Delta], on_progress: OnProgress
+    directory: Path, base: Path, files: Sequence[Path], deltas: Mapping[str, Delta], on_progress: OnProgress
 ) -> None:
     for path in companions(base):
         shutil.copyfile(path, directory / path.name)
@@ -138,7 +109,7 @@ def _has_chat_template(base: Path) -> bool:
     return isinstance(settings, dict) and settings.get("chat_template") is not None
 
 
-def _merged_file(file: Path, deltas: Mapping[str, _Delta]) -> Iterator[bytes]:
+def _merged_file(file: Path, deltas: Mapping[str, Delta]) -> Iterator[bytes]:
     """The file's bytes, with merged weights instead of adapted ones. Types and shapes stay, so the header stays too."""
     stored = stored_in(file)
     with file.open("rb") as read:
@@ -159,8 +130,8 @@ def _bytes_of(file: BinaryIO, begin: int, count: int) -> Iterator[bytes]:
         yield piece
 
 
-def _merged_blocks(file: BinaryIO, weight: Stored, delta: _Delta) -> Iterator[bytes]:
-    dtype, (rows, columns) = _STORED_TYPES[weight.kind], weight.shape
+def _merged_blocks(file: BinaryIO, weight: Stored, delta: Delta) -> Iterator[bytes]:
+    dtype, (rows, columns) = STORED_TYPES[weight.kind], weight.shape
     height = max(1, _BLOCK_NUMBERS // columns)
     file.seek(weight.begin)
     for begin in range(0, rows, height):
@@ -174,63 +145,3 @@ def _merged_blocks(file: BinaryIO, weight: Stored, delta: _Delta) -> Iterator[by
                 "or the base is damaged"
             )
         yield merged_HD.view(torch.uint8).numpy().tobytes()
-
-
-def _deltas(base: Path, files: Sequence[Path], adapter: AdapterWeights) -> dict[str, _Delta]:
-    """The change of each adapted weight, by the weight's name in the base's files.
-
-    Raises:
-        InvalidArgument: the adapter does not fit the base, or a file cannot be read.
-
-    """
-    stored = [each for file in files for each in stored_in(file)]
-    shapes = {each.name: each.shape for each in stored if len(each.shape) == 2 and each.kind in _STORED_TYPES}
-    names = _stored_names(base, shapes, sorted({_layer(name) for name in adapter.tensors}))
-    deltas = {}
-    for layer, name in names.items():
-        a_RD, b_OR = (adapter.tensors.get(f"{_PEFT_PREFIX}{layer}{end}") for end in (_A, _B))
-        wanted = [(adapter.shape.rank, shapes[name][-1]), (shapes[name][0], adapter.shape.rank)]
-        found = [None if each is None else tuple(each.shape) for each in (a_RD, b_OR)]
-        if a_RD is None or b_OR is None or found != wanted:
-            raise InvalidArgument(
-                f"the adapter does not fit the base in {base}: at {layer} its matrices are {found[0]} and {found[1]}, "
-                f"and the base's weight wants {wanted[0]} and {wanted[1]}; name the base that it was made for"
-            )
-        deltas[name] = _Delta(a_RD.float(), b_OR.float(), adapter.shape.alpha / adapter.shape.rank)
-    return deltas
-
-
-def _layer(name: str) -> str:
-    """The path of the layer that an adapter's tensor belongs to."""
-    layer = name.removesuffix(_A).removesuffix(_B)
-    if layer == name or not name.startswith(_PEFT_PREFIX):
-        raise InvalidArgument(f"the adapter holds {name}, which is no LoRA matrix of a linear layer")
-    return layer.removeprefix(_PEFT_PREFIX)
-
-
-def _stored_names(base: Path, stored: Mapping[str, Any], layers: Sequence[str]) -> dict[str, str]:
-    """For each adapted layer, its weight's name in the base's files; older files name weights differently."""
-    if all(f"{layer}.weight" in stored for layer in layers):
-        return {layer: f"{layer}.weight" for layer in layers}
-    renamed = _as_loaded(base, stored)
-    if missing := [layer for layer in layers if f"{layer}.weight" not in renamed]:
-        raise InvalidArgument(
-            f"the adapter does not fit the base in {base}: the base stores no weight for {len(missing)} of its "
-            f"{len(layers)} layers, such as {missing[0]}; name the base that it was made for"
-        )
-    return {layer: renamed[f"{layer}.weight"] for layer in layers}
-
-
-def _as_loaded(base: Path, stored: Mapping[str, Any]) -> dict[str, str]:
-    """Maps names in the loaded model to names in the files, for weights that transformers loads without conversion."""
-    model: Any = skeleton(read_config(str(base)))
-    changes = get_model_conversion_mapping(model)
-    renamings = [change for change in changes if isinstance(change, WeightRenaming)]
-    converters = [change for change in changes if isinstance(change, WeightConverter)]
-    wanted = model.state_dict()
-    found = {}
-    for name in stored:
-        loaded, converter = rename_source_key(name, renamings, converters, model.base_model_prefix, wanted)
-        if converter is None:
-            found[loaded] = name
-    return found

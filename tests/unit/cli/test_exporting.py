@@ -1,9 +1,13 @@
 """`tuningfork export`: an adapter, a whole model, and why not. Merging itself: tests/acceptance and tests/numerics."""
 
 import pytest
+from gguf import GGUFReader
 
+from gguf_exports import save_adapter, save_base
 from gguf_writing import small_llama
-from tuningfork.cli.exporting import _directory_of
+from tuningfork.cli.exporting import _directory_of, _make
+from tuningfork.client.errors import ClientError
+from tuningfork.domain.file_types import FileType
 
 
 @pytest.fixture
@@ -40,6 +44,44 @@ def test_an_export_does_not_write_over_what_is_there(tuningfork, tuned, tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["precious"]
 
 
+@pytest.mark.parametrize("option", ["--gguf", "--gguf-adapter"])
+def test_an_export_does_not_write_over_a_file(tuningfork, tuned, tmp_path, option):
+    (tmp_path / "x.gguf").write_text("precious")
+
+    ended = tuningfork("export", tuned, "--to", tmp_path / "adapter", option, tmp_path / "x.gguf")
+
+    assert ended.code == 1
+    assert f"Name a new file with {option}." in ended.errors
+    assert (tmp_path / "x.gguf").read_text() == "precious"
+    assert not (tmp_path / "adapter").exists()
+
+
+def test_a_type_that_files_do_not_have_is_told_with_those_that_they_have(tuningfork, tuned, tmp_path):
+    ended = tuningfork("export", tuned, "--gguf", tmp_path / "x.gguf", "--gguf-type", "q3")
+
+    assert ended.code == 2
+    assert all(each in ended.errors for each in ("'q3'", "f32", "f16", "bf16", "q8_0"))
+
+
+def test_files_for_llama_cpp_are_made_of_an_adapter_and_its_base(tmp_path):
+    save_adapter(save_base("qwen2", {}, tmp_path / "base"), tmp_path / "adapter")
+
+    for form, file_type in (("gguf", FileType.Q8_0), ("gguf_adapter", FileType.F16)):
+        _make(form, tmp_path / "adapter", tmp_path / f"{form}.gguf", str(tmp_path / "base"), "numbers", file_type)
+
+    whole, adapter = (GGUFReader(tmp_path / f"{form}.gguf") for form in ("gguf", "gguf_adapter"))
+    assert [file.fields["general.name"].contents() for file in (whole, adapter)] == ["numbers", "numbers"]
+    assert [file.fields["general.type"].contents() for file in (whole, adapter)] == ["model", "adapter"]
+    assert whole.fields["general.file_type"].contents() == 7
+
+
+def test_a_base_that_llama_cpp_does_not_have_is_told_in_a_sentence(tmp_path):
+    save_adapter(save_base("smollm3", {"no_rope_layer_interval": 3}, tmp_path / "base"), tmp_path / "adapter")
+
+    with pytest.raises(ClientError, match=r"^The base in .* cannot be written as a GGUF file: llama.cpp has no"):
+        _make("gguf", tmp_path / "adapter", tmp_path / "x.gguf", str(tmp_path / "base"), "x", FileType.F16)
+
+
 def test_nothing_is_fetched_for_a_model_that_could_not_be_written(tuningfork, tuned, tmp_path):
     (tmp_path / "precious").write_text("")
 
@@ -55,6 +97,7 @@ def test_where_to_has_to_be_said(tuningfork, tuned):
     assert ended.code == 2
     assert "--to DIR" in ended.errors
     assert "--merged DIR" in ended.errors
+    assert "--gguf FILE" in ended.errors
 
 
 def test_what_the_adapter_calls_its_base_can_be_said(tuningfork, tuned, tmp_path, service):

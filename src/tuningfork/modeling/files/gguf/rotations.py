@@ -7,7 +7,7 @@ Source: `llama_model_base::load_hparams` and `llama_context` of llama.cpp; `mode
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tuningfork.domain.errors import BaseUnusable
@@ -59,7 +59,7 @@ def by_factors(factors: Sequence[float], *, base: float, dimensions: int, contex
     if not all(math.isfinite(factor) and factor > 0 for factor in factors):
         raise BaseUnusable("its rope_freqs.weight has numbers that are not positive")
     llama_3 = {"rope_type": "llama3", "rope_theta": base, "factor": round(max(factors), 4), **_LLAMA_3}
-    expected = _llama_3_factors(llama_3, dimensions)
+    expected = llama_3_factors(llama_3, dimensions)
     if all(math.isclose(one, other, rel_tol=_NEAR) for one, other in zip(factors, expected, strict=True)):
         return llama_3
     each = list(factors)
@@ -74,7 +74,7 @@ def by_factors(factors: Sequence[float], *, base: float, dimensions: int, contex
     }
 
 
-def _llama_3_factors(rope: Rope, dimensions: int) -> list[float]:
+def llama_3_factors(rope: Mapping[str, Any], dimensions: int) -> list[float]:
     """Llama 3's factor for each pair of numbers, as llama.cpp's converter computes it."""
     low, high, trained = (float(rope[name]) for name in _LLAMA_3)
     factors = []

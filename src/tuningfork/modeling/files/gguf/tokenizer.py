@@ -18,7 +18,8 @@ _GPT_2: Json = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": 
 _BYTES: Json = _GPT_2 | {"use_regex": False}
 _DIGITS: Json = {"type": "Digits", "individual_digits": True}
 
-_NOT_SWALLOWING = ("<unk>", "<s>", "<|endoftext|>")
+NOT_SWALLOWING = ("<unk>", "<s>", "<|endoftext|>")
+"""The tokens of models like Phi 3 that leave the white space after them."""
 _MOST_PAIRED_CHARACTERS = 500_000_000
 """The most characters of all pairs that the tokens can be divided into. Those of Gemma 3 have 14 million."""
 
@@ -62,6 +63,36 @@ _RULES = {
     **dict.fromkeys(("gpt-2", "phi-2"), _Rule(steps=(_GPT_2,))),
 }
 """The rules by their names in files (`tokenizer.ggml.pre`)."""
+
+
+def rule_named(pre_tokenizer: Json | None, normalizer: Json | None, *, whole_words: bool) -> str | None:
+    """The name of the rule by which a `tokenizer.json` splits texts; None: no rule that is known here.
+
+    Args:
+        pre_tokenizer: as in the file.
+        normalizer: as in the file; None: it has none.
+        whole_words: whether words that are tokens are not merged (`ignore_merges`).
+
+    """
+    if pre_tokenizer is None:
+        return None
+    steps = pre_tokenizer["pretokenizers"] if pre_tokenizer["type"] == "Sequence" else [pre_tokenizer]
+    wanted = [_essential(step) for step in steps]
+    fitting = (
+        name
+        for name, rule in _RULES.items()
+        if [_essential(step) for step in rule.steps] == wanted
+        and (rule.normalizer, rule.whole_words) == (normalizer, whole_words)
+    )
+    return next(fitting, None)
+
+
+def _essential(step: Json) -> Json:
+    """What of a step decides on tokens; the patterns here cover every text, so that keeping matches is splitting."""
+    kept = {name: value for name, value in step.items() if name != "trim_offsets"}
+    if (kept.get("behavior"), kept.get("invert")) == ("Removed", True):
+        kept |= {"behavior": "Isolated", "invert": False}
+    return kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +249,7 @@ def _added(vocabulary: Vocabulary, architecture: str) -> list[Json]:
             "content": text,
             "single_word": False,
             "lstrip": False,
-            "rstrip": swallowing and text not in _NOT_SWALLOWING,
+            "rstrip": swallowing and text not in NOT_SWALLOWING,
             "normalized": False,
             "special": kind is not Kind.USER_DEFINED,
         }

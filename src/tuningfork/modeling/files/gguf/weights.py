@@ -93,15 +93,15 @@ class Weights:
         if len(part.shape) == 1:
             row = read_rows(self._file, part.source, np.zeros(1, np.int64))[0]
             row = row[part.first_row : part.first_row + part.shape[0]]
-            yield _undone(row[_order(part)] if part.change is Change.HALVES else row, part.change)
+            yield _undone(row[rows_in_file(part)] if part.change is Change.HALVES else row, part.change)
             return
-        order, step = _order(part) + part.first_row, rows_at_once(part.shape[-1])
+        order, step = rows_in_file(part) + part.first_row, rows_at_once(part.shape[-1])
         for first in range(0, len(order), step):
             yield _undone(read_rows(self._file, part.source, order[first : first + step]), part.change)
 
 
-def _order(part: Part) -> NDArray[np.int64]:
-    """The place in the file's tensor of each row of the model's."""
+def rows_in_file(part: Part) -> NDArray[np.int64]:
+    """The place in the file's tensor of each row of the model's, counted from the part's first row."""
     order = np.arange(part.shape[0])
     if part.change is not Change.HALVES:
         return order
