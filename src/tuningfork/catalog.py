@@ -31,6 +31,7 @@ from tuningfork.domain.base_model import (
 )
 from tuningfork.domain.errors import BaseUnusable, NotFound
 from tuningfork.domain.public_names import ALLOWED, refusal_of_name, suggested_name
+from tuningfork.domain.tuning_defaults import ALPHA, LEARNING_RATE, RANK
 from tuningfork.domain.user_directories import NoHomeDirectory
 from tuningfork.embedded import model_directory
 from tuningfork.modeling.files.gguf.kept import converted, gguf_file_of
@@ -129,9 +130,9 @@ class _Entry(Parsed):
     top_p: float | None = Field(default=None, gt=0, le=1)
     top_k: int | None = Field(default=None, ge=0)
     learning_rate: float | None = Field(default=None, gt=0)
-    adapter_rank: int = Field(default=8, ge=1, le=MAX_ADAPTER_RANK)
+    adapter_rank: int = Field(default=RANK, ge=1, le=MAX_ADAPTER_RANK)
     max_adapter_rank: int = Field(default=MAX_ADAPTER_RANK, ge=1, le=MAX_ADAPTER_RANK)
-    adapter_alpha: float = Field(default=16.0, gt=0)
+    adapter_alpha: float = Field(default=ALPHA, gt=0)
     chat_template: str | None = None
     hub_id: str = ""
 
@@ -341,7 +342,7 @@ def _described(entry: _Entry) -> BaseModel:
         ),
         adapter=AdapterShape(rank=entry.adapter_rank, alpha=entry.adapter_alpha),
         max_adapter_rank=entry.max_adapter_rank,
-        default_learning_rate=entry.learning_rate or 0.001,
+        default_learning_rate=entry.learning_rate or LEARNING_RATE,
         aliases=_aliases(entry),
         hub_id=entry.hub_id,
         chat_template=entry.chat_template,

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import NewType
 
+from tuningfork.domain.tuning_defaults import ALPHA, LEARNING_RATE, RANK
+
 BaseModelName = NewType("BaseModelName", str)
 """A public name with its prefix, such as `models/tuningfork-mini-001`."""
 
@@ -39,8 +41,8 @@ MAX_ADAPTER_RANK = 256
 class AdapterShape:
     """The shape of a LoRA adapter: rank R and scale alpha / R (Hu et al. 2021, section 4.1)."""
 
-    rank: int = 8
-    alpha: float = 16.0
+    rank: int = RANK
+    alpha: float = ALPHA
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +75,7 @@ class BaseModel:
     adapter: AdapterShape = AdapterShape()
     max_adapter_rank: int = MAX_ADAPTER_RANK
     """The largest rank that a request may ask for."""
-    default_learning_rate: float = 0.001
+    default_learning_rate: float = LEARNING_RATE
     limits: Limits = OWN_LIMITS
     aliases: tuple["Alias", ...] = ()
     hub_id: str = ""

@@ -5,16 +5,13 @@ from dataclasses import dataclass, field
 
 from tuningfork.domain.errors import FieldViolation, Reason
 from tuningfork.domain.objective import CrossEntropy, DirectPreferenceOptimization, Objective
+from tuningfork.domain.tuning_defaults import defaults_for
 
 MAX_EPOCHS = 1_000
 MAX_BATCH_SIZE = 1_024
 MAX_LEARNING_RATE = 1.0
 MAX_LEARNING_RATE_MULTIPLIER = 1_000.0
 MAX_STEPS = 1_000_000
-
-SMALL_DATASET = 1_000
-"""Up to this many examples the defaults are a batch of 4 and the base's learning rate; above, a batch of 16 and a fifth
-of the rate. The reference of the tuning API names both pairs, but not the threshold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,14 +61,14 @@ def total_steps_of(example_count: int, epoch_count: int, batch_size: int) -> int
 
 def resolve(requested: RequestedHyperparameters, example_count: int, default_learning_rate: float) -> Hyperparameters:
     """Fill in what the caller left out, from the size of the dataset and the base's default rate."""
-    small = example_count <= SMALL_DATASET
-    usual_rate = default_learning_rate if small else default_learning_rate / 5
+    usual = defaults_for(example_count)
+    usual_rate = default_learning_rate / usual.rate_divisor
     rate = requested.learning_rate
     if rate is None:
         rate = usual_rate * (1.0 if requested.learning_rate_multiplier is None else requested.learning_rate_multiplier)
     return Hyperparameters(
-        epoch_count=5 if requested.epoch_count is None else requested.epoch_count,
-        batch_size=(4 if small else 16) if requested.batch_size is None else requested.batch_size,
+        epoch_count=usual.epoch_count if requested.epoch_count is None else requested.epoch_count,
+        batch_size=usual.batch_size if requested.batch_size is None else requested.batch_size,
         learning_rate=rate,
         learning_rate_multiplier=requested.learning_rate_multiplier,
         objective=requested.objective,

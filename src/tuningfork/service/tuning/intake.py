@@ -3,6 +3,7 @@
 A dataset may be larger than memory, so each example is processed when it arrives.
 """
 
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from tuningfork.domain import hyperparameters
 from tuningfork.domain.answer_kind import AnswerSurvey
 from tuningfork.domain.conversation import Example
 from tuningfork.domain.errors import InvalidArgument
-from tuningfork.domain.hyperparameters import SMALL_DATASET, Hyperparameters
+from tuningfork.domain.hyperparameters import Hyperparameters
+from tuningfork.domain.tuning_defaults import DATASETS, DatasetDefaults
 from tuningfork.domain.tuning_job import SeedHash, TuningRequest
 from tuningfork.domain.turn_labels import teaches_next_turn
 from tuningfork.service.tuning import violations
@@ -72,9 +74,7 @@ class Intake:
         self._teaches_next_turn = False
         self._answers = AnswerSurvey()
         # Defaults of hyperparameters depend on the size of the dataset, and the seed on all hyperparameters.
-        small, large = self._resolved(SMALL_DATASET), self._resolved(SMALL_DATASET + 1)
-        self._if_small = _Candidate(small, SeedHash(small, origin.base.base.name))
-        self._if_large = _Candidate(large, SeedHash(large, origin.base.base.name))
+        self._candidates = [*map(self._candidate, DATASETS)]
 
     @contextmanager
     def staged(self, artifacts: Artifacts) -> Iterator[StagedData]:
@@ -109,7 +109,7 @@ class Intake:
             found := violations.of_streamed(self._request, self._origin.base, self._checks)
         ):
             raise InvalidArgument(violations=found)
-        chosen = self._if_small if self._count <= SMALL_DATASET else self._if_large
+        chosen = next(each for each in self._candidates if each.takes(self._count))
         source = self._origin.source.job if self._origin.source else None
         adapter = self._origin.adapter_of(self._request.adapter_rank)
         return TrainingData(
@@ -129,9 +129,9 @@ class Intake:
             self._answers.add(example)
             if self._arriving.is_streamed:
                 self._checks.examples.add(example)
-            if self._count <= SMALL_DATASET:
-                self._if_small.seed.add(example)
-            self._if_large.seed.add(example)
+            for candidate in self._candidates:
+                if candidate.takes(self._count):
+                    candidate.seed.add(example)
             yield example
 
     def _validation(self, examples: Iterable[Example]) -> Iterator[Example]:
@@ -145,13 +145,21 @@ class Intake:
                 self._checks.validation.add(example)
             yield example
 
-    def _resolved(self, count: int) -> Hyperparameters:
-        return hyperparameters.resolve(
-            self._request.hyperparameters, count, self._origin.base.base.default_learning_rate
-        )
+    def _candidate(self, row: DatasetDefaults) -> "_Candidate":
+        base = self._origin.base.base
+        count = sys.maxsize if row.most_examples is None else row.most_examples
+        used = hyperparameters.resolve(self._request.hyperparameters, count, base.default_learning_rate)
+        return _Candidate(row, used, SeedHash(used, base.name))
 
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
+    """The hyperparameters and the seed if the dataset turns out to have a size of this row."""
+
+    row: DatasetDefaults
     used: Hyperparameters
     seed: SeedHash
+
+    def takes(self, count: int) -> bool:
+        """Whether the row is for datasets of so many examples, or for larger ones too."""
+        return self.row.most_examples is None or count <= self.row.most_examples
