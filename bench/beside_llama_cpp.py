@@ -232,8 +232,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="only peers whose name contains this; writes no result")
     children.add_quick(parser)
     arguments = parser.parse_args()
-    children.pin(arguments.threads)
-    children.end_after(arguments.seconds)
+    children.begin(arguments)
     try:
         base = real_base.directory(install=not arguments.quick)
     except real_base.NoBase as error:

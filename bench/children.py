@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+import psutil
+
 import processors
 from tuningfork.execution.local.environment import huge_pages
 
@@ -68,6 +70,14 @@ def add_quick(parser: argparse.ArgumentParser) -> None:
     """The options of a program that has a quick form."""
     parser.add_argument("--quick", action="store_true", help="less, with the peers that are there; writes no result")
     parser.add_argument("--seconds", type=float, help="end about then, with fewer rounds or peers; default: no limit")
+
+
+def begin(arguments: argparse.Namespace) -> None:
+    """Pin this process to its cores, and limit its time, counted from its start, as these options say."""
+    pin(arguments.threads)
+    if arguments.seconds is not None:
+        # On a busy machine, what was imported until here has taken a part of it.
+        end_after(arguments.seconds - (time.time() - psutil.Process().create_time()))
 
 
 def end_after(seconds: float | None) -> None:

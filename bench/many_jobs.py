@@ -129,8 +129,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=8)
     children.add_quick(parser)
     arguments = parser.parse_args()
-    children.pin(arguments.threads)
-    children.end_after(arguments.seconds)
+    children.begin(arguments)
     rounds = arguments.rounds or (1 if arguments.quick else 5)
     work = training_step.tutorial_work()
     rows = [

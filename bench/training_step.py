@@ -71,8 +71,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="only peers whose name contains this; writes no result")
     children.add_quick(parser)
     arguments = parser.parse_args()
-    children.pin(arguments.threads)
-    children.end_after(arguments.seconds)
+    children.begin(arguments)
     rounds = arguments.rounds or (1 if arguments.quick else 5)
     rows, versions = [], {}
     with tempfile.TemporaryDirectory() as folder:

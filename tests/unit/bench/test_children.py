@@ -1,3 +1,4 @@
+import argparse
 import textwrap
 
 import pytest
@@ -117,6 +118,18 @@ def test_rounds_cease_when_there_is_no_time_for_one_more(limited):
     limited(0.0)
 
     assert list(children.rounds(3)) == [0]
+
+
+def test_a_program_counts_its_time_from_its_start(limited, monkeypatch):
+    monkeypatch.setattr(children, "pin", lambda threads: [])
+    children.begin(argparse.Namespace(threads=1, seconds=1e9))
+
+    # This process has run for some time already.
+    assert 1e8 < children.seconds_left() < 1e9
+
+    children.begin(argparse.Namespace(threads=1, seconds=1e-9))
+
+    assert children.seconds_left() == 0
 
 
 def test_processor_time_counts_where_one_thread_computes_on_a_cpu(monkeypatch):
