@@ -142,6 +142,8 @@ def main() -> None:
         client = stack.enter_context(
             service.connect() if arguments.running else stack.enter_context(running(*options)).client()
         )
+        # Loading the base and a first answer take minutes where others use the processor too.
+        client.timeout = httpx.Timeout(600)
         peer, why = None, "it was not asked to"
         if arguments.peer_seeds:
             peer, why = invited(stack, location or str(model_directory()), arguments.device)

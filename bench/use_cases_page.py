@@ -143,7 +143,7 @@ def page(
     ]
     for name in GOALS:
         tried = tries(lines, name)
-        if name in cases or len(tried) > 1:
+        if name in cases or len(tried) > 1 or name in (remarks or {}):
             text += [f"## {_titled(name)}", "", *(_measured(cases[name]) if name in cases else ())]
             text += ["Settings tried:", "", *_rows(tried), ""] if len(tried) > 1 else []
             text += [*remarks[name].splitlines(), ""] if remarks and name in remarks else []

@@ -165,6 +165,12 @@ def test_a_case_with_a_result_is_judged_by_it():
     assert "| Bank messages | accuracy | at least 0.97 | 0.250 | 0.970 | yes | - | - |" in page
 
 
+def test_a_remark_is_shown_of_a_case_without_figures_too():
+    page = use_cases_page.page({"base": "models/x", "cases": {}}, [], {"garden_chat": "Not measured."})
+
+    assert page.endswith("\n## Garden chat\n\nNot measured.\n")
+
+
 def test_what_was_tried_over_another_base_is_not_on_the_page():
     page = use_cases_page.page({"base": "models/x", "cases": {}}, [{**BASE_LINE, "base": "y"}, line(base="y")])
 
