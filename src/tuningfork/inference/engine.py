@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 from tuningfork.domain.errors import FieldViolation, InternalError, InvalidArgument, TuningforkError
 from tuningfork.domain.generation import MAX_CANDIDATES, ChosenToken, FinishReason, TokenLogprob
 from tuningfork.inference.cached_plan import CachedPlan, Span
+from tuningfork.inference.compiled_rows import CompiledRows
 from tuningfork.inference.constraints import Grammars
 from tuningfork.inference.detokenizer import Detokenizer, TokenTexts
 from tuningfork.inference.graphs import DecodeGraphs
@@ -102,6 +103,7 @@ class InferenceEngine:
         kept_bytes = _CPU_KEPT_BYTES if base.device.type == "cpu" else None
         self._cache = KvCache(shapes, pages=pages, dtype=base.dtype, device=base.device, kept_bytes=kept_bytes)
         self._graphs = DecodeGraphs.of(base, self._cache, capture)
+        self._compiled = CompiledRows.of(base, self._cache) if self._graphs is None else None
         in_parts = base.decoder is not None and base.device.type == "cpu" and self._graphs is None
         self._scheduler = Scheduler(
             self._cache,
@@ -213,6 +215,10 @@ class InferenceEngine:
     @torch.inference_mode()
     def _forward(self, scheduled: Items[ScheduledTokens]) -> Tensor:
         """Run the scheduled tokens; return the logits `BV` of those sequences that have no more tokens to feed."""
+        return self._packed(scheduled) if self._compiled is None else self._compiled.logits(scheduled, self._packed)
+
+    def _packed(self, scheduled: Items[ScheduledTokens]) -> Tensor:
+        """Like `_forward`, by the model's own pass over one packed row, or by a graph."""
         spans = [
             Span(each.sequence.pages, each.sequence.cached, each.sequence.cached + each.tokens) for each in scheduled
         ]

@@ -29,7 +29,14 @@ from tuningfork.modeling.decoder.decoder import Decoder, Serving
 from tuningfork.modeling.decoder.layer import Pass
 from tuningfork.modeling.decoder.rotary import RotationBuffers
 from tuningfork.modeling.device.capture import Capture, Operations, capture_of
-from tuningfork.modeling.device.graph_cache import Graph, GraphCache, copy_to_buffer, power_of_two, rounding_of
+from tuningfork.modeling.device.graph_cache import (
+    Graph,
+    GraphCache,
+    copy_to_buffer,
+    difference,
+    power_of_two,
+    rounding_of,
+)
 from tuningfork.modeling.loading import LoadedBase
 
 _Item = TypeVar("_Item")
@@ -174,7 +181,7 @@ class DecodeGraphs:
             return logits_BV
         # The ordinary step runs after the graph, so that its keys and values are the ones that stay in the cache.
         right_BV = ordinary()
-        off = _difference(logits_BV, right_BV)
+        off = difference(logits_BV, right_BV)
         self._graphs.judge(graph, off, "the logits of one are off by {off} of their spread")
         self._free_unused()
         return right_BV
@@ -219,20 +226,6 @@ class DecodeGraphs:
         """Drop graphs whose adapter tables have been replaced."""
         tables = self._base.slots.tables
         self._graphs.drop(lambda shape, versions: versions != [tables.version_of(rank) for rank in shape.ranks])
-
-
-def _difference(logits_BV: Tensor, right_BV: Tensor) -> float | None:
-    """The largest RMS difference of any row of logits, divided by the standard deviation of the row's ordinary logits.
-
-    NaN if the graph's logits are not finite though the ordinary ones are. None if no row of the ordinary logits is
-    finite, so that there is nothing to compare.
-    """
-    finite_B = right_BV.isfinite().all(dim=-1)
-    if not finite_B.any():
-        return None
-    right_BV = right_BV[finite_B]
-    distance_B = (logits_BV[finite_B] - right_BV).square().mean(dim=-1)
-    return float((distance_B / right_BV.var(dim=-1).clamp_min(1e-12)).sqrt().max())
 
 
 def _filled(items: Sequence[_Item], count: int) -> list[_Item]:

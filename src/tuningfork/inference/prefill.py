@@ -58,11 +58,13 @@ class Prefill:
         return chosen
 
     def is_cheap(self, sequence: Sequence, *, most: int | None = None) -> bool:
-        """Whether the sequence's next chunk costs at most as much as `most` tokens without a context.
+        """Whether the sequence's next chunk costs at most as much as `most` tokens without a context, or is one token.
 
         `most`: `tokens` if not given.
         """
-        return self.cost(self.next_chunk(sequence)) <= (most or self.tokens)
+        chunk = self.next_chunk(sequence)
+        # One token is always fed as in decoding, which may round differently from reading a prompt apart from steps.
+        return chunk.tokens == 1 or self.cost(chunk) <= (most or self.tokens)
 
     def cost(self, chunk: ScheduledTokens) -> float:
         """The cost of feeding these tokens, including that of reading the cached keys and values before them."""

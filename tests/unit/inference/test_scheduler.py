@@ -4,6 +4,7 @@ import pytest
 
 from scheduling import feed, scheduler, sequence
 from tuningfork.inference.kv_cache import PAGE_TOKENS
+from tuningfork.inference.prefill import Prefill
 
 
 def test_without_work_nobody_is_fed():
@@ -203,3 +204,10 @@ def test_an_ended_sequence_gives_everything_back(steps):
         feed(plan)
     plan.remove(each)
     assert (plan.has_work, each.pages, plan._cache.free_pages) == (False, [], 50)
+
+
+@pytest.mark.parametrize(("left", "cheap"), [(1, True), (2, False)])
+def test_a_prompts_last_token_is_read_in_a_step_however_many_are_cached(left, cheap):
+    late = sequence("late", 100_000)
+    late.cached = 100_000 - left
+    assert Prefill(64, attention_tokens=50).is_cheap(late) is cheap

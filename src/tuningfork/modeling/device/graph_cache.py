@@ -3,6 +3,8 @@
 A graph is valid for one shape, so engines round shapes up. A graph reads all changing inputs from buffers at fixed
 addresses. A new graph's first passes are also computed without the graph. If the two results differ by more than
 rounding, or a graph cannot be made or run, the engine uses no graphs from then on, and logs a warning.
+
+Shape suffixes: B rows, V vocabulary.
 """
 
 import logging
@@ -29,6 +31,20 @@ _COARSE_ROUNDING = 0.1
 def rounding_of(dtype: torch.dtype) -> float:
     """The largest relative difference allowed between a graph's results and ordinary ones in this dtype."""
     return _ROUNDING.get(dtype, _COARSE_ROUNDING)
+
+
+def difference(found_BV: Tensor, right_BV: Tensor) -> float | None:
+    """The largest RMS difference of any row of logits, divided by the standard deviation of the row's right logits.
+
+    NaN if the found logits are not finite though the right ones are. None if no row of the right logits is finite, so
+    that there is nothing to compare.
+    """
+    finite_B = right_BV.isfinite().all(dim=-1)
+    if not finite_B.any():
+        return None
+    right_BV = right_BV[finite_B]
+    distance_B = (found_BV[finite_B] - right_BV).square().mean(dim=-1)
+    return float((distance_B / right_BV.var(dim=-1).clamp_min(1e-12)).sqrt().max())
 
 
 def power_of_two(count: int) -> int:

@@ -1,0 +1,170 @@
+"""Decoding on a CPU by the compiled step: a step's rows with one new token go through it, prompts through the decoder.
+
+Which way a row goes depends on the row alone, so its answer does not depend on the other rows. Before an engine uses
+the compiled step, the step computes three rows over the engine's own base, and the decoder computes them too. If their
+logits differ by more than rounding, the engine uses the decoder for everything, and logs a warning.
+
+Shape suffixes: B rows whose logits are asked for, V vocabulary, G key/value heads, X places of the cache, K head size.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from tuningfork.domain.base_model import AdapterShape
+from tuningfork.inference.cached_plan import CachedPlan, Span
+from tuningfork.inference.kv_cache import PAGE_TOKENS, KvCache, pages_for, probed_shapes
+from tuningfork.inference.prefill import ScheduledTokens
+from tuningfork.modeling.adapters.slots import BASE_ALONE, AdapterSlots
+from tuningfork.modeling.adapters.weights import AdapterWeights
+from tuningfork.modeling.compiled.library import Level, Library, library
+from tuningfork.modeling.compiled.step import DecodingStep, Pages, TokenRow, unsupported
+from tuningfork.modeling.decoder.decoder import Decoder
+from tuningfork.modeling.device.graph_cache import difference, rounding_of
+from tuningfork.modeling.device.processor import has_amx
+from tuningfork.modeling.loading import LoadedBase
+
+logger = logging.getLogger(__name__)
+
+_TRIED_ENDS = (1, 40, 200)
+"""The lengths of the trial's rows: a first token, a second page, and a second chunk of attention."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledRows:
+    """The compiled decoding step over one engine's base and cache."""
+
+    step: DecodingStep
+
+    @classmethod
+    def of(cls, base: LoadedBase, cache: KvCache, *, compiled: Library | None = None) -> Self | None:
+        """The compiled step of an engine; None: there is no library, it cannot compute this base, or a kernel attends.
+
+        `compiled`: the library to use; None: the one of this installation.
+        """
+        compiled = compiled or library()
+        if compiled is None or base.decoder is None or base.kernels.attention or not _is_faster(base, compiled):
+            return None
+        pages = pages_of(base.decoder, cache)
+        if lacks := unsupported(base.decoder, pages):
+            logger.info(
+                "answers of %s are decoded without the compiled step, which cannot take %s", base.location, lacks
+            )
+            return None
+        if fault := _fault(base, base.decoder, compiled):
+            logger.warning("answers of %s go on without the compiled step, more slowly: %s", base.location, fault)
+            return None
+        return cls(DecodingStep(compiled, base.decoder, pages))
+
+    def logits(
+        self, scheduled: Sequence[ScheduledTokens], others: Callable[[Sequence[ScheduledTokens]], Tensor]
+    ) -> Tensor:
+        """Logits `BV` in fp32 of those of the scheduled sequences that have no more tokens to feed, in their order.
+
+        `others` computes them for sequences with several tokens, or whose adapter is in training.
+        """
+        mine = [self._takes(item) for item in scheduled]
+        rows = [item for item, own in zip(scheduled, mine, strict=True) if own]
+        rest = [item for item, own in zip(scheduled, mine, strict=True) if not own]
+        if not rows:
+            return others(scheduled)
+        own_BV = self.step.logits([_row_of(item) for item in rows])
+        own_BV = own_BV if all(item.completes for item in rows) else own_BV[[item.completes for item in rows]]
+        if not rest:
+            return own_BV
+        # The scheduled sequences that complete, in order, and which of the two tensors has the logits of each.
+        order = [own for item, own in zip(scheduled, mine, strict=True) if item.completes]
+        from_step, from_rest = iter(own_BV), iter(others(rest))
+        return torch.stack([next(from_step if own else from_rest) for own in order]) if order else own_BV
+
+    def _takes(self, item: ScheduledTokens) -> bool:
+        return item.tokens == 1 and self.step.takes([item.sequence.request.slot])
+
+
+def _is_faster(base: LoadedBase, compiled: Library) -> bool:
+    """Whether the compiled step is faster than the decoder for every number of rows (docs/log.md).
+
+    In bfloat16 it is with AVX-512 BF16. Nobody has measured it beside AMX, nor on Arm, where oneDNN's products are
+    faster.
+    """
+    if base.dtype == torch.bfloat16:
+        return compiled.level == Level.AVX512_BF16 and not has_amx()
+    return True
+
+
+def _fault(base: LoadedBase, decoder: Decoder, compiled: Library) -> str | None:
+    """What is wrong with a trial of the compiled step; None: nothing."""
+    try:
+        off = trial(base, decoder, compiled)
+    except (AttributeError, RuntimeError, ValueError) as error:
+        return f"{type(error).__name__}: {error}"
+    if off is None:
+        return "the base's own logits are no finite numbers"
+    # The condition is negated so that NaN counts as a fault.
+    return None if off <= rounding_of(base.dtype) else f"the logits of a trial are off by {off:.2g} of their spread"
+
+
+def pages_of(decoder: Decoder, cache: KvCache) -> Pages:
+    """A cache as the compiled step reads and writes it."""
+    stores = [cache.store(layer.index) for layer in decoder.layers]
+    return Pages([(store.keys_GXK, store.values_GXK) for store in stores], PAGE_TOKENS)
+
+
+@torch.no_grad()
+def trial(base: LoadedBase, decoder: Decoder, compiled: Library, level: Level | None = None) -> float | None:
+    """How far off the logits of a compiled step over this base are, beside those of the decoder.
+
+    Rows are of the lengths `_TRIED_ENDS`, as far as the base's context allows, with random keys and values before the
+    new tokens. Two of them have an adapter.
+
+    Returns:
+        The largest RMS difference of any row, divided by the standard deviation of the row's right logits. NaN if the
+        compiled logits are not finite though the right ones are. None if no right ones are finite.
+
+    """
+    ends = [min(end, base.context_tokens) for end in _TRIED_ENDS]
+    draw = torch.Generator().manual_seed(0)
+    cache = KvCache(probed_shapes(base.model), pages=sum(map(pages_for, ends)), dtype=base.dtype, device=base.device)
+    for keys_GXK, values_GXK in pages_of(decoder, cache).layers:
+        for each in (keys_GXK, values_GXK):
+            each.copy_(torch.randn(each.shape, generator=draw))
+    rows_pages: list[list[int]] = [[] for _ in ends]
+    for pages, end in zip(rows_pages, ends, strict=True):
+        cache.extend(pages, end)
+    words = int(base.model.config.get_text_config().vocab_size)
+    ids = torch.randint(0, words, (len(ends),), generator=draw).tolist()
+    with _adapter(base.slots, draw) as slot:
+        slots = [slot, BASE_ALONE, slot]
+        rows = [TokenRow(*own) for own in zip(ids, rows_pages, ends, slots, strict=True)]
+        found_BV = DecodingStep(compiled, decoder, pages_of(decoder, cache), level).logits(rows)
+        spans = [Span(pages, end - 1, end) for pages, end in zip(rows_pages, ends, strict=True)]
+        positions_B = torch.tensor(ends) - 1
+        plan = CachedPlan(cache, spans)
+        right_BV = base.logits(torch.tensor(ids), positions_B, torch.arange(len(ids)), plan, slots)
+    return difference(found_BV, right_BV)
+
+
+@contextmanager
+def _adapter(slots: AdapterSlots, draw: torch.Generator) -> Iterator[int]:
+    """A slot with a random adapter, within the `with` block."""
+    weights = slots.fresh(AdapterShape(rank=2, alpha=2.0), seed=0)
+    tensors = {
+        name: tensor if ".lora_A." in name else 0.05 * torch.randn(tensor.shape, generator=draw)
+        for name, tensor in weights.tensors.items()
+    }
+    slot = slots.load(AdapterWeights(weights.shape, tensors))
+    try:
+        yield slot
+    finally:
+        slots.unload(slot)
+
+
+def _row_of(item: ScheduledTokens) -> TokenRow:
+    sequence = item.sequence
+    end = sequence.cached + 1
+    return TokenRow(sequence.tokens[end - 1], sequence.pages, end, sequence.request.slot)

@@ -1,0 +1,158 @@
+// Vectors of eight floats in plain C++, for processors that have no header of their own here; compilers vectorize them.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+namespace {
+
+struct Lanes8 {
+    static constexpr int count = 8;
+    float at[count];
+
+    static inline Lanes8 all(float value) {
+        Lanes8 y;
+        for (int i = 0; i < count; ++i) y.at[i] = value;
+        return y;
+    }
+    static inline Lanes8 load(const float* from) {
+        Lanes8 y;
+        std::memcpy(y.at, from, sizeof y.at);
+        return y;
+    }
+    inline void store(float* to) const { std::memcpy(to, at, sizeof at); }
+
+    static inline float of_bf16(uint16_t bits) {
+        const uint32_t wide = static_cast<uint32_t>(bits) << 16;
+        float y;
+        std::memcpy(&y, &wide, sizeof y);
+        return y;
+    }
+    static inline float of_fp16(uint16_t bits) {
+        const uint32_t sign = static_cast<uint32_t>(bits & 0x8000) << 16;
+        const int exponent = (bits >> 10) & 31;
+        const uint32_t mantissa = bits & 0x3ff;
+        uint32_t wide = sign;
+        if (exponent == 31) {
+            wide |= 0x7f800000u | (mantissa << 13);
+        } else if (exponent) {
+            wide |= (static_cast<uint32_t>(exponent + 112) << 23) | (mantissa << 13);
+        } else if (mantissa) {
+            const float small = static_cast<float>(mantissa) * 0x1p-24f;
+            return sign ? -small : small;
+        }
+        float y;
+        std::memcpy(&y, &wide, sizeof y);
+        return y;
+    }
+    static inline Lanes8 load_bf16(const uint16_t* from) {
+        Lanes8 y;
+        for (int i = 0; i < count; ++i) y.at[i] = of_bf16(from[i]);
+        return y;
+    }
+    static inline Lanes8 load_fp16(const uint16_t* from) {
+        Lanes8 y;
+        for (int i = 0; i < count; ++i) y.at[i] = of_fp16(from[i]);
+        return y;
+    }
+    // Every second one of sixteen numbers in bfloat16, from the first or the second on.
+    static inline Lanes8 load_even_bf16(const uint16_t* from) {
+        Lanes8 y;
+        for (int i = 0; i < count; ++i) y.at[i] = of_bf16(from[2 * i]);
+        return y;
+    }
+    static inline Lanes8 load_odd_bf16(const uint16_t* from) {
+        Lanes8 y;
+        for (int i = 0; i < count; ++i) y.at[i] = of_bf16(from[2 * i + 1]);
+        return y;
+    }
+    // this * factor + plus, rounded as the processor does it: with or without a rounding in between.
+    inline Lanes8 times_plus(Lanes8 factor, Lanes8 plus) const {
+        Lanes8 y;
+        for (int i = 0; i < count; ++i) y.at[i] = one_times_plus(at[i], factor.at[i], plus.at[i]);
+        return y;
+    }
+    static inline float one_times_plus(float x, float factor, float plus) {
+#ifdef FP_FAST_FMAF
+        return std::fma(x, factor, plus);
+#else
+        return x * factor + plus;
+#endif
+    }
+    // Where one of the two is not a number, the result of `larger` and `smaller` is this one.
+    inline Lanes8 larger(Lanes8 other) const {
+        Lanes8 y;
+        for (int i = 0; i < count; ++i) y.at[i] = other.at[i] > at[i] ? other.at[i] : at[i];
+        return y;
+    }
+    inline Lanes8 smaller(Lanes8 other) const {
+        Lanes8 y;
+        for (int i = 0; i < count; ++i) y.at[i] = other.at[i] < at[i] ? other.at[i] : at[i];
+        return y;
+    }
+    inline Lanes8 rounded() const {
+        Lanes8 y;
+        for (int i = 0; i < count; ++i) y.at[i] = std::nearbyint(at[i]);
+        return y;
+    }
+    // 2 to the power of these whole numbers, from -126 to 127.
+    inline Lanes8 power_of_two() const {
+        Lanes8 y;
+        for (int i = 0; i < count; ++i) {
+            const uint32_t bits = static_cast<uint32_t>(static_cast<int32_t>(at[i] == at[i] ? at[i] : 0.f) + 127) << 23;
+            std::memcpy(&y.at[i], &bits, sizeof bits);
+        }
+        return y;
+    }
+    inline Lanes8 absolute() const {
+        Lanes8 y;
+        for (int i = 0; i < count; ++i) y.at[i] = std::fabs(at[i]);
+        return y;
+    }
+    inline Lanes8 with_sign_of(Lanes8 other) const {
+        Lanes8 y;
+        for (int i = 0; i < count; ++i) y.at[i] = std::copysign(at[i], other.at[i]);
+        return y;
+    }
+    // `less` where this is less than the bound, else `rest`.
+    inline Lanes8 if_less(Lanes8 bound, Lanes8 less, Lanes8 rest) const {
+        Lanes8 y;
+        for (int i = 0; i < count; ++i) y.at[i] = at[i] < bound.at[i] ? less.at[i] : rest.at[i];
+        return y;
+    }
+    // The sums of four vectors' lanes; each is summed in the same order, whichever of the four it is.
+    static inline void sums(const Lanes8& a, const Lanes8& b, const Lanes8& c, const Lanes8& d, float* to) {
+        to[0] = a.sum();
+        to[1] = b.sum();
+        to[2] = c.sum();
+        to[3] = d.sum();
+    }
+    inline float sum() const {
+        return ((at[0] + at[1]) + (at[2] + at[3])) + ((at[4] + at[5]) + (at[6] + at[7]));
+    }
+};
+
+inline Lanes8 operator+(Lanes8 a, Lanes8 b) {
+    for (int i = 0; i < 8; ++i) a.at[i] += b.at[i];
+    return a;
+}
+inline Lanes8 operator-(Lanes8 a, Lanes8 b) {
+    for (int i = 0; i < 8; ++i) a.at[i] -= b.at[i];
+    return a;
+}
+inline Lanes8 operator*(Lanes8 a, Lanes8 b) {
+    for (int i = 0; i < 8; ++i) a.at[i] *= b.at[i];
+    return a;
+}
+inline Lanes8 operator/(Lanes8 a, Lanes8 b) {
+    for (int i = 0; i < 8; ++i) a.at[i] /= b.at[i];
+    return a;
+}
+
+// Fetches a line of memory into the second cache.
+inline void fetch(const char* address) { __builtin_prefetch(address, 0, 2); }
+
+using Lanes = Lanes8;
+
+}  // namespace
