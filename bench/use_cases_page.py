@@ -26,6 +26,8 @@ BASE, TUNED, TRL = "base, told what to do", "tuned", "TRL and PEFT"
 RESULTS = report.RESULTS / "answers"
 SWEEP = RESULTS / "sweep.jsonl"
 PAGE = report.ROOT / "docs" / "use-cases.md"
+TUTORIAL = "tutorial"
+"""The tutorial's job, of which settings are tried too; it has no goal over this base."""
 ONE_POINT = 0.01
 USUAL_ADAPTER = (8, 16.0)
 """The rank and the alpha of bases that no catalog describes, with which the programs' settings are tried."""
@@ -35,7 +37,9 @@ _TRIED = ("learning_rate", "alpha", "rank", "batch_size", "epoch")
 sys.path.insert(0, str(report.ROOT / "examples"))
 
 _INTRODUCTION = """\
-Made by `make use-cases` from `bench/results/answers`; do not edit. Five uses of a tuned model, with the data and the
+Made from `bench/results/answers` by `make use-cases` or `bench/use_cases_page.py`; do not edit.
+
+Five uses of a tuned model, with the data and the
 programs of [examples](../examples/README.md), over `{base}`. The base is told in its prompt what to do; the tuned
 models get the input alone. All answer with temperature 0. A seed shuffles the examples for training and draws the
 adapter's first weights. Figures are means over seeds, with the standard deviation where there are several.
@@ -141,7 +145,7 @@ def page(
         *_rows(goals({name: found for name, found in scores.items() if TUNED in found})),
         "",
     ]
-    for name in GOALS:
+    for name in (*GOALS, TUTORIAL):
         tried = tries(lines, name)
         if name in cases or len(tried) > 1 or name in (remarks or {}):
             text += [f"## {_titled(name)}", "", *(_measured(cases[name]) if name in cases else ())]

@@ -165,6 +165,15 @@ def test_a_case_with_a_result_is_judged_by_it():
     assert "| Bank messages | accuracy | at least 0.97 | 0.250 | 0.970 | yes | - | - |" in page
 
 
+def test_what_was_tried_on_the_tutorial_is_on_the_page_too():
+    tried = line(case="tutorial", alpha=64, scores={"right": 0.4})
+
+    page = use_cases_page.page({"base": "models/x", "cases": {}}, [tried])
+
+    assert "## Tutorial" in page
+    assert "| 64 | 8 |" in page
+
+
 def test_a_remark_is_shown_of_a_case_without_figures_too():
     page = use_cases_page.page({"base": "models/x", "cases": {}}, [], {"garden_chat": "Not measured."})
 
