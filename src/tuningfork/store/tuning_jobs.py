@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, case, func, literal, not_, select
 from sqlalchemy.exc import IntegrityError
 
+from tuningfork.domain.answer_kind import AnswerKind
 from tuningfork.domain.base_model import AdapterShape, BaseModelName
 from tuningfork.domain.errors import Code
 from tuningfork.domain.findings import FindingKind
@@ -136,6 +137,13 @@ def teaches_next_turn(connection: Connection, model_id: TunedModelId) -> bool | 
     query = select(tuning_jobs.c.training_options).where(tuning_jobs.c.model_id == model_id)
     options = connection.execute(query).scalar()
     return None if options is None else training_options.teaches_next_turn(options)
+
+
+def answers(connection: Connection, model_id: TunedModelId) -> AnswerKind | None:
+    """The kind of answers that the model of this id was trained on last; None: nobody knows."""
+    query = select(tuning_jobs.c.training_options).where(tuning_jobs.c.model_id == model_id)
+    options = connection.execute(query).scalar()
+    return None if options is None else training_options.answers_in(options)
 
 
 def of_models(connection: Connection, model_ids: Collection[TunedModelId]) -> Mapping[TunedModelId, TuningJob]:
@@ -318,6 +326,7 @@ def _job(row: RowMapping) -> TuningJob:
         evaluate_every=training_options.evaluate_every_in(options),
         adapter=AdapterShape(rank=row["adapter_rank"], alpha=row["adapter_alpha"]),
         teaches_next_turn=training_options.teaches_next_turn(options),
+        answers=training_options.answers_in(row["training_options"]),
         imported=imported,
         example_count=0 if imported else row["example_count"],
         seed=row["seed"],

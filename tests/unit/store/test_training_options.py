@@ -6,6 +6,7 @@ import pytest
 
 from fakes import ECHO_BASE
 from store_rows import keep, new_job
+from tuningfork.domain.answer_kind import AnswerKind
 from tuningfork.domain.checkpoint_schedule import CheckpointSchedule
 from tuningfork.domain.conversation import Conversation, Preference, Speaker, Turn
 from tuningfork.domain.hyperparameters import RequestedHyperparameters
@@ -35,6 +36,20 @@ def test_whether_the_next_turn_is_taught_is_kept_also_if_it_is_not_or_nobody_kno
     with database.read() as connection:
         assert tuning_jobs.find(connection, job.id) == job
         assert tuning_jobs.teaches_next_turn(connection, job.model_id) is teaches
+
+
+@pytest.mark.parametrize("answers", [None, *AnswerKind])
+def test_the_kind_of_answers_is_kept_where_it_is_known(database, answers):
+    job = replace(new_job("a"), answers=answers)
+    keep(database, job)
+
+    with database.read() as connection:
+        assert tuning_jobs.find(connection, job.id) == job
+        assert tuning_jobs.answers(connection, job.model_id) is answers
+
+
+def test_a_kind_of_answers_that_a_later_version_told_is_not_known():
+    assert training_options.answers_in({"answers": "VERSES"}) is None
 
 
 def test_a_job_without_options_is_cross_entropy_without_checkpoints():

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuningfork.artifacts.base import ArtifactDamaged, ArtifactMissing
+from tuningfork.domain.answer_kind import AnswerKind
 from tuningfork.domain.artifact import ArtifactRef
 from tuningfork.domain.base_model import Catalog, Limits, PublicModel
 from tuningfork.domain.conversation import Conversation, Speaker
@@ -28,6 +29,7 @@ from tuningfork.domain.refusals import (
 from tuningfork.domain.tuned_model import ModelState, TunedModel
 from tuningfork.execution.base import GenerationAssignment, Generators, WorkerDied
 from tuningfork.service.answering.safety import Ratings, Safety, Screening
+from tuningfork.service.answering.shown_formats import shown_to
 from tuningfork.service.base_models import base_of, check_described, find_base, with_faults
 from tuningfork.service.identity.keys import model_for
 from tuningfork.service.metrics import Metrics
@@ -88,6 +90,8 @@ class _Callee:
     adapter: ArtifactRef | None = None
     teaches_next_turn: bool | None = False
     """See `TuningJob`. A base model was taught nothing here."""
+    answers: AnswerKind | None = AnswerKind.FREE
+    """See `TuningJob`."""
 
 
 class Generation:
@@ -164,7 +168,7 @@ class Generation:
         assignment = GenerationAssignment(
             base=callee.base.base,
             adapter=callee.adapter,
-            prompt=request.prompt,
+            prompt=shown_to(request.prompt, request.sampling.answer_format, callee.answers),
             sampling=_sampling(callee, request.sampling),
             owner=principal.email,
             sharing_prefixes=self._share_prefixes,
@@ -241,12 +245,14 @@ class Generation:
             else:
                 raise ResourceNotFound(asked)
             teaches_next_turn = tuning_jobs.teaches_next_turn(connection, model_id)
+            answers = tuning_jobs.answers(connection, model_id)
         return _Callee(
             ref=asked,
             base=base_of(self._catalog, tuned),
             tuned=tuned,
             adapter=adapter,
             teaches_next_turn=teaches_next_turn,
+            answers=answers,
         )
 
     async def _begin_twice(

@@ -2,8 +2,8 @@
 
 Source: gemini-api section 11.1; google/ai/generativelanguage/v1beta/content.proto (Schema), whose comments say which
 members each type may have. Differences from JSON Schema: an object has no keys except its properties, which come in the
-order of `propertyOrdering` and then as they were sent, and null is allowed only by `nullable`. Members that only
-describe (title, description, example, default) have no effect, since the model does not see the schema.
+order of `propertyOrdering` and then as they were sent, and null is allowed only by `nullable`. Of the members that only
+describe, descriptions are kept, since the model reads them; title, example and default have no effect.
 """
 
 from collections.abc import Iterator
@@ -62,7 +62,7 @@ _COUNTS = {
     "min_properties": "minProperties",
     "max_properties": "maxProperties",
 }
-_PLAIN = _COUNTS | {"pattern": "pattern", "required": "required"}
+_PLAIN = _COUNTS | {"pattern": "pattern", "required": "required", "description": "description"}
 """Members that mean the same in JSON Schema. A member with its default value (0, "", []) is ignored."""
 
 

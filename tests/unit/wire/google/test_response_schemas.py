@@ -66,7 +66,7 @@ def converted(schema):
         ),
         (
             {"type": "STRING", "title": "t", "description": "d", "default": "x", "example": {"a": 1}},
-            {"type": "string"},
+            {"type": "string", "description": "d"},
         ),
     ],
 )
