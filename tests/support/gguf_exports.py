@@ -21,10 +21,17 @@ TEMPLATE = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 RULES_OF = {"llama3": "llama-bpe", "smollm2": "smollm", "smollm3": "llama-bpe", "phi4-mini": "gpt-4o", "phi": "gpt-2"}
-PIECES_OF = {"gemma": False, "gemma2": False, "gemma3": False, "phi3": True, "mistral": True}
+PIECES_OF = {
+    "gemma": False,
+    "gemma2": False,
+    "gemma3": False,
+    "gemma3-with-vision": False,
+    "phi3": True,
+    "mistral": True,
+}
 """The families with SentencePiece tokenizers, and whether these put a space before a text."""
 SHAPE = AdapterShape(rank=3, alpha=5.0)
-_ADAPTED = re.compile(r".*\.layers\..*(proj|dense|fc1|fc2)\.weight")
+_ADAPTED = re.compile(r"(?!.*vision).*\.layers\..*(proj|dense|fc1|fc2)\.weight")
 
 
 def tokenizer_of(family: str, directory: Path) -> PreTrainedTokenizerFast:

@@ -48,3 +48,16 @@ def test_a_written_model_reads_as_the_merged_one(case, tmp_path):
     assert [tokens(text).input_ids for text in HARD_TEXTS] == [original(text).input_ids for text in HARD_TEXTS]
     assert tokens.chat_template == original.chat_template
     assert other.generation_config.eos_token_id == [original.eos_token_id, 7]
+
+
+@torch.no_grad()
+def test_of_a_model_that_sees_pictures_the_language_model_is_written(tmp_path):
+    model = save_base("gemma3-with-vision", {"query_pre_attn_scalar": 16}, tmp_path / "base")
+    adapter = save_adapter(model, tmp_path / "adapter")
+
+    write_model(tmp_path / "base", tmp_path / "adapter", tmp_path / "x.gguf", name="x", file_type=FileType.F32)
+
+    other, _ = read_again(tmp_path / "x.gguf", tmp_path / "read")
+    add_adapter(model, adapter)
+    ids = torch.randint(0, 800, (1, TEXT_TOKENS), generator=torch.Generator().manual_seed(3))
+    assert torch.allclose(other(ids).logits, model(input_ids=ids).logits, atol=5e-5, rtol=1e-5)
