@@ -24,6 +24,16 @@ class ArtifactDamaged(InternalError):
     """An artifact's files differ from those that its manifest names."""
 
 
+class AdapterOfOtherWeights(ArtifactDamaged):
+    """An adapter is whole, and was trained over other weights than its base model has now."""
+
+    def __init__(self) -> None:
+        super().__init__("the adapter was trained over other weights than its base model has now")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), ()
+
+
 class ArtifactStore(Protocol):
     """Keeps artifacts: each is written whole, then read any number of times. Thread-safe.
 

@@ -1,6 +1,8 @@
 """`tuningfork pull`: fetches a base model into the data directory of a server on this machine."""
 
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,11 +13,14 @@ from tuningfork.cli.operating import ConfigFile, DataDirectory, refuse, settings
 
 if TYPE_CHECKING:
     # Importing the settings takes a sixth of a second, which `--help` and client commands do not need to spend.
+    from tuningfork.domain.tuned_model import TunedModelId
     from tuningfork.pulling.fetching import Told
+    from tuningfork.pulling.hub import HubSource
     from tuningfork.pulling.kept import KeptBase
     from tuningfork.settings import Settings
 
 _PARTS_TOLD = 4
+_MODELS_TOLD = 5
 
 Wanted = Annotated[
     str | None,
@@ -63,7 +68,8 @@ def pull(
 
     try:
         make_private(settings.data_dir)
-        base, place = _fetch(model, settings, name, aliases, revision, wheels, again=again)
+        with _replacing(settings, _named(model, name) if again else None):
+            base, place = _fetch(model, settings, name, aliases, revision, wheels, again=again)
     except AlreadyThere as error:
         if error.base is None or revision is not None or not _is_same(error.base, error.wanted, model):
             refuse(str(error))
@@ -77,6 +83,75 @@ def pull(
         output.result_json({"name": f"models/{base.name}", "path": str(place), "aliases": list(base.aliases)})
     else:
         output.result(f"models/{base.name}")
+
+
+def _named(model: str, name: str | None) -> str:
+    """What the model will be called without `models/`, as far as that can be known before it is fetched."""
+    from tuningfork.pulling.hub import source_named  # noqa: PLC0415
+    from tuningfork.pulling.offers import offer_named  # noqa: PLC0415
+
+    if name is not None:
+        return name.removeprefix("models/")
+    if (offer := offer_named(model)) is not None:
+        return offer.name
+    source = source_named(model, None)
+    return model if source is None else _usual_name(source).lower()
+
+
+@contextmanager
+def _replacing(settings: "Settings", name: str | None) -> Iterator[None]:
+    """Say before the `with` block which tuned models stand on a base model that is there, and after it what became of
+    its weights.
+
+    `name` None: nothing is replaced.
+
+    Raises:
+        StartError: the database cannot be used.
+
+    """
+    from tuningfork.modeling.files.base_files import fingerprint_of  # noqa: PLC0415
+    from tuningfork.pulling.kept import bases_below  # noqa: PLC0415
+
+    place = bases_below(settings.data_dir) / (name or "")
+    before = fingerprint_of(str(place), None) if name and place.is_dir() else None
+    if name is None or before is None:
+        yield
+        return
+    if models := _models_over(settings, name, place):
+        shown = ", ".join(f"tunedModels/{each}" for each in models[:_MODELS_TOLD])
+        more = f" and {len(models) - _MODELS_TOLD} more" if len(models) > _MODELS_TOLD else ""
+        output.say(
+            f"{len(models)} tuned models stand on models/{name}: {shown}{more}. If it gets other weights, they are "
+            f"refused until the earlier ones are back: keep a copy of {place}, or fetch the other model under another "
+            "--name."
+        )
+    yield
+    after = fingerprint_of(str(place), None)
+    if after == before:
+        output.say(f"The weights of models/{name} are the same as before.")
+    elif models:
+        output.say(f"models/{name} has other weights than before: its {len(models)} tuned models are refused now.")
+
+
+def _models_over(settings: "Settings", name: str, place: Path) -> "Sequence[TunedModelId]":
+    """The tuned models that stand on a fetched base model; none where there is no database yet."""
+    from tuningfork.domain.base_model import with_prefix  # noqa: PLC0415
+    from tuningfork.pulling.kept import kept_bases  # noqa: PLC0415
+    from tuningfork.server.data_directory import open_database  # noqa: PLC0415
+    from tuningfork.store.database import sqlite_file  # noqa: PLC0415
+    from tuningfork.store.dependents import models_over  # noqa: PLC0415
+
+    file = sqlite_file(settings.resolved_database_url)
+    if file is not None and not (file.exists() and file.stat().st_size):
+        return []
+    kept = kept_bases(settings.data_dir).get(place)
+    aliases = [with_prefix(alias) for alias in kept.aliases] if kept is not None else []
+    database = open_database(settings)
+    try:
+        with database.read() as connection:
+            return models_over(connection, [with_prefix(name)], aliases)
+    finally:
+        database.close()
 
 
 def _is_same(there: "KeptBase", wanted: "KeptBase", model: str) -> bool:
@@ -121,7 +196,7 @@ def _fetch(
         raise PullError(
             "--from is for short names; for files of another model: tuningfork serve --base-model NAME=DIR."
         )
-    usual = Path(source.file).stem if source.file else source.repository.partition("/")[2]
+    usual = _usual_name(source)
     base = KeptBase(
         name=_checked(name or usual.lower()),
         display_name=usual,
@@ -129,6 +204,11 @@ def _fetch(
         aliases=others or (),
     )
     return base, fetch_from_hub(source, settings.data_dir, convert_gguf, told, base=base, again=again)
+
+
+def _usual_name(source: "HubSource") -> str:
+    """What a model of the Hub is called if nobody names it."""
+    return Path(source.file).stem if source.file else source.repository.partition("/")[2]
 
 
 def _checked(name: str) -> str:

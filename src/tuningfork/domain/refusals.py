@@ -12,6 +12,7 @@ FailedPrecondition
 ├── BaseModelRefused         the base model's files cannot be used
 ├── ModelNotUsable           the tuned model is still being made, or has failed
 ├── WeightsLost              the tuned model's weights are missing on this server, or damaged
+├── BaseReplaced             the tuned model's base has other weights now
 └── JobUnfinished            the job has not ended
 InvalidArgument
 ├── OwnershipFixed           an owner's permission is neither changed nor deleted
@@ -124,6 +125,14 @@ class WeightsLost(FailedPrecondition):
         self.model = model
         self.missing = missing
         super().__init__(f"the weights of {model} are {'missing' if missing else 'damaged'} on this server")
+
+
+class BaseReplaced(FailedPrecondition):
+    """The tuned model was made over other weights than its base model has on this server now."""
+
+    def __init__(self, model: ModelRef) -> None:
+        self.model = model
+        super().__init__(f"{model} was made over other weights than its base has now")
 
 
 class JobUnfinished(FailedPrecondition):

@@ -119,6 +119,9 @@ class TuningJob:
     versions."""
     imported: bool = False
     """Whether the adapter was trained elsewhere. The job took as long as the adapter took to arrive."""
+    base_fingerprint: str | None = None
+    """The fingerprint of the base's weights that its adapter belongs to, if the adapter's files do not have it: it was
+    trained elsewhere, or by an earlier version."""
     error: JobError | None = None
     findings: tuple[FindingKind, ...] | None = None
     """What its losses gave reason to warn of at its end; None: it has not ended with weights, or an earlier version of

@@ -190,6 +190,9 @@ class GenerationAssignment:
     stops_at_labels: bool = True
     """Whether the answer of a base without a chat template ends before the label of a next turn; False for a model that
     was trained to write such labels (`domain.turn_labels`)."""
+    base_fingerprint: str | None = None
+    """The fingerprint of the weights that the adapter belongs to, if the server recorded it; adapters that were trained
+    here have it in their files too. None: it did not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

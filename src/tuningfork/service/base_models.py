@@ -34,6 +34,11 @@ def find_base(catalog: Catalog, name: str) -> PublicModel:
     return found
 
 
+def found_base(catalog: Catalog, tuned: TunedModel) -> PublicModel | None:
+    """Like `base_of`; None if this server does not have the base model any more."""
+    return catalog.find(tuned.base_model, tuned.resolved_base)
+
+
 def base_of(catalog: Catalog, tuned: TunedModel) -> PublicModel:
     """The base model of a tuned model, under the name with which it was created.
 
@@ -41,7 +46,7 @@ def base_of(catalog: Catalog, tuned: TunedModel) -> PublicModel:
         BaseModelNotFound: this server does not have the base model any more.
 
     """
-    found = catalog.find(tuned.base_model, tuned.resolved_base)
+    found = found_base(catalog, tuned)
     if found is None:
         # A name that means another base now is not what is missing.
         moved = catalog.find(tuned.base_model) is not None

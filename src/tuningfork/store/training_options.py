@@ -2,7 +2,7 @@
 
     {"objective": {"name": "dpo", "beta": 0.1}, "checkpoints": {"steps_every": 5, "epochs_every": 0},
      "validation_count": 100, "evaluate_every": 4, "imported": true,
-     "teaches_next_turn": true, "answers": "LABELS"}
+     "teaches_next_turn": true, "answers": "LABELS", "base_fingerprint": "1f0c"}
 
 They are not columns, since no query uses them, and each objective has different hyperparameters. Options with their
 default value are left out, so that rows of earlier versions, `{}`, mean cross-entropy without checkpoints and without a
@@ -41,6 +41,8 @@ def options_of(job: TuningJob) -> dict[str, Any]:
         options["answers"] = job.answers.value
     if job.imported:
         options["imported"] = True
+    if job.base_fingerprint is not None:
+        options["base_fingerprint"] = job.base_fingerprint
     return options
 
 
@@ -87,3 +89,9 @@ def answers_in(options: Mapping[str, Any]) -> AnswerKind | None:
     """
     written = options.get("answers")
     return AnswerKind(written) if written in set(AnswerKind) else None
+
+
+def base_fingerprint_in(options: Mapping[str, Any]) -> str | None:
+    """The fingerprint of the weights that a job's adapter belongs to; None: it is not recorded here."""
+    written = options.get("base_fingerprint")
+    return None if written is None else str(written)

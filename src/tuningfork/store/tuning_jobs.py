@@ -146,6 +146,23 @@ def answers(connection: Connection, model_id: TunedModelId) -> AnswerKind | None
     return None if options is None else training_options.answers_in(options)
 
 
+def base_fingerprint(connection: Connection, model_id: TunedModelId) -> str | None:
+    """The fingerprint that is recorded for the model of this id; None: none is (`TuningJob.base_fingerprint`)."""
+    query = select(tuning_jobs.c.training_options).where(tuning_jobs.c.model_id == model_id)
+    options = connection.execute(query).scalar()
+    return None if options is None else training_options.base_fingerprint_in(options)
+
+
+def note_base_fingerprint(connection: Connection, model_id: TunedModelId, fingerprint: str) -> None:
+    """Record the fingerprint of the weights over which the model of this id was made, unless one is recorded."""
+    query = select(tuning_jobs.c.id, tuning_jobs.c.training_options).where(tuning_jobs.c.model_id == model_id)
+    row = connection.execute(query.with_for_update()).first()
+    if row is None or training_options.base_fingerprint_in(row.training_options) is not None:
+        return
+    options = {**row.training_options, "base_fingerprint": fingerprint}
+    connection.execute(tuning_jobs.update().where(tuning_jobs.c.id == row.id).values(training_options=options))
+
+
 def of_models(connection: Connection, model_ids: Collection[TunedModelId]) -> Mapping[TunedModelId, TuningJob]:
     """The job of each of these models, without its snapshots."""
     rows = connection.execute(select(tuning_jobs).where(tuning_jobs.c.model_id.in_(model_ids))).mappings()
@@ -328,6 +345,7 @@ def _job(row: RowMapping) -> TuningJob:
         teaches_next_turn=training_options.teaches_next_turn(options),
         answers=training_options.answers_in(row["training_options"]),
         imported=imported,
+        base_fingerprint=training_options.base_fingerprint_in(options),
         example_count=0 if imported else row["example_count"],
         seed=row["seed"],
         create_time=row["create_time"],

@@ -45,6 +45,7 @@ from tuningfork.training.reports import (
     StepReport,
     not_finite,
 )
+from tuningfork.training.same_base import check_same_base
 from tuningfork.training.savepoint import TrainingState, load_state, recorded_job, save_state
 from tuningfork.training.scheduler import PassLimits, Scheduler
 from tuningfork.training.sharing import jobs_per_pass
@@ -118,10 +119,12 @@ class TrainingEngine:
                 are not of the kind that the objective learns from: `violations` names each (`examples[3]`). Of a large
                 dataset only the first examples are checked here, the others between steps (`ExamplesRefused`).
             SourceDamaged: the initial adapter does not fit the base, has another shape, or cannot be read.
+            BaseWeightsReplaced: the initial adapter or the savepoint was made over other weights of the base.
             SavepointDamaged: the savepoint is damaged or belongs to another job.
             InternalError: the base cannot render examples.
 
         """
+        check_same_base(self._base.fingerprint, savepoint=savepoint, initial_adapter=job.initial_adapter)
         objective = objective_of(job.hyperparameters.objective)
         chat, context, over_pairs = self._base.chat, self._base.context_tokens, objective.is_over_pairs
         rendered = partial(RenderedExamples, chat=chat, context_tokens=context, over_pairs=over_pairs)
@@ -220,7 +223,13 @@ class TrainingEngine:
         job = self._jobs[job_id]
         kept = (job.weights_P, job.optimizer.mean_P, job.optimizer.square_P)
         weights_P, mean_P, square_P = (each.to("cpu", copy=True) for each in kept)
-        return TrainingState(job=job.digest, step=job.completed, weights_P=weights_P, optimizer=AdamW(mean_P, square_P))
+        return TrainingState(
+            job=job.digest,
+            base=self._base.fingerprint,
+            step=job.completed,
+            weights_P=weights_P,
+            optimizer=AdamW(mean_P, square_P),
+        )
 
     def write_savepoint(self, job_id: JobId, directory: Path) -> None:
         """Write the job's state as a savepoint into the directory, replacing an earlier one."""

@@ -30,9 +30,13 @@ class SavepointDamaged(InternalError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingState:
-    """A job's state after `step` completed steps, on the CPU. `job` is a digest of everything that defines the job."""
+    """A job's state after `step` completed steps, on the CPU. `job` is a digest of everything that defines the job.
+
+    `base` is the fingerprint of the base's weights; None: it is not known.
+    """
 
     job: str
+    base: str | None = None
     step: int
     weights_P: Tensor
     optimizer: AdamW
@@ -53,7 +57,8 @@ def save_state(directory: Path, state: TrainingState) -> None:
         "square": state.optimizer.square_P,
     }
     try:
-        save_file(tensors, aside, metadata={"job": state.job, "step": str(state.step)})
+        known = {} if state.base is None else {"base": state.base}
+        save_file(tensors, aside, metadata={"job": state.job, "step": str(state.step), **known})
         reach_disk(aside)
         aside.replace(directory / FILE)
     except SafetensorError as error:
@@ -71,12 +76,26 @@ def recorded_job(directory: Path) -> str | None:
         OSError: the system cannot read it at the moment.
 
     """
+    return _recorded(directory, "job")
+
+
+def recorded_base(directory: Path) -> str | None:
+    """The fingerprint of the base's weights in the directory's savepoint; None as in `recorded_job`, or of old ones.
+
+    Raises:
+        OSError: the system cannot read it at the moment.
+
+    """
+    return _recorded(directory, "base")
+
+
+def _recorded(directory: Path, name: str) -> str | None:
     path = directory / FILE
     if not path.exists():
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            found: str | None = (file.metadata() or {}).get("job")
+            found: str | None = (file.metadata() or {}).get(name)
     except SafetensorError:
         return None
     return found
@@ -103,6 +122,7 @@ def load_state(directory: Path, job: str, numbers: int | None = None) -> Trainin
             found = file.metadata()
             state = TrainingState(
                 job=found["job"],
+                base=found.get("base"),
                 step=int(found["step"]),
                 weights_P=file.get_tensor("weights").clone(),
                 optimizer=AdamW(file.get_tensor("mean").clone(), file.get_tensor("square").clone()),

@@ -4,15 +4,19 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
+import peft_adapters
 from gguf_writing import small_llama
 from patience import PATIENCE_SECONDS
 from ports import free_port
+from store_rows import keep, new_job
 from toy_hub import COMMIT, Repository, toy_hub
 from tuningfork.pulling.hub import HubSource, source_named
-from tuningfork.pulling.kept import kept_bases
+from tuningfork.pulling.kept import KeptBase, kept_bases, write_description
+from tuningfork.store.database import Database
 
 REPOSITORY = "makers/toy"
 FILES = {
@@ -93,6 +97,29 @@ def test_a_model_that_is_there_is_not_fetched_again_and_another_ones_name_is_not
     assert "toy is there already" in again.stderr
     assert (other.returncode, other.stdout) == (1, "")
     assert f"from {REPOSITORY} at" in " ".join(other.stderr.split())
+
+
+@pytest.mark.parametrize(("seed", "outcome"), [(1, "the same as before"), (2, "other weights than before")])
+def test_before_a_model_is_replaced_its_tuned_models_are_named(tmp_path, seed, outcome):
+    """And afterwards it is said whether its weights are others."""
+    data, files = tmp_path / "data", FILES | {"model.safetensors": peft_adapters.weights(seed=1)}
+    place = data / "bases" / "toy"
+    place.mkdir(parents=True)
+    for name in ("config.json", "model.safetensors"):
+        (place / name).write_bytes(files[name])
+    write_description(place, KeptBase(name="toy"))
+    database = Database.open(f"sqlite:///{data / 'tuningfork.db'}")
+    keep(database, replace(new_job("mine"), base_model="models/toy", resolved_base="models/toy"))
+    database.close()
+    files["model.safetensors"] = peft_adapters.weights(seed=seed)
+    with toy_hub(Repository(name=REPOSITORY, files=files)) as (endpoint, _):
+        ended = pull(tmp_path, endpoint, REPOSITORY, "--again")
+    told = " ".join(ended.stderr.split())
+
+    assert ended.returncode == 0, told
+    before, _, after = told.partition("If it gets other weights, they are refused")
+    assert "1 tuned models stand on models/toy: tunedModels/mine." in before
+    assert outcome in after
 
 
 def test_a_gguf_file_of_a_repository_is_converted(tmp_path):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from tuningfork.artifacts.base import ArtifactDamaged, ArtifactMissing, ArtifactStore
+from tuningfork.artifacts.base import AdapterOfOtherWeights, ArtifactDamaged, ArtifactMissing, ArtifactStore
 from tuningfork.artifacts.known_damage import FileStates, KnownDamage, states_of
 from tuningfork.domain.artifact import ArtifactRef
 from tuningfork.domain.errors import Unavailable
@@ -35,12 +35,15 @@ class AdapterFiles:
     quick_bytes: int = _QUICK_BYTES
     _compared: KnownDamage = field(default_factory=KnownDamage)
 
-    def read(self, adapter: ArtifactRef) -> AdapterWeights:
-        """Read an adapter.
+    def read(self, adapter: ArtifactRef, base_fingerprint: str | None = None) -> AdapterWeights:
+        """Read an adapter for a base whose weights have this fingerprint; None: it is not known.
+
+        An adapter that does not say over which weights it was trained is taken.
 
         Raises:
             ArtifactMissing: there is none.
             ArtifactDamaged: its files are not those that were written.
+            AdapterOfOtherWeights: it was trained over other weights.
             InvalidArgument: they hold no adapter that can be used.
             Unavailable: the system cannot read them at the moment.
 
@@ -48,6 +51,9 @@ class AdapterFiles:
         try:
             self.compare(adapter)
             with self.artifacts.reading(adapter) as directory:
+                known = adapter_format.base_fingerprint(directory)
+                if None not in (known, base_fingerprint) and known != base_fingerprint:
+                    raise AdapterOfOtherWeights
                 return adapter_format.load(directory)
         except OSError as error:
             raise _unread(adapter, error) from error

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from tuningfork.artifacts.base import ArtifactDamaged, ArtifactMissing, ArtifactStore
+from tuningfork.artifacts.base import AdapterOfOtherWeights, ArtifactDamaged, ArtifactMissing, ArtifactStore
 from tuningfork.domain.artifact import ArtifactRef
 from tuningfork.domain.base_model import BaseModel, BaseModelName
 from tuningfork.domain.dataset import characters_of
@@ -204,7 +204,9 @@ class Generator:
 
     def _begin(self, served: ServedBase, command: Generate, prompt_ids: tuple[int, ...]) -> Iterator[GeneratorReport]:
         assignment = command.assignment
-        adapter = assignment.adapter
+        adapter, made_on = assignment.adapter, assignment.base_fingerprint
+        if None not in (made_on, served.base.fingerprint) and made_on != served.base.fingerprint:
+            raise AdapterOfOtherWeights
         slot = BASE_ALONE if adapter is None else self._slot(served, adapter)
         try:
             served.engine.add(
@@ -279,7 +281,7 @@ class Generator:
         except (ArtifactMissing, ArtifactDamaged, InvalidArgument, Unavailable) as error:
             if not self.artifacts.has(adapter):
                 raise ArtifactMissing(adapter) from error
-            if isinstance(error, Unavailable):
+            if isinstance(error, Unavailable | AdapterOfOtherWeights):
                 raise
             # Not the caller's fault: the artifact was complete when it was written.
             raise ArtifactDamaged(f"the tuned model's adapter is damaged: {error.message}") from error

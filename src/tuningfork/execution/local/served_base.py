@@ -46,7 +46,7 @@ def serve_base(
     limits: AdapterLimits,
     *,
     chat: Chat | None,
-    read: Callable[[ArtifactRef], AdapterWeights],
+    read: Callable[[ArtifactRef, str | None], AdapterWeights],
     on_change: Callable[[ArtifactRef, int | None], None],
 ) -> ServedBase:
     """Load a base for answering.
@@ -55,7 +55,7 @@ def serve_base(
         base: its catalog entry.
         limits: of its adapters.
         chat: renders its prompts; None: they are rendered in this process.
-        read: reads an adapter.
+        read: reads an adapter for a base whose weights have this fingerprint.
         on_change: called with each adapter that is loaded, and its size in bytes, or unloaded (None).
 
     Raises:
@@ -67,7 +67,7 @@ def serve_base(
     pool = AdapterPool(
         loaded.slots,
         _pool_limits(limits, loaded),
-        read=read,
+        read=lambda adapter: read(adapter, loaded.fingerprint),
         on_change=on_change,
         on_unload=engine.forget_adapter,
     )

@@ -58,6 +58,20 @@ def stored_in(file: Path) -> list[Stored]:
     return sorted(found, key=lambda stored: (stored.begin, stored.end))
 
 
+def metadata_of(file: Path) -> dict[str, str]:
+    """What the file says of itself beside its tensors.
+
+    Raises:
+        InvalidArgument: the file is not there, or damaged.
+
+    """
+    try:
+        with safe_open(file, "np") as read:
+            return dict(read.metadata() or {})
+    except (OSError, SafetensorError) as error:
+        raise InvalidArgument(f"the weights cannot be read from {file}: {error}") from error
+
+
 def fingerprint(files: Iterable[Path]) -> str:
     """A digest that distinguishes weights of equal shapes: of all tensors' names, types, shapes and a few bytes each.
 

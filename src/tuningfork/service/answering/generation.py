@@ -31,6 +31,7 @@ from tuningfork.execution.base import GenerationAssignment, Generators, WorkerDi
 from tuningfork.service.answering.safety import Ratings, Safety, Screening
 from tuningfork.service.answering.shown_formats import shown_to
 from tuningfork.service.base_models import base_of, check_described, find_base, with_faults
+from tuningfork.service.base_weights import recorded_base
 from tuningfork.service.identity.keys import model_for
 from tuningfork.service.metrics import Metrics
 from tuningfork.service.quotas import Quotas
@@ -91,6 +92,8 @@ class _Callee:
     teaches_next_turn: bool | None = False
     """See `TuningJob`. A base model was taught nothing here."""
     answers: AnswerKind | None = AnswerKind.FREE
+    """See `TuningJob`."""
+    base_fingerprint: str | None = None
     """See `TuningJob`."""
 
 
@@ -174,6 +177,7 @@ class Generation:
             sharing_prefixes=self._share_prefixes,
             # Where it is not known, an answer that goes on too long is better than one that is cut.
             stops_at_labels=callee.teaches_next_turn is False,
+            base_fingerprint=callee.base_fingerprint,
         )
         try:
             chunks = await self._begin_twice(principal, assignment, began, screening)
@@ -246,13 +250,15 @@ class Generation:
                 raise ResourceNotFound(asked)
             teaches_next_turn = tuning_jobs.teaches_next_turn(connection, model_id)
             answers = tuning_jobs.answers(connection, model_id)
+        base = base_of(self._catalog, tuned)
         return _Callee(
             ref=asked,
-            base=base_of(self._catalog, tuned),
+            base=base,
             tuned=tuned,
             adapter=adapter,
             teaches_next_turn=teaches_next_turn,
             answers=answers,
+            base_fingerprint=recorded_base(self._database, self._artifacts, base, model_id, adapter),
         )
 
     async def _begin_twice(

@@ -20,8 +20,10 @@ from tuningfork.domain.tuned_model import (
 )
 from tuningfork.domain.tuning_job import JobId, JobState, TuningJob, TuningRequest
 from tuningfork.service.base_models import base_of, find_base
+from tuningfork.service.base_weights import check_base
 from tuningfork.service.tuning.tuned import Tuned, load
 from tuningfork.service.tuning.violations import of_source
+from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.database import Transaction
 
 
@@ -51,13 +53,15 @@ class Origin:
         return self.adapter if rank is None else replace(self.adapter, rank=rank)
 
 
-def find_origin(connection: Transaction, principal: Principal, request: TuningRequest, catalog: Catalog) -> Origin:
+def find_origin(
+    connection: Transaction, principal: Principal, request: TuningRequest, catalog: Catalog, artifacts: Artifacts
+) -> Origin:
     """The origin that a request names.
 
     Raises:
         NotFound: there is no such tuned model, or the base model is not served.
         PermissionDenied: the caller may not tune on that tuned model.
-        FailedPrecondition: the tuned model is not ACTIVE.
+        FailedPrecondition: the tuned model is not ACTIVE, or was made over other weights than its base has now.
 
     """
     if request.source is None:
@@ -67,7 +71,9 @@ def find_origin(connection: Transaction, principal: Principal, request: TuningRe
     source = load(connection, principal, request.source.id, Action.TUNE_ON)
     if source.model.state is not ModelState.ACTIVE:
         raise ModelNotUsable(request.source, source.model.state, Purpose.TUNE_ON)
-    return Origin(base=base_of(catalog, source.model), source=source)
+    base = base_of(catalog, source.model)
+    check_base(base, artifacts, source, artifacts.adapter(source.job.id))
+    return Origin(base=base, source=source)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

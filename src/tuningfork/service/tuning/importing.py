@@ -22,6 +22,7 @@ from tuningfork.domain.tuned_model import ModelState, TunedModelId
 from tuningfork.domain.tuning_job import JobId, JobState, TuningRequest
 from tuningfork.execution.base import Generators, WorkerDied
 from tuningfork.service.base_models import check_described, find_base
+from tuningfork.service.base_weights import fingerprint_now
 from tuningfork.service.metrics import Metrics
 from tuningfork.service.tuning import violations
 from tuningfork.service.tuning.drafting import Origin, TrainingData, draft, ownership
@@ -226,6 +227,7 @@ class Importing:
             state=JobState.SUCCEEDED,
             adapter=shape,
             imported=True,
+            base_fingerprint=fingerprint_now(arrival.base.base),
             create_time=arrival.begun,
             start_time=arrival.begun,
             complete_time=now,

@@ -21,7 +21,8 @@ from tuningfork.domain.refusals import (
 )
 from tuningfork.domain.tuned_model import Changeable, ModelChange, ModelState, TunedModelId
 from tuningfork.domain.tuning_job import JobId, JobState, TuningJob, TuningRequest
-from tuningfork.service.base_models import base_of, check_described
+from tuningfork.service.base_models import base_of, check_described, found_base
+from tuningfork.service.base_weights import check_base
 from tuningfork.service.metrics import Metrics
 from tuningfork.service.paging import Page, made_up, size_of
 from tuningfork.service.quotas import Quotas
@@ -169,7 +170,7 @@ class Tuning:
         Raises:
             NotFound: there is no such model.
             PermissionDenied: the caller may not read it.
-            FailedPrecondition: its weights are missing or damaged.
+            FailedPrecondition: its weights are missing or damaged, or its base has other weights now.
 
         """
         tuned = self._found(principal, model_id, snapshots=snapshots)
@@ -178,6 +179,7 @@ class Tuning:
             with self._database.read() as connection:
                 adapter = adapter_of(connection, self._artifacts, model_id)
             check_weights(self._database, self._artifacts, principal, model_id, adapter)
+            check_base(found_base(self._catalog, tuned.model), self._artifacts, tuned, adapter)
         return tuned
 
     def get_operation(
@@ -382,7 +384,7 @@ class Tuning:
 
         try:
             with self._database.read() as connection:
-                origin = find_origin(connection, principal, request, self._catalog)
+                origin = find_origin(connection, principal, request, self._catalog, self._artifacts)
         except TuningforkError:
             # What is wrong with the request itself is told first.
             refuse(None)

@@ -3,12 +3,12 @@
 import logging
 from contextlib import suppress
 
-from tuningfork.artifacts.base import ArtifactDamaged, ArtifactMissing
+from tuningfork.artifacts.base import AdapterOfOtherWeights, ArtifactDamaged, ArtifactMissing
 from tuningfork.artifacts.known_damage import states_of
 from tuningfork.domain.artifact import ArtifactRef
 from tuningfork.domain.permission import Action, Principal
 from tuningfork.domain.references import ModelRef, TunedRef
-from tuningfork.domain.refusals import WeightsLost
+from tuningfork.domain.refusals import BaseReplaced, WeightsLost
 from tuningfork.domain.tuned_model import TunedModelId
 from tuningfork.service.identity.keys import model_for
 from tuningfork.store.artifacts import Artifacts
@@ -41,11 +41,16 @@ def check_weights(
 
 def note_damage(artifacts: Artifacts, adapter: ArtifactRef, error: ArtifactDamaged) -> None:
     """Remember that a generator found the adapter damaged, so that `check_weights` says so until its files change."""
+    if isinstance(error, AdapterOfOtherWeights):
+        return
     with suppress(ArtifactMissing, ArtifactDamaged, OSError), artifacts.store.reading(adapter) as directory:
         artifacts.damage.note(adapter, states_of(directory), error)
 
 
-def lost(model: ModelRef, error: ArtifactMissing | ArtifactDamaged) -> WeightsLost:
-    """The error for callers of a model whose weights are lost. It does not name paths; they are logged."""
+def lost(model: ModelRef, error: ArtifactMissing | ArtifactDamaged) -> WeightsLost | BaseReplaced:
+    """The error for callers of a model whose weights cannot be used. It does not name paths; they are logged."""
+    if isinstance(error, AdapterOfOtherWeights):
+        logger.error("%s: %s", model, error.message, extra={"action": "base_replaced"})
+        return BaseReplaced(model)
     logger.error("%s lacks its weights: %s", model, error.message, extra={"action": "weights_lost"})
     return WeightsLost(model, missing=isinstance(error, ArtifactMissing))

@@ -8,6 +8,7 @@ from tuningfork.domain.references import BaseRef, CheckpointRef, TunedRef
 from tuningfork.domain.refusals import (
     BaseModelNotFound,
     BaseModelRefused,
+    BaseReplaced,
     Feature,
     FeatureNotServed,
     GranteeTaken,
@@ -100,6 +101,15 @@ def _(error: WeightsLost, _version: str) -> str:
     return (
         f"Tuned model {name_of(error.model)} cannot be used: its weights are {fault}. The server's operator can "
         "restore them from a backup; without one, delete the model and tune it again."
+    )
+
+
+@message_of.register
+def _(error: BaseReplaced, _version: str) -> str:
+    return (
+        f"Tuned model {name_of(error.model)} cannot be used: it was made over other weights than its base model has on "
+        "this server now. The server's operator can put the earlier weights back, and serve the new ones under another "
+        "name; or delete the model and tune it again."
     )
 
 
