@@ -31,12 +31,12 @@ from tuningfork.execution.base import GenerationAssignment, Generators, WorkerDi
 from tuningfork.service.answering.safety import Ratings, Safety, Screening
 from tuningfork.service.answering.shown_formats import shown_to
 from tuningfork.service.base_models import base_of, check_described, find_base, with_faults
-from tuningfork.service.base_weights import recorded_base
 from tuningfork.service.identity.keys import model_for
 from tuningfork.service.metrics import Metrics
 from tuningfork.service.quotas import Quotas
 from tuningfork.service.remembered import Remembered
 from tuningfork.service.tuning import violations
+from tuningfork.service.tuning.base_weights import recorded_base
 from tuningfork.service.tuning.checkpointing import adapter_of
 from tuningfork.service.tuning.weights import lost, note_damage
 from tuningfork.store import checkpoints, tuning_jobs

@@ -20,7 +20,7 @@ from tuningfork.domain.tuned_model import (
 )
 from tuningfork.domain.tuning_job import JobId, JobState, TuningJob, TuningRequest
 from tuningfork.service.base_models import base_of, find_base
-from tuningfork.service.base_weights import check_base
+from tuningfork.service.tuning.base_weights import check_base
 from tuningfork.service.tuning.tuned import Tuned, load
 from tuningfork.service.tuning.violations import of_source
 from tuningfork.store.artifacts import Artifacts

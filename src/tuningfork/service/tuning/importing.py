@@ -22,9 +22,9 @@ from tuningfork.domain.tuned_model import ModelState, TunedModelId
 from tuningfork.domain.tuning_job import JobId, JobState, TuningRequest
 from tuningfork.execution.base import Generators, WorkerDied
 from tuningfork.service.base_models import check_described, find_base
-from tuningfork.service.base_weights import fingerprint_now
 from tuningfork.service.metrics import Metrics
 from tuningfork.service.tuning import violations
+from tuningfork.service.tuning.base_weights import fingerprint_now
 from tuningfork.service.tuning.drafting import Origin, TrainingData, draft, ownership
 from tuningfork.service.tuning.tuned import Tuned
 from tuningfork.store import access, checkpoints, leases, tuned_models, tuning_jobs

@@ -22,11 +22,11 @@ from tuningfork.domain.refusals import (
 from tuningfork.domain.tuned_model import Changeable, ModelChange, ModelState, TunedModelId
 from tuningfork.domain.tuning_job import JobId, JobState, TuningJob, TuningRequest
 from tuningfork.service.base_models import base_of, check_described, found_base
-from tuningfork.service.base_weights import check_base
 from tuningfork.service.metrics import Metrics
 from tuningfork.service.paging import Page, made_up, size_of
 from tuningfork.service.quotas import Quotas
 from tuningfork.service.tuning import conclusion, violations
+from tuningfork.service.tuning.base_weights import check_base
 from tuningfork.service.tuning.checkpointing import adapter_of
 from tuningfork.service.tuning.drafting import Origin, TrainingData, draft, find_origin
 from tuningfork.service.tuning.intake import Arriving, Intake, StagedData

@@ -13,7 +13,7 @@ from tuningfork.domain.base_model import Catalog
 from tuningfork.domain.errors import Code
 from tuningfork.domain.references import TunedRef
 from tuningfork.domain.refusals import BaseReplaced
-from tuningfork.service.base_weights import fingerprint_now
+from tuningfork.service.tuning.base_weights import fingerprint_now
 from tuningfork.store import tuning_jobs
 from tuningfork.wire.gemini.errors import message_of
 from workshop import ADA, ask, number_request
