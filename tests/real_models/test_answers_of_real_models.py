@@ -1,7 +1,7 @@
 """Greedy answers of two real models are those of transformers in float32, token by token."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -74,7 +74,11 @@ ASKED = {
 
 def test_answers_side_by_side_are_those_of_transformers(real):
     prompts = {name: real.base.chat.render_prompt(each) for name, each in ASKED.items()}
-    found = answers_of(real.base, *(request(name, ids, sampling=greedy(TOKENS)) for name, ids in prompts.items()))
+    # The answer of a model without a template would end before the label of a next turn, transformers' does not.
+    asked = [
+        replace(request(name, ids, sampling=greedy(TOKENS)), stops_at_labels=False) for name, ids in prompts.items()
+    ]
+    found = answers_of(real.base, *asked)
 
     for name, ids in prompts.items():
         assert found[name, 0].tokens == real.generated(list(ids), TOKENS), name

@@ -21,7 +21,8 @@ PATH = re.compile(
 VARIABLE = re.compile(r"\bTUNINGFORK_[A-Z_]*[A-Z]\b")
 # Those of options and settings: another test holds this page to what the program says.
 VARIABLES = set(VARIABLE.findall((ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")))
-VARIABLES |= set(VARIABLE.findall((ROOT / "tests" / "conftest.py").read_text(encoding="utf-8")))
+for conftest in (ROOT / "tests").rglob("conftest.py"):
+    VARIABLES |= set(VARIABLE.findall(conftest.read_text(encoding="utf-8")))
 CLASS = re.compile(r"(?:[A-Z][a-z0-9]+){2,}")
 # What names of models begin with, on the Hub too; types of content; our API; a server's data; an API that is not there
 # yet: `wire/x/`.
