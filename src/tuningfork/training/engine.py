@@ -119,10 +119,9 @@ class TrainingEngine:
                 are not of the kind that the objective learns from: `violations` names each (`examples[3]`). Of a large
                 dataset only the first examples are checked here, the others between steps (`ExamplesRefused`).
             SourceDamaged: the initial adapter does not fit the base, has another shape, or cannot be read.
-            BaseWeightsReplaced: the initial adapter or the savepoint was made over other weights of the base.
+            BaseWeightsReplaced: the initial adapter or the savepoint was made over other weights.
             SavepointDamaged: the savepoint is damaged or belongs to another job.
             InternalError: the base cannot render examples.
-
         """
         check_same_base(self._base.fingerprint, savepoint=savepoint, initial_adapter=job.initial_adapter)
         objective = objective_of(job.hyperparameters.objective)
@@ -139,9 +138,8 @@ class TrainingEngine:
         digest = digest_of(job, examples, initial_P, recorded_job(savepoint) if savepoint else None)
         if initial_P is None:
             initial_P = slots.flatten(slots.fresh(job.adapter, job.seed))
-        state = load_state(savepoint, digest, len(initial_P)) if savepoint else None
-        if state is None:
-            state = TrainingState(job=digest, step=0, weights_P=initial_P, optimizer=AdamW.fresh(initial_P))
+        found = load_state(savepoint, digest, len(initial_P)) if savepoint else None
+        state = found or TrainingState(job=digest, step=0, weights_P=initial_P, optimizer=AdamW.fresh(initial_P))
         weights_P = state.weights_P.to(device)
         slot = slots.load(slots.unflatten(job.adapter, weights_P), trainable=True)
         reference = None
