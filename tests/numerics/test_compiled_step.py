@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from tuningfork.inference.cached_plan import CachedPlan, Span
-from tuningfork.inference.compiled_rows import CompiledRows, pages_of, trial
+from tuningfork.inference.compiled_rows import CompiledRows, _shortened, pages_of, trial
 from tuningfork.inference.kv_cache import KvCache, pages_for, probed_shapes
 from tuningfork.modeling.compiled.library import Level, Library, library
 from tuningfork.modeling.compiled.step import DecodingStep, TokenRow, unsupported
+from tuningfork.modeling.device.processor import has_amx
 from tuningfork.modeling.loading import LoadedBase
 
 TOLERANCE = 1e-5
@@ -201,3 +202,19 @@ def test_what_the_step_cannot_compute_is_named(family):
         pytest.skip("this family runs by transformers' code")
     cache = KvCache(probed_shapes(base.model), pages=2, dtype=torch.float16, device=base.device)
     assert unsupported(base.decoder, pages_of(base.decoder, cache)) == "a cache in torch.float16"
+
+
+@pytest.mark.bf16
+def test_in_bfloat16_an_engine_uses_the_step_where_it_is_faster(family):
+    base = family.base(torch.bfloat16)
+    cache = KvCache(probed_shapes(base.model), pages=4, dtype=base.dtype, device=base.device)
+    assert compiled is not None
+    expected = base.decoder is not None and compiled.level == Level.AVX512_BF16 and not has_amx()
+    assert (CompiledRows.of(base, cache) is not None) == expected
+
+
+@pytest.mark.parametrize(
+    ("family", "kept"), [("smollm2", [0]), ("smollm3", [0, 1]), ("gemma3", [0, 1])], indirect=["family"]
+)
+def test_a_trial_in_bfloat16_has_one_layer_of_each_kind(family, kept):
+    assert [layer.index for layer in _shortened(family.base().decoder).layers] == kept

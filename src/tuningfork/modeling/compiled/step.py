@@ -51,7 +51,7 @@ class TokenRow:
 
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """The cache: keys and values `GXK` of each layer, where X = pages * page_tokens."""
+    """The cache: keys and values `GXK` of each of a decoder's layers, where X = pages * page_tokens."""
 
     layers: Sequence[tuple[Tensor, Tensor]]
     page_tokens: int
@@ -172,7 +172,7 @@ class DecodingStep:
     def _described(self, pages: Pages) -> CModel:
         decoder, first = self._decoder, self._decoder.layers[0]
         layers = (CLayer * len(decoder.layers))(
-            *(self._layer(layer, *pages.layers[layer.index]) for layer in decoder.layers)
+            *(self._layer(layer, *own) for layer, own in zip(decoder.layers, pages.layers, strict=True))
         )
         keys_GXK, _ = pages.layers[0]
         return CModel(
