@@ -15,7 +15,9 @@ constexpr int TILE_ROWS = LANES == 16 ? 6 : 3;
 constexpr int TILE_COLUMNS = 4;
 constexpr int GROUP = 8;
 // Up to so many rows the weights are widened in registers, for each tile anew.
-constexpr int64_t FEW_ROWS = 3;
+constexpr int64_t FEW_ROWS = 12;
+// The bytes that memory gives at once.
+constexpr int LINE = 64;
 // The most inputs of a block: GROUP widened columns and the rows of a tile stay in the first cache.
 constexpr int64_t MOST_INPUTS = 640;
 // Backward: rows and columns of a tile, outputs of a block.
@@ -34,6 +36,12 @@ inline int64_t rounded_up(int64_t count) { return (count + LANES - 1) / LANES * 
 inline int64_t block_inputs(int64_t inputs) {
     const int64_t blocks = (inputs + MOST_INPUTS - 1) / MOST_INPUTS;
     return rounded_up((inputs + blocks - 1) / blocks);
+}
+
+// The stored bytes of a tile's weights for one vector of inputs.
+template <Type TYPE>
+constexpr int tile_bytes() {
+    return TILE_COLUMNS * LANES * static_cast<int>(sizeof(typename Stored<TYPE>::Number));
 }
 
 template <Type TYPE>
@@ -74,16 +82,21 @@ struct Place {
 };
 
 // ROWS x 4 outputs of one block: rows of x `stride` apart, four rows of weights; `inputs` is a multiple of LANES but for
-// weights that are widened here.
-template <int ROWS, Type TYPE>
+// weights that are widened here. Meanwhile memory is asked for AHEAD bytes for each vector of inputs, from `next` on, one
+// line after the other: in this order, and only in this order, memory gives them at its full rate. Null: none.
+template <int ROWS, Type TYPE, int AHEAD>
 inline void tile(const float* x, int64_t stride, const typename Stored<TYPE>::Number* const (&w)[4], int64_t inputs,
-                 Four (&sums)[ROWS]) {
+                 const char* next, Four (&sums)[ROWS]) {
     Vec acc[ROWS][4];
     TF_UNROLL for (int row = 0; row < ROWS; ++row) TF_UNROLL for (int n = 0; n < 4; ++n) acc[row][n] = zero();
     int64_t at = 0;
     for (; at + LANES <= inputs; at += LANES) {
         Vec own[ROWS];
         TF_UNROLL for (int row = 0; row < ROWS; ++row) own[row] = load(x + row * stride + at);
+        if (next != nullptr) {
+            TF_UNROLL for (int line = 0; line < AHEAD; line += LINE) prefetch(next + line);
+            next += AHEAD;
+        }
         TF_UNROLL for (int n = 0; n < 4; ++n) {
             const Vec weights = Stored<TYPE>::wide(w[n] + at);
             TF_UNROLL for (int row = 0; row < ROWS; ++row) acc[row][n] = fma(own[row], weights, acc[row][n]);
@@ -108,86 +121,122 @@ inline void copy_rows(TfRows x, int64_t row, int64_t rows, int64_t from, int64_t
     }
 }
 
-// Few rows: the weights are read once, in order, and widened in registers.
+// The first ROWS rows at a time of what is left, times four rows of stored weights.
 template <int ROWS, Type TYPE>
-void forward_few(const TfWeights& weights, TfRows x, const float* bias, TfRows y, int64_t row, int64_t column,
-                 int64_t columns_end, float* scratch) {
-    const int64_t inputs = weights.inputs, filled = rounded_up(inputs), size = block_inputs(inputs);
-    copy_rows(x, row, ROWS, 0, inputs, filled, scratch);
+inline void few_rest(int64_t rows, const float* x, int64_t stride, const typename Stored<TYPE>::Number* const (&w)[4],
+                     int64_t inputs, Place place, int64_t y_stride, const char* next) {
+    if constexpr (ROWS > 0) {
+        if (rows != ROWS) return few_rest<ROWS - 1, TYPE>(rows, x, stride, w, inputs, place, y_stride, next);
+        Four sums[ROWS];
+        tile<ROWS, TYPE, tile_bytes<TYPE>()>(x, stride, w, inputs, next, sums);
+        TF_UNROLL for (int row = 0; row < ROWS; ++row) {
+            place.put(sums[row]);
+            place.to += y_stride;
+        }
+    }
+}
+
+// Few rows: all weights of four columns are read one after the other, and widened in registers for each tile.
+template <Type TYPE>
+void forward_few(const TfWeights& weights, TfRows x, const float* bias, TfRows y, int64_t row, int64_t rows,
+                 int64_t column, int64_t columns_end, float* scratch) {
+    const int64_t inputs = weights.inputs, stride = rounded_up(inputs), size = block_inputs(inputs);
+    copy_rows(x, row, rows, 0, inputs, stride, scratch);
     for (; column < columns_end; column += TILE_COLUMNS) {
         const int count = static_cast<int>(least(TILE_COLUMNS, columns_end - column));
+        const typename Stored<TYPE>::Number* whole[4];
+        TF_UNROLL for (int n = 0; n < 4; ++n) whole[n] = row_of<TYPE>(weights, column + least(n, count - 1));
         for (int64_t from = 0; from < inputs; from += size) {
-            const typename Stored<TYPE>::Number* w[4];
-            TF_UNROLL for (int n = 0; n < 4; ++n) w[n] = row_of<TYPE>(weights, column + least(n, count - 1)) + from;
-            Four sums[ROWS];
-            tile<ROWS, TYPE>(scratch + from, filled, w, least(size, inputs - from), sums);
-            for (int at = 0; at < ROWS; ++at) {
-                Place{y.numbers + (row + at) * y.stride + column, bias == nullptr ? nullptr : bias + column, count,
-                      from == 0, from + size >= inputs}
-                    .put(sums[at]);
+            const typename Stored<TYPE>::Number* const w[4] = {whole[0] + from, whole[1] + from, whole[2] + from,
+                                                               whole[3] + from};
+            const auto next = whole[0] + 2 * TILE_COLUMNS * inputs + TILE_COLUMNS * from;
+            for (int64_t at = 0; at < rows; at += TILE_ROWS) {
+                const Place place{y.numbers + (row + at) * y.stride + column, bias == nullptr ? nullptr : bias + column,
+                                  count, from == 0, from + size >= inputs};
+                few_rest<TILE_ROWS, TYPE>(least(TILE_ROWS, rows - at), scratch + at * stride + from, stride, w,
+                                          least(size, inputs - from), place, y.stride,
+                                          at > 0 ? nullptr : reinterpret_cast<const char*>(next));
             }
         }
     }
 }
 
-template <int ROWS>
-inline void forward_tile(const float* x, int64_t filled, const float* panel, Place place, int64_t y_stride) {
+template <int ROWS, int AHEAD>
+inline void forward_tile(const float* x, int64_t stride, const float* panel, int64_t filled, Place place,
+                         int64_t y_stride, const char* next) {
     const float* const w[4] = {panel, panel + filled, panel + 2 * filled, panel + 3 * filled};
     Four sums[ROWS];
-    tile<ROWS, FP32>(x, filled, w, filled, sums);
+    tile<ROWS, FP32, AHEAD>(x, stride, w, filled, next, sums);
     TF_UNROLL for (int row = 0; row < ROWS; ++row) {
         place.put(sums[row]);
         place.to += y_stride;
     }
 }
 
-template <int ROWS>
-inline void forward_rest(int64_t rows, const float* x, int64_t filled, const float* panel, Place place, int64_t stride) {
+template <int ROWS, int AHEAD>
+inline void forward_rest(int64_t rows, const float* x, int64_t stride, const float* panel, int64_t filled, Place place,
+                         int64_t y_stride, const char* next) {
     if constexpr (ROWS > 0) {
         if (rows == ROWS) {
-            forward_tile<ROWS>(x, filled, panel, place, stride);
+            forward_tile<ROWS, AHEAD>(x, stride, panel, filled, place, y_stride, next);
         } else {
-            forward_rest<ROWS - 1>(rows, x, filled, panel, place, stride);
+            forward_rest<ROWS - 1, AHEAD>(rows, x, stride, panel, filled, place, y_stride, next);
         }
     }
 }
 
-// The widened weights of GROUP columns, in the first cache, times all rows of a block.
-inline void forward_group(const float* block, int64_t rows, int64_t filled, const float* panel, int64_t columns,
-                          Place place, int64_t y_stride) {
-    for (int64_t row = 0; row < rows; row += TILE_ROWS) {
-        for (int64_t n = 0; n < columns; n += TILE_COLUMNS) {
-            Place own = place;
-            own.to += row * y_stride + n;
-            own.bias = place.bias == nullptr ? nullptr : place.bias + n;
-            own.count = static_cast<int>(least(TILE_COLUMNS, columns - n));
-            forward_rest<TILE_ROWS>(least(TILE_ROWS, rows - row), block + row * filled, filled, panel + n * filled, own,
-                                    y_stride);
+// What the rows of a block are multiplied with: the inputs from `from` on, of the columns from `column` on.
+struct Group {
+    int64_t from, count, column, columns;
+};
+
+// Widens a group's weights, which then stay in the first cache, and multiplies all rows of a block with them. The rows lie
+// in `block`, `stride` apart. Memory is asked for as many bytes from `next` on.
+template <Type TYPE>
+inline void forward_group(const TfWeights& weights, const Group& group, const float* block, int64_t stride, TfRows y,
+                          int64_t row, int64_t rows, const float* bias, const char* next, float* panel) {
+    const int64_t filled = rounded_up(group.count);
+    // A tile of fewer than four columns repeats its last one, and leaves out what comes of it.
+    for (int64_t n = 0; n < (group.columns + 3) / 4 * 4; ++n) {
+        const int64_t output = group.column + least(n, group.columns - 1);
+        widen<TYPE>(row_of<TYPE>(weights, output) + group.from, group.count, filled, panel + n * filled);
+    }
+    for (int64_t at = 0; at < rows; at += TILE_ROWS) {
+        for (int64_t n = 0; n < group.columns; n += TILE_COLUMNS) {
+            const int64_t output = group.column + n;
+            const Place place{y.numbers + (row + at) * y.stride + output, bias == nullptr ? nullptr : bias + output,
+                              static_cast<int>(least(TILE_COLUMNS, group.columns - n)), group.from == 0,
+                              group.from + group.count == weights.inputs};
+            const char* own = at > 0 ? nullptr : next + n / TILE_COLUMNS * (filled / LANES) * tile_bytes<TYPE>();
+            forward_rest<TILE_ROWS, tile_bytes<TYPE>()>(least(TILE_ROWS, rows - at), block + at * stride, stride,
+                                                        panel + n * filled, filled, place, y.stride, own);
         }
     }
 }
 
+// Many rows. If whole rows of a block fit into the second cache, all weights of a column are read one after the other.
 template <Type TYPE>
 void forward_many(const TfWeights& weights, TfRows x, const float* bias, TfRows y, int64_t row, int64_t rows_end,
                   int64_t column, int64_t columns_end, float* scratch) {
-    const int64_t inputs = weights.inputs, size = block_inputs(inputs);
-    const int64_t block_rows = BLOCK_FLOATS / size / TILE_ROWS * TILE_ROWS;
+    const int64_t inputs = weights.inputs, size = block_inputs(inputs), whole = rounded_up(inputs);
+    const bool fits = (rows_end - row) * whole <= BLOCK_FLOATS;
+    // How many inputs are multiplied before the next block of rows.
+    const int64_t span = fits ? whole : size;
+    const int64_t block_rows = BLOCK_FLOATS / span / TILE_ROWS * TILE_ROWS;
     float *block = scratch, *panel = scratch + BLOCK_FLOATS;
     for (; row < rows_end; row += block_rows) {
-        const int64_t rows = least(block_rows, rows_end - row);
-        for (int64_t from = 0; from < inputs; from += size) {
-            const int64_t count = least(size, inputs - from), filled = rounded_up(count);
-            copy_rows(x, row, rows, from, count, filled, block);
-            for (int64_t group = column; group < columns_end; group += GROUP) {
-                const int64_t columns = least(GROUP, columns_end - group);
-                // A tile of fewer than four columns repeats its last one, and leaves out what comes of it.
-                for (int64_t n = 0; n < (columns + 3) / 4 * 4; ++n) {
-                    widen<TYPE>(row_of<TYPE>(weights, group + least(n, columns - 1)) + from, count, filled,
-                                panel + n * filled);
+        const int64_t rows = least(most(block_rows, TILE_ROWS), rows_end - row);
+        for (int64_t begin = 0; begin < inputs; begin += span) {
+            const int64_t end = least(begin + span, inputs), stride = rounded_up(end - begin);
+            copy_rows(x, row, rows, begin, end - begin, stride, block);
+            for (int64_t own = column; own < columns_end; own += GROUP) {
+                const int64_t columns = least(GROUP, columns_end - own);
+                const auto next = row_of<TYPE>(weights, own) + GROUP * inputs;
+                for (int64_t from = begin; from < end; from += size) {
+                    const Group group{from, least(size, end - from), own, columns};
+                    forward_group<TYPE>(weights, group, block + from - begin, stride, y, row, rows, bias,
+                                        reinterpret_cast<const char*>(next + GROUP * (from - begin)), panel);
                 }
-                const Place place{y.numbers + row * y.stride + group, bias == nullptr ? nullptr : bias + group, 4,
-                                  from == 0, from + size >= inputs};
-                forward_group(block, rows, filled, panel, columns, place, y.stride);
             }
         }
     }
@@ -197,15 +246,11 @@ template <Type TYPE>
 void forward_of(const TfWeights& weights, TfRows x, const float* bias, TfRows y, int64_t row, int64_t rows_end,
                 int64_t column, int64_t columns_end, float* scratch) {
     const int64_t rows = rows_end - row;
-    // Few rows of any size of today's models fit into the block; wider ones go the other way, with the same numbers.
+    // A few rows of any size of today's models fit into the block; wider ones go the other way, with the same numbers.
     if (rows > FEW_ROWS || rows * rounded_up(weights.inputs) > BLOCK_FLOATS) {
         forward_many<TYPE>(weights, x, bias, y, row, rows_end, column, columns_end, scratch);
-    } else if (rows == 1) {
-        forward_few<1, TYPE>(weights, x, bias, y, row, column, columns_end, scratch);
-    } else if (rows == 2) {
-        forward_few<2, TYPE>(weights, x, bias, y, row, column, columns_end, scratch);
-    } else if (rows == 3) {
-        forward_few<3, TYPE>(weights, x, bias, y, row, column, columns_end, scratch);
+    } else {
+        forward_few<TYPE>(weights, x, bias, y, row, rows, column, columns_end, scratch);
     }
 }
 

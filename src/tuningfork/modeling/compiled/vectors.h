@@ -136,6 +136,9 @@ inline float sum_of(Vec a) { return (a[0] + a[1]) + (a[2] + a[3]); }
 inline Four summed(Vec a, Vec b, Vec c, Vec d) { return Four{sum_of(a), sum_of(b), sum_of(c), sum_of(d)}; }
 #endif
 
+// Asks for the cache line at this address, which need not be one of ours, to be read in advance.
+inline void prefetch(const void* address) { __builtin_prefetch(address, 0, 3); }
+
 template <Type TYPE>
 struct Stored;
 template <>
