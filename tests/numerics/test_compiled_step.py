@@ -40,7 +40,7 @@ class Rows:
         self._before = [
             tuple(torch.randn(each.shape, generator=draw).to(each.dtype) for each in own) for own in self.pages.layers
         ]
-        ids = torch.randint(0, len(base.decoder.head.weight_OD), (len(self.ends),), generator=draw).tolist()
+        ids = torch.randint(0, base.decoder.head.outputs, (len(self.ends),), generator=draw).tolist()
         own_pages: list[list[int]] = [[] for _ in self.ends]
         # Pages of different rows lie among each other.
         for tokens in range(1, max(self.ends) + 1):
@@ -134,17 +134,17 @@ def test_weights_in_two_bytes_are_widened_exactly(family, dtype, level):
     rows = rows_of(family)
     decoder = rows.base.decoder
     products = [decoder.head, *(product.frozen for layer in decoder.layers for product in layer.products)]
-    exact = [product.weight_OD for product in products]
+    exact = [(product.parts, product.compiled) for product in products]
     try:
         for product in products:
-            product.weight_OD = product.weight_OD.to(dtype)
+            product.parts = tuple(part.to(dtype) for part in product.parts)
         found_BV = rows.by_step(level)
         for product in products:
-            product.weight_OD = product.weight_OD.float()
+            product.parts, product.compiled = (product.weight.float(),), None
         right_BV = rows.by_decoder()
     finally:
-        for product, weight_OD in zip(products, exact, strict=True):
-            product.weight_OD = weight_OD
+        for product, (parts, compiled) in zip(products, exact, strict=True):
+            product.parts, product.compiled = parts, compiled
     rounds = level == Level.AVX512_BF16 and dtype == torch.bfloat16
     check_close(found_BV, right_BV, 0.1 if rounds else TOLERANCE)
 

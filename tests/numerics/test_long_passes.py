@@ -35,7 +35,7 @@ def roomy(base, tiny_directories, tmp_path_factory):
     tiny = tiny_base_model(Architecture.LLAMA, tiny_directories["llama"])
     base = load_base(with_context(tiny, tmp_path_factory.mktemp("roomy") / "base", 2048), device="cpu")
     for product in [base.decoder.head, *(each.frozen for layer in base.decoder.layers for each in layer.products)]:
-        product.piece = TILE * product.weight_OD.numel()
+        product.piece = TILE * product.weight.numel()
     return base
 
 

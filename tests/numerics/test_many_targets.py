@@ -13,7 +13,7 @@ COUNTS = [5, 3, 6, 4]
 @pytest.fixture
 def inputs(loaded_tiny):
     drawn = torch.Generator().manual_seed(3)
-    head = loaded_tiny.decoder.head.weight_OD
+    head = loaded_tiny.decoder.head.weight
     read_ND = torch.randn(sum(COUNTS), head.shape[1], generator=drawn)
     return loaded_tiny.decoder, read_ND, torch.randint(len(head), (sum(COUNTS),), generator=drawn)
 

@@ -106,7 +106,7 @@ class _Buffers:
 
     def __init__(self, decoder: Decoder, device: torch.device) -> None:
         self._inputs = torch.zeros((4 + _MOST_RANKS) * _MOST_ROWS + _MOST_PAGES, dtype=torch.long, device=device)
-        self.logits_BV = torch.zeros(_MOST_ROWS, len(decoder.head.weight_OD), device=device)
+        self.logits_BV = torch.zeros(_MOST_ROWS, decoder.head.outputs, device=device)
         self.rotations = RotationBuffers(decoder.rotations, self._inputs[:_MOST_ROWS])
 
     def fill(self, step: _Step) -> None:

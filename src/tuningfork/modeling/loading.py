@@ -5,6 +5,7 @@ conversion, so that the trainer and the generator of one machine share one copy.
 """
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -18,16 +19,21 @@ from tuningfork.modeling.adapters.slots import AdapterSlots, Slots
 from tuningfork.modeling.attention.plans import AttentionParameters, AttentionPlan, PackedPlan
 from tuningfork.modeling.attention.registration import ATTENTION
 from tuningfork.modeling.chat_template import Chat
+from tuningfork.modeling.compiled.products import CompiledProduct
+from tuningfork.modeling.compiled.proof import proven
 from tuningfork.modeling.decoder.decoder import Decoder
-from tuningfork.modeling.decoder.recipe import decoder_of
+from tuningfork.modeling.decoder.products import Fp32Products
+from tuningfork.modeling.decoder.recipe import decoder_of, is_written_out
 from tuningfork.modeling.describing import LOADING_FAULTS, chat_format, check_location
 from tuningfork.modeling.device.processor import native_dtype
 from tuningfork.modeling.files.base_files import fingerprint_of
 from tuningfork.modeling.files.context_length import context_length_of
+from tuningfork.modeling.files.skeleton import read_config, skeleton
 from tuningfork.modeling.kernels.base import Kernels
 from tuningfork.modeling.kernels.choice import kernels_for
 from tuningfork.modeling.kernels.plain import PLAIN
-from tuningfork.modeling.memory_plan import WeightCopies, plan_loading
+from tuningfork.modeling.memory_plan import LoadingPlan, WeightCopies, plan_loading
+from tuningfork.modeling.widening import can_be_widened, two_bytes_of, widen_
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +93,10 @@ def load_base(
     Args:
         base: the base's catalog entry.
         device: a torch device.
-        dtype: the type of the weights and of all computing; None: bfloat16 where the device computes in it natively
-            (AVX-512 BF16, AMX, Arm BF16, CUDA from compute capability 8.0), else float32.
+        dtype: the type of all computing; None: bfloat16 where the device computes in it natively (AVX-512 BF16, AMX,
+            Arm BF16, CUDA from compute capability 8.0), else float32. Weights have this type too. But on a CPU in
+            float32, weights that are stored in two bytes keep these if the family is written out and the package has
+            its compiled parts.
         gpu_shortcuts: whether CUDA graphs, Triton kernels and torch's fused attention may be tested and used. If one of
             them breaks the GPU's context, the process ends.
         kernels: the kernels to use; None: those that `kernels_for` chooses.
@@ -102,14 +110,16 @@ def load_base(
     place = torch.device(device)
     dtype = dtype or native_dtype(place)
     location = check_location(base)
-    planned = plan_loading(location, revision=base.revision, rank=base.adapter.rank, dtype=dtype, device=place)
-    if planned.shortage:
-        raise BaseUnusable(f"base model {base.name} ({location}) {planned.shortage}")
-    model = _load_model(base, location, dtype)
+    compiled = _compiled_products(place, dtype)
+    stored = _kept_dtype(base, location, dtype) if compiled is not None else dtype
+    planned = _planned(base, location, place, dtype, stored)
+    model = _load_model(base, location, stored)
     cast("nn.Module", model).to(place).eval()
     chat = chat or chat_format(base, location, model.generation_config)
     kernels = kernels or kernels_for(place, gpu_shortcuts=gpu_shortcuts)
-    slots = AdapterSlots.attach(model, kernels.adapters)
+    slots = AdapterSlots.attach(model, kernels.adapters, dtype)
+    if stored != dtype:
+        widen_(model)
     parameters = _check_attention(base, model)
     return LoadedBase(
         location=location,
@@ -125,8 +135,37 @@ def load_base(
         revision=base.revision,
         exported_name=base.exported_name,
         fingerprint=fingerprint_of(location, base.revision),
-        decoder=decoder_of(model, slots, parameters, kernels.layers),
+        decoder=decoder_of(model, slots, parameters, kernels.layers, compiled),
     )
+
+
+def _compiled_products(device: torch.device, dtype: torch.dtype) -> Fp32Products | None:
+    library = proven() if device.type == "cpu" and dtype == torch.float32 else None
+    return None if library is None else partial(CompiledProduct, library)
+
+
+def _planned(
+    base: BaseModel, location: str, device: torch.device, dtype: torch.dtype, stored: torch.dtype
+) -> LoadingPlan:
+    planned = plan_loading(
+        location, revision=base.revision, rank=base.adapter.rank, dtype=dtype, device=device, stored=stored
+    )
+    if planned.shortage:
+        raise BaseUnusable(f"base model {base.name} ({location}) {planned.shortage}")
+    return planned
+
+
+def _kept_dtype(base: BaseModel, location: str, dtype: torch.dtype) -> torch.dtype:
+    """The type of two bytes in which the weights stay while `dtype` is computed; `dtype`: they become `dtype`."""
+    stored = two_bytes_of(location, base.revision)
+    if stored is None:
+        return dtype
+    try:
+        model = skeleton(read_config(location, revision=base.revision))
+    except LOADING_FAULTS:
+        # Loading the model finds the same fault, and reports it.
+        return dtype
+    return stored if is_written_out(model) and can_be_widened(model) else dtype
 
 
 def _load_model(base: BaseModel, location: str, dtype: torch.dtype) -> PreTrainedModel:

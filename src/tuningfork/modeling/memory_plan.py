@@ -119,8 +119,8 @@ class LoadingPlan:
     weight_copies: WeightCopies = WeightCopies()
 
 
-def footprint(model: PreTrainedModel) -> Footprint:
-    """Measure a model, with weights or on the meta device, in the type of its parameters."""
+def footprint(model: PreTrainedModel, dtype: torch.dtype | None = None) -> Footprint:
+    """Measure a model, with weights or on the meta device; `dtype`: what it computes in; None: its parameters' type."""
     decoder: nn.Module = model.get_decoder()  # type: ignore[no-untyped-call]
     head: Any = model.get_output_embeddings()  # type: ignore[no-untyped-call]
     linears = [module for module in decoder.modules() if isinstance(module, nn.Linear) and module is not head]
@@ -128,7 +128,7 @@ def footprint(model: PreTrainedModel) -> Footprint:
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     features = sum(linear.in_features + linear.out_features for linear in linears)
-    itemsize, layers = model.dtype.itemsize, int(config.num_hidden_layers)
+    itemsize, layers = (dtype or model.dtype).itemsize, int(config.num_hidden_layers)
     return Footprint(
         parameters=sum(map(_bytes, model.parameters())),
         buffers=sum(map(_bytes, model.buffers())),
@@ -261,24 +261,27 @@ def plan_loading(
     rank: int,
     dtype: torch.dtype,
     device: torch.device,
+    stored: torch.dtype | None = None,
     measure: Callable[[torch.device], Memory | None] = available_memory,
 ) -> LoadingPlan:
     """Plan for a base before it is loaded, from its configuration and the headers of its weight files.
 
-    A base whose files cannot be read is not refused here: loading finds the same fault and reports it better.
+    `dtype` is what is computed in, `stored` the type that the weights will have; None: `dtype` too. A base whose files
+    cannot be read is not refused here: loading finds the same fault and reports it better.
     """
+    stored = stored or dtype
     try:
         config = read_config(location, revision=revision)
         # Quantized weights have another type than `dtype`, for which the plan is made.
         if getattr(config, "quantization_config", None) is not None:
             return LoadingPlan()
-        stored = config.dtype
-        cost = footprint(skeleton(config, dtype))
+        on_disk = config.dtype
+        cost = footprint(skeleton(config, stored), dtype)
     except _PLANNING_FAULTS:
         return LoadingPlan()
     needed = plan(cost, rank=rank)
     asked = [(needed, device)]
-    if device.type != "cpu" and stored != dtype:
+    if device.type != "cpu" and on_disk != stored:
         # While weights are converted, they take the machine's memory too. Weights that need no conversion do not.
         asked.append((MemoryPlan(weights=needed.weights, copies=0, cache=0, job=0), torch.device("cpu")))
     found = [(each, measure(place)) for each, place in asked]
@@ -286,7 +289,7 @@ def plan_loading(
         # Reference cycles may still hold the memory of a base that this one replaces.
         gc.collect()
         found = [(each, measure(place)) for each, place in asked]
-    reasons = [shortage(each, memory, dtype) for each, memory in found if memory is not None]
+    reasons = [shortage(each, memory, stored) for each, memory in found if memory is not None]
     return LoadingPlan(next(filter(None, reasons), None), weight_copies(cost, found[0][1], rank=rank))
 
 

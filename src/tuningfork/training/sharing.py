@@ -35,11 +35,11 @@ def jobs_per_pass(base: LoadedBase) -> int:
 
 @torch.no_grad()
 def _exact_by_row(product: FrozenProduct) -> bool:
-    outputs, inputs = product.weight_OD.shape
+    outputs, inputs, dtype = product.outputs, product.inputs, product.dtype
     draw = torch.Generator().manual_seed(0)
     most = max(_ROWS)
-    x_TD = torch.randn(most, inputs, generator=draw).to(product.weight_OD.dtype)
-    grad_TO = torch.randn(most, outputs, generator=draw).to(product.weight_OD.dtype)
+    x_TD = torch.randn(most, inputs, generator=draw).to(dtype)
+    grad_TO = torch.randn(most, outputs, generator=draw).to(dtype)
     y_TO, grad_TD = product(x_TD), product.backward(grad_TO)
     return all(
         torch.equal(product(x_TD[:rows]), y_TO[:rows])

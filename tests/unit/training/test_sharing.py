@@ -27,7 +27,7 @@ class Recording(FrozenProduct):
 def test_products_are_packed_before_they_are_asked_whether_they_are_exact(tiny_llama):
     base = load_base(tiny_llama, dtype=torch.bfloat16)
     Recording.seen.clear()
-    head = Recording(base.decoder.head.weight_OD, base.decoder.head.bias_O)
+    head = Recording(base.decoder.head.parts, base.decoder.head.bias_O)
     base = replace(base, decoder=replace(base.decoder, head=head))
 
     TrainingEngine(base, clock=lambda: datetime.now(UTC), max_jobs_per_step=None)

@@ -16,6 +16,10 @@ _SHARED_INPUT = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 """Names of layers that read the same input if they are in the same block of the model."""
 
 
+_AT_ONCE = 2**22
+"""How many weights of a layer are widened at a time: 16 MiB in fp32."""
+
+
 @dataclass(frozen=True, slots=True)
 class AdapterSelection:
     """The adapters of a forward pass that runs by transformers' own code.
@@ -34,6 +38,15 @@ class Routing:
     """The adapters of the current pass: one mutable object that all layers of a model read."""
 
     selection: AdapterSelection | None = None
+
+
+def widened_linear(x: Tensor, weight_OD: Tensor, bias_O: Tensor | None) -> Tensor:
+    """`torch.nn.functional.linear` in the type of x, with weights of this type or a narrower one."""
+    if weight_OD.dtype == x.dtype:
+        return functional.linear(x, weight_OD, bias_O)
+    rows = max(1, _AT_ONCE // weight_OD.shape[1])
+    y = torch.cat([functional.linear(x, part.to(x.dtype)) for part in torch.split(weight_OD, rows)], dim=-1)
+    return y if bias_O is None else y + bias_O
 
 
 class Pairs(Protocol):
@@ -63,7 +76,7 @@ class SlotLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The output of the base layer plus that of each token's adapter; `x` is `[..., D]`."""
-        base = functional.linear(x, self.weight, self.bias)
+        base = widened_linear(x, self.weight, self.bias)
         selection = self._routing.selection
         if selection is None or self._own is None:
             return base

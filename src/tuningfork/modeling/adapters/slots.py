@@ -91,11 +91,13 @@ class AdapterSlots:
     _generations: Iterator[int] = field(default_factory=itertools.count)
 
     @classmethod
-    def attach(cls, model: PreTrainedModel, kernels: AdapterKernels = PLAIN.adapters) -> Self:
+    def attach(
+        cls, model: PreTrainedModel, kernels: AdapterKernels = PLAIN.adapters, dtype: torch.dtype | None = None
+    ) -> Self:
         """Freeze the model and replace the linear layers of its attention and MLP blocks by `SlotLinear`.
 
         The choice is PEFT's "all-linear": every linear layer of the text decoder, never the output head. `kernels`
-        compute the products of rows that each have their own adapter.
+        compute the products of rows that each have their own adapter. `dtype` is the adapters' type; None: the model's.
 
         Raises:
             InternalError: the model's blocks have no plain linear layers.
@@ -109,22 +111,20 @@ class AdapterSlots:
                 f"{type(model).__name__} has no torch.nn.Linear layers in its blocks, so no adapter fits on it; choose "
                 "an unquantized model of a Llama-like architecture (Llama, Qwen, Gemma, Mistral, Phi-3)"
             )
-        layers = {}
-        for name, linear in linears.items():
+        layers = {_PEFT_PREFIX + name: SlotLinear(linear, routing) for name, linear in linears.items()}
+        for name, layer in zip(linears, layers.values(), strict=True):
             parent, _, child = name.rpartition(".")
-            layer = SlotLinear(linear, routing)
             setattr(model.get_submodule(parent), child, layer)
-            layers[_PEFT_PREFIX + name] = layer
         groups = grouped(layers)
         shapes = [(group.in_features, group.out_features) for group in groups]
         slots = cls(
             layers=layers,
             groups=groups,
-            dtype=model.dtype,
+            dtype=dtype or model.dtype,
             device=model.device,
             kernels=kernels,
             _routing=routing,
-            _tables=AdapterTables(shapes, dtype=model.dtype, device=model.device),
+            _tables=AdapterTables(shapes, dtype=dtype or model.dtype, device=model.device),
             _new_storage=lambda: CohortStorage(shapes),
         )
         for index, group in enumerate(groups):

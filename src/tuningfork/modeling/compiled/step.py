@@ -80,7 +80,7 @@ class DecodingStep:
         self._decoder = decoder
         self._kept: list[object] = []
         self._rotations = list(decoder.rotations)
-        self._words = len(decoder.head.weight_OD)
+        self._words = decoder.head.outputs
         self._model = self._described(pages)
         self._ranks: dict[int, tuple[int, CRank]] = {}
         self._workspace = torch.empty(0, dtype=torch.uint8)
@@ -181,11 +181,11 @@ class DecodingStep:
             norm=self._norm(decoder.norm),
             head=self._product(decoder.head, -1),
             logit_softcap=decoder.logit_softcap or 0.0,
-            hidden=first.query_key_value.frozen.weight_OD.shape[1],
+            hidden=first.query_key_value.frozen.inputs,
             heads=first.heads,
             key_heads=first.key_heads,
             head_size=first.head_size,
-            features=first.down.frozen.weight_OD.shape[1],
+            features=first.down.frozen.inputs,
             gelu=first.activation == "gelu_tanh",
             cache_places=keys_GXK.shape[1],
             page_tokens=pages.page_tokens,
@@ -221,7 +221,7 @@ class DecodingStep:
         return CNorm(_address(norm.weight), norm.epsilon)
 
     def _product(self, frozen: FrozenProduct, group: int) -> CProduct:
-        parts = _parts(frozen)
+        parts = frozen.parts
         bias_O = None if frozen.bias_O is None else frozen.bias_O.float().contiguous()
         self._kept += [*parts, bias_O]
         layers = () if group < 0 else self._decoder.slots.groups[group].out_features
@@ -245,11 +245,11 @@ def unsupported(decoder: Decoder, pages: Pages) -> str | None:
 
 def _unsupported(decoder: Decoder, pages: Pages) -> Iterator[str]:
     shapes = {(layer.heads, layer.key_heads, layer.head_size, layer.activation) for layer in decoder.layers}
-    features = {layer.down.frozen.weight_OD.shape[1] for layer in decoder.layers}
+    features = {layer.down.frozen.inputs for layer in decoder.layers}
     if len(shapes) > 1 or len(features) > 1:
         yield "layers of different shapes"
     for product in (decoder.head, *(own.frozen for layer in decoder.layers for own in layer.products)):
-        parts = _parts(product)
+        parts = product.parts
         if parts[0].device.type != "cpu":
             yield f"weights on {parts[0].device}"
         if len({part.dtype for part in parts}) > 1 or parts[0].dtype not in TYPES:
@@ -267,11 +267,6 @@ def _unsupported(decoder: Decoder, pages: Pages) -> Iterator[str]:
 def _usual(level: Level, pages: Pages) -> Level:
     exact = any(keys_GXK.dtype == torch.float32 for keys_GXK, _ in pages.layers)
     return min(level, Level.AVX512) if exact else level
-
-
-def _parts(frozen: FrozenProduct) -> tuple[Tensor, ...]:
-    """The matrices whose rows, one below the other, are the product's weights."""
-    return (frozen.weight_OD.detach(),)
 
 
 def _address(tensor: Tensor) -> int:

@@ -101,7 +101,7 @@ class Decoder:
         for layer in self.layers:
             x_TD, more_TD, _ = yield from layer.forward(x_TD, more_TD, pass_)
             yield
-        read_ND, _ = norm_of_sum(self.kernels, self.norm, x_TD, more_TD, self.head.weight_OD.dtype)
+        read_ND, _ = norm_of_sum(self.kernels, self.norm, x_TD, more_TD, self.head.dtype)
         return read_ND
 
     def going_through_head(self, read_ND: Tensor) -> Generator[None, None, Tensor]:
@@ -115,7 +115,7 @@ class Decoder:
         """The gradient `ND` of what the head reads, in parts; both arguments are overwritten."""
         if self.logit_softcap is not None:
             grad_NV.mul_(1 - (logits_NV / self.logit_softcap).square_())
-        return (yield from self.head.backward_in_parts(grad_NV.to(self.head.weight_OD.dtype)))
+        return (yield from self.head.backward_in_parts(grad_NV.to(self.head.dtype)))
 
     @torch.no_grad()
     def trace(
@@ -170,7 +170,7 @@ class Decoder:
             x_TD, more_TD, own = yield from layer.forward(x_TD, more_TD, pass_)
             kept.append(own if keep else own[0].normed.x)
             yield
-        read_ND, normed = norm_of_sum(self.kernels, self.norm, x_TD, more_TD, self.head.weight_OD.dtype)
+        read_ND, normed = norm_of_sum(self.kernels, self.norm, x_TD, more_TD, self.head.dtype)
         return Stem(decoder=self, pass_=pass_, kept=kept, normed=normed, read_ND=read_ND)
 
     def pass_over(

@@ -185,7 +185,7 @@ class Layer:
     def _attend(
         self, x_TD: Tensor, more_TD: Tensor | None, pass_: Pass
     ) -> Generator[None, None, tuple[Tensor, Tensor, _KeptAttention]]:
-        read_TD, normed = norm_of_sum(self.kernels, self.attention_norm, x_TD, more_TD, self.out.frozen.weight_OD.dtype)
+        read_TD, normed = norm_of_sum(self.kernels, self.attention_norm, x_TD, more_TD, self.out.frozen.dtype)
         all_TO, adapted = yield from self.query_key_value.forward(read_TD, pass_.route)
         all_TLK = all_TO.view(len(all_TO), -1, self.head_size)
         heads = self._position_(all_TLK, pass_)
@@ -254,7 +254,7 @@ class Layer:
     def _mlp(
         self, x_TD: Tensor, more_TD: Tensor, route: Route | None
     ) -> Generator[None, None, tuple[Tensor, Tensor, _KeptMlp]]:
-        read_TD, normed = self.kernels.add_and_norm(self.mlp_norm, x_TD, more_TD, self.down.frozen.weight_OD.dtype)
+        read_TD, normed = self.kernels.add_and_norm(self.mlp_norm, x_TD, more_TD, self.down.frozen.dtype)
         both_TF, both_adapted = yield from self.gate_up.forward(read_TD, route)
         inner_TF, acted_TF = self.kernels.gated(self.activation, both_TF)
         y_TD, down_adapted = yield from self.down.forward(inner_TF, route)

@@ -5,14 +5,17 @@ Weights that oneDNN has rearranged once (packed) halve the time for one row, and
 numbers are the same to the last bit (docs/log.md). This takes a second copy of the weights, and a third one for the
 backward pass.
 
+On a CPU in fp32, products are compiled ones where the package has them (`modeling/compiled/products.py`). They read
+weights where they lie, such as in a mapped file, and in the type that they are stored in.
+
 A product of a long pass is computed in blocks of rows, so that the pass can be suspended in between.
 
 Shape suffixes: T tokens, D inputs, O outputs.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -30,6 +33,22 @@ def can_be_packed(weight: Tensor) -> bool:
     return weight.device.type == "cpu" and weight.dtype == torch.bfloat16 and rearranges(weight.dtype)
 
 
+class Fp32Product(Protocol):
+    """Computes a product in fp32, from weights of any type: `modeling/compiled/products.CompiledProduct`."""
+
+    def __call__(self, x_TD: Tensor, bias_O: Tensor | None = None) -> Tensor:
+        """The output `TO`."""
+        ...
+
+    def backward(self, grad_TO: Tensor) -> Tensor:
+        """The gradient of x, `TD`, given that of y, `TO`."""
+        ...
+
+
+Fp32Products = Callable[[Sequence[Tensor]], Fp32Product]
+"""Makes the product of weights given as parts `OD`, which stand one below the other."""
+
+
 @dataclass(slots=True)
 class FrozenProduct:
     """`y = W x + b` for rows of x; `backward` computes the gradient of x only.
@@ -37,34 +56,61 @@ class FrozenProduct:
     `pack` makes the rearranged copies. The plain weights stay: transformers' layers hold views of them.
     """
 
-    weight_OD: Tensor
+    parts: tuple[Tensor, ...]
+    """The weights `OD`, which stand one below the other in W. Without `compiled` they are one tensor."""
     bias_O: Tensor | None = None
+    compiled: Fp32Product | None = None
+    """Computes the product in fp32; None: torch computes it, in the type of the weights."""
     _packed: Any = None
     _packed_transposed: Any = None
     piece: int = PIECE_PRODUCTS
     """About how many multiplications a block has at most."""
 
+    @property
+    def inputs(self) -> int:
+        """D, the size of a row of x."""
+        return self.parts[0].shape[1]
+
+    @property
+    def outputs(self) -> int:
+        """O, the size of a row of y."""
+        return sum(len(part) for part in self.parts)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of x and y. Compiled products compute in fp32, whatever the type of the weights."""
+        return self.parts[0].dtype if self.compiled is None else torch.float32
+
+    @property
+    def weight(self) -> Tensor:
+        """The whole of W, in the type that it is stored in. If it has several parts, a copy."""
+        return self.parts[0] if len(self.parts) == 1 else torch.cat(self.parts)
+
     def pack(self, *, backward: bool) -> None:
         """Copy the weights in oneDNN's order for the forward pass and, if `backward`, for the backward pass.
 
-        If oneDNN does not support the weights, nothing is copied.
+        If the product is compiled, or oneDNN does not support the weights, nothing is copied.
         """
-        if can_be_packed(self.weight_OD):
+        if self.compiled is None and can_be_packed(self.weight):
             if self._packed is None:
-                self._packed = rearranged(self.weight_OD)
+                self._packed = rearranged(self.weight)
             if backward and self._packed_transposed is None:
-                self._packed_transposed = rearranged(self.weight_OD.t().contiguous())
+                self._packed_transposed = rearranged(self.weight.t().contiguous())
 
     def __call__(self, x_TD: Tensor) -> Tensor:
         """The output `TO`."""
+        if self.compiled is not None:
+            return self.compiled(x_TD, self.bias_O)
         if self._packed is None:
-            return linear(x_TD, self.weight_OD, self.bias_O)
+            return linear(x_TD, self.weight, self.bias_O)
         return rearranged_linear(x_TD, self._packed, self.bias_O)
 
     def backward(self, grad_TO: Tensor) -> Tensor:
         """The gradient of x, `TD`, given that of y, `TO`."""
+        if self.compiled is not None:
+            return self.compiled.backward(grad_TO)
         if self._packed_transposed is None:
-            return grad_TO @ self.weight_OD
+            return grad_TO @ self.weight
         return rearranged_linear(grad_TO, self._packed_transposed, None)
 
     def in_parts(self, x_TD: Tensor) -> Generator[None, None, Tensor]:
@@ -75,7 +121,7 @@ class FrozenProduct:
         blocks = self._blocks(x_TD)
         if len(blocks) == 1:
             return self(x_TD)
-        y_TO = x_TD.new_empty(len(x_TD), len(self.weight_OD))
+        y_TO = x_TD.new_empty(len(x_TD), self.outputs)
         for begin, end in blocks:
             y_TO[begin:end] = self(x_TD[begin:end])
             yield
@@ -89,7 +135,7 @@ class FrozenProduct:
         blocks = self._blocks(grad_TO)
         if len(blocks) == 1:
             return self.backward(grad_TO)
-        grad_TD = grad_TO.new_empty(len(grad_TO), self.weight_OD.shape[1])
+        grad_TD = grad_TO.new_empty(len(grad_TO), self.inputs)
         for begin, end in blocks:
             grad_TD[begin:end] = self.backward(grad_TO[begin:end])
             yield
@@ -97,7 +143,7 @@ class FrozenProduct:
 
     def _is_long(self, rows: Tensor) -> bool:
         """Whether a product on a CPU has so many rows that it is a piece, or several, of its own."""
-        return len(rows) * self.weight_OD.numel() > self.piece // _PRODUCTS_PER_PIECE and rows.device.type == "cpu"
+        return len(rows) * self.inputs * self.outputs > self.piece // _PRODUCTS_PER_PIECE and rows.device.type == "cpu"
 
     def _blocks(self, rows: Tensor) -> list[tuple[int, int]]:
-        return even_blocks(len(rows), max(1, self.piece // self.weight_OD.numel()))
+        return even_blocks(len(rows), max(1, self.piece // (self.inputs * self.outputs)))

@@ -17,7 +17,7 @@ from tuningfork.modeling.adapters.slots import AdapterSlots
 from tuningfork.modeling.attention.plans import AttentionParameters
 from tuningfork.modeling.decoder.decoder import Decoder
 from tuningfork.modeling.decoder.layer import Layer, Product
-from tuningfork.modeling.decoder.products import FrozenProduct
+from tuningfork.modeling.decoder.products import Fp32Products, FrozenProduct
 from tuningfork.modeling.kernels.base import Activation, HeadNorms, LayerKernels, RmsNorm
 
 FAMILIES = frozenset(
@@ -45,7 +45,11 @@ ACTIVATIONS: dict[str, Activation] = {
 
 
 def decoder_of(
-    model: PreTrainedModel, slots: AdapterSlots, parameters: Sequence[AttentionParameters], kernels: LayerKernels
+    model: PreTrainedModel,
+    slots: AdapterSlots,
+    parameters: Sequence[AttentionParameters],
+    kernels: LayerKernels,
+    compiled: Fp32Products | None = None,
 ) -> Decoder | None:
     """The model as a `Decoder` that shares its weights; None: the family is not supported.
 
@@ -54,13 +58,15 @@ def decoder_of(
         slots: the model's adapter slots.
         parameters: each layer's attention parameters, as the model's own forward pass gives them to attention.
         kernels: compute the operations between the matrix products.
+        compiled: makes the matrix products, which compute in fp32; None: torch computes them in the type of the
+            weights.
 
     """
-    config = model.config.get_text_config()
-    if type(model).__name__ not in FAMILIES or _activation_of(config) not in ACTIVATIONS:
+    if not is_written_out(model):
         return None
+    config = model.config.get_text_config()
     stem: Any = model.get_decoder()  # type: ignore[no-untyped-call]
-    reader = _Reader(slots, kernels, is_gemma=type(model).__name__.startswith("Gemma"))
+    reader = _Reader(slots, kernels, compiled, is_gemma=type(model).__name__.startswith("Gemma"))
     layers = [
         reader.layer(module, own, index)
         for index, (module, own) in enumerate(zip(stem.layers, parameters, strict=True))
@@ -73,20 +79,29 @@ def decoder_of(
         rotations={kind: _tables(stem.rotary_emb, kind) for kind in {layer.rotation for layer in layers} if kind},
         layers=[_last(layer) if layer is layers[-1] else layer for layer in layers],
         norm=reader.norm(stem.norm),
-        head=FrozenProduct(head.weight, head.bias),
+        head=reader.frozen([head]),
         logit_softcap=getattr(config, "final_logit_softcapping", None),
         slots=slots,
     )
 
 
+def is_written_out(model: PreTrainedModel) -> bool:
+    """Whether a model, with weights or on the meta device, is of a supported family and activation function."""
+    return type(model).__name__ in FAMILIES and _activation_of(model.config.get_text_config()) in ACTIVATIONS
+
+
 class _Reader:
     """Builds the decoder's `Layer`s from the modules of a model that transformers has loaded.
 
-    Weights that read the same input are fused; the modules then hold views of the fused weight.
+    Weights that read the same input are fused; the modules then hold views of the fused weight. Compiled products read
+    them as parts, and copy none.
     """
 
-    def __init__(self, slots: AdapterSlots, kernels: LayerKernels, *, is_gemma: bool) -> None:
+    def __init__(
+        self, slots: AdapterSlots, kernels: LayerKernels, compiled: Fp32Products | None, *, is_gemma: bool
+    ) -> None:
         self._kernels = kernels
+        self._compiled = compiled
         self._is_gemma = is_gemma
         self._groups = {id(layer): index for index, group in enumerate(slots.groups) for layer in group.layers}
 
@@ -133,12 +148,21 @@ class _Reader:
     def _product(self, parent: Any, *choices: tuple[str, ...]) -> Product:
         names = next(names for names in choices if hasattr(parent, names[0]))
         layers: list[SlotLinear] = [getattr(parent, name) for name in names]
-        return Product(_fused(layers), self._groups[id(layers[0])])
+        return Product(self.frozen(layers), self._groups[id(layers[0])])
+
+    def frozen(self, layers: Sequence[Any]) -> FrozenProduct:
+        """The product with the weights of linear layers that read the same input."""
+        if self._compiled is None:
+            return _fused(layers)
+        parts = tuple(layer.weight.detach() for layer in layers)
+        biases = [layer.bias.detach().float() for layer in layers if layer.bias is not None]
+        return FrozenProduct(parts, torch.cat(biases) if biases else None, self._compiled(parts))
 
 
-def _fused(layers: Sequence[SlotLinear]) -> FrozenProduct:
+def _fused(layers: Sequence[Any]) -> FrozenProduct:
     if len(layers) == 1:
-        return FrozenProduct(layers[0].weight.detach(), None if layers[0].bias is None else layers[0].bias.detach())
+        weight, bias = layers[0].weight.detach(), layers[0].bias
+        return FrozenProduct((weight,), None if bias is None else bias.detach())
     weight = torch.cat([layer.weight.detach() for layer in layers])
     begin = 0
     for layer in layers:
@@ -146,7 +170,7 @@ def _fused(layers: Sequence[SlotLinear]) -> FrozenProduct:
         begin += layer.out_features
     biases = [layer.bias for layer in layers]
     bias = None if biases[0] is None else torch.cat([each.detach() for each in biases if each is not None])
-    return FrozenProduct(weight, bias)
+    return FrozenProduct((weight,), bias)
 
 
 def _rotation_of(attention: Any) -> str | None:

@@ -67,14 +67,14 @@ BorderedAttention = Callable[[Borders], TracedAttention]
 
 def is_fused(decoder: Decoder) -> bool:
     """Whether torch has fused kernels for this model's attention whose results on its device are tested as correct."""
-    weight_OD = decoder.head.weight_OD
-    if not weight_OD.is_cuda or weight_OD.dtype not in _FUSED_DTYPES:
+    device, dtype = decoder.head.parts[0].device, decoder.head.dtype
+    if device.type != "cuda" or dtype not in _FUSED_DTYPES:
         return False
     layers = [(layer, layer.attention_parameters) for layer in decoder.layers]
     if any(own.softcap is not None or layer.head_size not in _FUSED_HEAD_SIZES for layer, own in layers):
         return False
     kinds = {((layer.heads, layer.key_heads, layer.head_size), own.sliding_window) for layer, own in layers}
-    return all(is_correct(FusedAttention, weight_OD.device, weight_OD.dtype, *kind) for kind in kinds)
+    return all(is_correct(FusedAttention, device, dtype, *kind) for kind in kinds)
 
 
 def is_correct(

@@ -17,7 +17,7 @@ def drawn(*shape, dtype, seed=0):
 def test_packed_weights_give_the_same_bits_as_plain_ones(dtype, rows, biased):
     weight = drawn(*SHAPE, dtype=dtype)
     bias = drawn(SHAPE[0], dtype=dtype, seed=1) if biased else None
-    plain, packed = FrozenProduct(weight, bias), FrozenProduct(weight, bias)
+    plain, packed = FrozenProduct((weight,), bias), FrozenProduct((weight,), bias)
     packed.pack(backward=True)
     x, grad = drawn(rows, SHAPE[1], dtype=dtype, seed=2), drawn(rows, SHAPE[0], dtype=dtype, seed=3)
     assert torch.equal(packed(x), plain(x))
@@ -28,7 +28,7 @@ def test_the_way_back_is_that_of_autograd():
     weight, x = drawn(*SHAPE, dtype=torch.float32), drawn(5, SHAPE[1], dtype=torch.float32, seed=1).requires_grad_()
     grad = drawn(5, SHAPE[0], dtype=torch.float32, seed=2)
     torch.nn.functional.linear(x, weight).backward(grad)
-    torch.testing.assert_close(FrozenProduct(weight).backward(grad), x.grad)
+    torch.testing.assert_close(FrozenProduct((weight,)).backward(grad), x.grad)
 
 
 def test_only_weights_that_the_library_rearranges_are_packed():
@@ -40,7 +40,7 @@ def test_only_weights_that_the_library_rearranges_are_packed():
 @pytest.mark.parametrize("biased", [False, True], ids=["plain", "biased"])
 def test_many_rows_are_computed_in_blocks_and_few_are_one_piece(dtype, biased):
     product = FrozenProduct(
-        drawn(*SHAPE, dtype=dtype), drawn(SHAPE[0], dtype=dtype, seed=1) if biased else None, piece=40 * 96 * 64
+        (drawn(*SHAPE, dtype=dtype),), drawn(SHAPE[0], dtype=dtype, seed=1) if biased else None, piece=40 * 96 * 64
     )
     x, grad = drawn(100, SHAPE[1], dtype=dtype, seed=2), drawn(100, SHAPE[0], dtype=dtype, seed=3)
     for parts, whole, rows in ((product.in_parts, product, x), (product.backward_in_parts, product.backward, grad)):

@@ -26,7 +26,7 @@ from tuningfork.modeling.device.processor import computes_bfloat16, native_dtype
 
 draw = torch.Generator().manual_seed(0)
 weight_OD, x_TD, grad_TO = (torch.randn(shape, generator=draw).bfloat16() for shape in ((96, 64), (5, 64), (5, 96)))
-product = FrozenProduct(weight_OD)
+product = FrozenProduct((weight_OD,))
 plain = product(x_TD), product.backward(grad_TO)
 product.pack(backward=True)
 packed = product(x_TD), product.backward(grad_TO)
