@@ -25,7 +25,7 @@ _PLAIN_LINES = 10
 """About so many lines are written where there is no terminal, or one that cannot move its cursor."""
 
 _MEASURED_STEPS = 20
-"""The time that is left follows from so many of the last steps."""
+"""The time that is left follows from so many of the last steps, or, in a long run, of the last steps with snapshots."""
 _LEAST_SECONDS = 10.0
 """A shorter time that is left is not told."""
 
@@ -83,7 +83,9 @@ def _time_left(operation: Operation) -> str:
     last = operation.snapshots[-_MEASURED_STEPS - 1 :]
     if operation.done or len(last) < 2:
         return ""
-    seconds = (last[-1].compute_time - last[0].compute_time).total_seconds() / (len(last) - 1)
+    # A long run has no snapshot of most of its steps.
+    steps = last[-1].step - last[0].step
+    seconds = (last[-1].compute_time - last[0].compute_time).total_seconds() / steps
     left = seconds * (operation.total_steps - operation.completed_steps)
     return f" · about {duration(left)} left" if left >= _LEAST_SECONDS else ""
 

@@ -6,6 +6,7 @@ process. Two processes that load at the same time may both count the same free m
 """
 
 import gc
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,7 +15,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from tuningfork.domain.errors import InvalidArgument
+from tuningfork.domain.errors import InvalidArgument, Unavailable
 from tuningfork.modeling.device.available_memory import Memory, available_memory
 from tuningfork.modeling.files.skeleton import read_config, skeleton
 
@@ -32,6 +33,10 @@ _UNKNOWN_PASS_BYTES = 2**30
 
 _PLANNING_FAULTS = (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, AttributeError)
 """What transformers raises for files it cannot read, an architecture it does not know, or unusual names in a config."""
+
+
+class MemoryShort(Unavailable):
+    """There is too little free memory at the moment, on a machine that has enough in all."""
 
 
 class HasFeatures(Protocol):
@@ -179,7 +184,7 @@ def trained_adapter_bytes(features: int, *, rank: int, itemsize: int) -> int:
 
 
 def check_adapter_fits(layers: Iterable[HasFeatures], memory: Memory | None, *, rank: int, itemsize: int) -> None:
-    """Refuse to train an adapter for which there is too little memory, beside a base that is loaded.
+    """Check that there is enough memory to train an adapter beside a base that is loaded.
 
     Args:
         layers: the layers that it is beside.
@@ -188,17 +193,22 @@ def check_adapter_fits(layers: Iterable[HasFeatures], memory: Memory | None, *, 
         itemsize: the bytes of a number of the base.
 
     Raises:
-        InvalidArgument: there is too little.
+        InvalidArgument: it would not fit beside the layers' weights if nothing else were in memory.
+        MemoryShort: it would fit then, and does not at the moment.
 
     """
-    needed = trained_adapter_bytes(
-        sum(layer.in_features + layer.out_features for layer in layers), rank=rank, itemsize=itemsize
-    )
-    if memory is not None and needed > memory.usable_bytes:
+    shapes = [(layer.in_features, layer.out_features) for layer in layers]
+    needed = trained_adapter_bytes(sum(map(sum, shapes)), rank=rank, itemsize=itemsize)
+    if memory is None or needed <= memory.usable_bytes:
+        return
+    takes = f"an adapter of rank {rank} takes {_shown(needed)} of memory while it is trained, and "
+    most = max(0, memory.total_bytes - memory.reserve_bytes - itemsize * sum(map(math.prod, shapes)))
+    if needed > most:
         raise InvalidArgument(
-            f"an adapter of rank {rank} takes {_shown(needed)} of memory while it is trained, and "
-            f"{_shown(memory.usable_bytes)} can be had; tune with a lower rank, or on a machine with more memory"
+            f"{takes}{memory.whose} has at most {_shown(most)} for it beside the base; tune with a lower rank, or on a "
+            "machine with more memory"
         )
+    raise MemoryShort(f"{takes}{_shown(memory.usable_bytes)} can be had at the moment")
 
 
 def weight_copies(cost: Footprint, memory: Memory | None, *, rank: int, others: int = 1) -> WeightCopies:

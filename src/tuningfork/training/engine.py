@@ -16,8 +16,11 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from tuningfork.domain.tuning_job import JobId, Snapshot
 from tuningfork.modeling.adapters import format as adapter_format
+from tuningfork.modeling.device.available_memory import Memory, available_memory
 from tuningfork.modeling.device.capture import Capture
 from tuningfork.modeling.loading import LoadedBase
 from tuningfork.training.batches import DataOrder, split
@@ -80,6 +83,7 @@ class TrainingEngine:
         capture: makes graphs of passes; None: CUDA graphs on a GPU, no graphs elsewhere.
         monotonic: the seconds by which rendering is bounded; None: it is bounded by characters alone, so that the order
             of jobs depends on nothing else.
+        measure: the memory of a device at this moment; None: the system does not report it.
 
     """
 
@@ -91,6 +95,7 @@ class TrainingEngine:
         max_jobs_per_step: int | None = 1,
         capture: Capture | None = None,
         monotonic: Callable[[], float] | None = None,
+        measure: Callable[[torch.device], Memory | None] = available_memory,
     ) -> None:
         if base.decoder is not None and base.weight_copies.prepacked:
             base.decoder.pack(backward=base.weight_copies.transposed)
@@ -99,6 +104,7 @@ class TrainingEngine:
             max_jobs_per_step = jobs_per_pass(base)
         self._base = base
         self._clock = clock
+        self._measure = measure
         self._passes = PassRunner(base, jobs_per_pass=max_jobs_per_step, capture=capture)
         self._pass_tokens = UNDIVIDED_TOKENS if is_undivided(base) else _TOKENS_PER_PASS
         self._shared = PassLimits(
@@ -115,9 +121,12 @@ class TrainingEngine:
         Without a savepoint the job begins with its initial adapter's weights or new ones, and with a new optimizer.
 
         Raises:
-            InvalidArgument: there is too little memory for the adapter; or examples do not fit the base's context, or
-                are not of the kind that the objective learns from: `violations` names each (`examples[3]`). Of a large
-                dataset only the first examples are checked here, the others between steps (`ExamplesRefused`).
+            InvalidArgument: the machine has too little memory for the adapter; or examples do not fit the base's
+                context, or are not of the kind that the objective learns from: `violations` names each (`examples[3]`).
+                Of a large dataset only the first examples are checked here, the others between steps
+                (`ExamplesRefused`).
+            MemoryShort: there is too little free memory for the adapter at the moment. A job with a savepoint is
+                admitted all the same.
             SourceDamaged: the initial adapter does not fit the base, has another shape, or cannot be read.
             BaseWeightsReplaced: the initial adapter or the savepoint was made over other weights.
             SavepointDamaged: the savepoint is damaged or belongs to another job.
@@ -125,13 +134,10 @@ class TrainingEngine:
         """
         check_same_base(self._base.fingerprint, savepoint=savepoint, initial_adapter=job.initial_adapter)
         objective = objective_of(job.hyperparameters.objective)
-        chat, context, over_pairs = self._base.chat, self._base.context_tokens, objective.is_over_pairs
-        rendered = partial(RenderedExamples, chat=chat, context_tokens=context, over_pairs=over_pairs)
-        check_room(self._base.slots, job.adapter)
-        examples = rendered(job.examples)
-        validation = rendered(job.validation.examples if job.validation else (), path="validation")
-        for each in (examples, validation):
-            each.check(self._scheduler.at_admission(alone=not self._jobs))
+        if savepoint is None:
+            # A job that has begun goes on, since its adapter has fitted before.
+            check_room(self._base.slots, job.adapter, self._measure)
+        examples, validation = self._checked_examples(job, over_pairs=objective.is_over_pairs)
         slots, device = self._base.slots, self._base.device
         # None without an initial adapter: the weights follow from the job's seed, which the digest covers.
         initial_P = initial_weights(job, slots) if job.initial_adapter else None
@@ -169,6 +175,16 @@ class TrainingEngine:
         # The evaluation may have been reported before the savepoint was written; it is repeated, with the same result.
         self._evaluate_if_due(admitted)
         return state.step
+
+    def _checked_examples(self, job: TrainingJob, *, over_pairs: bool) -> tuple[RenderedExamples, RenderedExamples]:
+        """The examples of the job and of its validation set, of which the first are rendered and checked."""
+        chat, context = self._base.chat, self._base.context_tokens
+        rendered = partial(RenderedExamples, chat=chat, context_tokens=context, over_pairs=over_pairs)
+        examples = rendered(job.examples)
+        validation = rendered(job.validation.examples if job.validation else (), path="validation")
+        for each in (examples, validation):
+            each.check(self._scheduler.at_admission(alone=not self._jobs))
+        return examples, validation
 
     def step(self) -> Sequence[Report]:
         """Run passes until at least one job completes an optimizer step or an evaluation; return the reports.

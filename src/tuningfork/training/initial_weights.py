@@ -33,7 +33,7 @@ class SourceDamaged(FailedPrecondition):
 def check_room(
     slots: AdapterSlots, shape: AdapterShape, measure: Callable[[torch.device], Memory | None] = available_memory
 ) -> None:
-    """Refuse an adapter for whose training there is too little memory. A request may choose any rank up to 256.
+    """Check that there is enough memory to train an adapter. A request may choose any rank up to 256.
 
     Args:
         slots: where it would be.
@@ -41,7 +41,8 @@ def check_room(
         measure: the memory of a device.
 
     Raises:
-        InvalidArgument: there is too little.
+        InvalidArgument: the machine has too little, whatever else is in memory.
+        MemoryShort: there is too little at the moment.
 
     """
     memory, itemsize = measure(slots.device), slots.dtype.itemsize

@@ -67,6 +67,15 @@ def test_plain_lines_tell_how_long_the_rest_takes_where_it_is_long():
     ]
 
 
+def test_the_time_left_of_a_long_run_does_not_depend_on_how_many_snapshots_are_kept():
+    every_tenth = stepping(1_000, seconds=2, total=2_000)
+    thinned = replace(every_tenth, snapshots=every_tenth.snapshots[9::10])
+
+    _, text = shown([thinned], terminal=False)
+
+    assert text.splitlines()[0].endswith(" · about 33 min left")
+
+
 def test_a_wait_in_the_queue_is_one_line_not_many():
     _, text = shown([state(0)] * 50 + [state(1, total=1, done=True)], terminal=False)
 

@@ -21,6 +21,7 @@ from tuningfork.modeling.loading import load_base
 from tuningfork.modeling.memory_plan import (
     Footprint,
     LoadingPlan,
+    MemoryShort,
     WeightCopies,
     cache_bytes,
     check_adapter_fits,
@@ -246,11 +247,25 @@ def test_an_adapter_takes_what_a_job_of_its_rank_is_planned_to_take():
     assert trained_adapter_bytes(COST.adapter_numbers, rank=3, itemsize=COST.itemsize) == of_five - of_two
 
 
-def test_an_adapter_for_which_there_is_too_little_memory_is_refused():
+def test_an_adapter_for_which_too_little_memory_is_free_is_not_begun():
     layers = [torch.nn.Linear(300, 700), torch.nn.Linear(1_000, 2_000)]
     needed = trained_adapter_bytes(4_000, rank=256, itemsize=2)
 
     check_adapter_fits(layers, own_memory(needed), rank=256, itemsize=2)
     check_adapter_fits(layers, None, rank=256, itemsize=2)
-    with pytest.raises(InvalidArgument, match=r"an adapter of rank 256 takes 23 MiB .* tune with a lower rank"):
+    with pytest.raises(MemoryShort, match=r"an adapter of rank 256 takes 23 MiB .* 23 MiB can be had at the moment"):
         check_adapter_fits(layers, own_memory(needed - 1), rank=256, itemsize=2)
+
+
+def test_only_an_adapter_for_which_the_machine_is_too_small_is_refused_for_good():
+    layers = [torch.nn.Linear(300, 700), torch.nn.Linear(1_000, 2_000)]
+    beside_base = trained_adapter_bytes(4_000, rank=256, itemsize=2) + 2 * (300 * 700 + 1_000 * 2_000)
+    # One part in 16 of a machine is its reserve.
+    enough = Memory(-(-beside_base * 16 // 15), 0, "this machine")
+
+    with pytest.raises(MemoryShort):
+        check_adapter_fits(layers, enough, rank=256, itemsize=2)
+    with pytest.raises(InvalidArgument, match=r"this machine has at most 23 MiB .* tune with a lower rank"):
+        check_adapter_fits(
+            layers, dataclasses.replace(enough, total_bytes=enough.total_bytes - 2), rank=256, itemsize=2
+        )

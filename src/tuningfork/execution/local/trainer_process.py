@@ -42,6 +42,7 @@ from tuningfork.execution.local.same_bases import SameBases
 from tuningfork.execution.local.savepoints import Savepoints
 from tuningfork.execution.local.trainer_jobs import Opening, RunningJob, read_job, savepoints_of, unwritten
 from tuningfork.modeling.loading import load_base
+from tuningfork.modeling.memory_plan import MemoryShort
 from tuningfork.training.engine import (
     EvaluationReport,
     ExamplesRefused,
@@ -57,7 +58,8 @@ logger = logging.getLogger(__name__)
 
 _FIRST_WAIT_SECONDS = 1.0
 _LONGEST_WAIT_SECONDS = 60.0
-"""How long a job whose files cannot be read waits before each further try: each time twice as long, up to this."""
+"""How long a job whose files cannot be read, or for which memory is short, waits before each further try: each time
+twice as long, up to this."""
 
 
 @dataclass(slots=True)
@@ -77,8 +79,8 @@ class Trainer:
     """The jobs whose base is being read by a renderer, or that wait since they cannot be taken up at the moment."""
     _tries: dict[JobId, int] = field(default_factory=dict)
     """How often jobs have been tried again since their last step."""
-    _unread: dict[JobId, float] = field(default_factory=dict)
-    """For how many seconds these jobs have last waited, since their files could not be read."""
+    _waited: dict[JobId, float] = field(default_factory=dict)
+    """For how many seconds these jobs have last waited, since their files could not be read or memory was short."""
     _preparing: Preparing = field(default_factory=Preparing)
     _probes: Probes = field(default_factory=Probes)
     _writers: ThreadPoolExecutor = field(
@@ -146,16 +148,16 @@ class Trainer:
             yield JobEvent(assignment.job_id, Failed(code=error.code, message=error.message))
         except InternalError as error:
             yield from self._held_up(opening, error)
+        except (OSError, MemoryShort) as error:
+            yield from self._wait_and_retry(opening, error)
         except TuningforkError as error:
             yield JobEvent(assignment.job_id, Failed(code=error.code, message=error.message))
-        except OSError as error:
-            yield from self._wait_for_files(opening, error)
         except Exception as error:
             logger.exception("job %s could not be admitted", assignment.job_id, extra=assignment.labels("admit_failed"))
             message = f"the trainer could not take the job up: {reason_of(error)}"
             yield JobEvent(assignment.job_id, Failed(code=Code.INTERNAL, message=message))
         else:
-            self._unread.pop(assignment.job_id, None)
+            self._waited.pop(assignment.job_id, None)
             job.stop_requested = opening.stop_requested
             yield JobEvent(
                 assignment.job_id, Resumed(step=job.completed_steps, snapshots=tuple(job.savepoints.snapshots))
@@ -163,20 +165,23 @@ class Trainer:
             for step in job.checkpoints.found(job.completed_steps):
                 yield _checkpoint(job, step)
 
-    def _wait_for_files(self, opening: Opening, error: OSError) -> Iterator[JobEvent]:
-        """Try again later to take the job up, since what the system cannot read now is not damaged.
+    def _wait_and_retry(self, opening: Opening, error: OSError | MemoryShort) -> Iterator[JobEvent]:
+        """Try again later to take the job up, since unread files are not damaged, and other work gives memory back.
 
-        For example there are too many open files, or a network file system is away. The job keeps its savepoints. Only
-        if it was cancelled, and the longest wait has not helped, it ends without its adapter.
+        Files are not read where, for example, there are too many open files, or a network file system is
+        away. The job keeps its savepoints. Only if it was cancelled, and the longest wait has not helped, it ends
+        without its adapter.
         """
         assignment, job_id = opening.assignment, opening.assignment.job_id
-        waited = self._unread.pop(job_id, _FIRST_WAIT_SECONDS / 2)
+        waited = self._waited.pop(job_id, _FIRST_WAIT_SECONDS / 2)
         if opening.stop_requested and waited == _LONGEST_WAIT_SECONDS:
             yield JobEvent(job_id, Stopped(adapter=None))
             return
-        seconds = self._unread[job_id] = min(2 * waited, _LONGEST_WAIT_SECONDS)
-        said = "job %s waits for %g s, since its files cannot be read: %s"
-        logger.warning(said, job_id, seconds, error, extra=assignment.labels("files_unread"))
+        seconds = self._waited[job_id] = min(2 * waited, _LONGEST_WAIT_SECONDS)
+        is_memory = isinstance(error, MemoryShort)
+        why, action = ("memory is short", "memory_short") if is_memory else ("its files cannot be read", "files_unread")
+        said = "job %s waits for %g s, since %s: %s"
+        logger.warning(said, job_id, seconds, why, error, extra=assignment.labels(action))
         self._wait(opening, seconds)
 
     def _held_up(self, opening: Opening, error: InternalError) -> Iterator[JobEvent]:

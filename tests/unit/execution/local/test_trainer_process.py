@@ -6,6 +6,7 @@ import shutil
 import time
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -21,7 +22,9 @@ from tuningfork.execution.local import trainer_process
 from tuningfork.execution.local.messages import Admit, JobEvent, LoadingBase, Pause, Stop
 from tuningfork.execution.local.trainer_jobs import unwritten
 from tuningfork.execution.local.trainer_process import Trainer
+from tuningfork.modeling.device.available_memory import Memory
 from tuningfork.modeling.loading import load_base
+from tuningfork.training.engine import TrainingEngine
 
 
 def admitted(trainer, assignment):
@@ -144,7 +147,7 @@ def test_a_job_whose_files_cannot_be_read_keeps_its_savepoint_and_waits(store, a
     assert [event.snapshot.step for event in events if isinstance(event, Stepped)] == [2, 3, 4, 5, 6]
     assert isinstance(events[-1], Finished)
     assert "job abc waits for 1 s, since its files cannot be read: [Errno 24] Too many open files" in caplog.text
-    assert trainer._unread == {}
+    assert trainer._waited == {}
 
 
 def test_a_job_that_waits_for_its_files_can_pause(store, assignment, tmp_path):
@@ -154,6 +157,67 @@ def test_a_job_that_waits_for_its_files_can_pause(store, assignment, tmp_path):
     [paused] = trainer.obey(Pause(assignment.job_id))
 
     assert paused.event == Paused()
+    assert trainer.idle
+
+
+class Scarce:
+    """Measures a machine of 16 GiB, of which nothing is free until `is_free`."""
+
+    is_free = False
+
+    def __call__(self, _device):
+        return Memory(16 * 2**30, 16 * 2**30 if self.is_free else 0, "this machine")
+
+
+@pytest.fixture
+def scarce(store, loaded_llama, assignment):
+    """A trainer over the base, and the memory that it finds."""
+    memory = Scarce()
+    trainer = Trainer(store)
+    clock = lambda: datetime(2024, 3, 14, tzinfo=UTC)  # noqa: E731
+    trainer._engines[assignment.base] = TrainingEngine(loaded_llama, clock=clock, measure=memory)
+    return trainer, memory
+
+
+def test_a_job_for_which_memory_is_short_waits_until_it_is_free(scarce, assignment, caplog):
+    trainer, memory = scarce
+    at_first = admitted(trainer, assignment)
+    waits = not trainer.idle
+    memory.is_free = True
+    events = []
+    while not trainer.idle:
+        events += [event.event for event in trainer.advance()]
+
+    assert (at_first, waits) == ([], True)
+    assert [event.snapshot.step for event in events if isinstance(event, Stepped)] == [1, 2, 3, 4, 5, 6]
+    assert isinstance(events[-1], Finished)
+    assert "job abc waits for 1 s, since memory is short: an adapter of rank 4 takes" in caplog.text
+
+
+def test_a_job_that_waits_for_memory_can_be_stopped(scarce, assignment):
+    trainer, _ = scarce
+    admitted(trainer, assignment)
+
+    [stopped] = trainer.obey(Stop(assignment.job_id))
+
+    assert stopped.event == Stopped(adapter=None)
+    assert trainer.idle
+
+
+def test_a_job_that_has_begun_goes_on_when_memory_is_short(scarce, assignment):
+    trainer, memory = scarce
+    memory.is_free = True
+    list(trainer.obey(Admit(assignment)))
+    list(trainer.advance())
+    list(trainer.obey(Pause(assignment.job_id)))
+    list(trainer.advance())
+    memory.is_free = False
+
+    [resumed] = admitted(trainer, assignment)
+
+    assert resumed.event.step == 1
+    list(trainer.obey(Stop(assignment.job_id)))
+    list(trainer.advance())
     assert trainer.idle
 
 
