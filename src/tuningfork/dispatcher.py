@@ -290,7 +290,7 @@ class Dispatcher:
             self._log(logging.WARNING, "worker_died", job_id, f"lost its trainer: {error.message}")
             follower.lost, follower.blameless = error.message, isinstance(error, WorkerStuck)
             if isinstance(error, TrainerDied):
-                follower.death, follower.blameless = error.death, error.death.from_outside
+                follower.death, follower.blameless = error.death, error.death.is_blameless
         except Busy as error:
             self._log(logging.WARNING, "database_busy", job_id, f"could not be recorded: {error.message}")
             follower.lost, follower.blameless = error.message, True

@@ -12,6 +12,7 @@ import json
 import re
 import threading
 from collections.abc import AsyncGenerator, Collection, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -157,7 +158,7 @@ class InMemoryTrainers:
         self.assignments: list[TrainingAssignment] = []
         self.not_taken_up: dict[JobId, Beginning] = {}
         self.probes: list[ProbeAssignment] = []
-        self.probed: StepTimes | WorkerDied | None = None
+        self.probed: StepTimes | WorkerDied | Future[StepTimes | None] | None = None
         self.closed = threading.Event()
         self._clock = clock or Clock()
         self._step_seconds = step_seconds
@@ -204,11 +205,16 @@ class InMemoryTrainers:
     def beginnings(self) -> dict[JobId, Beginning]:
         return self.not_taken_up
 
-    def probe(self, assignment: ProbeAssignment) -> StepTimes | None:
+    def probe(self, assignment: ProbeAssignment) -> Future[StepTimes | None]:
         self.probes.append(assignment)
+        if isinstance(self.probed, Future):
+            return self.probed
+        told: Future[StepTimes | None] = Future()
         if isinstance(self.probed, WorkerDied):
-            raise self.probed
-        return self.probed
+            told.set_exception(self.probed)
+        else:
+            told.set_result(self.probed)
+        return told
 
     def train(self, assignment: TrainingAssignment) -> Iterator[TrainingEvent]:
         job_id = assignment.job_id

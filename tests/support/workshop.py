@@ -129,10 +129,11 @@ def residency_of(workshop: Workshop, *pinned: TunedModelId) -> Residency:
     return Residency(workshop.database, workshop.artifacts, ECHO_CATALOG, workshop.executor, pinned)
 
 
-def previewing_of(workshop: Workshop, speeds: Speeds | None = None) -> Previewing:
+def previewing_of(workshop: Workshop, speeds: Speeds | None = None, **options: Any) -> Previewing:
     """Over the workshop's executor. `speeds` None: those that it has measured."""
     executor = workshop.executor
-    return Previewing(workshop.tuning, executor, executor, workshop.metrics, speeds or workshop.running.speeds)
+    speeds = speeds or workshop.running.speeds
+    return Previewing(workshop.tuning, executor, executor, workshop.metrics, speeds, **options)
 
 
 def build_workshop(

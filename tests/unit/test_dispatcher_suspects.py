@@ -2,6 +2,8 @@
 
 import threading
 
+import pytest
+
 from fakes import InMemoryExecutor
 from patience import PATIENCE_SECONDS, wait_until
 from tuningfork.dispatcher import Dispatcher
@@ -83,9 +85,10 @@ def test_jobs_that_end_a_trainer_only_together_all_succeed(workshop, clock):
     assert len(executor.assignments) < 30
 
 
-def test_a_trainer_that_somebody_ended_is_held_against_no_job(workshop, executor):
+@pytest.mark.parametrize("reason", ["from_outside", "during_probe"])
+def test_a_trainer_that_ended_for_another_reason_is_held_against_no_job(workshop, executor, reason):
     tuned = workshop.tuning.create(ADA, number_request())
-    death = TrainerDeath(id="terminated", jobs=frozenset({tuned.job.id, "another"}), from_outside=True)
+    death = TrainerDeath(id="terminated", jobs=frozenset({tuned.job.id, "another"}), **{reason: True})
     executor.raise_before(3, TrainerDied("signal 15", death), times=5)
     dispatcher = dispatcher_of(workshop, executor)
     dispatcher.start()

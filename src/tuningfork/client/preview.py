@@ -139,7 +139,7 @@ def _sampling(preview: TuningPreview) -> Iterator[str]:
 def _expected(preview: TuningPreview) -> Iterator[str]:
     step, longest = preview.step_seconds, preview.longest_seconds
     if step is None or longest is None:
-        yield "how long a step takes is not known: the server measures it while no other jobs are trained"
+        yield "how long a step takes is not known: it is measured over loaded bases, while no jobs are trained"
         return
     whole = duration(step * preview.total_steps)
     yield (

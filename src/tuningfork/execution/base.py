@@ -5,6 +5,7 @@ and never a path. Each side resolves references in its own artifact store.
 """
 
 from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
@@ -151,12 +152,20 @@ class TrainerDeath:
         id: identifies this death.
         jobs: all jobs that the trainer had.
         from_outside: another process asked the trainer to end, by a signal such as SIGTERM, so no job is the reason.
+        during_probe: the trainer was making a probe, or had not said yet that it gave the probe up, so no job is the
+            reason.
 
     """
 
     id: str
     jobs: frozenset[JobId]
     from_outside: bool = False
+    during_probe: bool = False
+
+    @property
+    def is_blameless(self) -> bool:
+        """Whether none of the jobs is the reason."""
+        return self.from_outside or self.during_probe
 
     @property
     def is_shared(self) -> bool:
@@ -266,15 +275,13 @@ class Trainers(Protocol):
         """
         ...
 
-    def probe(self, assignment: ProbeAssignment) -> StepTimes | None:
-        """Make a few steps over the base and throw them away, to learn how long they take. Blocks for some seconds.
+    def probe(self, assignment: ProbeAssignment) -> Future[StepTimes | None]:
+        """Begin a few steps over the base that are thrown away, to learn how long they take. Returns at once.
 
-        The base is loaded for it. None if a trainer has jobs, which would have to wait, or gets one meanwhile, or if
-        the steps cannot be made.
-
-        Raises:
-            WorkerDied: the trainer died meanwhile.
-
+        There is one probe at a time, and only over a base that a trainer holds already. The result is None if there is
+        no such trainer, or it makes another probe, or it has jobs, which would have to wait, or gets one meanwhile. It
+        has no steps if they cannot be made, or take very long. It is `WorkerDied` if the trainer died meanwhile. The
+        future cannot be cancelled.
         """
         ...
 

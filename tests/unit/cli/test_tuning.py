@@ -226,7 +226,7 @@ def test_a_dry_run_shows_what_is_trained_and_begins_nothing(tuningfork, service,
         "models/tuningfork-mini-001 would be tuned in 2 steps: epochs 2, batch size 4, learning rate 0.001\n"
         "3 examples, 21 tokens, 6 of them trained\n"
         "the longest example, line 2, has 7 tokens; the model takes 64\n"
-        "how long a step takes is not known yet: the server measures it in the first runs over this base\n"
+        "how long a step takes is not known: it is measured over loaded bases, while no jobs are trained\n"
         "\n"
         "Example 1, line 2: 7 tokens, 2 trained\n"
         "  given   │ User:⏎\n"

@@ -53,7 +53,7 @@ def test_the_summary_tells_steps_settings_and_tokens():
         "models/a would be tuned in 1,250 steps: epochs 5, batch size 4, learning rate 0.0002",
         "1,000 examples, 12,345 tokens, 2,345 of them trained",
         "the longest example, line 2, has 99 tokens; the model takes 16,384",
-        "how long a step takes is not known: the server measures it while no other jobs are trained",
+        "how long a step takes is not known: it is measured over loaded bases, while no jobs are trained",
         "",
         "Example 1, line 2: 2 tokens, 1 trained",
     ]
@@ -111,7 +111,10 @@ def test_no_text_moves_the_cursor(text):
 @pytest.mark.parametrize(
     ("tokens_per_second", "said"),
     [
-        (None, "how long a step takes is not known: the server measures it while no other jobs are trained"),
+        (
+            None,
+            "how long a step takes is not known: it is measured over loaded bases, while no jobs are trained",
+        ),
         (1_000.0, "a step takes about 0.1 s and all of them 62 s, as the server has measured it over this base"),
         (10.0, "a step takes about 4.9 s and all of them 1.7 h"),
         (0.4, "a step takes about 2.1 min and all of them 42.9 h"),

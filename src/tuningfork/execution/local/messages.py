@@ -76,7 +76,11 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """From a trainer: the answer to a `Probe`. `times` None: the trainer has jobs, or the steps cannot be made."""
+    """From a trainer: the answer to a `Probe`.
+
+    `times` None: the trainer has jobs or another probe, or does not hold the base. Times without steps: the trainer
+    cannot make the steps.
+    """
 
     request_id: str
     times: StepTimes | None

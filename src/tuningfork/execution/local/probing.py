@@ -4,9 +4,8 @@ import logging
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-from tuningfork.domain.base_model import BaseModel
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.execution.base import ProbeAssignment, StepTimes
 from tuningfork.execution.local.messages import Probe, Probed
@@ -17,8 +16,10 @@ logger = logging.getLogger(__name__)
 ENOUGH_SECONDS = 4.0
 """Steps of one size are made until so many seconds of them are measured, or `MOST_STEPS`."""
 MOST_STEPS = 8
-LONG_BATCH_SECONDS = 40.0
+LONG_BATCH_SECONDS = 20.0
 """A batch that would take longer is not tried: its time follows from steps with one example."""
+MOST_SECONDS = 40.0
+"""After so many seconds in all no further pass is begun. What has been measured by then is the result."""
 
 _JOB = JobId("probe")
 _EPOCHS = 1_000
@@ -38,60 +39,64 @@ class Probes:
     """
 
     clock: Callable[[], float] = time.monotonic
-    _waiting: list[Probe] = field(default_factory=list)
+    _probe: Probe | None = None
     _passes: Generator[None, None, StepTimes] | None = None
 
     @property
     def idle(self) -> bool:
         """Whether there is no probe."""
-        return not self._waiting
+        return self._probe is None
 
-    def add(self, probe: Probe) -> None:
-        """Take a probe, to be made after those before it."""
-        self._waiting.append(probe)
-
-    def advance(self, engine_for: Callable[[BaseModel], TrainingEngine]) -> Iterator[Probed]:
-        """Make the next pass of the oldest probe; yield its result after the last one.
+    def begin(self, probe: Probe, engine: TrainingEngine) -> Iterator[Probed]:
+        """Begin a probe over the base of this engine. If there is another probe, yield at once that there is no result.
 
         Args:
-            engine_for: gives the engine over a base, which it loads if need be.
+            probe: what is to be measured.
+            engine: has no jobs.
 
         """
-        if not self._waiting:
+        if self._probe is not None:
+            yield Probed(probe.request_id, None)
             return
-        assignment = self._waiting[0].assignment
+        self._probe, self._passes = probe, self._run(engine, probe.assignment)
+
+    def advance(self) -> Iterator[Probed]:
+        """Make the probe's next pass; yield its result after the last one. It has no steps if they cannot be made."""
+        if self._probe is None or self._passes is None:
+            return
         try:
-            if self._passes is None:
-                self._passes = self._run(engine_for(assignment.base), assignment)
             next(self._passes)
         except StopIteration as ended:
-            yield self._end(ended.value)
+            yield self._end(self._probe, ended.value)
         except Exception:
             # A job with these examples will tell its owner what is wrong.
-            logger.info("a probe of %s failed", assignment.base.name, exc_info=True, extra={"action": "probe_failed"})
-            yield self._end(None)
+            base = self._probe.assignment.base.name
+            logger.info("a probe of %s failed", base, exc_info=True, extra={"action": "probe_failed"})
+            yield self._end(self._probe, StepTimes())
 
     def give_up(self) -> Iterator[Probed]:
-        """End all probes without a result, since jobs go first."""
-        while self._waiting:
-            yield self._end(None)
+        """End the probe, if there is one, without a result, since jobs go first."""
+        if self._probe is not None:
+            yield self._end(self._probe, None)
 
-    def _end(self, times: StepTimes | None) -> Probed:
+    def _end(self, probe: Probe, times: StepTimes | None) -> Probed:
         if self._passes is not None:
             self._passes.close()
-            self._passes = None
-        return Probed(self._waiting.pop(0).request_id, times)
+        self._probe = self._passes = None
+        return Probed(probe.request_id, times)
 
     def _run(self, engine: TrainingEngine, wanted: ProbeAssignment) -> Generator[None, None, StepTimes]:
         """Make one pass for each `next`; the result is the times of the steps."""
-        one = yield from self._steps(engine, wanted, batch_size=1)
+        deadline = self.clock() + MOST_SECONDS
+        one = yield from self._steps(engine, wanted, batch_size=1, deadline=deadline)
         batch_size = wanted.hyperparameters.batch_size
-        if batch_size == 1 or one.seconds / one.steps * batch_size > LONG_BATCH_SECONDS:
+        if batch_size == 1 or not one.steps or one.seconds / one.steps * batch_size > LONG_BATCH_SECONDS:
             return one
-        return (yield from self._steps(engine, wanted, batch_size=batch_size))
+        whole = yield from self._steps(engine, wanted, batch_size=batch_size, deadline=deadline)
+        return whole if whole.steps else one
 
     def _steps(
-        self, engine: TrainingEngine, wanted: ProbeAssignment, *, batch_size: int
+        self, engine: TrainingEngine, wanted: ProbeAssignment, *, batch_size: int, deadline: float
     ) -> Generator[None, None, StepTimes]:
         used = replace(wanted.hyperparameters, batch_size=batch_size, epoch_count=_EPOCHS * batch_size)
         engine.admit(
@@ -99,7 +104,7 @@ class Probes:
         )
         try:
             times, is_first, begun = StepTimes(), True, self.clock()
-            while times.steps < MOST_STEPS and times.seconds < ENOUGH_SECONDS:
+            while times.steps < MOST_STEPS and times.seconds < ENOUGH_SECONDS and self.clock() < deadline:
                 reports = [report for report in engine.advance() if isinstance(report, StepReport)]
                 if reports:
                     now = self.clock()

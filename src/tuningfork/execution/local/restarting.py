@@ -117,12 +117,17 @@ class RestartingChild:
         """
         raise NotImplementedError
 
+    @property
+    def _is_excused(self) -> bool:
+        """Whether a death of the child at this moment would not tell that the child cannot start."""
+        return False
+
     def _on_death(self, ending: Ending) -> None:
         """Drop the dead child, so that the next call starts a new one; report its death to all waiting callers."""
         with self._lock:
             closing = self._closed
             self._child = None
-            self._silent_deaths += not closing
+            self._silent_deaths += not (closing or self._is_excused)
             self._last_death = self._monotonic()
             waiting = self._drop_all(ending)
         if not closing:

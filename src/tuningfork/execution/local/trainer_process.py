@@ -93,11 +93,16 @@ class Trainer:
         return not (self._jobs or self._opening) and self._probes.idle
 
     def obey(self, command: TrainerCommand) -> Iterator[JobEvent | LoadingBase | Probed]:
-        """Admit a job, note that one should stop or pause, or begin a probe if there is no job."""
+        """Admit a job, note that one should stop or pause, or begin a probe.
+
+        A probe is begun only over a base that is loaded, and if there is no job.
+        """
         if isinstance(command, Probe):
-            self._probes.add(command)
-            if self._jobs or self._opening:
-                yield from self._probes.give_up()
+            engine = self._engines.get(self._same.first(command.assignment.base))
+            if engine is None or self._jobs or self._opening:
+                yield Probed(command.request_id, None)
+            else:
+                yield from self._probes.begin(command, engine)
             return
         if isinstance(command, Stop | Pause):
             yield from self._end_opening(command)
@@ -222,7 +227,7 @@ class Trainer:
                 yield from self._pause(job)
         for engine in {id(job.engine): job.engine for job in self._jobs.values()}.values():
             yield from self._pass(engine)
-        yield from self._probes.advance(lambda base: self._engine_for(self._same.first(base)))
+        yield from self._probes.advance()
 
     def _drop(self, job_id: JobId) -> None:
         """Drop the job without an event, if it is here already: the server admits it again, so it gave it up."""

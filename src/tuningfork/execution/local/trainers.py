@@ -3,6 +3,7 @@
 import queue
 import secrets
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from functools import partial
 
 from tuningfork.domain.job_stage import Beginning
@@ -38,7 +39,7 @@ class LocalTrainers(RestartingChild):
     ) -> None:
         super().__init__(module, environment, silence_seconds=silence_seconds)
         self._events: dict[JobId, queue.SimpleQueue[TrainingEvent | WorkerDied]] = {}
-        self._probes: dict[str, queue.SimpleQueue[StepTimes | WorkerDied | None]] = {}
+        self._probe: tuple[str, Future[StepTimes | None]] | None = None
         self._loadings = Loadings(self._monotonic)
 
     def beginnings(self) -> Mapping[JobId, Beginning]:
@@ -65,19 +66,23 @@ class LocalTrainers(RestartingChild):
         """See `Trainers.pause`."""
         self._tell(job_id, Pause(job_id))
 
-    def probe(self, assignment: ProbeAssignment) -> StepTimes | None:
+    def probe(self, assignment: ProbeAssignment) -> Future[StepTimes | None]:
         """See `Trainers.probe`."""
-        answer: queue.SimpleQueue[StepTimes | WorkerDied | None] = queue.SimpleQueue()
+        answer: Future[StepTimes | None] = Future()
+        answer.set_running_or_notify_cancel()
         with self._lock:
-            if self._events:
-                return None
             request_id = secrets.token_hex(8)
-            self._order(Probe(request_id, assignment))
-            self._probes[request_id] = answer
-        times = answer.get()
-        if isinstance(times, WorkerDied):
-            raise times
-        return times
+            is_free = not (self._events or self._probe)
+            # A trainer that does not run holds no base.
+            if is_free and self._child is not None and self._child.send(Probe(request_id, assignment)):
+                self._probe = request_id, answer
+                return answer
+        answer.set_result(None)
+        return answer
+
+    @property
+    def _is_excused(self) -> bool:
+        return self._probe is not None
 
     def _tell(self, job_id: JobId, command: Stop | Pause) -> None:
         with self._lock:
@@ -99,9 +104,11 @@ class LocalTrainers(RestartingChild):
             return
         if isinstance(message, Probed):
             with self._lock:
-                answer = self._probes.pop(message.request_id, None)
-            if answer is not None:
-                answer.put(message.times)
+                probe = self._probe
+                is_awaited = probe is not None and probe[0] == message.request_id
+                self._probe = None if is_awaited else probe
+            if probe is not None and is_awaited:
+                probe[1].set_result(message.times)
             return
         assert isinstance(message, JobEvent), type(message).__name__  # noqa: S101 - a bug of ours
         with self._lock:
@@ -113,11 +120,16 @@ class LocalTrainers(RestartingChild):
             events.put(message.event)
 
     def _drop_all(self, ending: Ending) -> list[Callable[[WorkerDied], None]]:
-        death = TrainerDeath(id=secrets.token_hex(8), jobs=frozenset(self._events), from_outside=ending.from_outside)
-        dropped: list[Callable[[WorkerDied], None]] = [answer.put for answer in self._probes.values()]
+        death = TrainerDeath(
+            id=secrets.token_hex(8),
+            jobs=frozenset(self._events),
+            from_outside=ending.from_outside,
+            during_probe=self._probe is not None,
+        )
+        dropped: list[Callable[[WorkerDied], None]] = [self._probe[1].set_exception] if self._probe is not None else []
         dropped += [partial(_report, events, death) for events in self._events.values()]
         self._events.clear()
-        self._probes.clear()
+        self._probe = None
         self._loadings.forget_all()
         return dropped
 

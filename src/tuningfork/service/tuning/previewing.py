@@ -2,6 +2,9 @@
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
 
 from tuningfork.domain.base_model import BaseModel
 from tuningfork.domain.dataset import Examples, characters_of
@@ -9,7 +12,7 @@ from tuningfork.domain.errors import InvalidArgument
 from tuningfork.domain.permission import Principal
 from tuningfork.domain.preview import DatasetPreview, TuningPreview, joined
 from tuningfork.domain.tuning_job import TuningJob, TuningRequest
-from tuningfork.execution.base import Generators, ProbeAssignment, Trainers, WorkerDied
+from tuningfork.execution.base import Generators, ProbeAssignment, StepTimes, Trainers, WorkerDied
 from tuningfork.service.metrics import Metrics
 from tuningfork.service.tuning.speeds import Speeds, StepKind
 from tuningfork.service.tuning.tuning import Tuning
@@ -22,18 +25,33 @@ PART_CHARACTERS = 100_000
 MOST_PROBED = 256
 """How many examples a probe of the time of steps has at most."""
 
+PROBE_PATIENCE_SECONDS = 60.0
+"""How long a preview waits for a probe at most; then it is told without the time of steps."""
+
 
 class Previewing:
-    """The use case of previews. Belongs to one event loop, as the generators' async methods do."""
+    """The use case of previews. Belongs to one event loop, as the generators' async methods do.
+
+    `patience_seconds`: how long a preview waits for a probe at most.
+    """
 
     def __init__(
-        self, tuning: Tuning, generators: Generators, trainers: Trainers, metrics: Metrics, speeds: Speeds
+        self,
+        tuning: Tuning,
+        generators: Generators,
+        trainers: Trainers,
+        metrics: Metrics,
+        speeds: Speeds,
+        *,
+        patience_seconds: float = PROBE_PATIENCE_SECONDS,
     ) -> None:
         self._tuning = tuning
         self._generators = generators
         self._trainers = trainers
         self._metrics = metrics
         self._speeds = speeds
+        self._patience_seconds = patience_seconds
+        self._probing: tuple[StepKind, Future[StepTimes | None]] | None = None
 
     async def preview(self, principal: Principal, request: TuningRequest, shown: int) -> TuningPreview:
         """The job that `Tuning.create` would make for this request, with its first `shown` examples as tokens.
@@ -69,28 +87,46 @@ class Previewing:
     ) -> float | None:
         """How fast such steps are, by the last jobs or by a probe; None if neither can tell.
 
-        The last jobs tell it if they made such steps. Otherwise a probe does, unless jobs are being trained.
+        The last jobs tell it if they made such steps. Otherwise a probe does, if a trainer can make one now. Otherwise
+        the last jobs' steps of another size do.
         """
-        kind = StepKind(base.name, job.hyperparameters.batch_size, job.adapter.rank)
-        step_tokens = dataset.total_tokens / job.example_count * kind.batch_size
-        known = self._speeds.tokens_per_second(base.name, like=step_tokens)
-        if known is None and (known := self._speeds.probed_tokens_per_second(kind)) is None:
-            await self._probe(base, job, examples, kind)
-            known = self._speeds.probed_tokens_per_second(kind)
-        return self._speeds.tokens_per_second(base.name) if known is None else known
+        used, speeds = job.hyperparameters, self._speeds
+        step_tokens = dataset.total_tokens / job.example_count * used.batch_size
+        objective = type(used.objective)
+        known = speeds.tokens_per_second(base.name, objective=objective, like=step_tokens)
+        if known is None:
+            kind = StepKind.of(base.name, used, rank=job.adapter.rank, step_tokens=step_tokens)
+            if not speeds.is_probed(kind):
+                await self._probe(base, job, examples, kind)
+            known = speeds.probed_tokens_per_second(kind)
+        return speeds.tokens_per_second(base.name, objective=objective) if known is None else known
 
     async def _probe(self, base: BaseModel, job: TuningJob, examples: Examples, kind: StepKind) -> None:
-        """Measure such steps, over examples from all of the dataset, and remember the result."""
-        every = -(-len(examples) // MOST_PROBED)
-        assignment = ProbeAssignment(
-            base=base, examples=examples[::every], hyperparameters=job.hyperparameters, adapter=job.adapter
-        )
-        try:
-            times = await asyncio.to_thread(self._trainers.probe, assignment)
-        except WorkerDied:
+        """Have such steps measured, over examples from all of the dataset, and wait until the result is remembered.
+
+        Previews of the same kind wait for one probe. While a probe of another kind is made, nothing is measured. A
+        probe goes on, and its result is remembered, even if nobody waits for it any more.
+        """
+        if self._probing is None or self._probing[1].done():
+            every = -(-len(examples) // MOST_PROBED)
+            assignment = ProbeAssignment(
+                base=base, examples=examples[::every], hyperparameters=job.hyperparameters, adapter=job.adapter
+            )
+            times = self._trainers.probe(assignment)
+            # Added first, so it is called before the preview goes on.
+            times.add_done_callback(partial(self._probed, kind))
+            self._probing = kind, times
+        measured, times = self._probing
+        if measured == kind:
+            with suppress(WorkerDied, TimeoutError):
+                await asyncio.wait_for(asyncio.wrap_future(times), self._patience_seconds)
+
+    def _probed(self, kind: StepKind, result: Future[StepTimes | None]) -> None:
+        """Remember what a probe has measured, unless it was not made. May be called on any thread."""
+        if result.exception() is not None:
             self._metrics.worker_deaths.labels("trainer").inc()
-            return
-        if times is not None:
+            self._speeds.probed(kind, StepTimes())
+        elif (times := result.result()) is not None:
             self._speeds.probed(kind, times)
 
     async def _part(self, principal: Principal, base: BaseModel, examples: Examples, shown: int) -> DatasetPreview:

@@ -96,7 +96,7 @@ class Running:
             return None
         job, base, goes_on, claim = claimed
         self._claims[job.id] = claim
-        self.speeds.claimed(job.id, base.name)
+        self.speeds.claimed(job.id, base.name, type(job.hyperparameters.objective))
         owner = self.turns.taken(job.id)
         if job.start_time is None:
             self._metrics.queue_wait_seconds.observe((self._clock() - job.create_time).total_seconds())

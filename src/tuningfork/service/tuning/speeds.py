@@ -1,11 +1,15 @@
 """How fast this server trains: measured from the steps of its jobs, base by base, and by probes before the first."""
 
+import math
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple, Self
 
 from tuningfork.domain.base_model import BaseModelName
+from tuningfork.domain.hyperparameters import Hyperparameters
+from tuningfork.domain.objective import CrossEntropy, Objective
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.execution.base import StepTimes
 
@@ -20,32 +24,72 @@ LIKE = 2.0
 """Steps are like one another if none has more than so many times the tokens of another. A small step takes longer for
 each of its tokens than a large one."""
 
+PROBE_LASTS_SECONDS = 3600.0
+"""What a probe has measured is told for so long. The machine may have more or less other work then."""
+
 _MOST_JOBS = 10_000
 _MOST_PROBES = 1_000
 
 
+ObjectiveKind = type[Objective]
+"""Its hyperparameters have no influence on the time of a step."""
+
+
 @dataclass(frozen=True, slots=True)
 class StepKind:
-    """Steps over a base whose time a probe has measured: with so many examples, and an adapter of this rank."""
+    """Steps whose time a probe measures.
+
+    Args:
+        base: over which base.
+        batch_size: how many examples a step has.
+        rank: of the adapter.
+        objective: whose loss is computed.
+        size: the tokens of an average step are at least 2 to the power `size`, and fewer than twice as many.
+
+    """
 
     base: BaseModelName
     batch_size: int
     rank: int
+    objective: ObjectiveKind
+    size: int
+
+    @classmethod
+    def of(cls, base: BaseModelName, used: Hyperparameters, *, rank: int, step_tokens: float) -> Self:
+        """The kind of a job's steps, which have so many tokens on average."""
+        size = math.floor(math.log2(max(1.0, step_tokens)))
+        return cls(base, used.batch_size, rank, type(used.objective), size)
+
+
+class _Step(NamedTuple):
+    """A step of a job: how many seconds after the one before, how many tokens, and with which objective."""
+
+    seconds: float
+    tokens: int
+    objective: ObjectiveKind
+
+
+class _Probed(NamedTuple):
+    """The tokens a second of a probe's steps, None if they could not be made; and when, in seconds of the clock."""
+
+    tokens_per_second: float | None
+    at: float
 
 
 @dataclass(slots=True)
 class _Measured:
-    """The last steps over one base: how long each took after the one before, and how many tokens it had."""
+    """The last steps over one base, of all jobs."""
 
     last_step: float = 0.0
-    steps: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=LATEST_STEPS))
+    steps: deque[_Step] = field(default_factory=lambda: deque(maxlen=LATEST_STEPS))
 
 
 @dataclass(slots=True)
 class _Job:
-    """The base of a job that was claimed, and when it has made its last steps, in seconds of the clock."""
+    """The base and objective of a claimed job, and when it has made its last steps, in seconds of the clock."""
 
     base: BaseModelName
+    objective: ObjectiveKind
     steps: deque[float] = field(default_factory=lambda: deque(maxlen=LATEST_OF_A_JOB + 1))
 
 
@@ -62,13 +106,13 @@ class Speeds:
         self._lock = threading.Lock()
         self._measured: dict[BaseModelName, _Measured] = {}
         self._jobs: OrderedDict[JobId, _Job] = OrderedDict()
-        self._probed: OrderedDict[StepKind, float] = OrderedDict()
+        self._probed: OrderedDict[StepKind, _Probed] = OrderedDict()
 
-    def claimed(self, job_id: JobId, base: BaseModelName) -> None:
-        """Remember that the next steps of this job are over this base."""
+    def claimed(self, job_id: JobId, base: BaseModelName, objective: ObjectiveKind = CrossEntropy) -> None:
+        """Remember that the next steps of this job are over this base, with this objective."""
         with self._lock:
             self._jobs.pop(job_id, None)
-            self._jobs[job_id] = _Job(base)
+            self._jobs[job_id] = _Job(base, objective)
             if len(self._jobs) > _MOST_JOBS:
                 self._jobs.popitem(last=False)
 
@@ -85,37 +129,52 @@ class Speeds:
                 return
             measured, now = self._measured.setdefault(job.base, _Measured()), self._clock()
             if job.steps:
-                measured.steps.append((now - measured.last_step, tokens))
+                measured.steps.append(_Step(now - measured.last_step, tokens, job.objective))
             job.steps.append(now)
             measured.last_step = now
 
     def probed(self, kind: StepKind, times: StepTimes) -> None:
-        """Remember the time of steps that a probe has made."""
-        if times.seconds > 0:
-            with self._lock:
-                self._probed[kind] = times.tokens / times.seconds
-                if len(self._probed) > _MOST_PROBES:
-                    self._probed.popitem(last=False)
+        """Remember the time of steps that a probe has made, or, if there are none, that it could not make them."""
+        speed = times.tokens / times.seconds if times.seconds > 0 else None
+        with self._lock:
+            self._probed.pop(kind, None)
+            self._probed[kind] = _Probed(speed, self._clock())
+            if len(self._probed) > _MOST_PROBES:
+                self._probed.popitem(last=False)
 
-    def tokens_per_second(self, base: BaseModelName, *, like: float | None = None) -> float | None:
+    def tokens_per_second(
+        self, base: BaseModelName, *, objective: ObjectiveKind = CrossEntropy, like: float | None = None
+    ) -> float | None:
         """The tokens of the last steps by the time that they took; None if there were too few steps.
 
         Args:
             base: over which base.
+            objective: only of steps with this objective.
             like: only of steps that are like one of so many tokens; None: of all.
 
         """
         with self._lock:
             steps = list(self._measured[base].steps) if base in self._measured else []
+        steps = [step for step in steps if step.objective is objective]
         if like is not None:
-            steps = [step for step in steps if like / LIKE <= step[1] <= like * LIKE]
-        seconds = sum(duration for duration, _ in steps)
-        return sum(tokens for _, tokens in steps) / seconds if len(steps) >= LEAST_STEPS and seconds > 0 else None
+            steps = [step for step in steps if like / LIKE <= step.tokens <= like * LIKE]
+        seconds = sum(step.seconds for step in steps)
+        return sum(step.tokens for step in steps) / seconds if len(steps) >= LEAST_STEPS and seconds > 0 else None
+
+    def is_probed(self, kind: StepKind) -> bool:
+        """Whether a probe has lately measured such steps, or found that it cannot make them."""
+        with self._lock:
+            return self._lately_probed(kind) is not None
 
     def probed_tokens_per_second(self, kind: StepKind) -> float | None:
-        """The tokens of a probe's steps by the time that they took; None if there was none."""
+        """The tokens of the last probe's steps by their time; None if there were none, or the probe is long ago."""
         with self._lock:
-            return self._probed.get(kind)
+            probed = self._lately_probed(kind)
+        return probed.tokens_per_second if probed is not None else None
+
+    def _lately_probed(self, kind: StepKind) -> _Probed | None:
+        probed = self._probed.get(kind)
+        return probed if probed is not None and self._clock() - probed.at < PROBE_LASTS_SECONDS else None
 
     def seconds_left(self, job_id: JobId, steps_left: int) -> float | None:
         """About how long a job takes for the rest of its steps, if they come as its last ones did.

@@ -14,7 +14,7 @@ from tuningfork.domain.hyperparameters import Hyperparameters
 from tuningfork.domain.tuning_job import JobId, Snapshot
 from tuningfork.execution.base import ProbeAssignment, StepTimes, TrainingAssignment
 from tuningfork.execution.local.messages import Admit, Probe, Probed
-from tuningfork.execution.local.probing import ENOUGH_SECONDS, LONG_BATCH_SECONDS, MOST_STEPS, Probes
+from tuningfork.execution.local.probing import ENOUGH_SECONDS, LONG_BATCH_SECONDS, MOST_SECONDS, MOST_STEPS, Probes
 from tuningfork.execution.local.trainer_process import Trainer
 from tuningfork.training.batches import DataOrder
 from tuningfork.training.engine import StepReport, TrainingEngine
@@ -81,12 +81,11 @@ def probe(batch_size=8, examples=PAIRS, **changes):
     return ProbeAssignment(**(given | changes))
 
 
-def run(engine, assignment, *, loads=lambda: None):
+def run(engine, assignment):
     probes = Probes(engine.clock)
-    probes.add(Probe("1", assignment))
-    said = []
+    said = list(probes.begin(Probe("1", assignment), engine))
     for _ in range(1_000):
-        said += probes.advance(lambda _: loads() or engine)
+        said += probes.advance()
         if said:
             break
     assert probes.idle
@@ -140,26 +139,46 @@ def test_a_batch_that_takes_very_long_is_not_tried():
     assert (times.steps, times.seconds) == (1, LONG_BATCH_SECONDS)
 
 
+def test_a_probe_of_slow_steps_ends_after_a_time():
+    # The first step of a batch takes longest, is not counted, and is all that there is time for.
+    slow = ToyEngine(seconds_a_step=ENOUGH_SECONDS * 0.9, seconds_a_token=0.0, first_takes=MOST_SECONDS)
+
+    times = run(slow, probe(4))
+
+    assert times == StepTimes(steps=1, tokens=times.tokens, seconds=MOST_SECONDS + ENOUGH_SECONDS * 0.9)
+    assert [job.hyperparameters.batch_size for job in slow.admitted] == [1]
+    assert slow.seconds < MOST_SECONDS + ENOUGH_SECONDS
+
+
+def test_a_batch_for_which_no_time_is_left_is_told_by_steps_with_one_example():
+    engine = ToyEngine(seconds_a_step=3.5, seconds_a_token=0.0, first_takes=0.0)
+    engine.admit = lambda job, admit=engine.admit: (
+        admit(job),
+        setattr(engine, "seconds", engine.seconds + MOST_SECONDS * (job.hyperparameters.batch_size > 1)),
+    )
+
+    times = run(engine, probe(4))
+
+    assert [job.hyperparameters.batch_size for job in engine.admitted] == [1, 4]
+    assert (times.steps, times.seconds) == (2, 7.0)
+
+
 def test_steps_that_cannot_be_made_are_no_measurement():
     failing = ToyEngine()
     failing.fails = True
 
-    def too_large():
-        raise MemoryError("the base does not fit")
-
-    assert run(failing, probe()) is None
-    assert run(ToyEngine(), probe(), loads=too_large) is None
+    assert run(failing, probe()) == StepTimes()
 
 
-def test_probes_take_turns_and_end_together_when_jobs_come():
+def test_there_is_one_probe_at_a_time_and_it_ends_when_jobs_come():
     engine = ToyEngine()
     probes = Probes(engine.clock)
-    for name in ("1", "2"):
-        probes.add(Probe(name, probe()))
-    list(probes.advance(lambda _: engine))
+    assert list(probes.begin(Probe("1", probe()), engine)) == []
+    list(probes.advance())
+    assert list(probes.begin(Probe("2", probe()), engine)) == [Probed("2", None)]
     assert len(engine.jobs) == 1
 
-    assert list(probes.give_up()) == [Probed("1", None), Probed("2", None)]
+    assert list(probes.give_up()) == [Probed("1", None)]
     assert probes.idle
     assert not engine.jobs
 
@@ -215,12 +234,13 @@ def test_step_times_add_up():
     assert StepTimes().with_step(10, 0.5).with_step(20, 1.0) == StepTimes(steps=2, tokens=30, seconds=1.5)
 
 
-def test_a_model_of_the_directory_is_loaded_for_a_probe(tmp_path, tiny_llama):
+def test_no_base_is_loaded_or_given_up_for_a_probe(tmp_path, tiny_llama, loaded_llama):
     trainer = Trainer(LocalArtifactStore(tmp_path))
-    list(trainer.obey(Probe("1", probe(1, PAIRS[:2], base=tiny_llama))))
+    trainer._engines[tiny_llama] = TrainingEngine(loaded_llama, clock=lambda: None)
+    other = replace(tiny_llama, location=str(tmp_path / "elsewhere"))
 
-    said = []
-    while not trainer.idle:
-        said += trainer.advance()
+    said = list(trainer.obey(Probe("1", probe(1, PAIRS[:2], base=other))))
 
-    assert said[0].times.steps >= 1
+    assert said == [Probed("1", None)]
+    assert trainer.idle
+    assert list(trainer._engines) == [tiny_llama]

@@ -1,11 +1,13 @@
 """A preview is checked as creating is, measured part by part, and leaves nothing behind."""
 
 import asyncio
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
 from fakes import ECHO_BASE
 from pairs import pairs_of
+from patience import PATIENCE_SECONDS
 from spoken import refusing
 from tuningfork.domain.answer_kind import AnswerKind
 from tuningfork.domain.conversation import Conversation
@@ -227,6 +229,68 @@ def test_a_trainer_that_dies_of_a_probe_leaves_the_preview_as_it_is(workshop, pr
     assert preview(number_request()).tokens_per_second is None
     deaths = workshop.metrics.registry.get_sample_value("tuningfork_worker_deaths_total", {"role": "trainer"})
     assert deaths == 1
+
+
+def pending():
+    """The result of a probe that is being made, which nothing cancels."""
+    result = Future()
+    result.set_running_or_notify_cancel()
+    return result
+
+
+def test_previews_wait_for_one_probe_and_not_on_threads_that_others_need(workshop):
+    workshop.executor.probed = result = pending()
+    previewing = previewing_of(workshop)
+    larger = number_request(hyperparameters=RequestedHyperparameters(batch_size=8))
+
+    async def look():
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+        waiting = [asyncio.create_task(previewing.preview(ADA, number_request(), 3)) for _ in range(6)]
+        # Answered although six wait, without the time of steps.
+        other = await asyncio.wait_for(previewing.preview(ADA, larger, 3), PATIENCE_SECONDS)
+        waiting[0].cancel()
+        # A result that comes from another thread, as that of a trainer does.
+        await asyncio.to_thread(result.set_result, PROBED)
+        seen = await asyncio.gather(*waiting, return_exceptions=True)
+        return other, seen
+
+    other, (cancelled, *seen) = asyncio.run(look())
+
+    assert other.tokens_per_second is None
+    assert isinstance(cancelled, asyncio.CancelledError)
+    assert [each.tokens_per_second for each in seen] == [40] * 5
+    assert len(workshop.executor.probes) == 1
+
+
+def test_a_preview_waits_for_a_probe_only_so_long_and_the_next_one_knows_its_result(workshop):
+    workshop.executor.probed = result = pending()
+    previewing = previewing_of(workshop, patience_seconds=0.01)
+
+    late = asyncio.run(previewing.preview(ADA, number_request(), 3))
+    result.set_result(PROBED)
+    known = asyncio.run(previewing.preview(ADA, number_request(), 3))
+
+    assert (late.tokens_per_second, known.tokens_per_second) == (None, 40)
+    assert len(workshop.executor.probes) == 1
+
+
+def test_a_probe_that_was_not_made_is_tried_again_and_one_that_cannot_be_is_not(workshop, preview):
+    assert preview(number_request()).tokens_per_second is None
+    workshop.executor.probed = StepTimes()
+    for _ in range(2):
+        assert preview(number_request()).tokens_per_second is None
+
+    assert len(workshop.executor.probes) == 2
+
+
+def test_examples_of_another_size_are_probed_anew(workshop, preview):
+    workshop.executor.probed = PROBED
+    long = tuple(Conversation.pair("word " * 50 + str(number), "x") for number in range(15))
+
+    for examples in (number_request().examples, long):
+        preview(number_request(examples=examples))
+
+    assert len(workshop.executor.probes) == 2
 
 
 def test_steps_of_jobs_are_measured(workshop):

@@ -1,11 +1,22 @@
 """How fast a server has trained is measured by its steps, and not while it loads or waits."""
 
+from dataclasses import replace
+
 import pytest
 
 from tuningfork.domain.base_model import BaseModelName
+from tuningfork.domain.hyperparameters import Hyperparameters
+from tuningfork.domain.objective import DirectPreferenceOptimization
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.execution.base import StepTimes
-from tuningfork.service.tuning.speeds import LATEST_OF_A_JOB, LATEST_STEPS, LEAST_STEPS, Speeds, StepKind
+from tuningfork.service.tuning.speeds import (
+    LATEST_OF_A_JOB,
+    LATEST_STEPS,
+    LEAST_STEPS,
+    PROBE_LASTS_SECONDS,
+    Speeds,
+    StepKind,
+)
 
 BASE, OTHER = BaseModelName("models/a"), BaseModelName("models/b")
 ONE, TWO = JobId("1"), JobId("2")
@@ -105,15 +116,56 @@ def test_steps_of_another_size_do_not_tell_the_speed_of_these(speeds, step):
     assert speeds.tokens_per_second(OTHER, like=100) is None
 
 
-def test_what_a_probe_measured_is_told_of_its_kind_only(speeds):
-    kind = StepKind(BASE, 4, 8)
-    speeds.probed(kind, StepTimes(steps=2, tokens=100, seconds=4.0))
-    speeds.probed(StepKind(OTHER, 4, 8), StepTimes())
+def test_steps_with_another_objective_do_not_tell_the_speed_of_these(speeds, step):
+    speeds.claimed(ONE, BASE, DirectPreferenceOptimization)
+    for _ in range(LEAST_STEPS + 1):
+        step(ONE, 2, 100)
 
-    assert speeds.probed_tokens_per_second(kind) == 25
-    assert speeds.probed_tokens_per_second(StepKind(BASE, 8, 8)) is None
-    assert speeds.probed_tokens_per_second(StepKind(OTHER, 4, 8)) is None
     assert speeds.tokens_per_second(BASE) is None
+    assert speeds.tokens_per_second(BASE, objective=DirectPreferenceOptimization, like=100) == 50
+
+
+USED = Hyperparameters(epoch_count=1, batch_size=4, learning_rate=0.001)
+
+
+def kind_of(*, base=BASE, used=USED, rank=8, step_tokens=100):
+    return StepKind.of(base, used, rank=rank, step_tokens=step_tokens)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"base": OTHER},
+        {"used": replace(USED, batch_size=8)},
+        {"used": replace(USED, objective=DirectPreferenceOptimization())},
+        {"rank": 16},
+        {"step_tokens": 10_000},
+        {"step_tokens": 200},
+    ],
+)
+def test_what_a_probe_measured_is_told_of_its_kind_only(speeds, changes):
+    speeds.probed(kind_of(), StepTimes(steps=2, tokens=100, seconds=4.0))
+
+    same = kind_of(used=replace(USED, learning_rate=0.1), step_tokens=120)
+    assert speeds.probed_tokens_per_second(same) == 25
+    assert speeds.is_probed(same)
+    assert speeds.probed_tokens_per_second(kind_of(**changes)) is None
+    assert not speeds.is_probed(kind_of(**changes))
+    assert speeds.tokens_per_second(BASE) is None
+
+
+def test_what_a_probe_found_is_forgotten_after_a_time(speeds, clock):
+    measured, failed = kind_of(), kind_of(rank=256)
+    speeds.probed(measured, StepTimes(steps=2, tokens=100, seconds=4.0))
+    speeds.probed(failed, StepTimes())
+    clock.seconds += PROBE_LASTS_SECONDS - 1
+    assert speeds.probed_tokens_per_second(measured) == 25
+    assert (speeds.is_probed(failed), speeds.probed_tokens_per_second(failed)) == (True, None)
+    clock.seconds += 1
+
+    assert not speeds.is_probed(measured)
+    assert speeds.probed_tokens_per_second(measured) is None
+    assert not speeds.is_probed(failed)
 
 
 def test_the_time_left_follows_from_the_jobs_own_last_steps(speeds, step):
