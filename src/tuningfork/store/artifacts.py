@@ -68,6 +68,7 @@ class Artifacts:
         self._datasets, self._work, self._checkpoints, self._adapters = directories = [root / kind for kind in _KINDS]
         self.store = LocalArtifactStore(root)
         self.damage = KnownDamage()
+        self._reservations = imports.Reservations()
         for directory in (*directories, root / file_locks.DIRECTORY):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         file_locks.create(root)
@@ -242,7 +243,7 @@ class Artifacts:
             ResourceExhausted: the disk is full.
 
         """
-        return imports.ArrivingAdapter(self.store, job_id)
+        return imports.ArrivingAdapter(self.store, job_id, self._reservations)
 
     def arriving_ids(self) -> set[JobId]:
         """The jobs whose rows may not have been written, since their adapters are arriving, or were at a crash."""

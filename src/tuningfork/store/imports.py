@@ -7,15 +7,12 @@ As long as `imports/<job>` is there, the job's row may not have been written. So
 takes an adapter without a row for an unfinished import, and not for that of another database.
 """
 
-import errno
 import hashlib
-import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 from tuningfork.artifacts.durable import remove
 from tuningfork.artifacts.local import LocalArtifactStore
@@ -31,9 +28,8 @@ DIRECTORY = "imports"
 SPARE_BYTES = 128 * 2**20
 """What an arriving adapter leaves free on the disk, 128 MiB, so that the database can still be written."""
 
-
-_ONE_AT_A_TIME = threading.Lock()
-"""Held from the look at the free room until the room is taken."""
+STEP_BYTES = 16 * 2**20
+"""How much of a file is reserved at a time, 16 MiB."""
 
 
 def free_bytes(directory: Path) -> int:
@@ -41,40 +37,65 @@ def free_bytes(directory: Path) -> int:
     return shutil.disk_usage(directory).free
 
 
-def allocated(descriptor: int, size: int) -> bool:
-    """Take room on the disk for the first bytes of an open file; False: the system cannot.
+class Reservations:
+    """The room that the adapters arriving in this process have reserved, in bytes, counted in memory. Thread-safe.
 
-    Raises:
-        OSError: the disk is full.
-
+    Nothing is allocated on the disk, so what a caller says that it will send takes no room from anybody else. Of a
+    reservation, what has been written is counted twice until the next one.
     """
-    if not hasattr(os, "posix_fallocate"):
-        return False
-    try:
-        os.posix_fallocate(descriptor, 0, size)
-    except OSError as error:
-        if error.errno in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
-            return False
-        raise
-    return True
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._reserved: dict[JobId, int] = {}
+
+    def replace(self, job_id: JobId, size: int, free: Callable[[], int]) -> int:
+        """Reserve the next bytes of a file of which `size` bytes are missing, instead of what the job had reserved.
+
+        Args:
+            job_id: the job of the adapter.
+            size: all of these bytes have to fit on the disk, of which at most `STEP_BYTES` are reserved.
+            free: tells how much room the disk has, in bytes.
+
+        Returns:
+            How many bytes are reserved.
+
+        Raises:
+            ResourceExhausted: the disk has no room for the file beside what other adapters have reserved.
+
+        """
+        with self._lock:
+            others = sum(reserved for job, reserved in self._reserved.items() if job != job_id)
+            room = max(0, free() - others - SPARE_BYTES)
+            if size > room:
+                raise ResourceExhausted(
+                    f"{size:,} bytes of the adapter are to be written, and the server's disk has room for {room:,}. "
+                    "Try again when its operator has made room, for example by deleting tuned models that nobody needs."
+                )
+            self._reserved[job_id] = min(size, STEP_BYTES)
+            return self._reserved[job_id]
+
+    def end(self, job_id: JobId) -> None:
+        """Give back what the job has reserved."""
+        with self._lock:
+            self._reserved.pop(job_id, None)
 
 
 class ArrivingAdapter:
     """The files of an adapter that no row has yet. Ended by `close`, which removes what was not kept.
 
-    `free` and `allocate` are for disks of tests.
+    `reservations` are those of all adapters that arrive on the same disk. `free` is for disks of tests.
     """
 
     def __init__(
         self,
         store: LocalArtifactStore,
         job_id: JobId,
+        reservations: Reservations,
         *,
         free: Callable[[Path], int] = free_bytes,
-        allocate: Callable[[int, int], bool] = allocated,
     ) -> None:
         self.job_id = job_id
-        self._free, self._allocate = free, allocate
+        self._reservations, self._free = reservations, free
         self.ref = ArtifactRef(f"{DIRECTORY}/{job_id}/adapter")
         self._store = store
         self._place = store.root / DIRECTORY / job_id
@@ -91,36 +112,17 @@ class ArrivingAdapter:
         """Where the files are written."""
         return self._store.path(self.ref)
 
-    def reserve(self, file: BinaryIO, size: int) -> bool:
-        """Take room on the disk for the `size` bytes of a new file before they arrive.
-
-        So adapters that arrive at the same time do not count on the same room.
+    def reserve(self, size: int) -> int:
+        """Reserve room for the next bytes of a file of which `size` bytes are missing.
 
         Returns:
-            Whether the room is taken. Where the system cannot do that, `check_room` may find later that it is gone.
+            How many bytes may be written before the next call.
 
         Raises:
-            ResourceExhausted: the disk has no room.
+            ResourceExhausted: the disk has no room for the rest of the file.
 
         """
-        with _ONE_AT_A_TIME:
-            self.check_room(size)
-            return self._allocate(file.fileno(), size)
-
-    def check_room(self, size: int) -> None:
-        """Check that the disk has room for `size` bytes that are to be written.
-
-        Raises:
-            ResourceExhausted: it has not.
-
-        """
-        free = self._free(self._place)
-        if size + SPARE_BYTES > free:
-            raise ResourceExhausted(
-                f"{size:,} bytes of the adapter are to be written, and the server's disk has room for "
-                f"{max(0, free - SPARE_BYTES):,}. "
-                "Try again when its operator has made room, for example by deleting tuned models that nobody needs."
-            )
+        return self._reservations.replace(self.job_id, size, lambda: self._free(self._place))
 
     @full_disk_reported()
     def complete(self) -> int:
@@ -133,6 +135,7 @@ class ArrivingAdapter:
             ResourceExhausted: the disk is full.
 
         """
+        self._reservations.end(self.job_id)
         manifest = Manifest.of(self.directory)
         self._store.place(self.ref, self.directory, manifest)
         return int.from_bytes(hashlib.sha256(manifest.render().encode()).digest()[:4])
@@ -163,6 +166,7 @@ class ArrivingAdapter:
 
     def close(self) -> None:
         """Remove the directory, unless it is not known whether the row was written."""
+        self._reservations.end(self.job_id)
         with self._opened:
             if not self._is_unsure:
                 forget(self._store.root, self.job_id)

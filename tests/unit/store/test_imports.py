@@ -1,16 +1,18 @@
 """An adapter that arrives, killed between any two of its steps: the next start has all of it, or nothing."""
 
-import os
+import tarfile
 
 import pytest
 
 import peft_adapters
+from tuningfork.dialect.own.unpacking import Unpacking
 from tuningfork.domain.errors import ResourceExhausted
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.service.tuning.tidying import sweep
 from tuningfork.store.artifacts import Artifacts
-from tuningfork.store.imports import SPARE_BYTES, ArrivingAdapter
+from tuningfork.store.imports import SPARE_BYTES, STEP_BYTES, ArrivingAdapter, Reservations
 from tuningfork.store.strangers import Strangers, strangers
+from tuningfork.wire.peft import WEIGHTS
 from workshop import ADA, importing_of, number_request
 
 JOB = JobId("arrivingjob1")
@@ -60,28 +62,69 @@ class Disk:
         return self.size - sum(512 * path.stat().st_blocks for path in self.root.rglob("*") if path.is_file())
 
 
-@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system reserves no room")
-def test_adapters_that_arrive_at_the_same_time_do_not_count_on_the_same_room(artifacts):
-    store, size = artifacts.store, 2**20
-    disk = Disk(store.root / "imports", SPARE_BYTES + size + size // 2)
-    first, second = (ArrivingAdapter(store, JobId(name), free=disk.free) for name in ("firstjob0001", "secondjob001"))
-    with (first.directory / "weights").open("xb") as one, (second.directory / "weights").open("xb") as other:
-        assert first.reserve(one, size)
-        with pytest.raises(ResourceExhausted, match=f"has room for {size // 2:,}"):
-            second.reserve(other, size)
-        assert second.reserve(other, size // 4)
-        one.write(bytes(size))
+def test_adapters_that_arrive_at_the_same_time_do_not_reserve_the_same_room(artifacts):
+    store, reservations = artifacts.store, Reservations()
+    disk = Disk(store.root / "imports", SPARE_BYTES + STEP_BYTES + STEP_BYTES // 2)
+    first, second = (
+        ArrivingAdapter(store, JobId(name), reservations, free=disk.free) for name in ("firstjob0001", "secondjob001")
+    )
+    assert first.reserve(STEP_BYTES) == STEP_BYTES
+    with pytest.raises(ResourceExhausted, match=f"has room for {STEP_BYTES // 2:,}"):
+        second.reserve(STEP_BYTES)
+    assert second.reserve(STEP_BYTES // 4) == STEP_BYTES // 4
+    assert first.reserve(STEP_BYTES) == STEP_BYTES
     first.close()
-    with (second.directory / "more").open("xb") as more:
-        assert second.reserve(more, size)
+    assert second.reserve(STEP_BYTES) == STEP_BYTES
     second.close()
 
 
-def test_where_nothing_can_be_reserved_the_caller_is_told_to_look_again(artifacts):
-    adapter = ArrivingAdapter(artifacts.store, JOB, allocate=lambda _descriptor, _size: False)
-    with (adapter.directory / "weights").open("xb") as file:
-        assert not adapter.reserve(file, 2**10)
-    adapter.close()
+def test_a_complete_adapter_has_nothing_reserved(artifacts):
+    store, reservations = artifacts.store, Reservations()
+    disk = Disk(store.root / "imports", SPARE_BYTES + STEP_BYTES + 2**16)
+    first, second = (
+        ArrivingAdapter(store, JobId(name), reservations, free=disk.free) for name in ("firstjob0001", "secondjob001")
+    )
+    assert first.reserve(STEP_BYTES) == STEP_BYTES
+    peft_adapters.written(first.directory)
+    first.complete()
+    assert second.reserve(STEP_BYTES) == STEP_BYTES
+    first.close()
+    second.close()
+
+
+def test_a_file_that_has_not_arrived_takes_no_room_from_others(artifacts):
+    """Of 256 MiB that a header promises, nothing has come yet."""
+    weights = tarfile.TarInfo(WEIGHTS)
+    weights.size = 2**28
+    disk = Disk(artifacts.store.root / "imports", 2 * 2**28)
+    first, second = (artifacts.arriving_adapter(JobId(name)) for name in ("firstjob0001", "secondjob001"))
+    first._free = second._free = disk.free
+    with Unpacking(first.directory, first) as unpacking, Unpacking(second.directory, second) as other:
+        unpacking.add(weights.tobuf())
+        other.add(weights.tobuf())
+        assert disk.free(None) > disk.size - 2**20
+    first.close()
+    second.close()
+
+
+def test_of_two_adapters_that_have_no_room_together_one_arrives(artifacts):
+    """Each announces more than half of the room. The one whose rest has no room any more is refused."""
+    size = 5 * STEP_BYTES
+    disk = Disk(artifacts.store.root / "imports", SPARE_BYTES + 8 * STEP_BYTES + STEP_BYTES // 2)
+    first, second = (artifacts.arriving_adapter(JobId(name)) for name in ("firstjob0001", "secondjob001"))
+    first._free = second._free = disk.free
+    with (first.directory / WEIGHTS).open("xb") as one, (second.directory / WEIGHTS).open("xb") as other:
+        for begin in range(0, 3 * STEP_BYTES, STEP_BYTES):
+            one.write(bytes(first.reserve(size - begin)))
+            one.flush()
+            if begin < 2 * STEP_BYTES:
+                other.write(bytes(second.reserve(size - begin)))
+                other.flush()
+        with pytest.raises(ResourceExhausted):
+            second.reserve(size - 2 * STEP_BYTES)
+    second.close()
+    assert first.reserve(size - 3 * STEP_BYTES) == STEP_BYTES
+    first.close()
 
 
 @pytest.mark.parametrize("completed", [False, True])

@@ -15,9 +15,6 @@ from tuningfork.wire.peft.weights import MOST_BYTES
 
 MOST_ARCHIVE_BYTES = MOST_BYTES + MOST_CONFIG_BYTES + 2**16
 
-CHECK_EVERY_BYTES = 16 * 2**20
-"""How much is written between two looks at the room that the disk has, if it could not be reserved: 16 MiB."""
-
 _MOST_FILE_BYTES = {CONFIG: MOST_CONFIG_BYTES, WEIGHTS: MOST_BYTES}
 _PLAIN = {tarfile.REGTYPE, tarfile.AREGTYPE}
 
@@ -25,20 +22,11 @@ _PLAIN = {tarfile.REGTYPE, tarfile.AREGTYPE}
 class Room(Protocol):
     """The room on the disk that the files are written to."""
 
-    def reserve(self, file: BinaryIO, size: int) -> bool:
-        """Take room for a new file of this size; whether it is taken.
+    def reserve(self, size: int) -> int:
+        """Reserve room for the next bytes of a file of which `size` bytes are missing; how many may be written now.
 
         Raises:
-            ResourceExhausted: there is none.
-
-        """
-        ...
-
-    def check_room(self, size: int) -> None:
-        """Check that there is room for so many bytes.
-
-        Raises:
-            ResourceExhausted: there is none.
+            ResourceExhausted: there is no room for the rest of the file.
 
         """
         ...
@@ -47,18 +35,17 @@ class Room(Protocol):
 class Unpacking:
     """Writes the two files of an archive to a directory. Closed by its `with` block.
 
-    Room for each file is reserved before it is written. If that is not possible, it is looked for again after every
-    `CHECK_EVERY_BYTES`, since others may be writing to the same disk.
+    Room is reserved before the first byte of a file, and again whenever what was reserved has been written. So a file
+    whose rest has no room any more is refused while it arrives.
     """
 
     def __init__(self, directory: Path, room: Room) -> None:
         self._directory = directory
         self._room = room
-        self._is_reserved = False
         self._head = bytearray()
         self._file: BinaryIO | None = None
         self._left = 0
-        self._unchecked = 0
+        self._reserved = 0
         self._padding = 0
         self._written: set[str] = set()
         self._has_ended = False
@@ -98,15 +85,14 @@ class Unpacking:
     def _take(self, rest: memoryview) -> memoryview:
         """Use some of the bytes; the others are returned."""
         if self._left:
-            used = rest[: self._left]
+            if not self._reserved:
+                self._reserved = self._room.reserve(self._left)
+            used = rest[: min(self._left, self._reserved)]
             assert self._file is not None  # noqa: S101 - a bug of ours
             self._file.write(used)
             self._left -= len(used)
-            self._unchecked += len(used)
+            self._reserved -= len(used)
             self._close_if_whole()
-            if self._left and self._unchecked >= CHECK_EVERY_BYTES and not self._is_reserved:
-                self._room.check_room(self._left)
-                self._unchecked = 0
         elif self._padding:
             used = rest[: self._padding]
             self._padding -= len(used)
@@ -138,8 +124,7 @@ class Unpacking:
             )
         self._written.add(name)
         self._file = (self._directory / name).open("xb")
-        self._is_reserved = self._room.reserve(self._file, header.size)
-        self._unchecked = 0
+        self._reserved = self._room.reserve(header.size)
         self._left, self._padding = header.size, -header.size % tarfile.BLOCKSIZE
 
     def _close_if_whole(self) -> None:

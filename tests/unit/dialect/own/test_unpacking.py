@@ -1,40 +1,34 @@
 """The archive of an adapter becomes two files, whatever pieces it comes in and whoever made it."""
 
-import itertools
 import tarfile
 
 import pytest
 
 import peft_adapters
-from tuningfork.dialect.own.unpacking import CHECK_EVERY_BYTES, Unpacking
+from tuningfork.dialect.own.unpacking import Unpacking
 from tuningfork.domain.errors import InvalidArgument, ResourceExhausted
 
-
-class Unreserved:
-    """A disk whose system reserves nothing; `check_room` is called with every size that is looked for."""
-
-    def __init__(self, check_room=lambda _size: None):
-        self.check_room = check_room
-
-    def reserve(self, file, size):
-        self.check_room(size)
-        return False
+STEP = 2**20
 
 
-class Reserved:
-    """A disk whose system reserves room; `sizes` are those that were asked for."""
+class Room:
+    """A disk that reserves a megabyte at a time; `looks` are how many bytes were missing at each look at its room.
 
-    def __init__(self):
-        self.sizes = []
+    `room` is how many bytes it has for the rest of a file at each of these looks, then none; None: always enough.
+    """
 
-    def reserve(self, file, size):
-        assert file.tell() == 0
-        self.sizes.append(size)
-        return True
+    def __init__(self, room=None):
+        self.room, self.looks = room, []
+
+    def reserve(self, size):
+        self.looks.append(size)
+        if self.room is not None and (not self.room or self.room.pop(0) < size):
+            raise ResourceExhausted(f"no room for {size}")
+        return min(size, STEP)
 
 
 def unpacked(content, directory, *, size=7_000, room=None):
-    with Unpacking(directory, room or Unreserved()) as unpacking:
+    with Unpacking(directory, room or Room()) as unpacking:
         for begin in range(0, len(content), size):
             unpacking.add(content[begin : begin + size])
         unpacking.finish()
@@ -109,51 +103,27 @@ def test_a_file_that_says_it_has_gigabytes_is_refused_before_it_is_written(tmp_p
 
 
 def test_of_a_file_for_which_the_disk_has_no_room_nothing_is_written(tmp_path):
-    def refuse(size):
-        raise ResourceExhausted(f"no room for {size}")
-
     with pytest.raises(ResourceExhausted):
-        unpacked(peft_adapters.archive(), tmp_path, room=Unreserved(refuse))
+        unpacked(peft_adapters.archive(), tmp_path, room=Room([]))
 
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) == 0
 
 
-def test_the_room_for_what_is_left_is_checked_again_while_a_file_arrives(tmp_path):
-    checked = []
-    size = 3 * CHECK_EVERY_BYTES - 1_000
+@pytest.mark.parametrize("piece", [1_000, 2**16, 10 * STEP], ids=["small pieces", "even pieces", "one piece"])
+def test_room_is_reserved_in_steps_while_a_file_arrives(tmp_path, piece):
+    room, size = Room(), 2 * STEP + 7
     content = peft_adapters.packed([("adapter_config.json", b"{}"), ("adapter_model.safetensors", bytes(size))])
 
-    unpacked(content, tmp_path, size=2**20, room=Unreserved(checked.append))
+    unpacked(content, tmp_path, size=piece, room=room)
 
-    config, *weights = checked
-    assert (config, weights[0], len(weights)) == (2, size, 3)
-    assert all(0 <= before - left - CHECK_EVERY_BYTES < 2**20 for before, left in itertools.pairwise(weights))
-
-
-def test_room_that_is_reserved_is_asked_for_once_for_each_file(tmp_path):
-    room, size = Reserved(), 2 * CHECK_EVERY_BYTES + 1
-    content = peft_adapters.packed([("adapter_config.json", b"{}"), ("adapter_model.safetensors", bytes(size))])
-
-    unpacked(content, tmp_path, size=2**20, room=room)
-
-    assert room.sizes == [2, size]
+    assert room.looks == [2, size, size - STEP, size - 2 * STEP]
     assert (tmp_path / "adapter_model.safetensors").stat().st_size == size
 
 
 def test_a_disk_that_others_fill_meanwhile_ends_the_file(tmp_path):
-    room = [2, 2 * CHECK_EVERY_BYTES]
-
-    def refuse(size):
-        if not room or room.pop(0) < size:
-            raise ResourceExhausted(f"no room for {size}")
-
-    weights = ("adapter_model.safetensors", bytes(2 * CHECK_EVERY_BYTES))
+    weights = ("adapter_model.safetensors", bytes(3 * STEP))
+    content = peft_adapters.packed([("adapter_config.json", b"{}"), weights])
     with pytest.raises(ResourceExhausted):
-        unpacked(
-            peft_adapters.packed([("adapter_config.json", b"{}"), weights]),
-            tmp_path,
-            size=2**20,
-            room=Unreserved(refuse),
-        )
+        unpacked(content, tmp_path, size=1_000, room=Room([2, 3 * STEP, 2 * STEP, STEP - 1]))
 
-    assert (tmp_path / "adapter_model.safetensors").stat().st_size < 2 * CHECK_EVERY_BYTES
+    assert (tmp_path / "adapter_model.safetensors").stat().st_size == 2 * STEP
