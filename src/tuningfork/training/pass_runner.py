@@ -34,7 +34,6 @@ from tuningfork.training.undivided import warn_if_long
 _TOKENS_PER_TURN = 1024
 """How many tokens count as one turn, rounded down: a pass of 2,047 tokens or fewer is one turn, one of 2,048 two."""
 
-
 _PART_SECONDS = 0.5
 """For how long a pass that takes all cores runs before other jobs have a turn, apart from the piece that it is in."""
 
@@ -72,7 +71,8 @@ class PassRunner:
             is too large for one core.
         part_seconds: how long such a part takes, apart from the piece that it ends with.
         piece: about how many multiplications of a long segment's attention are one piece.
-        pass_bytes: how much memory suspended passes may hold together; see `suspended.fit_together`.
+        pass_bytes: how much memory is planned for suspended passes; see `suspended.fit_together`.
+        short_bytes: how much they may hold at least beside the largest.
 
     """
 
@@ -91,6 +91,7 @@ class PassRunner:
         self.graphs = PassGraphs.of(base, capture, fused=self._fused)
         self._memory = PassMemory.of(base)
         self.pass_bytes = pass_bytes(available_memory(base.device))
+        self.short_bytes = self._memory.of_short_pass()
         self._weights = int(base.model.num_parameters())
         self._jobs_per_pass = jobs_per_pass
         self.long_tokens: int | None = None

@@ -10,6 +10,7 @@ from tuningfork.training.effort import Effort, Efforts
 from tuningfork.training.jobs import AdmittedJob, tokens_and_targets
 from tuningfork.training.pass_runner import PassRunner
 from tuningfork.training.reports import ExamplesRefused, ExamplesUnrendered
+from tuningfork.training.suspended import fit_together
 from tuningfork.training.turns import LongTurns, OwnerTurns, evenly
 
 _Jobs = Sequence[AdmittedJob]
@@ -48,7 +49,9 @@ class Scheduler:
         self._efforts = Efforts(monotonic)
         self._owners = OwnerTurns()
         self._long = LongTurns(
-            limits.tokens, lambda: passes.pass_bytes, lambda job: passes.least_held_bytes(job, self._own_tokens(job))
+            limits.tokens,
+            lambda held: fit_together(held, passes.pass_bytes, passes.short_bytes),
+            lambda job: passes.least_held_bytes(job, self._own_tokens(job)),
         )
 
     def at_admission(self, *, alone: bool) -> Effort:

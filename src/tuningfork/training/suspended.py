@@ -24,6 +24,9 @@ _LOGIT_COPIES = 2
 
 _SHARE_BESIDE = 4
 
+SHORT_TOKENS = 2048
+"""The most tokens of a pass that finds room beside a suspended one that is larger than what is planned."""
+
 
 @dataclass(slots=True, kw_only=True, eq=False, weakref_slot=True)
 class SuspendedPass:
@@ -95,15 +98,20 @@ class PassMemory:
         """What a pass holds that is run forward only, such as an evaluation's."""
         return tokens * self.layer_per_token + self._beside(tokens, targets)
 
+    def of_short_pass(self) -> int:
+        """The most that a pass of `SHORT_TOKENS` tokens holds with activation checkpointing."""
+        return self.of_training(SHORT_TOKENS, SHORT_TOKENS, keep=False)
+
     def _beside(self, tokens: int, targets: int) -> int:
         return tokens * self.stream_per_token + min(targets, self.most_targets) * self.logits_per_target
 
 
-def fit_together(held: Sequence[int], most: int) -> bool:
+def fit_together(held: Sequence[int], most: int, short: int) -> bool:
     """Whether passes that hold so many bytes each may be suspended at the same time, where `most` bytes are planned.
 
     They may if they hold at most `most` bytes together. They also may if all but the largest hold at most a quarter of
-    that: a pass that is larger than what is planned has to run, and short passes must not wait for its end.
+    that together, or at most `short` bytes, what a short pass holds. A pass that is larger than what is planned has to
+    run, and short passes must not wait for its end. So a short pass may begin beside any other one.
     """
     total = sum(held)
-    return total <= most or total - max(held) <= most // _SHARE_BESIDE
+    return total <= most or total - max(held) <= max(most // _SHARE_BESIDE, short)

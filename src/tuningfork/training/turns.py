@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Sequence
 
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.training.jobs import AdmittedJob
-from tuningfork.training.suspended import fit_together
 
 
 class OwnerTurns:
@@ -55,16 +54,19 @@ class LongTurns:
     """Decides which jobs may begin a pass that is run in parts, beside the passes that are suspended.
 
     Of examples with more than `most_tokens` tokens, one is in a suspended pass at a time. All suspended passes together
-    hold no more memory than `fit_together` allows for `most_bytes`; `least_held_bytes` tells what a job's next pass
-    holds at least, 0 if it is not run in parts. A pass that is suspended always goes on, and one that is not rendered
-    yet never waits.
+    hold no more memory than `fit_together` allows, which is given the bytes of each; `least_held_bytes` tells what a
+    job's next pass holds at least, 0 if it is not run in parts. A pass that is suspended always goes on, and one that
+    is not rendered yet never waits.
     """
 
     def __init__(
-        self, most_tokens: int, most_bytes: Callable[[], int], least_held_bytes: Callable[[AdmittedJob], int]
+        self,
+        most_tokens: int,
+        fit_together: Callable[[Sequence[int]], bool],
+        least_held_bytes: Callable[[AdmittedJob], int],
     ) -> None:
         self.most_tokens = most_tokens
-        self._most_bytes = most_bytes
+        self._fit_together = fit_together
         self._least_held_bytes = least_held_bytes
         self._held: list[int] = []
         self._is_taken = False
@@ -97,7 +99,7 @@ class LongTurns:
         if self._is_long(job) and (self._is_taken or (another_is_next and self._next_is_long)):
             return True
         own, held = self._least_held_bytes(job), [*self._held, *([self._next_bytes] if another_is_next else [])]
-        return own > 0 and not fit_together([*held, own], self._most_bytes())
+        return own > 0 and not self._fit_together([*held, own])
 
     def choose(self, jobs: Iterable[AdmittedJob]) -> None:
         """Note which jobs the next passes are for."""

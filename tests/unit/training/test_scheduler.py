@@ -47,6 +47,7 @@ class Passes:
     lanes: int = 1
     most_jobs: int = 1
     pass_bytes: int = 10**9
+    short_bytes: int = 0
 
     def least_held_bytes(self, job, most_tokens):
         tokens, _ = job.size_next
@@ -178,7 +179,7 @@ def test_a_job_that_waited_first_in_order_begins_before_others_unless_it_goes():
         each.prepare_batch(Effort(0))
     ann, bob, cid = jobs
     ann.under_way = suspended(ann, 2)
-    turns = LongTurns(LIMITS.tokens, lambda: 10**9, lambda job: Passes().least_held_bytes(job, LIMITS.own_tokens))
+    turns = LongTurns(LIMITS.tokens, lambda _held: True, lambda job: Passes().least_held_bytes(job, LIMITS.own_tokens))
     assert turns.runnable([bob, ann, cid]) == [ann]
 
     ann.under_way = None
@@ -192,9 +193,9 @@ def test_a_job_that_waited_first_in_order_begins_before_others_unless_it_goes():
     assert turns.runnable([ann, cid, bob]) == [ann, cid, bob]
 
 
-def in_memory_of(most, jobs):
-    """Training whose suspended passes may hold so many tokens."""
-    scheduler = Scheduler(Passes(pass_bytes=most), LIMITS, even=True, monotonic=None)
+def in_memory_of(most, jobs, *, short=0):
+    """Training whose suspended passes may hold so many tokens, and `short` beside the largest."""
+    scheduler = Scheduler(Passes(pass_bytes=most, short_bytes=short), LIMITS, even=True, monotonic=None)
     return Training(jobs, scheduler=scheduler)
 
 
@@ -216,10 +217,22 @@ def test_short_passes_run_beside_one_that_is_larger_than_the_memory():
     assert max(had.values()) - min(had.values()) <= 100
 
 
-def test_a_large_pass_does_not_wait_for_ever_while_smaller_ones_come_and_go():
+@pytest.mark.parametrize("most", [0, 4_000])
+def test_one_short_pass_runs_beside_a_large_one_however_little_memory_is_planned(most):
+    """Of the short passes, each holds more than a quarter of what is planned."""
+    large, *short = [admitted("large", (1_000,) * 50), *(admitted(f"short{number}", (500,) * 4) for number in range(3))]
+    training = in_memory_of(most, [large, *short], short=2_000)
+    had = training.run(4_000)
+
+    assert training.most_held == 2_000
+    assert max(had.values()) - min(had.values()) <= 100
+
+
+@pytest.mark.parametrize("short", [0, 2_000])
+def test_a_large_pass_does_not_wait_for_ever_while_smaller_ones_come_and_go(short):
     """Passes of several lengths, one of which is suspended at every time; all but the large one fit together."""
     others = [admitted(f"other{parts}", (1_000,) * parts) for parts in (11, 12, 13)]
-    had = in_memory_of(40_000, [*others, admitted("large", (1_000,) * 20, turns=3)]).run(120)
+    had = in_memory_of(40_000, [*others, admitted("large", (1_000,) * 20, turns=3)], short=short).run(120)
 
     assert had["large"] >= 20
 
