@@ -15,6 +15,7 @@ import holding
 import mortality
 from holding import Hold
 from mortality import Deaths
+from patience import PATIENCE_SECONDS
 from tuningfork.artifacts.local import LocalArtifactStore
 from tuningfork.domain.artifact import ArtifactRef
 from tuningfork.domain.base_model import AdapterShape
@@ -30,6 +31,7 @@ from tuningfork.execution.base import (
     Failed,
     Finished,
     GenerationAssignment,
+    ProbeAssignment,
     Resumed,
     Stepped,
     Stopped,
@@ -255,6 +257,26 @@ def test_a_stopped_job_keeps_what_it_has_learned(engines, assign, store):
     assert isinstance(events[-1], Stopped)
     assert 2 <= len(losses(events)) < 2_500
     assert (store.path(events[-1].adapter) / "adapter_model.safetensors").exists()
+
+
+def test_a_probe_measures_steps_over_a_base_that_the_trainer_holds_and_loads_none(engines, assign, tiny_llama):
+    assignment = assign()
+    list(engines.trainers.train(assignment))
+    examples = tuple(Conversation.pair(given, output) for given, output in PAIRS)
+    wanted = ProbeAssignment(
+        base=tiny_llama,
+        examples=examples,
+        hyperparameters=assignment.hyperparameters,
+        adapter=assignment.adapter,
+    )
+
+    times = engines.trainers.probe(wanted).result(PATIENCE_SECONDS)
+    elsewhere = replace(tiny_llama, context_tokens=tiny_llama.context_tokens - 1)
+    of_another = engines.trainers.probe(replace(wanted, base=elsewhere)).result(PATIENCE_SECONDS)
+
+    assert times.steps >= 1
+    assert times.seconds > 0
+    assert of_another is None
 
 
 def test_stopping_a_job_that_is_not_there_changes_nothing(engines):

@@ -16,7 +16,7 @@ from tuningfork.artifacts.cached import CachedArtifactStore
 from tuningfork.execution.base import LAST_EVENTS, Stepped
 from tuningfork.execution.local import worker
 from tuningfork.execution.local.environment import artifacts_in
-from tuningfork.execution.local.messages import Admit
+from tuningfork.execution.local.messages import Admit, JobEvent
 from tuningfork.execution.local.trainer_process import Trainer
 
 
@@ -39,12 +39,12 @@ class MortalTrainer:
     def advance(self):
         """What was reported before has been sent."""
         self._die_if_ordered()
-        for event in self._trainer.advance():
-            if isinstance(event.event, Stepped):
-                self._steps[event.job_id] = event.event.snapshot.step
-            if isinstance(event.event, LAST_EVENTS):
-                self._steps.pop(event.job_id, None)
-            yield event
+        for said in self._trainer.advance():
+            if isinstance(said, JobEvent) and isinstance(said.event, Stepped):
+                self._steps[said.job_id] = said.event.snapshot.step
+            if isinstance(said, JobEvent) and isinstance(said.event, LAST_EVENTS):
+                self._steps.pop(said.job_id, None)
+            yield said
 
     def _die_if_ordered(self):
         file = Path(os.environ[FILE_VARIABLE])
