@@ -87,6 +87,13 @@ def test_an_answer_closes_what_it_has_opened_before_its_limit(base):
         Draft202012Validator(SCHEMA).validate(json.loads(answer.text))
 
 
+def test_an_answer_that_is_whole_at_its_limit_has_stopped(base):
+    form = ChoiceAnswer(("yes", "yes please, but the lazy dog"))
+    least = len(base.chat.tokenizer.encode("yes", add_special_tokens=False))
+    [answer] = answers_of(base, asked(base, "a", form, tokens=least)).values()
+    assert (answer.text, answer.finish_reason) == ("yes", FinishReason.STOP)
+
+
 def test_a_random_model_takes_one_of_the_choices(base):
     answers = answers_of(base, *(asked(base, str(seed), CHOICE, seed=seed) for seed in range(12)))
     assert {answer.text for answer in answers.values()} <= set(CHOICE.choices)

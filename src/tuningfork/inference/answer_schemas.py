@@ -74,6 +74,25 @@ def grammar_of(answer_format: AnswerFormat, *, lead: str = "") -> str:
     return LLMatcher.grammar_from_json_schema(text)
 
 
+def texts_of(answer_format: AnswerFormat, *, lead: str = "") -> tuple[bytes, ...]:
+    """What strings of an answer are, if they are one of several: as JSON, the shortest first.
+
+    Args:
+        answer_format: what the answer has to look like; of a schema, those of `enum` and `const`. Of several texts,
+            these themselves, after the lead.
+        lead: as in `grammar_of`, which accepts this format.
+
+    """
+    if isinstance(answer_format, ChoiceAnswer):
+        texts = {lead + choice for choice in answer_format.choices}
+    else:
+        nodes = list(_schemas_in(_read(answer_format.schema)))
+        values = [node.get("const") for node in nodes]
+        values += [value for node in nodes if isinstance(node.get("enum"), list) for value in node["enum"]]
+        texts = {json.dumps(value, ensure_ascii=False) for value in values if isinstance(value, str)}
+    return tuple(sorted((text.encode(errors="replace") for text in texts), key=lambda text: (len(text), text)))
+
+
 def _grammar_of_choices(choices: tuple[str, ...], lead: str) -> str:
     characters = sum(map(len, choices))
     if characters > MAX_CHARACTERS:

@@ -2,14 +2,16 @@
 
 A completion is found by walking through the grammar: at each place the token is taken that closes something, else what
 is forced, else a value of few tokens. Mostly this is a shortest completion; it is never one that the grammar forbids.
+A walk is short, since the generator waits for it. It finds no completion where that would take many steps.
 
 Shape suffixes: V vocabulary.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import islice
 
-import torch
+import numpy as np
 from llguidance import LLMatcher, LLTokenizer
 
 _QUOTE, _BACKSLASH = 0x22, 0x5C
@@ -20,28 +22,58 @@ _SHORT = (
     *(b'"', b"[", b"{"),
 )
 """What a completion takes outside of strings, the first that is allowed."""
-_MOST_BYTES_A_TOKEN = 64
-"""A walk ends without a result after so many bytes for each token that may be used."""
+_SEPARATORS = b"@.:/-"
+"""What forms like e-mail addresses want between letters."""
+_LONGEST_BYTES = 254
+"""Tokens of more bytes count as tokens of so many."""
+_PATIENCE = 3
+"""After so many tokens in a string that does not end, separators are tried."""
+_TEXTS, _TEXT_BYTES = 32, 2_048
+"""So many known texts, and of so many bytes together, are tried at one place."""
+_FORCED_BYTES, _FORCED_BYTES_A_STEP = 8_192, 64
+"""A walk ends where more bytes than these are forced at once. Reading so many costs a step."""
+MOST_TOKENS = 2_048
+"""A completion has at most so many tokens. Each takes about a microsecond whenever an answer leaves the known one."""
+_COSTS_OF_A_SEARCH = 4
+"""A search through the whole vocabulary, or through the known texts, costs as much as so many steps of a walk."""
+STEPS = 128
+"""How many steps a walk takes at most. One takes 10 to 40 microseconds of one core."""
+FIRST_STEPS = 2_048
+"""How many steps a walk from the beginning of an answer takes at most, which is made once for each format."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where in JSON an answer is: within a string, and there after a backslash. Texts that are not JSON have none."""
+    """Where an answer is.
+
+    Attributes:
+        in_string: whether it is within a string of JSON.
+        is_escaped: whether it is there after a backslash.
+        is_json: whether the answer is JSON at all.
+        begun: the bytes since the string's opening quote, that quote included; all bytes of an answer that is no JSON.
+
+    """
 
     in_string: bool = False
     is_escaped: bool = False
+    is_json: bool = True
+    begun: bytes = field(default=b"", compare=False)
 
     def after(self, text: bytes) -> "Place":
         """The place after these further bytes."""
-        in_string, is_escaped = self.in_string, self.is_escaped
-        for byte in text:
+        if not self.is_json:
+            return replace(self, begun=self.begun + text)
+        in_string, is_escaped, begins = self.in_string, self.is_escaped, None
+        for index, byte in enumerate(text):
             if is_escaped:
                 is_escaped = False
             elif byte == _QUOTE:
                 in_string = not in_string
+                begins = index
             elif byte == _BACKSLASH:
                 is_escaped = in_string
-        return Place(in_string, is_escaped)
+        begun = self.begun + text if begins is None else text[begins:]
+        return Place(in_string, is_escaped, begun=begun if in_string else b"")
 
 
 class Closer:
@@ -60,71 +92,122 @@ class Closer:
         self._bytes = [
             b"" if tokenizer.is_special_token(token) else tokenizer.decode_bytes([token]) for token in range(size)
         ]
-        # Longer tokens come first; blanks, which lead nowhere, and quotes, which may open a string, have 0.
+        # Longer tokens come first; blanks, which lead nowhere, and quotes, which may open a string, come last.
         lengths = [0 if not text.strip() or _QUOTE in text or _BACKSLASH in text else len(text) for text in self._bytes]
-        self._lengths_V = torch.tensor(lengths)
-        exact = {text: token for token, text in reversed([*enumerate(self._bytes)]) if text in _SHORT}
+        self._ranks_V = np.array([1 + min(length, _LONGEST_BYTES) for length in lengths], dtype=np.uint8)
+        separators = [bytes([byte]) for byte in _SEPARATORS]
+        exact = {
+            text: token for token, text in reversed([*enumerate(self._bytes)]) if text in _SHORT or text in separators
+        }
         self._closing = [exact[text] for text in _SHORT if text in exact]
+        self._separators = [exact[text] for text in separators if text in exact]
         self._quote = exact.get(b'"')
 
     def bytes_of(self, token: int) -> bytes:
         """The bytes of a token; control tokens have none."""
         return self._bytes[token] if token < len(self._bytes) else b""
 
-    def completion(self, matcher: LLMatcher, place: Place | None, most: int) -> list[int] | None:
+    def completion(
+        self, matcher: LLMatcher, place: Place, texts: Sequence[bytes] = (), *, steps: int = STEPS
+    ) -> list[int] | None:
         """Tokens that complete the answer; empty if it may end here.
 
         Args:
             matcher: the state of the answer; it is not changed.
-            place: where the answer is in JSON; None: it is no JSON.
-            most: how many tokens there may be.
+            place: where the answer is.
+            texts: what strings of the answer may be, opening and closing quote included, the shortest first; for an
+                answer that is no JSON: what it may be.
+            steps: how many steps the walk takes at most.
 
         Returns:
-            None if no completion of at most `most` tokens was found.
+            None if no completion was found.
 
         """
         walk = matcher.deep_copy()
         tokens: list[int] = []
-        size = 0
+        in_vain = 0
         while not walk.is_accepting():
-            added = self._next(walk, place)
-            if not added or walk.is_error():
+            added, cost = self._next(walk, place, texts, in_vain)
+            steps -= cost
+            if not added or walk.is_error() or steps < 0 or len(tokens) > MOST_TOKENS:
                 return None
-            text = b"".join(map(self.bytes_of, added))
-            place = place and place.after(text)
+            place = place.after(b"".join(map(self.bytes_of, added)))
             tokens += added
-            size += len(text)
-            if size > _MOST_BYTES_A_TOKEN * most:
-                return None
-        tokens = self._shortened(matcher, tokens)
-        return tokens if len(tokens) <= most else None
+            in_vain = in_vain + 1 if place.in_string else 0
+        return self._shortened(matcher, tokens)
 
-    def _next(self, walk: LLMatcher, place: Place | None) -> Sequence[int]:
-        """Take the next tokens of a walk, at least one; none if nothing may follow."""
+    def still_completes(self, matcher: LLMatcher, known: Sequence[int]) -> list[int] | None:
+        """What of a completion that is known from before the last token completes the answer after it; None: nothing.
+
+        The last token may have taken the place of none, one or two of its tokens.
+        """
+        for skipped in range(min(2, len(known)), -1, -1):
+            walk, rest = matcher.deep_copy(), list(known[skipped:])
+            if walk.try_consume_tokens(rest) == len(rest) and walk.is_accepting():
+                return rest
+        return None
+
+    def _next(self, walk: LLMatcher, place: Place, texts: Sequence[bytes], in_vain: int) -> tuple[Sequence[int], int]:
+        """Take the next tokens of a walk; none if nothing may follow.
+
+        Args:
+            walk: the state of the walk.
+            place: where it is.
+            texts: as in `completion`.
+            in_vain: how many times it went on within this string.
+
+        Returns:
+            The tokens, and how many steps they cost.
+
+        """
         if forced := walk.compute_ff_bytes():
+            if len(forced) > _FORCED_BYTES:
+                return [], 1
             tokens: list[int] = self._tokenizer.tokenize_bytes(forced)
             if taken := walk.try_consume_tokens(tokens):
-                return tokens[:taken]
+                return tokens[:taken], 1 + len(forced) // _FORCED_BYTES_A_STEP
         mask = walk.compute_bitmask()
-        chosen = next((token for token in self._wanted(place) if mask[token >> 3] >> (token & 7) & 1), None)
+        chosen = next((token for token in self._wanted(place, in_vain) if mask[token >> 3] >> (token & 7) & 1), None)
+        cost = 1
         if chosen is None:
+            cost += _COSTS_OF_A_SEARCH
+            if known := self._known(walk, place, texts):
+                return known, cost
             chosen = self._longest(mask)
-        return [chosen] if chosen is not None and walk.consume_token(chosen) else []
+        return [chosen] if chosen is not None and walk.consume_token(chosen) else [], cost
 
-    def _wanted(self, place: Place | None) -> Iterator[int]:
+    def _wanted(self, place: Place, in_vain: int) -> Iterator[int]:
         """The tokens to look for first at this place."""
-        if place is None:
+        if not place.is_json:
             return
         if not place.in_string:
             yield from self._closing
-        elif self._quote is not None:
+            return
+        if self._quote is not None:
             yield self._quote
+        if in_vain > _PATIENCE:
+            yield from (token for token in self._separators if self._bytes[token] not in place.begun)
+
+    def _known(self, walk: LLMatcher, place: Place, texts: Sequence[bytes]) -> list[int]:
+        """Take the rest of a known text that begins as the answer does here, in the fewest tokens; [] if none fits."""
+        if place.is_json and not place.in_string:
+            return []
+        begun, size, ways = place.begun, 0, []
+        for text in islice((text for text in texts if len(text) > len(begun) and text.startswith(begun)), _TEXTS):
+            size += len(text) - len(begun)
+            if size > _TEXT_BYTES:
+                break
+            ways.append(self._tokenizer.tokenize_bytes(text[len(begun) :]))
+        for tokens in sorted(ways, key=len):
+            if walk.deep_copy().try_consume_tokens(tokens) == len(tokens):
+                walk.consume_tokens(tokens)
+                return tokens
+        return []
 
     def _longest(self, mask: bytes) -> int | None:
         """The longest token that is allowed and closes nothing; of blanks and escapes any; None: none is allowed."""
-        words = torch.frombuffer(bytearray(mask), dtype=torch.uint8)
-        allowed_V = ((words[:, None] >> torch.arange(8)) & 1).flatten()[: len(self._lengths_V)]
-        best = int(((self._lengths_V + 1) * allowed_V).argmax())
+        allowed_V = np.unpackbits(np.frombuffer(mask, dtype=np.uint8), bitorder="little")[: len(self._ranks_V)]
+        best = int((self._ranks_V * allowed_V).argmax())
         return best if allowed_V[best] else None
 
     def _shortened(self, matcher: LLMatcher, tokens: list[int]) -> list[int]:

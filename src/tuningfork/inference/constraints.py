@@ -9,6 +9,7 @@ Shape suffixes: W words of 32 bits, one bit a token.
 import re
 import threading
 from collections import OrderedDict
+from dataclasses import dataclass
 
 import torch
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
@@ -16,8 +17,8 @@ from torch import Tensor
 
 from tuningfork.domain.errors import InvalidArgument
 from tuningfork.domain.generation import AnswerFormat, JsonAnswer
-from tuningfork.inference.answer_schemas import grammar_of, refusal
-from tuningfork.inference.closing import Closer, Place
+from tuningfork.inference.answer_schemas import grammar_of, refusal, texts_of
+from tuningfork.inference.closing import FIRST_STEPS, Closer, Place
 from tuningfork.modeling.chat_template import Chat
 
 # Verbose messages of the compiler would contain the whole schema.
@@ -25,20 +26,40 @@ _LIMITS = LLParserLimits(verbose_errors=False)
 _SHOWN_CHARACTERS = 300
 
 
-_SLACK_A_TOKEN = 64
-"""While an answer could go on for so many tokens and still be completed within its limit, one token in each so many is
-checked for that, so that few have to be. From the last ones each is."""
+_FAR_TOKENS = 256
+"""With more tokens left than the known completion takes and so many, a token is taken even if no completion was found
+after it."""
+_PAUSE_TOKENS = 16
+"""So many tokens after no completion was found, one is sought again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A compiled answer format.
+
+    Attributes:
+        matcher: the state of its grammar at the beginning.
+        place: where an answer begins.
+        texts: what strings of an answer may be, or the answer itself (`texts_of`).
+        shortest: the shortest answer that was found; None: none was.
+
+    """
+
+    matcher: LLMatcher
+    place: Place
+    texts: tuple[bytes, ...]
+    shortest: list[int] | None
 
 
 class Constraint:
     """The state of one answer in its grammar.
 
-    An answer that could not be completed within its limit of tokens any more is made to close what it has opened.
+    An answer that could not be completed within its limit of tokens any more is made to close what it has opened. A
+    completion is known before each token, unless none is found in a short time.
 
     Args:
-        matcher: the state of the grammar.
+        form: the format of the answer.
         closer: finds completions.
-        place: where the answer begins in JSON; None: it is no JSON.
         most_tokens: the most tokens of the answer; None: it may go on for ever.
 
     Attributes:
@@ -47,22 +68,28 @@ class Constraint:
 
     """
 
-    def __init__(
-        self, matcher: LLMatcher, closer: Closer, place: Place | None = None, most_tokens: int | None = None
-    ) -> None:
-        self._matcher = matcher
+    def __init__(self, form: Compiled, closer: Closer, most_tokens: int | None = None) -> None:
+        self._matcher = form.matcher.deep_copy()
         self._closer = closer
-        self._place = place
-        self._left = most_tokens
-        self._unchecked = 0
-        self._completion: list[int] | None = None
-        self._checked: tuple[int, list[int]] | None = None
+        self._place = form.place
+        self._texts = form.texts
+        self._completion = form.shortest
+        # If even the shortest answer is too long, or none is known, the limit cuts the answer.
+        fits = most_tokens is not None and form.shortest is not None and len(form.shortest) <= most_tokens
+        self._left = most_tokens if fits else None
+        self._pause = 0
+        self._checked: tuple[int, list[int] | None] | None = None
         self.fault: InvalidArgument | None = None
 
     @property
     def complete(self) -> bool:
         """Whether the answer is complete: only the end of the turn may follow."""
         return self.fault is None and self._matcher.is_stopped()
+
+    @property
+    def may_end(self) -> bool:
+        """Whether the answer is complete, even if it may go on."""
+        return self.fault is None and (self._matcher.is_stopped() or self._matcher.is_accepting())
 
     def allowed(self) -> Tensor:
         """The tokens that may come next, as int32 words `W` on the CPU: bit i of word w is token 32 w + i.
@@ -81,48 +108,57 @@ class Constraint:
 
         """
         left = self._left
-        if left is None or self._unchecked or self.fault is not None or not self._closer.bytes_of(token):
+        if left is None or self.fault is not None or not self._closer.bytes_of(token):
             return token
-        if self._completion is None:
-            self._completion = self._closer.completion(self._matcher, self._place, left)
-        if self._completion is None:
-            # Even the shortest answer is too long, so the limit cuts it.
-            self._left = None
+        known = self._known(left)
+        if known is None:
+            return token
+        if known and known[0] == token:
             return token
         after = self._matcher.deep_copy()
         if not after.consume_token(token):
             # The grammar itself fails here, which `accept` reports.
             return token
-        place = self._place and self._place.after(self._closer.bytes_of(token))
-        completion = self._closer.completion(after, place, left - 1)
-        if completion is None:
-            return self._completion[0] if self._completion else self._closer.end
-        self._checked = token, completion
+        rest = self._closer.still_completes(after, known)
+        if (rest is None or len(rest) >= left) and not self._pause:
+            rest = self._sought(after, self._place.after(self._closer.bytes_of(token)))
+        if len(rest) >= left if rest is not None else left - len(known) <= _FAR_TOKENS:
+            return known[0] if known else self._closer.end
+        self._checked = token, rest
         return token
+
+    def _known(self, left: int) -> list[int] | None:
+        """A completion from here of at most `left` tokens, or None. It is sought now and then if it is not known."""
+        if self._completion is None and not self._pause:
+            found = self._sought(self._matcher, self._place)
+            if found is not None and len(found) <= left:
+                self._completion = found
+            else:
+                self._pause = _PAUSE_TOKENS
+        return self._completion
+
+    def _sought(self, matcher: LLMatcher, place: Place) -> list[int] | None:
+        """A completion from this state on, or None; then none is sought for some tokens."""
+        found = self._closer.completion(matcher, place, self._texts)
+        if found is None:
+            self._pause = _PAUSE_TOKENS
+        return found
 
     def accept(self, token: int) -> None:
         """Advance the grammar by a token that was allowed."""
         self._matcher.consume_token(token)
         self._look()
-        if self._place is not None:
-            self._place = self._place.after(self._closer.bytes_of(token))
-        if self._left is not None:
-            self._count(token, self._left - 1)
-
-    def _count(self, token: int, left: int) -> None:
-        """Note that so many tokens are left after this one, and when the next one has to be checked."""
+        if self._left is None:
+            return
+        self._left -= 1
+        self._pause = max(0, self._pause - 1)
+        self._place = self._place.after(self._closer.bytes_of(token))
         known, checked = self._completion, self._checked
-        self._left, self._completion, self._checked = left, None, None
-        if checked is not None and checked[0] == token:
-            self._completion = checked[1]
-            self._unchecked = (left - len(checked[1])) // _SLACK_A_TOKEN
-        elif known and known[0] == token:
+        self._completion = self._checked = None
+        if known and known[0] == token:
             self._completion = known[1:]
-        elif self._unchecked:
-            self._unchecked -= 1
-        if self._unchecked:
-            # The tokens that are not checked lead elsewhere.
-            self._completion = None
+        elif checked is not None and checked[0] == token:
+            self._completion = checked[1]
 
     def _look(self) -> None:
         if self._matcher.is_error():
@@ -143,7 +179,7 @@ class Grammars:
         self._chat = chat
         self._vocabulary_size = vocabulary_size
         self._capacity = capacity
-        self._kept: OrderedDict[AnswerFormat, LLMatcher] = OrderedDict()
+        self._kept: OrderedDict[AnswerFormat, Compiled] = OrderedDict()
         self._tokenizer: LLTokenizer | None = None
         self._closer: Closer | None = None
         self._keeping = threading.Lock()
@@ -170,22 +206,21 @@ class Grammars:
             known = self._kept.get(answer_format)
             if known is not None:
                 self._kept.move_to_end(answer_format)
-                return self._constraint(known, answer_format, most_tokens)
+                return self._constraint(known, most_tokens)
         with self._compiling:
             compiled = self._compile(answer_format)
         with self._keeping:
             self._kept[answer_format] = compiled
             while len(self._kept) > self._capacity:
                 self._kept.popitem(last=False)
-        return self._constraint(compiled, answer_format, most_tokens)
+        return self._constraint(compiled, most_tokens)
 
-    def _constraint(self, matcher: LLMatcher, answer_format: AnswerFormat, most_tokens: int | None) -> Constraint:
+    def _constraint(self, compiled: Compiled, most_tokens: int | None) -> Constraint:
         closer = self._closer
         assert closer is not None  # noqa: S101 - made with the tokenizer
-        place = Place() if isinstance(answer_format, JsonAnswer) else None
-        return Constraint(matcher.deep_copy(), closer, place, most_tokens)
+        return Constraint(compiled, closer, most_tokens)
 
-    def _compile(self, answer_format: AnswerFormat) -> LLMatcher:
+    def _compile(self, answer_format: AnswerFormat) -> Compiled:
         tokens, lead = self._tokens(), self._chat.lead
         matcher = LLMatcher(tokens, grammar_of(answer_format, lead=lead), log_level=0, limits=_LIMITS)
         # The compiler reports some faults only at the first token after the lead, so a copy advances past it.
@@ -195,7 +230,10 @@ class Grammars:
             ahead.compute_bitmask()
         if ahead.is_error():
             raise _cannot_follow(ahead.get_error())
-        return matcher
+        place, texts = Place(is_json=isinstance(answer_format, JsonAnswer)), texts_of(answer_format, lead=lead)
+        closer = self._closer
+        assert closer is not None  # noqa: S101 - made with the tokenizer
+        return Compiled(matcher, place, texts, closer.completion(matcher, place, texts, steps=FIRST_STEPS))
 
     def _tokens(self) -> LLTokenizer:
         if self._tokenizer is None:

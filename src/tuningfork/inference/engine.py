@@ -281,8 +281,8 @@ class InferenceEngine:
         if choice.log_probability is not None:
             sequence.unreported.append(self._reported(choice, choice.log_probability))
         if not sequence.stops.met and (sequence.is_format_complete or self._is_full(sequence)):
-            text += sequence.flush(is_cut=not sequence.is_format_complete)
-            stopped = sequence.stops.met or sequence.is_format_complete
+            text += sequence.flush(is_cut=not sequence.may_end)
+            stopped = sequence.stops.met or sequence.may_end
             return text, FinishReason.STOP if stopped else FinishReason.MAX_TOKENS
         return text, FinishReason.STOP if sequence.stops.met else None
 

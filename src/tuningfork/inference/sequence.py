@@ -109,6 +109,11 @@ class Sequence:
         """Whether the answer format is complete, so that generation ends."""
         return self.draw.constraint is not None and self.draw.constraint.complete
 
+    @property
+    def may_end(self) -> bool:
+        """Whether the answer is complete in its answer format, even if it may go on."""
+        return self.draw.constraint is not None and self.draw.constraint.may_end
+
     def skip_to(self, cached: int) -> None:
         """Count the first `cached` tokens as cached: they are in pages that other sequences filled."""
         if self.candidate == 0 and not (self.generated or self.was_put_back):
