@@ -144,6 +144,7 @@ def _import_torch() -> None:
 def _make(form: str, adapter: Path, target: Path, base: str | None, name: str, file_type: FileType) -> None:
     # These imports take seconds, and no other client command needs them.
     from tuningfork.modeling.files.base_files import base_directory_of  # noqa: PLC0415
+    from tuningfork.modeling.files.gguf.kept import gguf_file_of  # noqa: PLC0415
     from tuningfork.modeling.gguf_export.adapter_file import write_adapter  # noqa: PLC0415
     from tuningfork.modeling.gguf_export.model_file import write_model  # noqa: PLC0415
     from tuningfork.modeling.merging import merge  # noqa: PLC0415
@@ -165,7 +166,9 @@ def _make(form: str, adapter: Path, target: Path, base: str | None, name: str, f
                         directory, adapter, target, name=name, file_type=file_type, on_progress=on_progress
                     )
                 case _:
-                    write_adapter(directory, adapter, target, name=name)
+                    notes = write_adapter(
+                        directory, adapter, target, name=name, file=gguf_file_of(base) if base else None
+                    )
         for note in notes:
             output.say(note)
     except NotFound as error:

@@ -364,6 +364,13 @@ def _choose_template(tokenizer: PreTrainedTokenizerBase, template: str | None) -
     return template or DEFAULT_TEMPLATE, variables
 
 
+def written_template(tokenizer: PreTrainedTokenizerBase, template: str | None = None) -> str:
+    """The template of `ChatFormat(tokenizer, template=template)`, for programs that set `bos_token` themselves."""
+    source, variables = _choose_template(tokenizer, template)
+    begins = source != DEFAULT_TEMPLATE or variables.get("bos_token") != ""
+    return source if begins else source.replace("{{- bos_token }}\n", "")
+
+
 def _not_taken(why: str) -> InvalidArgument:
     reason = f"the model's chat template does not take these turns: {why}"
     return InvalidArgument(reason, violations=(FieldViolation(field="prompt", description=reason),))

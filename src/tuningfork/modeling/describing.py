@@ -38,15 +38,7 @@ def describe(base: BaseModel) -> ChatFormat:
 
     """
     location = check_location(base)
-    try:
-        model = skeleton(read_config(location, revision=base.revision))
-        generation: Any = model.generation_config
-    except LOADING_FAULTS:
-        # Loading finds the same fault and reports it better.
-        generation = None
-    with suppress(*LOADING_FAULTS):
-        generation = GenerationConfig.from_pretrained(location, revision=base.revision or "main")
-    chat = chat_format(base, location, generation)
+    chat = chat_format(base, location, generation_config_of(location, base.revision))
     ids = chat.render_prompt(Conversation(turns=(Turn.said(Speaker.USER, _SAMPLE),)))
     chat.spell(ids)
     return chat
@@ -78,6 +70,19 @@ def check_location(base: BaseModel) -> str:
             "(.bin, .pt) are never read"
         )
     return location
+
+
+def generation_config_of(location: str, revision: str | None = None) -> Any:
+    """The base's generation config: its own file's, or without one what its configuration says.
+
+    None: neither can be read. Loading the base then finds the same fault and reports it better.
+    """
+    generation: Any = None
+    with suppress(*LOADING_FAULTS):
+        generation = skeleton(read_config(location, revision=revision)).generation_config
+    with suppress(*LOADING_FAULTS):
+        generation = GenerationConfig.from_pretrained(location, revision=revision or "main")
+    return generation
 
 
 def chat_format(base: BaseModel, location: str, generation_config: Any) -> ChatFormat:

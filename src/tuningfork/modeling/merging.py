@@ -16,11 +16,13 @@ from typing import BinaryIO
 from uuid import uuid4
 
 import torch
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from tuningfork.domain.errors import InvalidArgument
 from tuningfork.modeling.adapters import format as adapter_format
-from tuningfork.modeling.chat_template import DEFAULT_TEMPLATE
+from tuningfork.modeling.chat_template import DEFAULT_TEMPLATE, written_template
 from tuningfork.modeling.deltas import STORED_TYPES, Delta, check_identity, deltas_of
+from tuningfork.modeling.describing import LOADING_FAULTS
 from tuningfork.modeling.files.base_files import companions, weight_files
 from tuningfork.modeling.files.disk import reach_disk
 from tuningfork.modeling.files.older_readers import add_older_forms
@@ -37,8 +39,9 @@ OnProgress = Callable[[int, int], None]
 def merge(base: Path, adapter: Path, target: Path, *, on_progress: OnProgress = lambda _done, _total: None) -> None:
     """Write the merged model beside `target` and rename it into place.
 
-    If the base has no chat template, the merged model gets the default one that tuning and serving used. Configurations
-    are also written as transformers 4 reads them.
+    The merged model gets the chat template that came with the adapter. Without one it keeps the base's own; if the base
+    has none, it gets the default one that tuning and serving used. Configurations are also written as transformers 4
+    reads them.
 
     Args:
         base: a transformers directory with safetensors weights.
@@ -61,7 +64,8 @@ def merge(base: Path, adapter: Path, target: Path, *, on_progress: OnProgress = 
     aside = target.with_name(f".{target.name}.{uuid4().hex}")
     aside.mkdir()
     try:
-        _write(aside, base, files, deltas, on_progress)
+        _write_companions(aside, base, adapter_format.chat_template(adapter))
+        _write(aside, files, deltas, on_progress)
         aside.rename(target)
     except BaseException:
         # An incomplete model is of no use, and takes the disk space that the next attempt needs.
@@ -81,14 +85,18 @@ def _check_room(files: Sequence[Path], directory: Path) -> None:
         raise OSError(errno.ENOSPC, f"the merged model takes {wanted:,} bytes, and {free:,} are free", str(directory))
 
 
-def _write(
-    directory: Path, base: Path, files: Sequence[Path], deltas: Mapping[str, Delta], on_progress: OnProgress
-) -> None:
+def _write_companions(directory: Path, base: Path, template: str | None) -> None:
     for path in companions(base):
         shutil.copyfile(path, directory / path.name)
-    if not _has_chat_template(base):
-        (directory / "chat_template.jinja").write_text(DEFAULT_TEMPLATE, encoding="utf-8")
+    if template is None and not _has_chat_template(base):
+        template = _default_template(base)
+    if template is not None:
+        # Its readers prefer it to one in another file.
+        (directory / "chat_template.jinja").write_text(template, encoding="utf-8")
     add_older_forms(directory)
+
+
+def _write(directory: Path, files: Sequence[Path], deltas: Mapping[str, Delta], on_progress: OnProgress) -> None:
     total, done = sum(file.stat().st_size for file in files), 0
     for file in files:
         with (directory / file.name).open("xb") as written:
@@ -97,6 +105,15 @@ def _write(
                 on_progress(done, total)
     for path in (*directory.iterdir(), directory):
         reach_disk(path)
+
+
+def _default_template(base: Path) -> str:
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(base, trust_remote_code=False)
+    except LOADING_FAULTS:
+        # Without a tokenizer nothing can render it.
+        return DEFAULT_TEMPLATE
+    return written_template(tokenizer)
 
 
 def _has_chat_template(base: Path) -> bool:

@@ -12,10 +12,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Gemma3Config
 from small_files import no_file_longer_than
 from tiny_models import DIALECTS, Architecture, build_tokenizer, configuration, save_tiny_model, trained_looking
 from tuningfork.domain.base_model import AdapterShape
+from tuningfork.domain.conversation import Conversation, Speaker, Turn
 from tuningfork.domain.errors import InvalidArgument
 from tuningfork.modeling.adapters import format as adapter_format
 from tuningfork.modeling.adapters.weights import AdapterWeights
-from tuningfork.modeling.chat_template import DEFAULT_TEMPLATE
+from tuningfork.modeling.chat_template import DEFAULT_TEMPLATE, ChatFormat
 from tuningfork.modeling.loading import load_base
 from tuningfork.modeling.merging import merge
 
@@ -182,6 +183,33 @@ def test_a_base_without_a_chat_template_gets_the_one_that_it_is_served_with(base
     merge(base, adapter, tmp_path / "merged")
 
     assert AutoTokenizer.from_pretrained(tmp_path / "merged").chat_template == DEFAULT_TEMPLATE
+
+
+def test_a_base_whose_tokenizer_does_not_begin_texts_gets_a_template_that_does_not_either(base, adapter, tmp_path):
+    (base / "chat_template.jinja").unlink()
+    read = json.loads((base / "tokenizer.json").read_text())
+    (base / "tokenizer.json").write_text(json.dumps(read | {"post_processor": None}))
+    settings = json.loads((base / "tokenizer_config.json").read_text())
+    (base / "tokenizer_config.json").write_text(json.dumps(settings | {"tokenizer_class": "PreTrainedTokenizerFast"}))
+    prompt = Conversation(turns=(Turn.said(Speaker.USER, "hello"),))
+    served = ChatFormat(AutoTokenizer.from_pretrained(base)).render_prompt(prompt)
+
+    merge(base, adapter, tmp_path / "merged")
+
+    merged = AutoTokenizer.from_pretrained(tmp_path / "merged")
+    messages = [{"role": "user", "content": "hello"}]
+    assert merged.apply_chat_template(messages, add_generation_prompt=True)["input_ids"] == served
+    assert merged.bos_token_id not in served
+
+
+def test_the_template_that_came_with_the_adapter_replaces_the_bases(base, adapter, tmp_path):
+    path = base / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"chat_template": "{{ 'own' }}"}))
+    (adapter / "chat_template.jinja").write_text("{{ 'of the catalog' }}")
+
+    merge(base, adapter, tmp_path / "merged")
+
+    assert AutoTokenizer.from_pretrained(tmp_path / "merged").chat_template == "{{ 'of the catalog' }}"
 
 
 def test_a_chat_template_among_the_tokenizers_settings_is_kept(base, adapter, tmp_path):

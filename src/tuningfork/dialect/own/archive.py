@@ -13,7 +13,8 @@ _PIECE_BYTES = 1024 * 1024
 
 
 class AdapterArchive:
-    """A tar archive of the files in a directory, with the contents of `replaced` in place of those of the same names.
+    """A tar archive of the files in a directory, with the contents of `replaced`, by file name, in their place or
+    besides.
 
     `size` is its length in bytes.
 
@@ -26,7 +27,8 @@ class AdapterArchive:
 
     def __init__(self, directory: Path, replaced: Mapping[str, bytes] = MappingProxyType({})) -> None:
         with ExitStack() as opening:
-            paths = sorted(path for path in directory.iterdir() if path.is_file())
+            there = {path for path in directory.iterdir() if path.is_file()}
+            paths = sorted(there | {directory / name for name in replaced})
             self._files: list[BinaryIO] = [
                 io.BytesIO(replaced[path.name]) if path.name in replaced else opening.enter_context(path.open("rb"))
                 for path in paths

@@ -23,6 +23,8 @@ from tuningfork.modeling.files.disk import as_os_error, reach_disk
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
+CHAT_TEMPLATE = "chat_template.jinja"
+"""Beside an exported adapter whose base has a chat template in the server's catalog."""
 
 _FINGERPRINT = "base_fingerprint"
 
@@ -113,6 +115,21 @@ def _settle_order(path: Path) -> None:
         header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
         file.seek(8)
         file.write(json.dumps(header, separators=(",", ":")).encode().ljust(size))
+
+
+def chat_template(directory: Path) -> str | None:
+    """The chat template beside an exported adapter, in place of its base's own; None: there is none.
+
+    Raises:
+        AdapterUnreadable: it cannot be read.
+
+    """
+    try:
+        return (directory / CHAT_TEMPLATE).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise AdapterUnreadable(directory, f"{CHAT_TEMPLATE}: {error}") from error
 
 
 def load(directory: Path) -> AdapterWeights:

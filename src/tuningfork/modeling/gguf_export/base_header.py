@@ -16,14 +16,15 @@ from tuningfork.modeling.gguf_export.source import Source
 from tuningfork.modeling.gguf_export.weights import Kind, kind_of
 
 
-def write_base_header(file: Path, source: Source, keys: Mapping[str, Value], kind: Kind) -> Header:
+def write_base_header(file: Path, source: Source, keys: Mapping[str, Value], kind: Kind, *, with_room: bool) -> Header:
     """Write the header of a file of the base, and the small tensors that belong to its rotation.
 
     Args:
-        file: to be made; it gets the length of the whole file.
+        file: to be made.
         source: the base.
         keys: further ones than those of the model itself.
         kind: the type of matrices.
+        with_room: the file gets the length of the whole file; False: it ends with those small tensors.
 
     Raises:
         BaseUnusable: GGUF files have no such model.
@@ -35,7 +36,7 @@ def write_base_header(file: Path, source: Source, keys: Mapping[str, Value], kin
     for name, stored_as in source.tensor_names().items():
         shape = source.weights[name].stored.shape
         forms[stored_as] = TensorForm(shape, kind_of(shape, kind))
-    header = write_header(file, source.architecture, {**keys, **own}, forms)
+    header = write_header(file, source.architecture, {**keys, **own}, forms, with_room=with_room)
     for name, numbers in small.items():
         write_numbers(file, header.tensors[name], np.asarray(numbers, np.float32))
     return header

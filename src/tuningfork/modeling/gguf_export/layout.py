@@ -40,10 +40,24 @@ class TensorForm:
         return math.prod(self.shape) // block * size
 
 
-def write_header(file: Path, architecture: str, keys: Mapping[str, Value], tensors: Mapping[str, TensorForm]) -> Header:
+def write_header(
+    file: Path,
+    architecture: str,
+    keys: Mapping[str, Value],
+    tensors: Mapping[str, TensorForm],
+    *,
+    with_room: bool = True,
+) -> Header:
     """Make a file with this metadata and room for these tensors, whose values are all zero. Returns its header.
 
     The file takes no space on the disk for what was not written yet, where the file system can do so.
+
+    Args:
+        file: to be made.
+        architecture: as the file names it.
+        keys: its metadata.
+        tensors: by their names, in the order of the file.
+        with_room: False: the file ends with its header.
 
     Raises:
         BaseUnusable: a tensor's name is longer than ggml allows.
@@ -62,8 +76,10 @@ def write_header(file: Path, architecture: str, keys: Mapping[str, Value], tenso
         content += _text(name) + struct.pack(f"<I{len(sizes)}QIQ", len(sizes), *sizes, form.kind, offset)
         offset += _padded(form.bytes)
     file.write_bytes(content)
-    os.truncate(file, _padded(len(content)) + offset)
-    return read_header(file)
+    size = _padded(len(content)) + offset
+    if with_room:
+        os.truncate(file, size)
+    return read_header(file, size)
 
 
 def write_numbers(file: Path, stored: StoredTensor, values: NDArray[np.float32]) -> None:

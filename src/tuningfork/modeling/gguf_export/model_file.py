@@ -5,7 +5,6 @@ becomes W + (alpha / R) B A in float32, and is rounded once, to the type of the 
 """
 
 import errno
-import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -18,12 +17,14 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from tuningfork.domain.conversation import Conversation, Speaker, Turn
 from tuningfork.domain.errors import InvalidArgument
 from tuningfork.domain.file_types import FileType
-from tuningfork.modeling.chat_template import DEFAULT_TEMPLATE, ChatFormat
-from tuningfork.modeling.describing import LOADING_FAULTS, end_ids_of
+from tuningfork.modeling.adapters import format as adapter_format
+from tuningfork.modeling.chat_template import ChatFormat, written_template
+from tuningfork.modeling.describing import LOADING_FAULTS, end_ids_of, generation_config_of
 from tuningfork.modeling.files.gguf.header import Header, Value
 from tuningfork.modeling.files.gguf.plan import Part
 from tuningfork.modeling.files.gguf.tokenizer import tokenizer_of
 from tuningfork.modeling.files.gguf.vocabulary import vocabulary_of
+from tuningfork.modeling.files.small_files import Unreadable, read_object, sampling_values
 from tuningfork.modeling.gguf_export.base_header import read_base_header, write_base_header
 from tuningfork.modeling.gguf_export.hyperparameters import context_of
 from tuningfork.modeling.gguf_export.placing import placed_whole
@@ -43,7 +44,11 @@ _FILE_TYPES = {
     FileType.BF16: gguf.LlamaFileType.MOSTLY_BF16,
     FileType.Q8_0: gguf.LlamaFileType.MOSTLY_Q8_0,
 }
-_SAMPLING = {"temperature": "temp", "top_p": "top_p", "top_k": "top_k"}
+_SAMPLING: dict[str, tuple[str, type[int] | type[float]]] = {
+    "temperature": ("general.sampling.temp", float),
+    "top_p": ("general.sampling.top_p", float),
+    "top_k": ("general.sampling.top_k", int),
+}
 
 
 def write_model(
@@ -75,10 +80,11 @@ def write_model(
     """
     with placed_whole(target, base) as aside:
         source = Source.of(base, adapter)
-        written = _written_tokenizer(source)
+        written = _written_tokenizer(source, adapter_format.chat_template(adapter))
+        # Before there is a file: some file systems take the space of all of it at once.
+        free = shutil.disk_usage(aside.parent).free
         header = _write_header(aside, source, written, name, _KINDS[file_type], _FILE_TYPES[file_type])
         parts = _read_back(aside, header, source, written)
-        free = shutil.disk_usage(aside.parent).free
         if (wanted := aside.stat().st_size) > free:
             raise OSError(errno.ENOSPC, f"the file takes {wanted:,} bytes, and {free:,} are free", str(target))
         _write_weights(aside, source, parts, on_progress)
@@ -105,31 +111,27 @@ class _Tokens:
     written: WrittenTokenizer
 
 
-def _written_tokenizer(source: Source) -> _Tokens:
+def _written_tokenizer(source: Source, template: str | None) -> _Tokens:
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(source.base, trust_remote_code=False)
     except LOADING_FAULTS as error:
         raise InvalidArgument(f"the tokenizer in {source.base} cannot be read: {error}") from error
-    chat = ChatFormat(tokenizer, end_ids=end_ids_of(source.generation_config()))
-    rows = source.weights[EMBEDDING].stored.shape[0]
-    written = written_tokenizer(tokenizer, rows=rows, ends=_ends(tokenizer, chat), template=_template(tokenizer))
+    chat = ChatFormat(tokenizer, template=template, end_ids=end_ids_of(generation_config_of(str(source.base))))
+    row = chat.render_answer(Conversation(turns=(Turn.said(Speaker.USER, "a"),)), "b")
+    written = written_tokenizer(
+        tokenizer,
+        rows=source.weights[EMBEDDING].stored.shape[0],
+        ends=_ends(tokenizer, chat, row.ids[-1]),
+        template=written_template(tokenizer, template),
+        begins=row.ids[0] == tokenizer.bos_token_id,
+    )
     return _Tokens(tokenizer, chat, written)
 
 
-def _ends(tokenizer: PreTrainedTokenizerBase, chat: ChatFormat) -> list[int]:
+def _ends(tokenizer: PreTrainedTokenizerBase, chat: ChatFormat, taught: int) -> list[int]:
     """The tokens that end an answer: the tokenizer's own, the one that training teaches, and others."""
-    taught = chat.render_answer(Conversation(turns=(Turn.said(Speaker.USER, "a"),)), "b").ids[-1]
     own = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
     return list(dict.fromkeys([*own, taught, *sorted(chat.end_of_turn_ids)]))
-
-
-def _template(tokenizer: PreTrainedTokenizerBase) -> str:
-    if tokenizer.chat_template is not None:
-        return tokenizer.get_chat_template()
-    if tokenizer.bos_token_id in tokenizer("")["input_ids"]:
-        return DEFAULT_TEMPLATE
-    # As `ChatFormat` does, for models that were trained on texts without one.
-    return DEFAULT_TEMPLATE.replace("{{- bos_token }}\n", "")
 
 
 def _write_header(
@@ -143,7 +145,7 @@ def _write_header(
         **_sampling(source.base),
         **tokens.written.keys,
     }
-    return write_base_header(file, source, keys, kind)
+    return write_base_header(file, source, keys, kind, with_room=True)
 
 
 def _named(name: str, *, swallows: bool) -> str:
@@ -154,11 +156,10 @@ def _named(name: str, *, swallows: bool) -> str:
 
 def _sampling(base: Path) -> dict[str, Value]:
     try:
-        given = json.loads((base / "generation_config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        given = sampling_values(read_object(base / "generation_config.json"))
+    except Unreadable:
         return {}
-    found = {key: given.get(name) for name, key in _SAMPLING.items()} if isinstance(given, dict) else {}
-    return {f"general.sampling.{key}": value for key, value in found.items() if isinstance(value, int | float)}
+    return {key: kind(given[name]) for name, (key, kind) in _SAMPLING.items() if name in given}
 
 
 def _read_back(file: Path, header: Header, source: Source, tokens: _Tokens) -> list[Part]:

@@ -13,11 +13,11 @@ from tokenizers import Tokenizer as Backend
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
-from tuningfork.domain.conversation import Conversation, Speaker, Turn
-from tuningfork.domain.errors import BaseUnusable, InvalidArgument
+from tuningfork.domain.errors import BaseUnusable
 from tuningfork.modeling.chat_template import ChatFormat
 from tuningfork.modeling.files.gguf.tokenizer import NOT_SWALLOWING, Json, Tokenizer
 from tuningfork.modeling.files.skeleton import skeleton
+from tuningfork.modeling.gguf_export.chats import check_chats
 from tuningfork.modeling.gguf_export.hyperparameters import WITH_WINDOWS
 from tuningfork.modeling.gguf_export.tokens import SPACE, WrittenTokenizer, merges_of, vocabulary_in
 
@@ -135,13 +135,14 @@ def check_tokenizer(
             "scores, from any two tokens that a token consists of"
         )
     backend = Backend.from_str(json.dumps(_as_runners_do(read.model, swallows=written.swallows)))
-    for text in _samples(chat, written):
+    for text in _TEXTS if written.exact else ():
         wanted = tokenizer(text, add_special_tokens=False)["input_ids"]
         found = backend.encode(text, add_special_tokens=False).ids
         if wanted != found:
             raise BaseUnusable(
                 f"its tokenizer makes {wanted[:40]} of the text {text[:80]!r}, and llama.cpp {found[:40]}"
             )
+    check_chats(chat, written, backend, [text.strip() for text in _TEXTS] if written.keeps_space else _TEXTS)
 
 
 def _by_token(merges: Sequence[tuple[str, str]], cut_out: set[str]) -> list[tuple[str, frozenset[tuple[str, str]]]]:
@@ -163,19 +164,6 @@ def _as_runners_do(model: Json, *, swallows: bool) -> Json:
     """The tokenizer with control tokens that take away white space as llama.cpp's do, by the model's name."""
     added = [token | {"rstrip": swallows and token["content"] not in NOT_SWALLOWING} for token in model["added_tokens"]]
     return model | {"added_tokens": added}
-
-
-def _samples(chat: ChatFormat, written: WrittenTokenizer) -> Iterable[str]:
-    if written.exact:
-        yield from _TEXTS
-    for text in map(str.strip, _TEXTS) if written.keeps_space else _TEXTS:
-        turns = (Turn.said(Speaker.USER, text), Turn.said(Speaker.MODEL, text.strip()), Turn.said(Speaker.USER, "ok"))
-        for said in (turns[:1], turns):
-            try:
-                yield chat.prompt_text(Conversation(turns=said))
-            except InvalidArgument:
-                # Not every template takes several turns.
-                continue
 
 
 def check_parts(parts: Mapping[str, Sequence[int]], weights: Mapping[str, Sequence[int]]) -> None:

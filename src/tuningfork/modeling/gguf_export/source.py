@@ -3,11 +3,10 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from gguf.constants import MODEL_ARCH
 from gguf.tensor_mapping import get_tensor_name_map
-from transformers import GenerationConfig, PreTrainedConfig
+from transformers import PreTrainedConfig
 
 from tuningfork.domain.base_model import AdapterShape
 from tuningfork.domain.errors import BaseUnusable, InvalidArgument
@@ -85,13 +84,6 @@ class Source:
         if nameless := [name for name, found in names.items() if found is None]:
             raise BaseUnusable(f"its weight {nameless[0]!r} has no place in files ({len(nameless)} such)")
         return {name: str(found) for name, found in names.items()}
-
-    def generation_config(self) -> Any:
-        """The sampling values and end tokens that the base recommends; None: it has no such file."""
-        try:
-            return GenerationConfig.from_pretrained(self.base)
-        except LOADING_FAULTS:
-            return None
 
 
 def _check_types(weights: Mapping[str, Weight]) -> None:

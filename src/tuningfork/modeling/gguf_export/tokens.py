@@ -36,7 +36,7 @@ class WrittenTokenizer:
 
 
 def written_tokenizer(
-    tokenizer: PreTrainedTokenizerBase, *, rows: int, ends: Sequence[int], template: str
+    tokenizer: PreTrainedTokenizerBase, *, rows: int, ends: Sequence[int], template: str, begins: bool
 ) -> WrittenTokenizer:
     """How a file says this tokenizer.
 
@@ -45,6 +45,8 @@ def written_tokenizer(
         rows: of the embedding; each becomes a token.
         ends: the tokens that end an answer. If the tokenizer has an end-of-sequence token, it is the first of them.
         template: the chat template.
+        begins: chats begin with the beginning-of-sequence token. llama.cpp adds it to each text, also to chats, whose
+            templates need not write it; it never adds an end to a prompt.
 
     Raises:
         BaseUnusable: llama.cpp has no such tokenizer.
@@ -72,7 +74,8 @@ def written_tokenizer(
             "tokenizer.ggml.tokens": _padded(texts, rows),
             "tokenizer.ggml.token_type": [int(kind) for kind in kinds],
             **_special(tokenizer, ends, pieces=pieces),
-            **_around(tokenizer),
+            "tokenizer.ggml.add_bos_token": begins,
+            "tokenizer.ggml.add_eos_token": False,
             "tokenizer.chat_template": template,
         },
         original=original,
@@ -210,18 +213,6 @@ def _special(tokenizer: PreTrainedTokenizerBase, ends: Sequence[int], *, pieces:
     # Without these keys, files of this kind have the tokens 1 and 0.
     missing = {"tokenizer.ggml.bos_token_id": _NO_TOKEN} if pieces else {}
     return missing | found
-
-
-def _around(tokenizer: PreTrainedTokenizerBase) -> dict[str, Value]:
-    """Which tokens go before and after a text."""
-    whole = tokenizer("a")["input_ids"]
-    plain = tokenizer("a", add_special_tokens=False)["input_ids"]
-    for begins in (False, True):
-        for stops in (False, True):
-            before, after = [tokenizer.bos_token_id] * begins, [tokenizer.eos_token_id] * stops
-            if whole == [*before, *plain, *after]:
-                return {"tokenizer.ggml.add_bos_token": begins, "tokenizer.ggml.add_eos_token": stops}
-    raise BaseUnusable(f"its tokenizer puts other tokens around texts than files can say: {whole} for 'a'")
 
 
 def _white_space(original: Json) -> tuple[bool, bool]:

@@ -12,12 +12,15 @@ from tuningfork.domain.tuned_model import TunedModel, TunedModelId
 from tuningfork.service.tuning.tuning import Tuning
 
 _CONFIG = "adapter_config.json"
+_CHAT_TEMPLATE = "chat_template.jinja"
 _NAME, _REVISION = "base_model_name_or_path", "revision"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterFiles:
-    """The files of an adapter: those in `directory`, and in their place the contents of `replaced`, by file name."""
+    """The files of an adapter: those in `directory`, with the contents of `replaced`, by file name, in their place or
+    besides.
+    """
 
     directory: Path
     replaced: Mapping[str, bytes]
@@ -31,7 +34,7 @@ class Exporting:
     catalog: Catalog
 
     def adapter(self, principal: Principal, model_id: TunedModelId, base_name: str = "") -> AdapterFiles:
-        """The files of the model's adapter.
+        """The files of the model's adapter, and its base's chat template where the catalog has one of its own.
 
         Args:
             principal: the caller.
@@ -46,15 +49,18 @@ class Exporting:
         """
         directory = self.tuning.adapter_directory(principal, model_id)
         model = self.tuning.get(principal, model_id, snapshots=False).model
+        found = self.catalog.find(model.base_model, model.resolved_base)
+        template = found.base.chat_template if found else None
+        beside = {} if template is None else {_CHAT_TEMPLATE: template.encode()}
         try:
             config = json.loads((directory / _CONFIG).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             config = None
         if not isinstance(config, dict):
-            return AdapterFiles(directory=directory, replaced={})
+            return AdapterFiles(directory=directory, replaced=beside)
         named = config | self._base(model, base_name, config)
         text = json.dumps(named, indent=2, sort_keys=True) + "\n"
-        return AdapterFiles(directory=directory, replaced={_CONFIG: text.encode()})
+        return AdapterFiles(directory=directory, replaced=beside | {_CONFIG: text.encode()})
 
     def _base(self, model: TunedModel, wanted: str, config: Mapping[str, Any]) -> dict[str, str | None]:
         """The fields that say what the base is. The adapters of earlier versions have the server's path there."""

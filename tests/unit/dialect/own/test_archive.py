@@ -40,6 +40,20 @@ def test_the_archive_holds_the_files_and_is_as_long_as_it_says(directory):
     assert unpacked(content) == {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file()}
 
 
+def test_contents_are_put_in_the_place_of_files_and_besides(directory):
+    archive = AdapterArchive(directory, {"empty": b"no more", "chat_template.jinja": b"{{ 1 }}"})
+
+    content = asyncio.run(gather(archive))
+
+    assert len(content) == archive.size
+    found = unpacked(content)
+    assert (found["empty"], found["chat_template.jinja"], found["adapter_config.json"]) == (
+        b"no more",
+        b"{{ 1 }}",
+        b'{"r": 8}',
+    )
+
+
 def test_a_model_that_is_deleted_meanwhile_is_still_sent_whole(directory):
     archive = AdapterArchive(directory)
     shutil.rmtree(directory)

@@ -4,10 +4,13 @@ import torch
 from gguf import GGUFReader
 
 from gguf_cases import CASES
-from gguf_exports import SHAPE, add_adapter, save_adapter, save_base
+from gguf_exports import SHAPE, TEMPLATE, add_adapter, save_adapter, save_base
 from gguf_writing import write_gguf
+from small_files import no_file_longer_than
 from tuningfork.domain.errors import InvalidArgument
 from tuningfork.modeling.gguf_export.adapter_file import write_adapter
+from tuningfork.modeling.gguf_export.layout import TensorForm, write_header
+from tuningfork.modeling.gguf_export.weights import Kind
 
 TOKENS = {"tokenizer.ggml.model": "gpt2"}
 
@@ -71,6 +74,43 @@ def test_an_adapter_is_refused_for_a_base_that_llama_cpp_computes_otherwise(tmp_
 
     with pytest.raises(InvalidArgument, match=r"no smollm3 model with no_rope_layers = \[1, 0, 1\]"):
         write_adapter(tmp_path / "base", tmp_path / "adapter", tmp_path / "x.gguf", name="x")
+
+
+def test_no_file_is_larger_than_the_adapters(tmp_path):
+    model = save_base("qwen2", {"hidden_size": 64, "intermediate_size": 192}, tmp_path / "base")
+    save_adapter(model, tmp_path / "adapter")
+    write_adapter(tmp_path / "base", tmp_path / "adapter", tmp_path / "x.gguf", name="x")
+    size = (tmp_path / "x.gguf").stat().st_size
+    assert size < 4 * sum(weight.numel() for weight in model.parameters()) / 2
+
+    with no_file_longer_than(size):
+        write_adapter(tmp_path / "base", tmp_path / "adapter", tmp_path / "y.gguf", name="x")
+
+    assert (tmp_path / "x.gguf").read_bytes() == (tmp_path / "y.gguf").read_bytes()
+
+
+def test_an_adapter_is_refused_beside_a_file_that_has_its_weights_in_others(tmp_path):
+    # As older files of Phi 2 have them.
+    model = save_base("phi", {}, tmp_path / "base")
+    save_adapter(model, tmp_path / "adapter")
+    whole = write_gguf(model, TOKENS, tmp_path / "whole.gguf")
+    fused = tmp_path / "fused.gguf"
+    write_header(fused, "phi2", {}, {"blk.0.attn_qkv.weight": TensorForm((96, 32), Kind.F32)})
+    where = (tmp_path / "base", tmp_path / "adapter", tmp_path / "x.gguf")
+
+    with pytest.raises(InvalidArgument, match=r"the adapter changes 'blk\.0\..*fused\.gguf does not have.*--gguf"):
+        write_adapter(*where, name="x", file=fused)
+
+    assert write_adapter(*where, name="x", file=whole) == ()
+
+
+def test_a_template_that_the_base_does_not_have_is_told(tmp_path):
+    save_adapter(save_base("qwen2", {}, tmp_path / "base"), tmp_path / "adapter")
+    (tmp_path / "adapter" / "chat_template.jinja").write_text(TEMPLATE)
+
+    (told,) = write_adapter(tmp_path / "base", tmp_path / "adapter", tmp_path / "x.gguf", name="x")
+
+    assert "--chat-template-file DIR/chat_template.jinja" in told
 
 
 @torch.no_grad()

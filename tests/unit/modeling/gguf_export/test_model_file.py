@@ -1,10 +1,14 @@
 import json
+import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from gguf import GGUFReader
 from safetensors.torch import load_file, save_file
+from tokenizers import AddedToken
+from transformers import AutoTokenizer
 
 from gguf_exports import TEMPLATE, save_adapter, save_base
 from gguf_tokenizers import byte_level, finished
@@ -147,7 +151,8 @@ def test_what_llama_cpp_has_to_know_of_the_tokenizer_is_in_the_file(base, adapte
     assert kinds == {"<|begin|>": 3, "<|im_start|>": 3, "<|im_end|>": 3, "<think>": 4, "</think>": 4}
     assert said["tokenizer.ggml.eos_token_id"] == numbers["<|im_end|>"]
     assert said["tokenizer.ggml.eot_token_id"] == 7
-    assert said["tokenizer.ggml.add_bos_token"] is True
+    # Its tokenizer adds one to texts, and its template writes none: chats were tuned without.
+    assert (said["tokenizer.ggml.add_bos_token"], said["tokenizer.ggml.add_eos_token"]) == (False, False)
     assert "<|im_start|>assistant" in said["tokenizer.chat_template"]
 
 
@@ -157,6 +162,100 @@ def test_a_model_without_a_template_gets_the_plain_one_that_tuning_used(base, ad
     said = fields(written(base, adapter, tmp_path / "x.gguf"))
 
     assert said["tokenizer.chat_template"] == DEFAULT_TEMPLATE
+
+
+def test_a_token_before_chats_that_the_template_writes_is_in_the_file(base, adapter, tmp_path):
+    (base / "chat_template.jinja").write_text("{{ bos_token }}" + TEMPLATE)
+
+    said = fields(written(base, adapter, tmp_path / "x.gguf"))
+
+    assert (said["tokenizer.ggml.add_bos_token"], said["tokenizer.ggml.add_eos_token"]) == (True, False)
+
+
+def test_the_template_that_came_with_the_adapter_is_in_the_file(base, adapter, tmp_path):
+    # The base's own cannot even be rendered.
+    (base / "chat_template.jinja").write_text("{{ nothing.at.all }}")
+    (adapter / "chat_template.jinja").write_text(TEMPLATE.replace("assistant", "tutor"))
+
+    said = fields(written(base, adapter, tmp_path / "x.gguf"))
+
+    assert said["tokenizer.chat_template"] == TEMPLATE.replace("assistant", "tutor")
+
+
+@pytest.mark.parametrize("family", ["llama3", "gemma"])
+def test_a_token_before_chats_that_the_tokenizer_does_not_have_is_refused(family, tmp_path):
+    # llama.cpp takes one of its own then, so the template would write its text.
+    save_adapter(save_base(family, {}, tmp_path / "base"), tmp_path / "adapter")
+    (tmp_path / "base" / "chat_template.jinja").write_text("{{ bos_token }}" + TEMPLATE)
+    settings = json.loads((tmp_path / "base" / "tokenizer_config.json").read_text())
+    del settings["bos_token"]
+    (tmp_path / "base" / "tokenizer_config.json").write_text(json.dumps(settings))
+
+    with pytest.raises(InvalidArgument, match=r"a chat for which its template and llama\.cpp make"):
+        written(tmp_path / "base", tmp_path / "adapter", tmp_path / "x.gguf")
+
+
+def test_a_beginning_of_answers_that_the_template_does_not_write_into_prompts_is_refused(base, adapter, tmp_path):
+    # Tuning and serving add it to the prompt.
+    template = (
+        "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
+        "{% if message['role'] == 'assistant' %}<think></think>{% endif %}{{ message['content'] }}<|im_end|>\n"
+        "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    (base / "chat_template.jinja").write_text(template)
+
+    with pytest.raises(InvalidArgument, match=r"a chat for which its template and llama\.cpp make"):
+        written(base, adapter, tmp_path / "x.gguf")
+
+
+def test_tokens_that_end_answers_are_those_of_the_configuration_where_no_other_file_names_them(base, adapter, tmp_path):
+    (base / "generation_config.json").unlink()
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps(config | {"eos_token_id": [3, 9]}))
+
+    said = fields(written(base, adapter, tmp_path / "x.gguf"))
+
+    assert {said["tokenizer.ggml.eot_token_id"], said["tokenizer.ggml.eom_token_id"]} == {3, 9}
+
+
+def test_tokens_of_several_spaces_are_found_by_byte_level_tokenizers(base, adapter, tmp_path):
+    # As those of Phi 1 and 2.
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer.add_tokens([AddedToken(" " * count, normalized=True) for count in (2, 4)])
+    tokenizer.save_pretrained(base)
+
+    file = written(base, adapter, tmp_path / "x.gguf")
+
+    (tmp_path / "read").mkdir()
+    convert(file, tmp_path / "read", lambda *_: None)
+    text = "def f(x):\n    return   x\n      # so"
+    ours = AutoTokenizer.from_pretrained(tmp_path / "read")(text, add_special_tokens=False).input_ids
+    assert ours == tokenizer(text, add_special_tokens=False).input_ids
+    assert tokenizer.convert_tokens_to_ids("    ") in ours
+
+
+def test_sampling_values_that_are_none_are_left_out(base, adapter, tmp_path):
+    values = {"top_k": -1, "top_p": 1, "temperature": 0.5}
+    (base / "generation_config.json").write_text(json.dumps(values))
+
+    said = fields(written(base, adapter, tmp_path / "x.gguf"))
+
+    found = {key: value for key, value in said.items() if key.startswith("general.sampling.")}
+    assert found == {"general.sampling.top_p": 1.0, "general.sampling.temp": 0.5}
+    assert GGUFReader(tmp_path / "x.gguf").fields["general.sampling.top_p"].types[0].name == "FLOAT32"
+
+
+def test_a_file_takes_its_space_once_where_the_file_system_takes_it_at_once(base, adapter, tmp_path, monkeypatch):
+    size = written(base, adapter, tmp_path / "first.gguf").stat().st_size
+    there = sum(path.stat().st_size for path in tmp_path.iterdir())
+
+    def usage(directory):
+        taken = sum(path.stat().st_size for path in tmp_path.iterdir()) - there
+        return SimpleNamespace(free=size + 1_000 - taken)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+
+    assert written(base, adapter, tmp_path / "x.gguf").stat().st_size == size
 
 
 def test_the_embedded_model_can_be_written(tmp_path):

@@ -62,8 +62,12 @@ def is_gguf(file: Path) -> bool:
         return False
 
 
-def read_header(file: Path) -> Header:
+def read_header(file: Path, size: int | None = None) -> Header:
     """Read the header of a GGUF file.
+
+    Args:
+        file: the file.
+        size: the bytes that it will have; None: those that it has.
 
     Raises:
         BaseUnusable: it is no such file, is damaged, or has more of something than any model has.
@@ -71,7 +75,7 @@ def read_header(file: Path) -> Header:
     """
     try:
         with file.open("rb") as read:
-            return _Reader(read, os.fstat(read.fileno()).st_size).header()
+            return _Reader(read, os.fstat(read.fileno()).st_size if size is None else size).header()
     except OSError as error:
         raise BaseUnusable(f"the file cannot be read: {error.strerror}") from error
 

@@ -14,7 +14,7 @@ from tuningfork.modeling.files.gguf.header import is_gguf
 
 logger = logging.getLogger(__name__)
 
-_FORM = 1
+_FORM = 2
 """To be counted up when conversions change, so that older ones are not used any more."""
 _SUFFIX = ".gguf"
 _HUB_FILE = re.compile(r"(?P<id>[\w-][\w.-]*/[\w-][\w.-]*)/(?P<name>[\w-][\w./-]*\.gguf)", re.IGNORECASE)

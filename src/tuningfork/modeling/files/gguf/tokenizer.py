@@ -241,6 +241,7 @@ def _added(vocabulary: Vocabulary, architecture: str) -> list[Json]:
     """The tokens that are found in a text before it is split.
 
     Those of Phi 3 swallow the white space after them, which its files do not say and its tokenizer.json does.
+    Tokens of several spaces are merged by SentencePiece models (Gemma), and found by byte-level ones (Phi 1 and 2).
     """
     swallowing = vocabulary.model == "llama" and architecture == "phi3"
     return [
@@ -256,7 +257,7 @@ def _added(vocabulary: Vocabulary, architecture: str) -> list[Json]:
         for number, (text, kind) in enumerate(zip(vocabulary.texts, vocabulary.kinds, strict=True))
         if kind is Kind.CONTROL
         or (number == vocabulary.unknown and kind is Kind.UNKNOWN)
-        or (kind is Kind.USER_DEFINED and text.strip(" "))
+        or (kind is Kind.USER_DEFINED and (vocabulary.model != "llama" or text.strip(" ")))
     ]
 
 
