@@ -9,6 +9,7 @@ A result holds `base` and `cases` by name. A case holds `title`, `settings`, `ad
 `use_cases_sweep.py` records, and `remarks.toml`: what people have to say of a case's figures.
 """
 
+import hashlib
 import importlib
 import json
 import statistics
@@ -97,6 +98,10 @@ GOALS = {
 }
 
 
+CASES = {**{name: name for name in GOALS}, TUTORIAL: "tutorial_case"}
+"""The modules of the cases that settings are tried on, by the cases' names."""
+
+
 def spread(values: Sequence[float]) -> str:
     """Their mean and, of several, the sample's standard deviation."""
     mean = f"{statistics.fmean(values):.3f}"
@@ -129,10 +134,14 @@ def page(
     """The whole page.
 
     `result` has the cases that were measured through a service. `sweep` are lines of `sweep.jsonl`; where a case has no
-    result, those with the settings of its program stand for it. `remarks` is what is to be said of a case, by its name.
+    result, those with the settings of its program stand for it. Lines of other examples for training than a case has
+    now are left out. `remarks` is what is to be said of a case, by its name.
     """
     cases: dict[str, Any] = result["cases"]
-    lines = [line for line in sweep if f"models/{line['base']}" == result["base"]]
+    data = {name: data_of(name) for name in CASES}
+    lines = [
+        line for line in sweep if f"models/{line['base']}" == result["base"] and line["data"] == data.get(line["case"])
+    ]
     of_sweep = {name: swept(lines, name) for name in GOALS if name not in cases}
     scores = {name: cases[name]["scores"] if name in cases else of_sweep[name] for name in GOALS}
     text = [
@@ -167,6 +176,12 @@ def swept(sweep: Sequence[Mapping[str, Any]], name: str) -> dict[str, list[Score
         and (line["rank"], line["alpha"]) == USUAL_ADAPTER
     ]
     return {who: found for who, found in ((BASE, base), (TUNED, tuned)) if found}
+
+
+def data_of(name: str) -> str:
+    """Tells the present state of a case's examples for training from others."""
+    rows: Sequence[Mapping[str, Any]] = importlib.import_module(CASES[name]).TRAINING
+    return hashlib.sha256(json.dumps(list(rows), sort_keys=True).encode()).hexdigest()[:12]
 
 
 def settings_of(name: str) -> dict[str, Any]:

@@ -12,7 +12,6 @@ or to the file that it names, and a setting whose lines are there already is not
 """
 
 import argparse
-import hashlib
 import importlib
 import itertools
 import json
@@ -37,10 +36,10 @@ from tuningfork.inference.engine import InferenceEngine, TokenRequest
 from tuningfork.modeling.adapters.slots import BASE_ALONE
 from tuningfork.modeling.loading import load_base
 from tuningfork.training.engine import TrainingEngine, TrainingJob
+from use_cases_page import CASES, data_of
 
 sys.path.insert(0, str(report.ROOT / "examples"))
 
-CASES = {**{name: name for name in use_cases_page.GOALS}, "tutorial": "tutorial_case"}
 SPEAKERS = {"user": Speaker.USER, "assistant": Speaker.MODEL}
 SETTING = ("learning_rate", "alpha", "rank", "batch_size", "seed")
 KEY = ("base", "case", "data", *SETTING)
@@ -139,11 +138,6 @@ def is_known(tried: Mapping[str, Any], epochs: Sequence[int], lines: Sequence[Ma
     return there.issuperset(epochs)
 
 
-def digest(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Tells one state of a case's training data from others."""
-    return hashlib.sha256(json.dumps(list(rows), sort_keys=True).encode()).hexdigest()[:12]
-
-
 def settings(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Every combination of what was asked for."""
     given = (arguments.rate, arguments.alpha, arguments.rank, arguments.batch, arguments.seeds)
@@ -177,7 +171,7 @@ def main() -> None:
     about = {"base": Path(arguments.base).name, "cpu": report.machine()["cpu"], "commit": report.commit()}
     for name in arguments.case:
         case = importlib.import_module(CASES[name])
-        of_case = {**about, "case": name, "data": digest(case.TRAINING)}
+        of_case = {**about, "case": name, "data": data_of(name)}
         if arguments.ask_base:
             answers = engines.answers(case.BASE_PROMPTS, max_tokens=case.MAX_TOKENS)
             record(arguments, {**of_case, **dict.fromkeys(SETTING), "epoch": 0, "scores": case.score(answers)})

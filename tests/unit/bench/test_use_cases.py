@@ -132,6 +132,7 @@ def line(**more):
     return {
         "base": "x",
         "case": "bank_messages",
+        "data": use_cases_page.data_of("bank_messages"),
         "learning_rate": settings["learningRate"],
         "alpha": use_cases_page.USUAL_ADAPTER[1],
         "rank": use_cases_page.USUAL_ADAPTER[0],
@@ -166,7 +167,7 @@ def test_a_case_with_a_result_is_judged_by_it():
 
 
 def test_what_was_tried_on_the_tutorial_is_on_the_page_too():
-    tried = line(case="tutorial", alpha=64, scores={"right": 0.4})
+    tried = line(case="tutorial", data=use_cases_page.data_of("tutorial"), alpha=64, scores={"right": 0.4})
 
     page = use_cases_page.page({"base": "models/x", "cases": {}}, [tried])
 
@@ -184,6 +185,22 @@ def test_what_was_tried_over_another_base_is_not_on_the_page():
     page = use_cases_page.page({"base": "models/x", "cases": {}}, [{**BASE_LINE, "base": "y"}, line(base="y")])
 
     assert "accuracy" not in page
+
+
+def test_what_was_tried_with_other_examples_is_not_on_the_page():
+    page = use_cases_page.page({"base": "models/x", "cases": {}}, [{**BASE_LINE, "data": "0"}, line(data="0")])
+
+    assert "accuracy" not in page
+
+
+def test_an_edit_of_the_examples_is_seen_in_their_digest(monkeypatch):
+    case = use_cases_page.importlib.import_module("bank_messages")
+    before = use_cases_page.data_of("bank_messages")
+
+    monkeypatch.setattr(case, "TRAINING", [*case.TRAINING[1:], case.TRAINING[0] | {"text_input": "Another."}])
+
+    assert use_cases_page.data_of("bank_messages") != before
+    assert "accuracy" not in use_cases_page.page({"base": "models/x", "cases": {}}, [line(data=before)])
 
 
 def test_rank_and_alpha_are_those_of_the_exported_adapter():

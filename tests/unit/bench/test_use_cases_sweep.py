@@ -78,5 +78,5 @@ def test_a_training_is_asked_after_the_epochs_named_and_a_known_one_is_not_repea
 def test_every_case_has_what_the_sweep_asks_of_it(name):
     case = use_cases_sweep.importlib.import_module(use_cases_sweep.CASES[name])
 
-    assert len(use_cases_sweep.digest(case.TRAINING)) == 12
+    assert len(use_cases_sweep.data_of(name)) == 12
     assert set(case.score([""] * len(case.PROMPTS))) != set()
