@@ -7,10 +7,11 @@ import torch
 import transformers
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tuningfork.domain.errors import InternalError
 from tuningfork.domain.rater import RatingModel
+from tuningfork.modeling.files.tokenizer_file import load_stored
 
 _LOADING_FAULTS = (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError)
 """What transformers raises for files it cannot read or an architecture it does not know."""
@@ -68,9 +69,7 @@ def load_tokenizer(described: RatingModel) -> PreTrainedTokenizerBase:
 
     """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            described.location, revision=described.revision or "main", trust_remote_code=False
-        )
+        tokenizer = load_stored(described.location, described.revision or "main")
     except _LOADING_FAULTS as error:
         raise RaterUnusable(
             f"the tokenizer of the rater's model {described.location} could not be loaded: {error}"
@@ -80,7 +79,7 @@ def load_tokenizer(described: RatingModel) -> PreTrainedTokenizerBase:
             f"the tokenizer of the rater's model {described.location} has no tokenizer.json, and long texts could not "
             "be cut where its tokens end; convert it with transformers and save it again"
         )
-    return cast("PreTrainedTokenizerBase", tokenizer)
+    return tokenizer
 
 
 def _check_directory(described: RatingModel) -> None:

@@ -7,10 +7,10 @@ never ends: `describe` then takes all the time and memory that its process may u
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from safetensors import SafetensorError
-from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from tuningfork import embedded
 from tuningfork.domain.base_model import EMBEDDED, BaseModel
@@ -18,6 +18,7 @@ from tuningfork.domain.conversation import Conversation, Speaker, Turn
 from tuningfork.domain.errors import BaseUnusable
 from tuningfork.modeling.chat_template import ChatFormat
 from tuningfork.modeling.files.skeleton import read_config, skeleton
+from tuningfork.modeling.files.tokenizer_file import load_stored
 
 LOADING_FAULTS = (
     *(OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError),
@@ -111,12 +112,11 @@ def load_tokenizer(base: BaseModel, location: str) -> PreTrainedTokenizerBase:
 
     """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(location, revision=base.revision or "main", trust_remote_code=False)
+        return load_stored(location, base.revision or "main")
     except LOADING_FAULTS as error:
         raise BaseUnusable(
             f"the tokenizer of base model {base.name} ({location}) could not be loaded: {error}"
         ) from error
-    return cast("PreTrainedTokenizerBase", tokenizer)
 
 
 def end_ids_of(generation_config: Any) -> Iterable[int]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import gguf
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from tuningfork.domain.conversation import Conversation, Speaker, Turn
 from tuningfork.domain.errors import InvalidArgument
@@ -25,6 +25,7 @@ from tuningfork.modeling.files.gguf.plan import Part
 from tuningfork.modeling.files.gguf.tokenizer import tokenizer_of
 from tuningfork.modeling.files.gguf.vocabulary import vocabulary_of
 from tuningfork.modeling.files.small_files import Unreadable, read_object, sampling_values
+from tuningfork.modeling.files.tokenizer_file import load_stored
 from tuningfork.modeling.gguf_export.base_header import read_base_header, write_base_header
 from tuningfork.modeling.gguf_export.hyperparameters import context_of
 from tuningfork.modeling.gguf_export.placing import placed_whole
@@ -113,7 +114,7 @@ class _Tokens:
 
 def _written_tokenizer(source: Source, template: str | None) -> _Tokens:
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(source.base, trust_remote_code=False)
+        tokenizer = load_stored(str(source.base))
     except LOADING_FAULTS as error:
         raise InvalidArgument(f"the tokenizer in {source.base} cannot be read: {error}") from error
     chat = ChatFormat(tokenizer, template=template, end_ids=end_ids_of(generation_config_of(str(source.base))))
