@@ -7,9 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from tuningfork.inference import compiled_rows
 from tuningfork.inference.cached_plan import CachedPlan, Span
 from tuningfork.inference.compiled_rows import CompiledRows, _shortened, pages_of, trial
 from tuningfork.inference.kv_cache import KvCache, pages_for, probed_shapes
+from tuningfork.modeling.compiled import proof
 from tuningfork.modeling.compiled.library import Level, Library, library
 from tuningfork.modeling.compiled.step import DecodingStep, TokenRow, unsupported
 from tuningfork.modeling.device.processor import has_amx
@@ -194,6 +196,41 @@ def test_an_engine_uses_the_step_only_after_a_trial_on_its_own_base(family, capl
         wrong = Library(calls=_Wrong(compiled.calls), level=compiled.level)
         assert CompiledRows.of(base, cache, compiled=wrong) is None
         assert "the logits of a trial are off" in caplog.text
+
+
+class _ByCompany(DecodingStep):
+    """A step that changes the last bit of a number in the logits of several rows."""
+
+    def logits(self, rows: Sequence[TokenRow]) -> Tensor:
+        found_BV = super().logits(rows)
+        if len(rows) > 1:
+            found_BV.view(torch.int32)[-1, 0] ^= 1
+        return found_BV
+
+
+@pytest.mark.parametrize("family", ["smollm2"], indirect=True)
+def test_an_engine_does_not_use_a_step_whose_rows_depend_on_each_other(family, caplog, monkeypatch):
+    base = family.base()
+    cache = KvCache(probed_shapes(base.model), pages=4, dtype=base.dtype, device=base.device)
+    # Why: no library of this repository has rows that depend on each other.
+    monkeypatch.setattr(compiled_rows, "DecodingStep", _ByCompany)
+
+    assert CompiledRows.of(base, cache) is None
+    assert "a row's logits depend on the other rows" in caplog.text
+
+
+@pytest.mark.parametrize("family", ["smollm2"], indirect=True)
+def test_an_engine_does_not_use_a_library_whose_products_are_wrong_here(family, monkeypatch):
+    base = family.base()
+    cache = KvCache(probed_shapes(base.model), pages=4, dtype=base.dtype, device=base.device)
+    assert CompiledRows.of(base, cache) is not None
+    # Why: the products of this library are right on every processor that is at hand.
+    monkeypatch.setattr(proof, "is_correct", lambda _: False)
+    proof.proven.cache_clear()
+    try:
+        assert CompiledRows.of(base, cache) is None
+    finally:
+        proof.proven.cache_clear()
 
 
 def test_what_the_step_cannot_compute_is_named(family):

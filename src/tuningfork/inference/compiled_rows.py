@@ -2,7 +2,8 @@
 
 Which way a row goes depends on the row alone, so its answer does not depend on the other rows. Before an engine uses
 the compiled step, the step computes three rows over the engine's own base, and the decoder computes them too. If their
-logits differ by more than rounding, the engine uses the decoder for everything, and logs a warning.
+logits differ by more than rounding, or a row alone gets other logits than among the three, the engine uses the decoder
+for everything, and logs a warning. If the compiled products are wrong here (`modeling/compiled/proof.py`), it does too.
 
 Shape suffixes: B rows whose logits are asked for, V vocabulary, G key/value heads, X places of the cache, K head size.
 """
@@ -22,7 +23,8 @@ from tuningfork.inference.kv_cache import PAGE_TOKENS, KvCache, pages_for, probe
 from tuningfork.inference.prefill import ScheduledTokens
 from tuningfork.modeling.adapters.slots import BASE_ALONE, AdapterSlots
 from tuningfork.modeling.adapters.weights import AdapterWeights
-from tuningfork.modeling.compiled.library import Level, Library, library
+from tuningfork.modeling.compiled.library import Level, Library
+from tuningfork.modeling.compiled.proof import proven
 from tuningfork.modeling.compiled.step import DecodingStep, Pages, TokenRow, unsupported
 from tuningfork.modeling.decoder.decoder import Decoder
 from tuningfork.modeling.device.graph_cache import difference, rounding_of
@@ -45,9 +47,9 @@ class CompiledRows:
     def of(cls, base: LoadedBase, cache: KvCache, *, compiled: Library | None = None) -> Self | None:
         """The compiled step of an engine; None: there is no library, it cannot compute this base, or a kernel attends.
 
-        `compiled`: the library to use; None: the one of this installation.
+        `compiled`: the library to use; None: the one of this installation, if its products are right here.
         """
-        compiled = compiled or library()
+        compiled = compiled or proven()
         if compiled is None or base.decoder is None or base.kernels.attention or not _is_faster(base, compiled):
             return None
         pages = pages_of(base.decoder, cache)
@@ -136,6 +138,9 @@ def trial(base: LoadedBase, decoder: Decoder, compiled: Library, level: Level | 
         The largest RMS difference of any row, divided by the standard deviation of the row's right logits. NaN if the
         compiled logits are not finite though the right ones are. None if no right ones are finite.
 
+    Raises:
+        RuntimeError: a row alone gets other bits than among the others.
+
     """
     ends = [min(end, base.context_tokens) for end in _TRIED_ENDS]
     draw = torch.Generator().manual_seed(0)
@@ -151,7 +156,12 @@ def trial(base: LoadedBase, decoder: Decoder, compiled: Library, level: Level | 
     with _adapter(base.slots, draw) as slot:
         slots = [slot, BASE_ALONE, slot]
         rows = [TokenRow(*own) for own in zip(ids, rows_pages, ends, slots, strict=True)]
-        found_BV = DecodingStep(compiled, decoder, pages_of(decoder, cache), level).logits(rows)
+        step = DecodingStep(compiled, decoder, pages_of(decoder, cache), level)
+        found_BV = step.logits(rows)
+        # A step writes the same key and value of its token again.
+        alone_BV = torch.cat([step.logits([row]) for row in rows])
+        if not torch.equal(alone_BV.view(torch.int32), found_BV.view(torch.int32)):
+            raise RuntimeError("a row's logits depend on the other rows")
         spans = [Span(pages, end - 1, end) for pages, end in zip(rows_pages, ends, strict=True)]
         positions_B = torch.tensor(ends) - 1
         plan = CachedPlan(cache, spans)

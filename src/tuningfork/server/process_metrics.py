@@ -122,6 +122,6 @@ def _torch() -> str:
 
 
 def _compiled() -> str:
-    """The instructions that compiled parts use, such as `avx2`; "" if the package was built without them."""
+    """The instructions of the compiled parts that are installed, such as `avx2`; "" without any."""
     found = library()
     return "" if found is None else found.level.name.lower()
