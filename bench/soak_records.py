@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 ALL_KINDS = frozenset({"create", "get", "list", "generate", "stream", "count", "delete", "tune", "health"})
-"""`tune` is the time from a job's create to its end; `stream` is the time to the first piece of an answer."""
+"""`tune` is the time from a job's create to its end, by the server's clock: the owners see the end later, since they ask
+other things between two polls. `stream` is the time to the first piece of an answer."""
 
 ANSWERS = frozenset({"generate", "stream", "count"})
 """The kinds that need a generator."""
@@ -57,7 +58,10 @@ class Fault:
 
 @dataclass(slots=True, kw_only=True)
 class Job:
-    """A tuning job of a polite owner, from the create request's answer on. `end` "": it has not ended."""
+    """A tuning job of a polite owner, from the create request's answer on.
+
+    `end` "": it has not ended. `seconds`: from its create to its end, by the server's clock, if it became ACTIVE.
+    """
 
     name: str
     owner: str
@@ -65,6 +69,7 @@ class Job:
     end: str = ""
     steps: int = 0
     error: str = ""
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
