@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 ALL_KINDS = frozenset({"create", "get", "list", "generate", "stream", "count", "delete", "tune", "health"})
-"""`tune` is the time from a job's create to its end, by the server's clock: the owners see the end later, since they ask
-other things between two polls. `stream` is the time to the first piece of an answer."""
+"""`tune` is the time from a job's create to its end, by the server's clock: the owners see the end later, since they
+ask other things between two polls. `stream` is the time to the first piece of an answer."""
 
 ANSWERS = frozenset({"generate", "stream", "count"})
 """The kinds that need a generator."""
