@@ -49,6 +49,14 @@ def test_sources_become_one_library_that_knows_what_it_was_made_of(folder, tmp_p
 
 
 @NEEDS_COMPILER
+def test_where_nothing_can_be_written_there_is_no_library_and_no_other_error(folder, tmp_path):
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(building.NotCompiled, match="cannot be written"):
+        building.build(folder, tmp_path / "file" / "made.so")
+
+
+@NEEDS_COMPILER
 def test_a_library_is_made_anew_only_where_the_sources_have_changed(folder, tmp_path):
     library = tmp_path / "made.so"
     building.build(folder, library)
