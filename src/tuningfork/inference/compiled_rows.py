@@ -89,21 +89,21 @@ class CompiledRows:
 
 
 def _is_faster(base: LoadedBase, compiled: Library) -> bool:
-    """Whether the compiled step is faster than the decoder for every number of rows (docs/log.md).
+    """Whether the compiled step is faster than the decoder on this kind of processor (docs/log.md).
 
-    In bfloat16 it is with AVX-512 BF16. Nobody has measured it beside AMX, nor on Arm, where oneDNN's products are
-    faster.
+    The code for any processor is several times slower. In bfloat16 it takes AVX-512 BF16; nobody has measured it beside
+    AMX, nor on Arm, where oneDNN's products are faster.
     """
     if base.dtype == torch.bfloat16:
         return compiled.level == Level.AVX512_BF16 and not has_amx()
-    return True
+    return compiled.level >= Level.AVX2
 
 
 def _fault(base: LoadedBase, decoder: Decoder, compiled: Library) -> str | None:
     """What is wrong with a trial of the compiled step; None: nothing."""
     try:
         off = trial(base, decoder if base.dtype == torch.float32 else _shortened(decoder), compiled)
-    except (AttributeError, RuntimeError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, the decoder works without the step
         return f"{type(error).__name__}: {error}"
     if off is None:
         return "the base's own logits are no finite numbers"

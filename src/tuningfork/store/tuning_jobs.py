@@ -12,7 +12,6 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, case, func, literal, not_, select
 from sqlalchemy.exc import IntegrityError
 
-from tuningfork.domain.answer_kind import AnswerKind
 from tuningfork.domain.base_model import AdapterShape, BaseModelName
 from tuningfork.domain.errors import Code
 from tuningfork.domain.findings import FindingKind
@@ -137,13 +136,6 @@ def teaches_next_turn(connection: Connection, model_id: TunedModelId) -> bool | 
     query = select(tuning_jobs.c.training_options).where(tuning_jobs.c.model_id == model_id)
     options = connection.execute(query).scalar()
     return None if options is None else training_options.teaches_next_turn(options)
-
-
-def answers(connection: Connection, model_id: TunedModelId) -> AnswerKind | None:
-    """The kind of answers that the model of this id was trained on last; None: nobody knows."""
-    query = select(tuning_jobs.c.training_options).where(tuning_jobs.c.model_id == model_id)
-    options = connection.execute(query).scalar()
-    return None if options is None else training_options.answers_in(options)
 
 
 def base_fingerprint(connection: Connection, model_id: TunedModelId) -> str | None:

@@ -52,12 +52,18 @@ from tuningfork.training.engine import (
     TrainingJob,
 )
 from tuningfork.training.reports import ExamplesUnrendered, TrainingDiverged, WeightsNotFinite
+from tuningfork.training.same_base import BaseWeightsReplaced
 from tuningfork.training.savepoint import SavepointDamaged
 
 logger = logging.getLogger(__name__)
 
 _FIRST_WAIT_SECONDS = 1.0
 _LONGEST_WAIT_SECONDS = 60.0
+_OBSTACLES = {
+    MemoryShort: ("memory is short", "memory_short"),
+    BaseWeightsReplaced: ("the weights of its base were replaced", "base_replaced"),
+    OSError: ("its files cannot be read", "files_unread"),
+}
 """How long a job whose files cannot be read, or for which memory is short, waits before each further try: each time
 twice as long, up to this."""
 
@@ -153,7 +159,7 @@ class Trainer:
             yield JobEvent(assignment.job_id, Failed(code=error.code, message=error.message))
         except InternalError as error:
             yield from self._held_up(opening, error)
-        except (OSError, MemoryShort) as error:
+        except (OSError, MemoryShort, BaseWeightsReplaced) as error:
             yield from self._wait_and_retry(opening, error)
         except TuningforkError as error:
             yield JobEvent(assignment.job_id, Failed(code=error.code, message=error.message))
@@ -170,8 +176,12 @@ class Trainer:
             for step in job.checkpoints.found(job.completed_steps):
                 yield _checkpoint(job, step)
 
-    def _wait_and_retry(self, opening: Opening, error: OSError | MemoryShort) -> Iterator[JobEvent]:
-        """Try again later to take the job up, since unread files are not damaged, and other work gives memory back.
+    def _wait_and_retry(
+        self, opening: Opening, error: OSError | MemoryShort | BaseWeightsReplaced
+    ) -> Iterator[JobEvent]:
+        """Try again later to take the job up: what is in its way, one of `_OBSTACLES`, may be gone by then.
+
+        Unread files are not damaged, other work gives memory back, and replaced weights of a base can be put back.
 
         Files are not read where, for example, there are too many open files, or a network file system is
         away. The job keeps its savepoints. Only if it was cancelled, and the longest wait has not helped, it ends
@@ -183,8 +193,7 @@ class Trainer:
             yield JobEvent(job_id, Stopped(adapter=None))
             return
         seconds = self._waited[job_id] = min(2 * waited, _LONGEST_WAIT_SECONDS)
-        is_memory = isinstance(error, MemoryShort)
-        why, action = ("memory is short", "memory_short") if is_memory else ("its files cannot be read", "files_unread")
+        why, action = next(said for kind, said in _OBSTACLES.items() if isinstance(error, kind))
         said = "job %s waits for %g s, since %s: %s"
         logger.warning(said, job_id, seconds, why, error, extra=assignment.labels(action))
         self._wait(opening, seconds)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuningfork.artifacts.base import ArtifactDamaged, ArtifactMissing
-from tuningfork.domain.answer_kind import AnswerKind
 from tuningfork.domain.artifact import ArtifactRef
 from tuningfork.domain.base_model import Catalog, Limits, PublicModel
 from tuningfork.domain.conversation import Conversation, Speaker
@@ -91,8 +90,6 @@ class _Callee:
     adapter: ArtifactRef | None = None
     teaches_next_turn: bool | None = False
     """See `TuningJob`. A base model was taught nothing here."""
-    answers: AnswerKind | None = AnswerKind.FREE
-    """See `TuningJob`."""
     base_fingerprint: str | None = None
     """See `TuningJob`."""
 
@@ -171,7 +168,7 @@ class Generation:
         assignment = GenerationAssignment(
             base=callee.base.base,
             adapter=callee.adapter,
-            prompt=shown_to(request.prompt, request.sampling.answer_format, callee.answers),
+            prompt=shown_to(request.prompt, request.sampling.answer_format, is_tuned=callee.tuned is not None),
             sampling=_sampling(callee, request.sampling),
             owner=principal.email,
             sharing_prefixes=self._share_prefixes,
@@ -249,7 +246,6 @@ class Generation:
             else:
                 raise ResourceNotFound(asked)
             teaches_next_turn = tuning_jobs.teaches_next_turn(connection, model_id)
-            answers = tuning_jobs.answers(connection, model_id)
         base = base_of(self._catalog, tuned)
         return _Callee(
             ref=asked,
@@ -257,7 +253,6 @@ class Generation:
             tuned=tuned,
             adapter=adapter,
             teaches_next_turn=teaches_next_turn,
-            answers=answers,
             base_fingerprint=recorded_base(self._database, self._artifacts, base, model_id, adapter),
         )
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from tuningfork.domain.answer_kind import AnswerKind
 from tuningfork.domain.conversation import Conversation
 from tuningfork.domain.generation import AnswerFormat, ChoiceAnswer
 
@@ -20,17 +19,16 @@ MOST_CHARACTERS = 2_000
 _MOST_DEPTH = 3
 
 
-def shown_to(prompt: Conversation, answer_format: AnswerFormat | None, answers: AnswerKind | None) -> Conversation:
+def shown_to(prompt: Conversation, answer_format: AnswerFormat | None, *, is_tuned: bool) -> Conversation:
     """The prompt as the model is to read it: with words about the format at the end of its last turn.
 
     Args:
         prompt: what was asked; its last turn is the user's.
         answer_format: the format of the answer; None: any text, and the prompt stays as it is.
-        answers: the kind of answers that a tuned model was trained on. A model that writes JSON already, or of which
-            it is not known, reads its prompts as it was trained on them. FREE for a base model.
+        is_tuned: whether a tuned model answers. It reads its prompts as it was trained on them.
 
     """
-    if answer_format is None or answers in (None, AnswerKind.JSON):
+    if answer_format is None or is_tuned:
         return prompt
     words = in_words(answer_format)
     if not words or len(words) > MOST_CHARACTERS:

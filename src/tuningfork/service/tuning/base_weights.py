@@ -81,7 +81,9 @@ def fingerprint_now(base: BaseModel) -> str | None:
     """The fingerprint of a base model's weights; None: its files are not on this machine, or cannot be read."""
     try:
         if base.is_on_hub:
-            directory = _in_hub_cache(base.location, base.revision)
+            # Without a revision, the directory changes when a worker fetches a newer one.
+            found = _in_hub_cache.__wrapped__ if base.revision is None else _in_hub_cache
+            directory = found(base.location, base.revision)
         else:
             directory = base_directory(EMBEDDED_NAME if base.location == EMBEDDED else base.location, fetch=False)
         return _fingerprint(tuple(map(_state_of, weight_files(directory))))

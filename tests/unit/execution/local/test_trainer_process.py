@@ -25,6 +25,7 @@ from tuningfork.execution.local.trainer_process import Trainer
 from tuningfork.modeling.device.available_memory import Memory
 from tuningfork.modeling.loading import load_base
 from tuningfork.training.engine import TrainingEngine
+from tuningfork.training.same_base import BaseWeightsReplaced
 
 
 def admitted(trainer, assignment):
@@ -148,6 +149,36 @@ def test_a_job_whose_files_cannot_be_read_keeps_its_savepoint_and_waits(store, a
     assert isinstance(events[-1], Finished)
     assert "job abc waits for 1 s, since its files cannot be read: [Errno 24] Too many open files" in caplog.text
     assert trainer._waited == {}
+
+
+def test_a_job_whose_bases_weights_were_replaced_keeps_its_savepoint_until_they_are_back(
+    store, assignment, caplog, monkeypatch
+):
+    before = Trainer(store)
+    list(before.obey(Admit(assignment)))
+    list(before.advance())
+    list(before.obey(Pause(assignment.job_id)))
+    list(before.advance())
+    kept = store.refs_below(assignment.work.below("savepoints"))
+    checked = []
+
+    def replaced_at_first(*_, **__):
+        checked.append(True)
+        if len(checked) == 1:
+            raise BaseWeightsReplaced("what this job has computed so far")
+
+    monkeypatch.setattr("tuningfork.training.engine.check_same_base", replaced_at_first)
+    trainer = Trainer(store)
+
+    at_first = admitted(trainer, assignment)
+    kept_then = store.refs_below(assignment.work.below("savepoints"))
+    events = []
+    while not trainer.idle:
+        events += [event.event for event in trainer.advance()]
+
+    assert (at_first, kept_then) == ([], kept)
+    assert isinstance(events[-1], Finished)
+    assert "job abc waits for 1 s, since the weights of its base were replaced" in caplog.text
 
 
 def test_a_job_that_waits_for_its_files_can_pause(store, assignment, tmp_path):

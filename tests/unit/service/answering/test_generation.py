@@ -5,7 +5,6 @@ import math
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import update
 
 from fakes import ECHO_BASE, ECHO_CATALOG
 from spoken import GENERATE_TEXT, refusing, said
@@ -25,7 +24,6 @@ from tuningfork.domain.tuned_model import Changeable, ModelChange
 from tuningfork.domain.tuning_job import JobState
 from tuningfork.execution.base import WorkerDied
 from tuningfork.service.answering.generation import Generation
-from tuningfork.store.schema import tuning_jobs
 from tuningfork.wire.gemini.generation import model_version
 from tuningfork.wire.gemini.names import model_ref, tuned_name
 from tuningfork.wire.google.generation import COUNT, GENERATE
@@ -470,17 +468,7 @@ class TestTheFormatThatAModelReads:
     def test_a_base_model_reads_it(self, workshop):
         assert self.read(workshop, OWN) == "1\n\nAnswer in JSON, with day."
 
-    def test_a_tuned_model_reads_it_unless_it_was_tuned_on_json(self, workshop):
-        _, free = self.tuned_on(workshop, lambda number: f"output {number}")
-        _, trained = self.tuned_on(workshop, lambda number: f'{{"day": {number}}}')
+    def test_a_tuned_model_reads_its_prompt_as_it_was_trained_on_it(self, workshop):
+        _, trained = self.tuned_on(workshop, lambda number: f"output {number}")
 
-        assert self.read(workshop, free) == "1\n\nAnswer in JSON, with day."
         assert self.read(workshop, trained) == "1"
-
-    def test_where_it_is_not_known_what_a_model_was_tuned_on_its_prompt_stays(self, workshop):
-        made, free = self.tuned_on(workshop, lambda number: f"output {number}")
-        with workshop.database.write() as connection:
-            # As an earlier version wrote it.
-            connection.execute(update(tuning_jobs).where(tuning_jobs.c.id == made.job.id).values(training_options={}))
-
-        assert self.read(workshop, free) == "1"

@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from tuningfork.domain.answer_kind import AnswerKind
 from tuningfork.domain.conversation import Conversation, Speaker, Turn
 from tuningfork.domain.generation import ChoiceAnswer, JsonAnswer
 from tuningfork.service.answering.shown_formats import MOST_CHARACTERS, in_words, shown_to
@@ -72,19 +71,19 @@ PROMPT = Conversation(
 
 
 def test_the_words_stand_at_the_end_of_the_last_turn():
-    shown = shown_to(PROMPT, ChoiceAnswer(("a", "b")), AnswerKind.LABELS)
+    shown = shown_to(PROMPT, ChoiceAnswer(("a", "b")), is_tuned=False)
 
     assert shown.turns[-1].text == "three four\n\nAnswer with one of these: a, b."
     assert (shown.system_instruction, shown.turns[:-1]) == (PROMPT.system_instruction, PROMPT.turns[:-1])
 
 
-@pytest.mark.parametrize("answers", [AnswerKind.JSON, None])
-def test_a_model_that_was_trained_on_json_reads_its_prompts_as_it_was_trained_on_them(answers):
-    assert shown_to(PROMPT, JsonAnswer(), answers) == PROMPT
+@pytest.mark.parametrize("asked", [JsonAnswer(), ChoiceAnswer(("a", "b"))])
+def test_a_tuned_model_reads_its_prompts_as_it_was_trained_on_them(asked):
+    assert shown_to(PROMPT, asked, is_tuned=True) == PROMPT
 
 
 def test_nothing_is_added_where_no_format_is_asked_for_or_its_words_are_too_many():
     many = ChoiceAnswer(tuple(f"choice {number}" for number in range(MOST_CHARACTERS // 8)))
 
-    assert shown_to(PROMPT, None, AnswerKind.FREE) == PROMPT
-    assert shown_to(PROMPT, many, AnswerKind.FREE) == PROMPT
+    assert shown_to(PROMPT, None, is_tuned=False) == PROMPT
+    assert shown_to(PROMPT, many, is_tuned=False) == PROMPT
