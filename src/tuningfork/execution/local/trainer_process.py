@@ -59,6 +59,7 @@ logger = logging.getLogger(__name__)
 
 _FIRST_WAIT_SECONDS = 1.0
 _LONGEST_WAIT_SECONDS = 60.0
+# Unread files are not damaged: a network file system may be away, or too many files open.
 _OBSTACLES = {
     MemoryShort: ("memory is short", "memory_short"),
     BaseWeightsReplaced: ("the weights of its base were replaced", "base_replaced"),
@@ -176,16 +177,10 @@ class Trainer:
             for step in job.checkpoints.found(job.completed_steps):
                 yield _checkpoint(job, step)
 
-    def _wait_and_retry(
-        self, opening: Opening, error: OSError | MemoryShort | BaseWeightsReplaced
-    ) -> Iterator[JobEvent]:
+    def _wait_and_retry(self, opening: Opening, error: Exception) -> Iterator[JobEvent]:
         """Try again later to take the job up: what is in its way, one of `_OBSTACLES`, may be gone by then.
 
-        Unread files are not damaged, other work gives memory back, and replaced weights of a base can be put back.
-
-        Files are not read where, for example, there are too many open files, or a network file system is
-        away. The job keeps its savepoints. Only if it was cancelled, and the longest wait has not helped, it ends
-        without its adapter.
+        The job keeps its savepoints. If it was cancelled and the longest wait has not helped, it ends without adapter.
         """
         assignment, job_id = opening.assignment, opening.assignment.job_id
         waited = self._waited.pop(job_id, _FIRST_WAIT_SECONDS / 2)

@@ -167,6 +167,7 @@ def test_a_job_whose_bases_weights_were_replaced_keeps_its_savepoint_until_they_
         if len(checked) == 1:
             raise BaseWeightsReplaced("what this job has computed so far")
 
+    # Why: other weights at the same place need a second base and a second trainer that loads it.
     monkeypatch.setattr("tuningfork.training.engine.check_same_base", replaced_at_first)
     trainer = Trainer(store)
 
