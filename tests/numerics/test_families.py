@@ -6,6 +6,7 @@ order decides the last of eight bits at every product, so there the measure is t
 few tokens, where chance does not even out, twice as far.
 """
 
+import copy
 from collections.abc import Sequence
 
 import pytest
@@ -101,8 +102,10 @@ def test_a_text_that_fills_the_context_leaves_those_beside_it_as_they_are(family
     base = family.base()
     longest = [index % 250 for index in range(base.context_tokens)]
     found = packed_logits(base, [TEXTS[1], longest, TEXTS[-1]], None)
-    plain = family.plain()
-    assert_same(found, [plain(torch.tensor([text])).logits[0] for text in (TEXTS[1], longest, TEXTS[-1])])
+    # Over so many tokens, transformers' own rounding in fp32 comes near the tolerance.
+    exact = copy.deepcopy(family.plain()).double()
+    wanted = [exact(torch.tensor([text])).logits[0].float() for text in (TEXTS[1], longest, TEXTS[-1])]
+    assert_same(found, wanted)
 
 
 @pytest.mark.parametrize("family", ["phi4-mini"], indirect=True)

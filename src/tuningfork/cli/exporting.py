@@ -33,7 +33,9 @@ Gguf = Annotated[
         metavar="FILE", show_default=False, help="The whole model as a GGUF file to make, for llama.cpp and Ollama."
     ),
 ]
-GgufType = Annotated[FileType, typer.Option(help="For --gguf: the type of the weights.")]
+GgufType = Annotated[
+    FileType, typer.Option(metavar="TYPE", help="For --gguf: the type of the weights: f32, f16, bf16 or q8_0.")
+]
 GgufAdapter = Annotated[
     Path | None,
     typer.Option(

@@ -9,7 +9,6 @@ from tuningfork.cli.connection import DEFAULT_URL, ApiKey, Url, connect
 from tuningfork.cli.listing import TunedModelName, tuned_model_name
 from tuningfork.client.errors import ClientError, ServiceRefusal
 from tuningfork.domain.errors import Code
-from tuningfork.domain.job_stage import JobStage
 
 if TYPE_CHECKING:
     from tuningfork.client import Client
@@ -105,7 +104,7 @@ def state_of(operation: "Operation", stage: "RunStage | None" = None) -> str:
         return "done"
     if operation.completed_steps:
         return "running"
-    return "loading" if stage is not None and stage.stage == JobStage.LOADING_BASE else "waiting"
+    return "loading" if stage is not None and stage.loads_base else "waiting"
 
 
 def _findings(client: "Client") -> "dict[str, tuple[RunFinding, ...]]":

@@ -27,6 +27,11 @@ class RunStage:
     seconds_left: float | None = None
 
     @property
+    def loads_base(self) -> bool:
+        """Whether the run waits until its base model is loaded."""
+        return self.stage == JobStage.LOADING_BASE
+
+    @property
     def in_words(self) -> str:
         """What the run waits for; "": nothing that is worth a word."""
         if self.stage == JobStage.STARTING:

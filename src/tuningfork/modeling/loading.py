@@ -19,6 +19,7 @@ from tuningfork.modeling.adapters.slots import AdapterSlots, Slots
 from tuningfork.modeling.attention.plans import AttentionParameters, AttentionPlan, PackedPlan
 from tuningfork.modeling.attention.registration import ATTENTION
 from tuningfork.modeling.chat_template import Chat
+from tuningfork.modeling.compiled.library import Level
 from tuningfork.modeling.compiled.products import CompiledProduct
 from tuningfork.modeling.compiled.proof import proven
 from tuningfork.modeling.decoder.decoder import Decoder
@@ -141,7 +142,8 @@ def load_base(
 
 def _compiled_products(device: torch.device, dtype: torch.dtype) -> Fp32Products | None:
     library = proven() if device.type == "cpu" and dtype == torch.float32 else None
-    return None if library is None else partial(CompiledProduct, library)
+    # Below AVX2, torch's products are faster than the code for any processor.
+    return partial(CompiledProduct, library) if library is not None and library.level >= Level.AVX2 else None
 
 
 def _planned(

@@ -57,7 +57,8 @@ def test_commands_are_listed_with_whole_sentences(tuningfork, monkeypatch):
     output = tuningfork("--help").output
 
     assert "..." not in output.partition("Commands:")[2]
-    assert "Fetch a tuned model's adapter as a PEFT directory, or the whole model, or both." in " ".join(output.split())
+    sentence = "Fetch a tuned model's adapter, or the whole model, for PEFT and transformers or for llama.cpp."
+    assert sentence in " ".join(output.split())
 
 
 def test_help_and_completion_load_neither_the_client_nor_readers_of_files():

@@ -45,7 +45,6 @@ def test_the_kind_of_answers_is_kept_where_it_is_known(database, answers):
 
     with database.read() as connection:
         assert tuning_jobs.find(connection, job.id) == job
-        assert tuning_jobs.answers(connection, job.model_id) is answers
 
 
 def test_a_kind_of_answers_that_a_later_version_told_is_not_known():

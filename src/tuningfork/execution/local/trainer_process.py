@@ -59,14 +59,13 @@ logger = logging.getLogger(__name__)
 
 _FIRST_WAIT_SECONDS = 1.0
 _LONGEST_WAIT_SECONDS = 60.0
+"""How long a job whose files cannot be read, or for which memory is short, waits before each further try: each time
+twice as long, up to this."""
 # Unread files are not damaged: a network file system may be away, or too many files open.
 _OBSTACLES = {
     MemoryShort: ("memory is short", "memory_short"),
-    BaseWeightsReplaced: ("the weights of its base were replaced", "base_replaced"),
     OSError: ("its files cannot be read", "files_unread"),
 }
-"""How long a job whose files cannot be read, or for which memory is short, waits before each further try: each time
-twice as long, up to this."""
 
 
 @dataclass(slots=True)
@@ -158,9 +157,9 @@ class Trainer:
             # The job was deleted after it was admitted; its events are ignored.
             logger.info("job %s is gone: %s", assignment.job_id, error.message, extra=assignment.labels("job_gone"))
             yield JobEvent(assignment.job_id, Failed(code=error.code, message=error.message))
-        except InternalError as error:
+        except (InternalError, BaseWeightsReplaced) as error:
             yield from self._held_up(opening, error)
-        except (OSError, MemoryShort, BaseWeightsReplaced) as error:
+        except (OSError, MemoryShort) as error:
             yield from self._wait_and_retry(opening, error)
         except TuningforkError as error:
             yield JobEvent(assignment.job_id, Failed(code=error.code, message=error.message))
@@ -193,7 +192,7 @@ class Trainer:
         logger.warning(said, job_id, seconds, why, error, extra=assignment.labels(action))
         self._wait(opening, seconds)
 
-    def _held_up(self, opening: Opening, error: InternalError) -> Iterator[JobEvent]:
+    def _held_up(self, opening: Opening, error: TuningforkError) -> Iterator[JobEvent]:
         """Try a job again later that cannot go on at the moment, if it has a savepoint; else, or at last, end it."""
         assignment, job_id = opening.assignment, opening.assignment.job_id
         tries = self._tries.pop(job_id, 0)

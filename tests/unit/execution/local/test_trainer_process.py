@@ -151,7 +151,7 @@ def test_a_job_whose_files_cannot_be_read_keeps_its_savepoint_and_waits(store, a
     assert trainer._waited == {}
 
 
-def test_a_job_whose_bases_weights_were_replaced_keeps_its_savepoint_until_they_are_back(
+def test_a_job_whose_bases_weights_were_replaced_keeps_its_savepoint_and_is_tried_again(
     store, assignment, caplog, monkeypatch
 ):
     before = Trainer(store)
@@ -169,7 +169,7 @@ def test_a_job_whose_bases_weights_were_replaced_keeps_its_savepoint_until_they_
 
     # Why: other weights at the same place need a second base and a second trainer that loads it.
     monkeypatch.setattr("tuningfork.training.engine.check_same_base", replaced_at_first)
-    trainer = Trainer(store)
+    trainer = Trainer(store, retry_seconds=(0.1,))
 
     at_first = admitted(trainer, assignment)
     kept_then = store.refs_below(assignment.work.below("savepoints"))
@@ -179,7 +179,10 @@ def test_a_job_whose_bases_weights_were_replaced_keeps_its_savepoint_until_they_
 
     assert (at_first, kept_then) == ([], kept)
     assert isinstance(events[-1], Finished)
-    assert "job abc waits for 1 s, since the weights of its base were replaced" in caplog.text
+    assert (
+        "job abc cannot go on, and is tried again in 0.1 seconds: the weights of the base model were replaced"
+        in caplog.text
+    )
 
 
 def test_a_job_that_waits_for_its_files_can_pause(store, assignment, tmp_path):
