@@ -79,7 +79,7 @@ def in_words(operation: Operation) -> str:
 
 
 def _time_left(operation: Operation) -> str:
-    """How long the run takes for the rest of its steps, if they come as its last ones did; "": not long, or unknown."""
+    """How long the remaining steps take, at the pace of the last ones; "": a short time, or it is not known."""
     last = operation.snapshots[-_MEASURED_STEPS - 1 :]
     if operation.done or len(last) < 2:
         return ""

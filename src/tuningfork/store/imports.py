@@ -33,7 +33,7 @@ STEP_BYTES = 16 * 2**20
 
 
 def free_bytes(directory: Path) -> int:
-    """The room on the disk that holds the directory."""
+    """The free bytes of the disk that holds the directory."""
     return shutil.disk_usage(directory).free
 
 

@@ -44,7 +44,7 @@ class SuspendedPass:
     turns: int = 0
 
     def advance(self) -> bool:
-        """Run the next part; whether it was the last."""
+        """Run the next part of the pass; returns whether it was the last one."""
         try:
             next(self.parts)
         except StopIteration as ended:

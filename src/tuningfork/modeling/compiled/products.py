@@ -17,7 +17,7 @@ from tuningfork.domain.errors import InternalError
 from tuningfork.modeling.compiled.library import Level, Library
 
 TYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
-"""The types of weights, with the library's numbers for them."""
+"""The number by which the library knows each type of weights."""
 
 
 class _Weights(ctypes.Structure):

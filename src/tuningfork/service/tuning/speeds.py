@@ -18,7 +18,7 @@ LATEST_STEPS = 100
 LEAST_STEPS = 3
 
 LATEST_OF_A_JOB = 20
-"""The time that is left of a job follows from so many of its steps."""
+"""How many of a job's last steps the estimate of its remaining time is made from."""
 
 LIKE = 2.0
 """Steps are like one another if none has more than so many times the tokens of another. A small step takes longer for
