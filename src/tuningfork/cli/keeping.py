@@ -1,5 +1,8 @@
 """`tuningfork backup`, `restore`, `check` and `set-aside`: commands that keep a server's data safe."""
 
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +15,7 @@ if TYPE_CHECKING:
     from tuningfork.store.backup import Backup
 
 _MODELS = "tunedModels/"
+_NICENESS = 10
 _LACKING = '"lacking": [{"model", "need", "fault"}, ...]}'
 
 BackupAsJson = Annotated[
@@ -52,7 +56,7 @@ def backup(
             found = backing_up.check(check)
             output.say(f"{check} is whole: {_summary(found)}, made at {found.create_time}.")
         elif to is not None:
-            found = backing_up.back_up(settings, to)
+            found = _beside_others(lambda: backing_up.back_up(settings, to))
             output.say(f"Backed up {_summary(found)}.")
             if not as_json:
                 output.result(str(to))
@@ -150,6 +154,15 @@ def set_aside(*, as_json: SetAsideAsJson = False, data_dir: DataDirectory = None
         output.say(f"The files of {jobs} jobs are in {folder} now.")
         if not as_json:
             output.result(str(folder))
+
+
+def _beside_others(work: "Callable[[], Backup]") -> "Backup":
+    """Do the work on a thread of low priority, so that a server beside it goes on answering.
+
+    On Linux a niceness belongs to a thread: the rest of this process keeps its own.
+    """
+    with ThreadPoolExecutor(max_workers=1, initializer=os.nice, initargs=(_NICENESS,)) as thread:
+        return thread.submit(work).result()
 
 
 def _summary(found: "Backup") -> str:
