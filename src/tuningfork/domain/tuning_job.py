@@ -7,7 +7,6 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NewType
 
-from tuningfork.domain.answer_kind import AnswerKind
 from tuningfork.domain.base_model import AdapterShape, BaseModelName
 from tuningfork.domain.checkpoint_schedule import CheckpointSchedule
 from tuningfork.domain.conversation import Conversation, Example
@@ -114,9 +113,6 @@ class TuningJob:
     teaches_next_turn: bool | None = None
     """Whether an answer in its examples, or in those of the model that it goes on from, has the label of a next turn
     (`domain.turn_labels`); None: nobody knows, as of adapters that were trained elsewhere or by earlier versions."""
-    answers: AnswerKind | None = None
-    """The kind of answers in its examples; None: nobody knows, as of adapters that were trained elsewhere or by earlier
-    versions."""
     imported: bool = False
     """Whether the adapter was trained elsewhere. The job took as long as the adapter took to arrive."""
     base_fingerprint: str | None = None

@@ -2,11 +2,12 @@
 
     {"objective": {"name": "dpo", "beta": 0.1}, "checkpoints": {"steps_every": 5, "epochs_every": 0},
      "validation_count": 100, "evaluate_every": 4, "imported": true,
-     "teaches_next_turn": true, "answers": "LABELS", "base_fingerprint": "1f0c"}
+     "teaches_next_turn": true, "base_fingerprint": "1f0c"}
 
 They are not columns, since no query uses them, and each objective has different hyperparameters. Options with their
 default value are left out, so that rows of earlier versions, `{}`, mean cross-entropy without checkpoints and without a
-validation set. Only `teaches_next_turn` is written if it is false, too: earlier versions did not look for it.
+validation set. Only `teaches_next_turn` is written if it is false, too: earlier versions did not look for it. Options
+that other versions have written and this one does not know, such as `answers`, are not read.
 
 The columns of a job that was imported, not trained, hold the least that their constraints allow; they mean nothing.
 """
@@ -15,7 +16,6 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from tuningfork.domain.answer_kind import AnswerKind
 from tuningfork.domain.checkpoint_schedule import CheckpointSchedule
 from tuningfork.domain.objective import CrossEntropy, DirectPreferenceOptimization, Objective
 from tuningfork.domain.tuning_job import TuningJob
@@ -37,8 +37,6 @@ def options_of(job: TuningJob) -> dict[str, Any]:
         options["evaluate_every"] = job.evaluate_every
     if job.teaches_next_turn is not None:
         options["teaches_next_turn"] = job.teaches_next_turn
-    if job.answers is not None:
-        options["answers"] = job.answers.value
     if job.imported:
         options["imported"] = True
     if job.base_fingerprint is not None:
@@ -80,15 +78,6 @@ def teaches_next_turn(options: Mapping[str, Any]) -> bool | None:
     """Whether examples of a job with these options have answers with the label of a next turn; None: nobody knows."""
     written = options.get("teaches_next_turn")
     return None if written is None else bool(written)
-
-
-def answers_in(options: Mapping[str, Any]) -> AnswerKind | None:
-    """The kind of answers in the examples of a job with these options.
-
-    None: nobody knows, or a later version has told a kind that this one does not know.
-    """
-    written = options.get("answers")
-    return AnswerKind(written) if written in set(AnswerKind) else None
 
 
 def base_fingerprint_in(options: Mapping[str, Any]) -> str | None:

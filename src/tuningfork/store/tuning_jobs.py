@@ -335,7 +335,6 @@ def _job(row: RowMapping) -> TuningJob:
         evaluate_every=training_options.evaluate_every_in(options),
         adapter=AdapterShape(rank=row["adapter_rank"], alpha=row["adapter_alpha"]),
         teaches_next_turn=training_options.teaches_next_turn(options),
-        answers=training_options.answers_in(row["training_options"]),
         imported=imported,
         base_fingerprint=training_options.base_fingerprint_in(options),
         example_count=0 if imported else row["example_count"],

@@ -3,15 +3,15 @@
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import select
 
 from fakes import ECHO_BASE
 from store_rows import keep, new_job
-from tuningfork.domain.answer_kind import AnswerKind
 from tuningfork.domain.checkpoint_schedule import CheckpointSchedule
 from tuningfork.domain.conversation import Conversation, Preference, Speaker, Turn
 from tuningfork.domain.hyperparameters import RequestedHyperparameters
 from tuningfork.domain.objective import CrossEntropy, DirectPreferenceOptimization
-from tuningfork.store import training_options, tuning_jobs
+from tuningfork.store import schema, training_options, tuning_jobs
 from workshop import ADA, number_request
 
 DPO = DirectPreferenceOptimization(beta=0.3)
@@ -38,17 +38,22 @@ def test_whether_the_next_turn_is_taught_is_kept_also_if_it_is_not_or_nobody_kno
         assert tuning_jobs.teaches_next_turn(connection, job.model_id) is teaches
 
 
-@pytest.mark.parametrize("answers", [None, *AnswerKind])
-def test_the_kind_of_answers_is_kept_where_it_is_known(database, answers):
-    job = replace(new_job("a"), answers=answers)
-    keep(database, job)
+def test_a_row_with_an_option_that_an_earlier_version_wrote_and_nobody_reads_is_the_same_job(database):
+    job = keep(database, replace(new_job("a"), evaluate_every=4, teaches_next_turn=True))
+    earlier = {**training_options.options_of(job), "answers": "LABELS"}
+    with database.write() as connection:
+        connection.execute(schema.tuning_jobs.update().values(training_options=earlier))
 
     with database.read() as connection:
         assert tuning_jobs.find(connection, job.id) == job
 
 
-def test_a_kind_of_answers_that_a_later_version_told_is_not_known():
-    assert training_options.answers_in({"answers": "VERSES"}) is None
+def test_the_kind_of_answers_is_not_kept_since_nobody_reads_it(workshop):
+    tuned = workshop.tuning.create(ADA, number_request())
+
+    with workshop.database.read() as connection:
+        (kept,) = connection.execute(select(schema.tuning_jobs.c.training_options)).scalars()
+    assert kept == training_options.options_of(tuned.job) == {"teaches_next_turn": False}
 
 
 def test_a_job_without_options_is_cross_entropy_without_checkpoints():

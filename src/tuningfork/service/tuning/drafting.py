@@ -121,7 +121,6 @@ def draft(
         validation_count=data.validation_count,
         evaluate_every=request.evaluate_every,
         teaches_next_turn=_teaches_next_turn(data, origin),
-        answers=data.answers,
     )
     return Tuned(model=model, job=job)
 
