@@ -54,7 +54,7 @@ locked: | $(VENV)/bin/python ## Install the versions of requirements.lock, each 
 
 lock: | $(VENV)/bin/python ## Write requirements.lock anew, for every platform, without torch and what its builds bring.
 	$(INSTALL) 'uv>=0.9'
-	printf 'torch\ntriton\n' | $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 --extra dev --extra plot \
+	printf 'torch\ntriton\n' | $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 --extra dev --extra plot --extra buckets \
 	  --excludes - --generate-hashes --no-header --no-annotate --upgrade pyproject.toml --output-file requirements.lock
 
 tutorial: $(VENV)/.installed ## Tune a model on fifteen examples and watch it generalize (KEEP=1 keeps the server).

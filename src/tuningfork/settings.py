@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AliasChoices, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from tuningfork.buckets.configuration import BucketSettings, parse_mapped, parse_store
 from tuningfork.dialect.gemini.methods import SCOPES
 from tuningfork.domain.loopback import is_loopback
 from tuningfork.domain.tuned_model import TunedModelId
@@ -148,6 +149,21 @@ class Settings(BaseSettings):
         description="Tuned models that stay in memory once they are ACTIVE, each tunedModels/ID, separated by blanks.",
     )
 
+    buckets: Annotated[list[str], NoDecode] = Field(
+        default_factory=list,
+        description="Directories that all callers may read as buckets (gs://BUCKET/...), each BUCKET=DIRECTORY, with "
+        ":rw behind it to let them write, separated by blanks.",
+    )
+    file_roots: Annotated[list[str], NoDecode] = Field(
+        default_factory=list,
+        description="Directories below which file:// addresses are read, separated by blanks; left out, none is.",
+    )
+    object_stores: Annotated[list[str], NoDecode] = Field(
+        default_factory=list,
+        description="Buckets of object stores that all callers may read, each s3://BUCKET or gs://BUCKET, with =URL "
+        "behind it for a store elsewhere, separated by blanks.",
+    )
+
     share_prefixes: bool = Field(
         default=False,
         description="Compute what prompts begin with once for all owners, not for each; then an owner can tell from "
@@ -206,7 +222,11 @@ class Settings(BaseSettings):
         """Where values are from, the strongest first."""
         return init_settings, env_settings, SettingsFile(settings_cls)
 
-    @field_validator("base_model", "cors_origins", "oidc_default_scopes", "pinned_models", mode="before")
+    @field_validator(
+        *("base_model", "buckets", "cors_origins", "file_roots", "object_stores", "oidc_default_scopes"),
+        "pinned_models",
+        mode="before",
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         return value.split() if isinstance(value, str) else value
@@ -218,6 +238,29 @@ class Settings(BaseSettings):
             if tuned_id(name) is None:
                 raise ValueError(f"a tuned model is named tunedModels/ID; {name!r} was given")
         return names
+
+    @field_validator("buckets")
+    @classmethod
+    def _buckets(cls, buckets: list[str]) -> list[str]:
+        names = [parse_mapped(each).name for each in buckets]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"each bucket has one directory; {', '.join(twice)} has more")
+        return buckets
+
+    @field_validator("object_stores")
+    @classmethod
+    def _object_stores(cls, stores: list[str]) -> list[str]:
+        for each in stores:
+            parse_store(each)
+        return stores
+
+    @field_validator("file_roots")
+    @classmethod
+    def _file_roots(cls, roots: list[str]) -> list[str]:
+        for each in roots:
+            if not Path(each).expanduser().is_absolute():
+                raise ValueError(f"a directory of file:// addresses is an absolute path; {each!r} was given")
+        return roots
 
     @field_validator("cors_origins")
     @classmethod
@@ -267,6 +310,16 @@ class Settings(BaseSettings):
             email_claim=self.oidc_email_claim,
             scope_claim=self.oidc_scope_claim,
             default_scopes=frozenset(self.oidc_default_scopes),
+        )
+
+    @property
+    def bucket_settings(self) -> BucketSettings:
+        """Where objects at gs://, s3:// and file:// addresses are."""
+        return BucketSettings(
+            root=self.data_dir / "buckets",
+            mapped=tuple(map(parse_mapped, self.buckets)),
+            file_roots=tuple(Path(each).expanduser() for each in self.file_roots),
+            stores=tuple(map(parse_store, self.object_stores)),
         )
 
     @property

@@ -1,0 +1,131 @@
+"""Whose buckets are: a small file for each bucket that was made here says who made it and for which project."""
+
+import json
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tuningfork.buckets.configuration import BucketSettings, MappedBucket
+from tuningfork.domain.permission import LOCAL_PRINCIPAL, Email, Principal
+
+_ANY_PROJECT = ("", LOCAL_PRINCIPAL.project)
+"""Projects of callers who may use any project's name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BucketRecord:
+    """A bucket: its owner, and the project that it was made for, "" if none was named.
+
+    `owner` None: the operator shares it with everybody; then `writable` says whether for writing too.
+    """
+
+    name: str
+    owner: Email | None
+    project: str
+    create_time: datetime
+    writable: bool = True
+
+    def is_readable_by(self, principal: Principal) -> bool:
+        """Whether the caller may read what is in it, and may know that it is there.
+
+        An owner who calls on behalf of a project sees only what was made for this project, or for none.
+        """
+        if self.owner is None:
+            return True
+        return self.owner == principal.email and may_use(principal, self.project)
+
+    def is_writable_by(self, principal: Principal) -> bool:
+        """Whether the caller may write into it and delete from it."""
+        return self.writable and self.is_readable_by(principal)
+
+
+def may_use(principal: Principal, project: str) -> bool:
+    """Whether the caller may act for this project; "" is no project."""
+    return principal.project in _ANY_PROJECT or project in ("", principal.project)
+
+
+class BucketRecords:
+    """The records of all buckets in directories. Several processes may read them; the server alone writes them."""
+
+    def __init__(self, settings: BucketSettings) -> None:
+        self._root = settings.root
+        self._directory = settings.server_files / "records"
+        self._mapped = {each.name: each for each in settings.mapped}
+
+    def find(self, name: str) -> BucketRecord | None:
+        """The record of a bucket; None: there is no such bucket. `name` is that of a bucket."""
+        if (mapped := self._mapped.get(name)) is not None:
+            return _shared(mapped)
+        try:
+            is_there = (self._root / name).is_dir() and not (self._root / name).is_symlink()
+            return self._read(name) if is_there else None
+        except FileNotFoundError:
+            # The operator has put a directory there: it belongs to the machine's owner.
+            made = datetime.fromtimestamp((self._root / name).stat().st_mtime, UTC)
+            return BucketRecord(name=name, owner=LOCAL_PRINCIPAL.email, project="", create_time=made)
+
+    def directory_of(self, name: str) -> Path:
+        """The directory of a bucket."""
+        mapped = self._mapped.get(name)
+        return self._root / name if mapped is None else mapped.directory
+
+    def names(self) -> list[str]:
+        """The names of all buckets, sorted; some may be gone by now."""
+        try:
+            here = [entry.name for entry in os.scandir(self._root) if entry.is_dir(follow_symlinks=False)]
+        except FileNotFoundError:
+            here = []
+        return sorted({name for name in here if not name.startswith(".")} | set(self._mapped))
+
+    def add(self, record: BucketRecord) -> bool:
+        """Make the bucket; False: there is one of this name."""
+        if record.name in self._mapped:
+            return False
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        place = self._place(record.name)
+        if (self._root / record.name).exists():
+            return False
+        written = {
+            "owner": record.owner,
+            "project": record.project,
+            "createTime": record.create_time.isoformat(),
+        }
+        # The record comes first: a crash leaves no bucket, and never one that belongs to somebody else.
+        aside = place.with_suffix(".aside")
+        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            json.dump(written, file)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(place)
+        try:
+            (self._root / record.name).mkdir(mode=0o700)
+        except FileExistsError:
+            return False
+        return True
+
+    def remove(self, name: str) -> None:
+        """Remove an empty bucket.
+
+        Raises:
+            OSError: it is not empty.
+
+        """
+        (self._root / name).rmdir()
+        self._place(name).unlink(missing_ok=True)
+
+    def _read(self, name: str) -> BucketRecord:
+        found = json.loads(self._place(name).read_text(encoding="utf-8"))
+        made = datetime.fromisoformat(found["createTime"])
+        return BucketRecord(name=name, owner=Email(found["owner"]), project=found["project"], create_time=made)
+
+    def _place(self, name: str) -> Path:
+        return self._directory / f"{name}.json"
+
+
+def _shared(mapped: MappedBucket) -> BucketRecord:
+    try:
+        made = datetime.fromtimestamp(mapped.directory.stat().st_mtime, UTC)
+    except OSError:
+        made = datetime.fromtimestamp(0, UTC)
+    return BucketRecord(name=mapped.name, owner=None, project="", create_time=made, writable=mapped.writable)
