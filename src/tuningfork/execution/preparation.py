@@ -19,13 +19,11 @@ from tuningfork.domain.tuning_job import JobId
 class LineSource(Protocol):
     """A file of lines, wherever it is. It can be pickled, and opened in another process."""
 
-    def lines(self, most_bytes: int) -> Iterator[bytes]:
-        """Open the file and yield its lines, with or without their line breaks, as they are read.
-
-        Of a line that is longer than `most_bytes`, the first `most_bytes + 1` bytes are yielded.
+    def lines(self) -> Iterator[bytes]:
+        """Open the file and yield its lines as they are read, with or without their line breaks.
 
         Raises:
-            TuningforkError: the file is not there, or cannot be read.
+            TuningforkError: the file is not there or cannot be read, or a line is too long to be held in memory.
 
         """
         ...
@@ -69,7 +67,8 @@ class PreparedDataset:
 class Prepared:
     """The data of a job is ready to be trained on. `statistics` are of the training file.
 
-    `teaches_next_turn` and `answers` are of the training examples, as in a `TuningJob`.
+    `teaches_next_turn` says whether an answer of a training example has the label of a next turn
+    (`domain.turn_labels`), `answers` which kind of answers they are.
     """
 
     training: PreparedDataset

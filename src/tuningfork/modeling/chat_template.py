@@ -142,6 +142,7 @@ class ChatFormat:
         tokenizer: the model's tokenizer.
         end_of_turn_ids: generation stops at any of these tokens, which is not part of the answer.
         lead: what the template writes before an answer (" " in Llama 2's); it is not part of the answer either.
+        ending: the tokens that end an answer, the last ones of every output.
         next_turn_labels: texts that begin the turn after an answer. A model without a template of its own may write
             them after its answer, and go on; a model with one writes a token that ends the turn.
 
@@ -164,8 +165,8 @@ class ChatFormat:
             ) from error
         self._has_system_role = self._try_system_role()
         known = {*end_ids, *([tokenizer.eos_token_id] if isinstance(tokenizer.eos_token_id, int) else [])}
-        self._ending = self._find_ending(closing, known)
-        self.end_of_turn_ids = frozenset({*known, self._ending[-1]})
+        self.ending = self._find_ending(closing, known)
+        self.end_of_turn_ids = frozenset({*known, self.ending[-1]})
 
     def render_prompt(self, prompt: Conversation) -> list[int]:
         """The tokens of a prompt, up to where the model's answer begins.
@@ -215,14 +216,14 @@ class ChatFormat:
         separately, since serving always ends the prompt after the header.
         """
         header = self.prompt_text(prompt)
-        written = self.lead + self._text.quote(answer)
+        written = self.answer_text(answer)
         header_ids = self._text.encode(header)
         whole_ids = self._text.encode(header + written)
         if whole_ids[: len(header_ids)] == header_ids:
             output_ids = whole_ids[len(header_ids) :]
         else:
             output_ids = self._text.encode(written)
-        return RenderedRow.of(header_ids, (*output_ids, *self._ending))
+        return RenderedRow.of(header_ids, (*output_ids, *self.ending))
 
     def spell(self, ids: Sequence[int]) -> str:
         """The text of token ids, control tokens by their names, without the tokenizer's clean-up of white space."""
@@ -244,6 +245,15 @@ class ChatFormat:
         if len(header) > most:
             raise _not_taken(f"it makes {len(header)} characters of them, and {most} are the most")
         return header
+
+    def answer_text(self, answer: str) -> str:
+        """The text of an answer as it follows on a prompt's, with marks in place of names of control tokens.
+
+        Raises:
+            InvalidArgument: the answer is not valid Unicode.
+
+        """
+        return self.lead + self._text.quote(answer)
 
     def _messages(self, prompt: Conversation) -> list[Message]:
         messages = [{"role": _ROLES[turn.speaker], "content": self._text.quote(turn.text)} for turn in prompt.turns]

@@ -2,7 +2,7 @@
 
 The API does not define two details. Here the texts of one content's parts are joined without a separator, and
 neighbouring contents of one role become one turn, joined by a line break: the API accepts such contents, and many chat
-templates of open models do not.
+templates of open models do not. Each part of a system instruction is a paragraph of its own, as the API says.
 """
 
 from dataclasses import dataclass
@@ -79,7 +79,11 @@ def _text(content: Fields, site: Site, where: str) -> str:
     parts: list[Fields] = content.get("parts", [])
     if not parts:
         raise site.bare_refusal(f"{where}.parts", "contents.parts must not be empty.")
-    return "".join(_part_text(part, site, f"{where}.parts[{index}]") for index, part in enumerate(parts))
+    return "".join(_texts(parts, site, where))
+
+
+def _texts(parts: list[Fields], site: Site, where: str) -> list[str]:
+    return [_part_text(part, site, f"{where}.parts[{index}]") for index, part in enumerate(parts)]
 
 
 def _part_text(part: Fields, site: Site, where: str) -> str:
@@ -104,4 +108,9 @@ def _system_instruction(message: Fields, site: Site) -> str | None:
     content: Fields | None = message.get("system_instruction")
     if not content or not content.get("parts"):
         return None
-    return _text(content, site, "system_instruction") or None
+    return instruction_of(_texts(content["parts"], site, "system_instruction")) or None
+
+
+def instruction_of(texts: list[str]) -> str:
+    """The system instruction whose parts have these texts: each is a paragraph."""
+    return "\n\n".join(texts)
