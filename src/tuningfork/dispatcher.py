@@ -37,6 +37,7 @@ from tuningfork.execution.base import (
 from tuningfork.logs.tracebacks import in_words
 from tuningfork.service.metrics import Metrics
 from tuningfork.service.tuning.running import Running, StepReply
+from tuningfork.service.tuning.trainer_losses import PAUSE_SECONDS, TrainerLosses
 
 logger = logging.getLogger(__name__)
 
@@ -48,14 +49,8 @@ LAST_WAIT_SECONDS = 5.0
 """How long the server waits for the jobs' threads after it has ended the trainer. They end at once, unless the disk or
 the database is slow."""
 
-PAUSE_SECONDS = 1.0
-"""How long no job is claimed after two jobs in a row have lost their trainer. Each further loss doubles the time."""
-
 SERVER_FAULT = "the server met a fault of its own, which its log describes; ask its operator to look there"
 """Why a job lost its trainer if an unexpected error was the reason, for the job's owner."""
-
-MAX_PAUSE_SECONDS = 30.0
-UNHEALTHY_LOSSES = 3
 
 
 @dataclass(slots=True)
@@ -103,15 +98,12 @@ class Dispatcher:
         self._concurrency = concurrency
         self._poll_seconds = poll_seconds
         self._grace_seconds = grace_seconds
-        self._pause_seconds = pause_seconds
         self._after_each_round = after_each_round
         self._followers: dict[JobId, _Follower] = {}
         self._woken = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._decide, name="dispatcher", daemon=True)
-        self._losses_in_a_row = 0
-        self._last_loss = 0.0
-        self._paused_until = 0.0
+        self._losses = TrainerLosses(pause_seconds)
 
     def start(self) -> None:
         """Queue again what this server was running, remove the files of deleted jobs, and begin to take jobs up.
@@ -125,10 +117,7 @@ class Dispatcher:
         self._running.turns.without_data()
         self._tell_without_data()
         for job in self._running.turns.stranded():
-            why = self._running.turns.why_stranded(job)
-            is_alias = job.resolved_base not in (None, job.base_model)
-            base = f"{job.base_model} ({job.resolved_base})" if is_alias else job.base_model
-            said = f"waits for {base}, {why}, or cancel or delete tunedModels/{job.model_id}"
+            said = f"{self._running.turns.why_stranded(job)}, or cancel or delete tunedModels/{job.model_id}"
             self._log(logging.WARNING, "base_missing", job.id, said)
         self._thread.start()
 
@@ -140,8 +129,8 @@ class Dispatcher:
         """Why jobs cannot run at the moment; None if they can."""
         if not self._thread.is_alive() or self._closing.is_set():
             return "the dispatcher is not running"
-        if self._losses_in_a_row >= UNHEALTHY_LOSSES:
-            return f"running jobs were lost {self._losses_in_a_row} times in a row; the log says why"
+        if self._losses.is_unhealthy:
+            return f"running jobs were lost {self._losses.in_a_row} times in a row; the log says why"
         return self._running.unwritable()
 
     def close(self) -> None:
@@ -188,8 +177,8 @@ class Dispatcher:
             except Exception:
                 logger.exception("the dispatcher stumbled and will try again", extra={"action": "dispatch_failed"})
                 self._closing.wait(self._poll_seconds)
-            pause = self._paused_until - time.monotonic()
-            self._woken.wait(min(self._poll_seconds, pause) if pause > 0 else self._poll_seconds)
+            pause = self._losses.seconds_to_wait
+            self._woken.wait(min(self._poll_seconds, pause) if pause else self._poll_seconds)
 
     def _keep_leases(self) -> None:
         for job_id in self._running.keep_leases():
@@ -203,10 +192,8 @@ class Dispatcher:
             if follower.lost is not None:
                 closing = self._closing.is_set()
                 self._give_back(job_id, follower, died=not (closing or follower.blameless))
-                # Jobs that share a trainer lose it together. So a further loss is counted only for a job that was
-                # started after the last loss.
-                if not closing and follower.since > self._last_loss:
-                    self._pause_after_loss()
+                if not closing:
+                    self._losses.lost(follower.since)
             del self._followers[job_id]
 
     def _give_back(self, job_id: JobId, follower: _Follower, *, died: bool) -> None:
@@ -218,14 +205,6 @@ class Dispatcher:
             )
         self._running.give_back(job_id, died=died, reason=follower.lost or "", shared_death=shared)
 
-    def _pause_after_loss(self) -> None:
-        """Claim no jobs for a while: not at all after the first loss, and longer with each further loss in a row."""
-        self._losses_in_a_row += 1
-        self._last_loss = time.monotonic()
-        if self._losses_in_a_row > 1:
-            pause = self._pause_seconds * 2.0 ** (self._losses_in_a_row - 2)
-            self._paused_until = time.monotonic() + min(MAX_PAUSE_SECONDS, pause)
-
     def _stop_unwanted(self) -> None:
         if self._followers:
             for job_id in self._running.unwanted(self._followers):
@@ -235,20 +214,25 @@ class Dispatcher:
         while True:
             now = time.monotonic()
             running = {job_id: now - follower.since for job_id, follower in self._followers.items()}
-            turn = self._running.turns.turn(running, self._concurrency)
+            turn = self._running.turns.turn(running, self._concurrency + self._held_up())
             for job_id in turn.pause:
                 self._ask_to_pause(job_id)
-            if self._closing.is_set() or time.monotonic() < self._paused_until:
+            if self._closing.is_set() or self._losses.seconds_to_wait:
                 return
             if not turn.next:
                 if not self._followers:
                     # No job is running, so the job that caused the losses has ended.
-                    self._losses_in_a_row = 0
+                    self._losses.ended()
                 return
             assignment = self._running.claim(turn.next)
             if assignment is None:
                 return
             self._begin(assignment, is_suspect=turn.alone)
+
+    def _held_up(self) -> int:
+        """How many jobs of the trainer it cannot take up at the moment: others have their places, at most as many."""
+        held_up = (job_id for job_id, each in self._trainers.beginnings().items() if each.held_up_by)
+        return min(self._concurrency, sum(job_id in self._followers for job_id in held_up))
 
     def _tell_without_data(self) -> None:
         """Log each waiting job that this server cannot train for lack of files, once."""
@@ -348,7 +332,7 @@ class Dispatcher:
             case Resumed(step=step, snapshots=snapshots):
                 return self._running.resumed(job_id, step, snapshots)
             case Stepped(snapshot=snapshot, tokens=tokens):
-                self._losses_in_a_row = 0
+                self._losses.ended()
                 return self._running.record(job_id, snapshot, tokens)
             case Evaluated(evaluation=evaluation):
                 return self._running.evaluated(job_id, evaluation)

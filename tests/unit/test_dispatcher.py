@@ -15,6 +15,7 @@ from patience import PATIENCE_SECONDS, wait_until
 from tuningfork.dispatcher import Dispatcher
 from tuningfork.domain.base_model import BaseModelName, Catalog
 from tuningfork.domain.errors import Busy, Code, NotFound, ResourceExhausted
+from tuningfork.domain.job_stage import Beginning
 from tuningfork.domain.references import TunedRef
 from tuningfork.domain.tuned_model import ModelState
 from tuningfork.domain.tuning_job import JobState
@@ -357,6 +358,24 @@ def test_after_losses_in_a_row_jobs_wait_before_they_are_taken_up_again(workshop
     patient.close()
 
     assert (taken_up, workshop.job(tuned).state) == (2, JobState.QUEUED)
+
+
+def test_a_job_that_the_trainer_cannot_take_up_leaves_its_place_to_another(workshop, executor):
+    dispatcher = Dispatcher(workshop.running, executor, executor, workshop.metrics, concurrency=1, poll_seconds=0.02)
+    gate = executor.hold_before(1)
+    large, small, last = (create(workshop) for _ in range(3))
+    dispatcher.start()
+    gate.wait_until_reached()
+    executor.not_taken_up[large.job.id] = Beginning(held_up_by="memory is short")
+    done = [workshop.wait_until(JobState.SUCCEEDED, each) for each in (small, last)]
+    waiting = workshop.job(large)
+    del executor.not_taken_up[large.job.id]
+    gate.open()
+    workshop.wait_until(JobState.SUCCEEDED, large)
+    dispatcher.close()
+
+    assert [each.job.completed_steps for each in done] == [19, 19]
+    assert (waiting.state, waiting.completed_steps) == (JobState.RUNNING, 0)
 
 
 class TestStart:

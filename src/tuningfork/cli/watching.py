@@ -21,7 +21,7 @@ JobsAsJson = Annotated[
     output.as_json_option(
         '{"operations": [...], "findings": {...}, "stages": {...}}: Operations of the API without snapshots, which '
         "metadata.completedSteps counts, and by model the kinds of warnings about its loss, and what a run is doing "
-        "that has not ended: QUEUED, STARTING, LOADING_BASE or TRAINING"
+        "that has not ended: QUEUED, STARTING, LOADING_BASE, HELD_UP or TRAINING"
     ),
 ]
 RunAsJson = Annotated[bool, output.as_json_option("the newest state of the run, an Operation of the API")]
@@ -102,7 +102,7 @@ def state_of(operation: "Operation", stage: "RunStage | None" = None) -> str:
         return "ended"
     if operation.done:
         return "done"
-    if operation.completed_steps:
+    if operation.completed_steps and not (stage is not None and stage.is_held_up):
         return "running"
     return "loading" if stage is not None and stage.loads_base else "waiting"
 
@@ -131,7 +131,8 @@ def _row(run: "Operation", found: "dict[str, tuple[RunFinding, ...]]", stage: "R
     share = f" ({100 * run.completed_steps // run.total_steps} %)" if run.total_steps else ""
     # A run of no steps made nothing: its adapter was trained elsewhere.
     steps = f"{run.completed_steps:,} of {run.total_steps:,}{share}" if run.total_steps else "imported"
-    waits_for = stage.in_full if stage is not None and not run.done and not run.completed_steps else ""
+    waits = stage is not None and not run.done and (stage.is_held_up or not run.completed_steps)
+    waits_for = stage.in_full if stage is not None and waits else ""
     left = stage.time_left if stage is not None and not run.done else ""
     remarks = [run.error or "", waits_for, left, *(finding.in_short for finding in found.get(run.tuned_model, ()))]
     return run.tuned_model, state_of(run, stage), steps, "; ".join(filter(None, remarks))

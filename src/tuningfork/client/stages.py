@@ -17,7 +17,8 @@ from tuningfork.domain.job_stage import JobStage
 class RunStage:
     """The stage of a run. `stage` may be one that this version does not know. Seconds that are not known are None.
 
-    `seconds_left` is about how long the run takes for the rest of its steps.
+    `seconds_left` is about how long the run takes for the rest of its steps. `held_up_by` is why the trainer cannot
+    take it up at the moment, as "memory is short: ..."; "": it can.
     """
 
     stage: str
@@ -25,6 +26,12 @@ class RunStage:
     loading_seconds: float | None = None
     usual_seconds: float | None = None
     seconds_left: float | None = None
+    held_up_by: str = ""
+
+    @property
+    def is_held_up(self) -> bool:
+        """Whether the trainer cannot take the run up at the moment, whatever steps it has completed before."""
+        return self.stage == JobStage.HELD_UP
 
     @property
     def loads_base(self) -> bool:
@@ -36,6 +43,8 @@ class RunStage:
         """What the run waits for; "": nothing that is worth a word."""
         if self.stage == JobStage.STARTING:
             return "waiting for the trainer"
+        if self.is_held_up:
+            return f"waiting, since {self.held_up_by.partition(': ')[0]}" if self.held_up_by else "waiting"
         return f"loading {self.loading_base_model}" if self.stage == JobStage.LOADING_BASE else ""
 
     @property
@@ -45,7 +54,9 @@ class RunStage:
 
     @property
     def in_full(self) -> str:
-        """What the run waits for, with how long it has taken and how long it usually takes."""
+        """What the run waits for: a reason in full, or a base with how long loading has taken and usually takes."""
+        if self.is_held_up and self.held_up_by:
+            return f"waiting, since {self.held_up_by}"
         if self.stage != JobStage.LOADING_BASE or self.loading_seconds is None:
             return self.in_words
         usual = "" if self.usual_seconds is None else f" of usually {self.usual_seconds:.0f}"
@@ -60,6 +71,7 @@ def parse_stage(answer: Json) -> RunStage:
         loading_seconds=_seconds(answer, "loadingSeconds"),
         usual_seconds=_seconds(answer, "usualLoadingSeconds"),
         seconds_left=_seconds(answer, "secondsLeft"),
+        held_up_by=fields.text(answer, "heldUpBy", ""),
     )
 
 

@@ -16,6 +16,8 @@ class JobStage(StrEnum):
     """It has been given to a trainer, which has not taken it up yet: the trainer starts, or does something else."""
     LOADING_BASE = "LOADING_BASE"
     """The trainer loads the base model that the job needs."""
+    HELD_UP = "HELD_UP"
+    """The trainer cannot take the job up at the moment, for lack of memory for example, and tries again."""
     TRAINING = "TRAINING"
     """The trainer has taken it up. So says a server that knows no more, since another server has the job."""
     ENDED = "ENDED"
@@ -30,12 +32,14 @@ class Beginning:
         base: the base that the trainer loads now, on which the job waits; None: it loads none, or does not run yet.
         seconds: for how long it has loaded the base.
         usual_seconds: how long loading this base has taken the last time; None: that is not known.
+        held_up_by: why the trainer cannot take the job up at the moment, as "memory is short"; "": it is not held up.
 
     """
 
     base: BaseModelName | None = None
     seconds: float = 0.0
     usual_seconds: float | None = None
+    held_up_by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

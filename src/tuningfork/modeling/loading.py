@@ -33,7 +33,7 @@ from tuningfork.modeling.files.skeleton import read_config, skeleton
 from tuningfork.modeling.kernels.base import Kernels
 from tuningfork.modeling.kernels.choice import kernels_for
 from tuningfork.modeling.kernels.plain import PLAIN
-from tuningfork.modeling.memory_plan import LoadingPlan, WeightCopies, plan_loading
+from tuningfork.modeling.memory_plan import BaseMemoryShort, LoadingPlan, WeightCopies, plan_loading
 from tuningfork.modeling.widening import can_be_widened, two_bytes_of, widen_
 
 
@@ -104,8 +104,9 @@ def load_base(
         chat: renders conversations for this base; None: its chat format is made in this process.
 
     Raises:
-        BaseUnusable: files are missing, there is too little memory, or the architecture has no pluggable attention or
-            no linear layers.
+        BaseMemoryShort: there is too little free memory at the moment.
+        BaseUnusable: files are missing, the machine has too little memory, or the architecture has no pluggable
+            attention or no linear layers.
 
     """
     place = torch.device(device)
@@ -153,7 +154,8 @@ def _planned(
         location, revision=base.revision, rank=base.adapter.rank, dtype=dtype, device=device, stored=stored
     )
     if planned.shortage:
-        raise BaseUnusable(f"base model {base.name} ({location}) {planned.shortage}")
+        kind = BaseMemoryShort if planned.may_pass else BaseUnusable
+        raise kind(f"base model {base.name} ({location}) {planned.shortage}")
     return planned
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from tuningfork.domain.errors import InvalidArgument, Unavailable
+from tuningfork.domain.errors import BaseUnusable, InvalidArgument, Unavailable
 from tuningfork.modeling.device.available_memory import Memory, available_memory
 from tuningfork.modeling.files.skeleton import read_config, skeleton
 
@@ -37,6 +37,10 @@ _PLANNING_FAULTS = (OSError, ValueError, KeyError, TypeError, RuntimeError, Impo
 
 class MemoryShort(Unavailable):
     """There is too little free memory at the moment, on a machine that has enough in all."""
+
+
+class BaseMemoryShort(BaseUnusable):
+    """There is too little free memory for a base at the moment, on a machine that has enough in all."""
 
 
 class HasFeatures(Protocol):
@@ -118,9 +122,13 @@ class WeightCopies:
 
 @dataclass(frozen=True, slots=True)
 class LoadingPlan:
-    """The result of planning: why the base does not fit (None: it fits), and how many copies of its weights to make."""
+    """The result of planning: why the base does not fit (None: it fits), and how many copies of its weights to make.
+
+    `may_pass`: the base would fit if nothing else were in memory.
+    """
 
     shortage: str | None = None
+    may_pass: bool = False
     weight_copies: WeightCopies = WeightCopies()
 
 
@@ -202,7 +210,7 @@ def check_adapter_fits(layers: Iterable[HasFeatures], memory: Memory | None, *, 
     if memory is None or needed <= memory.usable_bytes:
         return
     takes = f"an adapter of rank {rank} takes {_shown(needed)} of memory while it is trained, and "
-    most = max(0, memory.total_bytes - memory.reserve_bytes - itemsize * sum(map(math.prod, shapes)))
+    most = max(0, memory.most_bytes - itemsize * sum(map(math.prod, shapes)))
     if needed > most:
         raise InvalidArgument(
             f"{takes}{memory.whose} has at most {_shown(most)} for it beside the base; tune with a lower rank, or on a "
@@ -300,7 +308,11 @@ def plan_loading(
         gc.collect()
         found = [(each, measure(place)) for each, place in asked]
     reasons = [shortage(each, memory, stored) for each, memory in found if memory is not None]
-    return LoadingPlan(next(filter(None, reasons), None), weight_copies(cost, found[0][1], rank=rank))
+    return LoadingPlan(
+        shortage=next(filter(None, reasons), None),
+        may_pass=all(memory is None or each.needed <= memory.most_bytes for each, memory in found),
+        weight_copies=weight_copies(cost, found[0][1], rank=rank),
+    )
 
 
 def _short(needed: MemoryPlan, memory: Memory | None) -> bool:

@@ -36,6 +36,18 @@ def test_a_job_that_waits_for_its_base_says_so_and_for_how_long(caller, workshop
     assert stage_of(caller, name).json() == {"tunedModel": name, "stage": "TRAINING"}
 
 
+def test_a_job_that_the_trainer_cannot_take_up_says_why_without_the_servers_directories(caller, workshop):
+    name = caller.create()
+    reason = "memory is short: base model models/echo-001 (/srv/bases/echo) needs 9.0 GiB of memory"
+    workshop.executor.not_taken_up[workshop.running.claim().job_id] = Beginning(held_up_by=reason)
+
+    assert stage_of(caller, name).json() == {
+        "tunedModel": name,
+        "stage": "HELD_UP",
+        "heldUpBy": "memory is short: base model models/echo-001 (echo) needs 9.0 GiB of memory",
+    }
+
+
 def test_the_operation_stays_as_the_gemini_api_has_it(caller, workshop):
     name = caller.create()
     before = caller.get(f"/v1beta/{caller.operation_of(name)}").json()

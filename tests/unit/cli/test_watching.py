@@ -57,6 +57,28 @@ def test_a_run_whose_base_is_loaded_says_so(tuningfork, service, run, become_ter
     assert "loading" not in tuningfork("jobs").output
 
 
+def test_a_run_that_the_trainer_cannot_take_up_waits_and_says_why_also_if_it_has_steps(
+    tuningfork, service, run, become_terminal
+):
+    reason = "memory is short: an adapter of rank 256 takes 23 MiB of memory"
+    service.stages[run] = {"stage": "HELD_UP", "heldUpBy": reason}
+
+    assert tuningfork("jobs").output == f"{run}\twaiting\t0\t4\n"
+    lines = tuningfork("watch", run).errors.splitlines()
+    assert lines[:2] == [f"{run}: 4 steps", "waiting to begin 4 steps"]
+    service.look(run)
+    assert tuningfork("jobs").output == f"{run}\tdone\t4\t4\n"
+
+
+def test_a_run_that_is_held_up_in_its_middle_is_not_called_running(tuningfork, service, run, become_terminal):
+    service.look(run)
+    service.stages[run] = {"stage": "HELD_UP", "heldUpBy": "memory is short: it takes 23 MiB"}
+
+    assert tuningfork("jobs").output == f"{run}\twaiting\t1\t4\n"
+    become_terminal()
+    assert "waiting, since memory is short: it takes 23 MiB" in " ".join(tuningfork("jobs").output.split())
+
+
 def test_the_list_tells_how_long_a_run_takes_for_the_rest(tuningfork, service, run, become_terminal):
     service.look(run)
     service.stages[run] = {"stage": "TRAINING", "secondsLeft": 150.0}

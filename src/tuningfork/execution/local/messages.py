@@ -105,6 +105,17 @@ class LoadingBase:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldUp:
+    """From a trainer: it cannot take a job up at the moment, and tries again. `reason` says why, as "memory is short".
+
+    The job's next event, or a `LoadingBase`, ends that.
+    """
+
+    job_id: JobId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Warm:
     """To a generator: load this base now."""
 
@@ -252,6 +263,9 @@ class Refused(OfRequest):
             error = kind(error.message, violations=error.violations)
         return cls(request_id, error)
 
+
+TrainerMessage = JobEvent | LoadingBase | HeldUp
+"""What a trainer says of its jobs."""
 
 TrainerCommand = Admit | Stop | Pause | Probe
 GeneratorCommand = Warm | Keep | Forget | Generate | Abandon | Count | Preview | TryAdapter

@@ -2,15 +2,17 @@
 
 import errno
 import logging
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 from tuningfork.artifacts.base import ArtifactDamaged, ArtifactMissing, ArtifactStore
 from tuningfork.domain.artifact import ArtifactRef
 from tuningfork.domain.errors import Code
-from tuningfork.execution.base import Failed, TrainingAssignment
+from tuningfork.execution.base import CheckpointKept, Failed, TrainingAssignment
 from tuningfork.execution.dataset_file import DatasetFile
 from tuningfork.execution.local.checkpoints import KeptCheckpoints
+from tuningfork.execution.local.messages import JobEvent
 from tuningfork.execution.local.savepoints import Savepoints
 from tuningfork.training.engine import TrainingEngine, TrainingJob
 from tuningfork.training.initial_weights import SourceDamaged
@@ -87,3 +89,16 @@ def unwritten(error: OSError) -> Failed:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Failed(code=Code.RESOURCE_EXHAUSTED, message=said)
     return Failed(code=Code.INTERNAL, message=f"{said}; tune again")
+
+
+def checkpoint_kept(job: RunningJob, step: int) -> JobEvent:
+    """The event that reports the complete checkpoint of this step."""
+    epoch = job.assignment.hyperparameters.completed_epochs(step, job.example_count)
+    return JobEvent(job.assignment.job_id, CheckpointKept(step=step, epoch=epoch, adapter=job.checkpoints.ref(step)))
+
+
+def settled(job: RunningJob) -> Iterator[JobEvent]:
+    """Wait until all writes of the job's files are done, since the server may move the files of an ended job."""
+    job.savepoints.settle()
+    for kept in job.checkpoints.completed(wait=True):
+        yield checkpoint_kept(job, kept)

@@ -20,7 +20,6 @@ from tuningfork.domain.exhaustion import reason_of
 from tuningfork.domain.snapshot_grid import SnapshotGrid
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.execution.base import (
-    CheckpointKept,
     Evaluated,
     Failed,
     Finished,
@@ -34,15 +33,33 @@ from tuningfork.execution.base import (
 from tuningfork.execution.local import worker
 from tuningfork.execution.local.checkpoints import KeptCheckpoints
 from tuningfork.execution.local.environment import artifacts_in
-from tuningfork.execution.local.messages import JobEvent, LoadingBase, Pause, Probe, Probed, Stop, TrainerCommand
+from tuningfork.execution.local.messages import (
+    HeldUp,
+    JobEvent,
+    LoadingBase,
+    Pause,
+    Probe,
+    Probed,
+    Stop,
+    TrainerCommand,
+    TrainerMessage,
+)
+from tuningfork.execution.local.obstacles import PASSING, Obstacle, Waits
 from tuningfork.execution.local.preparing import Preparing
 from tuningfork.execution.local.probing import Probes
 from tuningfork.execution.local.renderers import Renderers
 from tuningfork.execution.local.same_bases import SameBases
 from tuningfork.execution.local.savepoints import Savepoints
-from tuningfork.execution.local.trainer_jobs import Opening, RunningJob, read_job, savepoints_of, unwritten
+from tuningfork.execution.local.trainer_jobs import (
+    Opening,
+    RunningJob,
+    checkpoint_kept,
+    read_job,
+    savepoints_of,
+    settled,
+    unwritten,
+)
 from tuningfork.modeling.loading import load_base
-from tuningfork.modeling.memory_plan import MemoryShort
 from tuningfork.training.engine import (
     EvaluationReport,
     ExamplesRefused,
@@ -57,16 +74,6 @@ from tuningfork.training.savepoint import SavepointDamaged
 
 logger = logging.getLogger(__name__)
 
-_FIRST_WAIT_SECONDS = 1.0
-_LONGEST_WAIT_SECONDS = 60.0
-"""How long a job whose files cannot be read, or for which memory is short, waits before each further try: each time
-twice as long, up to this."""
-# Unread files are not damaged: a network file system may be away, or too many files open.
-_OBSTACLES = {
-    MemoryShort: ("memory is short", "memory_short"),
-    OSError: ("its files cannot be read", "files_unread"),
-}
-
 
 @dataclass(slots=True)
 class Trainer:
@@ -78,6 +85,7 @@ class Trainer:
     retry_seconds: Sequence[float] = (10.0, 60.0, 610.0)
     """How long a job that has a savepoint waits before it is tried again, after each time in a row that its base could
     not be used. The last time is longer than a base is refused."""
+    waits: Waits = field(default_factory=Waits)
     _engines: dict[BaseModel, TrainingEngine] = field(default_factory=dict)
     _same: SameBases = field(default_factory=SameBases)
     _jobs: dict[JobId, RunningJob] = field(default_factory=dict)
@@ -85,8 +93,6 @@ class Trainer:
     """The jobs whose base is being read by a renderer, or that wait since they cannot be taken up at the moment."""
     _tries: dict[JobId, int] = field(default_factory=dict)
     """How often jobs have been tried again since their last step."""
-    _waited: dict[JobId, float] = field(default_factory=dict)
-    """For how many seconds these jobs have last waited, since their files could not be read or memory was short."""
     _preparing: Preparing = field(default_factory=Preparing)
     _probes: Probes = field(default_factory=Probes)
     _writers: ThreadPoolExecutor = field(
@@ -98,7 +104,7 @@ class Trainer:
         """Whether there is no job, and no probe of how long steps take."""
         return not (self._jobs or self._opening) and self._probes.idle
 
-    def obey(self, command: TrainerCommand) -> Iterator[JobEvent | LoadingBase | Probed]:
+    def obey(self, command: TrainerCommand) -> Iterator[TrainerMessage | Probed]:
         """Admit a job, note that one should stop or pause, or begin a probe.
 
         A probe is begun only over a base that is loaded, and if there is no job.
@@ -120,7 +126,7 @@ class Trainer:
         self._drop(command.assignment.job_id)
         yield from self._open(Opening(command.assignment))
 
-    def _open(self, opening: Opening) -> Iterator[JobEvent | LoadingBase]:
+    def _open(self, opening: Opening) -> Iterator[TrainerMessage]:
         """Admit a job, at once or after a renderer has read its base."""
         renderers, assignment = self.renderers, opening.assignment
         base = self._same.first(assignment.base)
@@ -142,9 +148,10 @@ class Trainer:
             return
         del self._opening[command.job_id]
         self._preparing.forget(command.job_id)
+        self.waits.forget(command.job_id)
         yield JobEvent(command.job_id, Stopped(adapter=None) if isinstance(command, Stop) else Paused())
 
-    def _admitted(self, opening: Opening, fault: Exception | None = None) -> Iterator[JobEvent]:
+    def _admitted(self, opening: Opening, fault: Exception | None = None) -> Iterator[TrainerMessage]:
         """Admit a job, or end it. `fault` is what has been found wrong with its base."""
         assignment = opening.assignment
         self._opening.pop(assignment.job_id, None)
@@ -157,10 +164,10 @@ class Trainer:
             # The job was deleted after it was admitted; its events are ignored.
             logger.info("job %s is gone: %s", assignment.job_id, error.message, extra=assignment.labels("job_gone"))
             yield JobEvent(assignment.job_id, Failed(code=error.code, message=error.message))
+        except PASSING as error:
+            yield from self._wait_and_retry(opening, error)
         except (InternalError, BaseWeightsReplaced) as error:
             yield from self._held_up(opening, error)
-        except (OSError, MemoryShort) as error:
-            yield from self._wait_and_retry(opening, error)
         except TuningforkError as error:
             yield JobEvent(assignment.job_id, Failed(code=error.code, message=error.message))
         except Exception as error:
@@ -168,31 +175,37 @@ class Trainer:
             message = f"the trainer could not take the job up: {reason_of(error)}"
             yield JobEvent(assignment.job_id, Failed(code=Code.INTERNAL, message=message))
         else:
-            self._waited.pop(assignment.job_id, None)
+            self.waits.forget(assignment.job_id)
             job.stop_requested = opening.stop_requested
             yield JobEvent(
                 assignment.job_id, Resumed(step=job.completed_steps, snapshots=tuple(job.savepoints.snapshots))
             )
             for step in job.checkpoints.found(job.completed_steps):
-                yield _checkpoint(job, step)
+                yield checkpoint_kept(job, step)
 
-    def _wait_and_retry(self, opening: Opening, error: Exception) -> Iterator[JobEvent]:
-        """Try again later to take the job up: what is in its way, one of `_OBSTACLES`, may be gone by then.
+    def _wait_and_retry(self, opening: Opening, error: Exception) -> Iterator[TrainerMessage]:
+        """Try again later to take the job up: what is in its way, one of `PASSING`, may be gone by then.
 
         The job keeps its savepoints. If it was cancelled and the longest wait has not helped, it ends without adapter.
+        It fails if it has waited for memory long enough.
         """
         assignment, job_id = opening.assignment, opening.assignment.job_id
-        waited = self._waited.pop(job_id, _FIRST_WAIT_SECONDS / 2)
-        if opening.stop_requested and waited == _LONGEST_WAIT_SECONDS:
-            yield JobEvent(job_id, Stopped(adapter=None))
+        gives_up = opening.stop_requested and self.waits.was_longest(job_id)
+        seconds = None if gives_up else self.waits.next(job_id, error, others=bool(self._jobs))
+        if seconds is not None:
+            obstacle = Obstacle.of(error)
+            said = "job %s waits for %g s, since %s"
+            logger.warning(said, job_id, seconds, obstacle.why, extra=assignment.labels(obstacle.action))
+            yield HeldUp(job_id, obstacle.told)
+            self._wait(opening, seconds)
             return
-        seconds = self._waited[job_id] = min(2 * waited, _LONGEST_WAIT_SECONDS)
-        why, action = next(said for kind, said in _OBSTACLES.items() if isinstance(error, kind))
-        said = "job %s waits for %g s, since %s: %s"
-        logger.warning(said, job_id, seconds, why, error, extra=assignment.labels(action))
-        self._wait(opening, seconds)
+        self.waits.forget(job_id)
+        if opening.stop_requested or not isinstance(error, TuningforkError):
+            yield JobEvent(job_id, Stopped(adapter=None))
+        else:
+            yield JobEvent(job_id, self.waits.given_up(error))
 
-    def _held_up(self, opening: Opening, error: TuningforkError) -> Iterator[JobEvent]:
+    def _held_up(self, opening: Opening, error: TuningforkError) -> Iterator[TrainerMessage]:
         """Try a job again later that cannot go on at the moment, if it has a savepoint; else, or at last, end it."""
         assignment, job_id = opening.assignment, opening.assignment.job_id
         tries = self._tries.pop(job_id, 0)
@@ -201,6 +214,7 @@ class Trainer:
             said = f"cannot go on, and is tried again in {seconds:g} seconds: {error.message}"
             logger.warning("job %s %s", job_id, said, extra=assignment.labels("job_held_up"))
             self._tries[job_id] = tries + 1
+            yield HeldUp(job_id, error.message)
             self._wait(opening, seconds)
         elif opening.stop_requested:
             yield JobEvent(job_id, Stopped(adapter=None))
@@ -215,7 +229,7 @@ class Trainer:
     def _has_savepoint(self, assignment: TrainingAssignment) -> bool:
         return bool(self.artifacts.refs_below(savepoints_of(assignment)))
 
-    def advance(self) -> Iterator[JobEvent | LoadingBase | Probed]:
+    def advance(self) -> Iterator[TrainerMessage | Probed]:
         """End jobs that were asked to stop or pause, then run one pass for each base that has jobs, or of a probe."""
         for prepared in self._preparing.finished(patient=not self._jobs):
             opening = self._opening[JobId(prepared.request_id)]
@@ -309,13 +323,13 @@ class Trainer:
             self._engines[base] = engine
         return self._engines[base]
 
-    def _pass(self, engine: TrainingEngine) -> Iterator[JobEvent]:
+    def _pass(self, engine: TrainingEngine) -> Iterator[TrainerMessage]:
         try:
             reports = engine.advance()
         except (TrainingDiverged, ExamplesRefused, WeightsNotFinite) as error:
             # The engine has dropped this job; the others go on.
             job = self._jobs.pop(JobId(error.job_id))
-            yield from self._settled(job)
+            yield from settled(job)
             yield JobEvent(job.assignment.job_id, Failed(code=error.code, message=error.message))
             return
         except ExamplesUnrendered as error:
@@ -341,7 +355,7 @@ class Trainer:
         if assignment.checkpoints.is_due(step, assignment.hyperparameters, job.example_count):
             job.checkpoints.keep(step, job.engine.adapter_writer(report.job_id))
         for kept in job.checkpoints.completed():
-            yield _checkpoint(job, kept)
+            yield checkpoint_kept(job, kept)
         every = assignment.savepoint_every
         if not report.done and every and step % every == 0 and not job.savepoints.busy:
             job.savepoints.save(job.engine.state(report.job_id))
@@ -351,7 +365,7 @@ class Trainer:
             job.savepoints.save(job.engine.state(job.assignment.job_id))
         yield from self._end(job, Paused())
 
-    def _set_aside(self, job: RunningJob, error: ExamplesUnrendered) -> Iterator[JobEvent]:
+    def _set_aside(self, job: RunningJob, error: ExamplesUnrendered) -> Iterator[TrainerMessage]:
         """Write a savepoint of a job that cannot go on at the moment, and see `_held_up`."""
         *checkpoints, paused = self._pause(job)
         yield from checkpoints
@@ -373,23 +387,10 @@ class Trainer:
         return event(adapter=job.adapter)
 
     def _end(self, job: RunningJob, event: TrainingEvent) -> Iterator[JobEvent]:
-        yield from self._settled(job)
+        yield from settled(job)
         del self._jobs[job.assignment.job_id]
         job.engine.release(job.assignment.job_id)
         yield JobEvent(job.assignment.job_id, event)
-
-    @staticmethod
-    def _settled(job: RunningJob) -> Iterator[JobEvent]:
-        """Wait until all writes of the job's files are done, since the server may move the files of an ended job."""
-        job.savepoints.settle()
-        for kept in job.checkpoints.completed(wait=True):
-            yield _checkpoint(job, kept)
-
-
-def _checkpoint(job: RunningJob, step: int) -> JobEvent:
-    """The event that reports the complete checkpoint of this step."""
-    epoch = job.assignment.hyperparameters.completed_epochs(step, job.example_count)
-    return JobEvent(job.assignment.job_id, CheckpointKept(step=step, epoch=epoch, adapter=job.checkpoints.ref(step)))
 
 
 if __name__ == "__main__":

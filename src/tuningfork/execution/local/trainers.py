@@ -22,7 +22,7 @@ from tuningfork.execution.base import (
 from tuningfork.execution.local.child import SILENCE_SECONDS
 from tuningfork.execution.local.endings import Ending
 from tuningfork.execution.local.loadings import Loadings
-from tuningfork.execution.local.messages import Admit, JobEvent, LoadingBase, Pause, Probe, Probed, Stop
+from tuningfork.execution.local.messages import Admit, HeldUp, JobEvent, LoadingBase, Pause, Probe, Probed, Stop
 from tuningfork.execution.local.restarting import RestartingChild
 
 MODULE = "tuningfork.execution.local.trainer_process"
@@ -101,6 +101,10 @@ class LocalTrainers(RestartingChild):
         if isinstance(message, LoadingBase):
             with self._lock:
                 self._loadings.loading(message.job_id, message.base)
+            return
+        if isinstance(message, HeldUp):
+            with self._lock:
+                self._loadings.held_up(message.job_id, message.reason)
             return
         if isinstance(message, Probed):
             with self._lock:

@@ -38,6 +38,11 @@ class Memory:
         return min(_MOST_RESERVE_BYTES, self.total_bytes // _RESERVE_SHARE)
 
     @property
+    def most_bytes(self) -> int:
+        """The memory that could be had if nothing else were in it."""
+        return self.total_bytes - self.reserve_bytes
+
+    @property
     def usable_bytes(self) -> int:
         """The memory that a base may take; 0 where less than the reserve is free."""
         return max(0, self.free_bytes - self.reserve_bytes)

@@ -1,9 +1,11 @@
 """Tells what jobs are doing, more closely than their states."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from tuningfork.domain.job_stage import Beginning, JobStage, StagedJob
 from tuningfork.domain.permission import Principal
+from tuningfork.domain.server_paths import without_directories
 from tuningfork.domain.tuned_model import TunedModelId
 from tuningfork.domain.tuning_job import JobId, JobState, TuningJob
 from tuningfork.execution.base import Trainers
@@ -57,5 +59,8 @@ class Staging:
         if beginning is None:
             seconds_left = self._speeds.seconds_left(job.id, job.total_steps - job.completed_steps)
             return StagedJob(job=job, stage=JobStage.TRAINING, seconds_left=seconds_left)
+        if beginning.held_up_by:
+            told = replace(beginning, held_up_by=without_directories(beginning.held_up_by))
+            return StagedJob(job=job, stage=JobStage.HELD_UP, beginning=told)
         stage = JobStage.STARTING if beginning.base is None else JobStage.LOADING_BASE
         return StagedJob(job=job, stage=stage, beginning=beginning)

@@ -88,11 +88,15 @@ class Turns:
             return tuning_jobs.queued_without(connection, *self._served)
 
     def why_stranded(self, job: TuningJob) -> str:
-        """Why this server cannot use the base model of a stranded job, and what to do, as the end of a sentence."""
+        """What a stranded job waits for and why, and what to do, as the rest of a sentence."""
+        is_alias = job.resolved_base not in (None, job.base_model)
+        base = f"{job.base_model} ({job.resolved_base})" if is_alias else job.base_model
         model = self._catalog.find(job.base_model, job.resolved_base)
         if model is None:
-            return "which this server does not have: start it with that base model again"
-        return f"which this server cannot use: {model.base.fault}"
+            why = "which this server does not have: start it with that base model again"
+        else:
+            why = f"which this server cannot use: {model.base.fault}"
+        return f"waits for {base}, {why}"
 
     def without_data(self) -> dict[JobId, list[Need]]:
         """The waiting jobs that this server cannot train, the oldest first, each with what the server lacks."""

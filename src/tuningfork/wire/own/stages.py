@@ -18,6 +18,7 @@ STAGE = Message(
         Field(4, "loading_seconds", Kind.DOUBLE, presence=True),
         Field(5, "usual_loading_seconds", Kind.DOUBLE, presence=True),
         Field(6, "seconds_left", Kind.DOUBLE, presence=True),
+        Field(7, "held_up_by", Kind.STRING),
     ),
 )
 STAGES = Message(
@@ -64,4 +65,6 @@ def _fields(staged: StagedJob) -> dict[str, Any]:
             "loading_seconds": round(beginning.seconds, 1),
             "usual_loading_seconds": None if beginning.usual_seconds is None else round(beginning.usual_seconds, 1),
         }
+    if beginning is not None and beginning.held_up_by:
+        fields["held_up_by"] = beginning.held_up_by
     return fields

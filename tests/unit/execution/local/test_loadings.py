@@ -64,3 +64,18 @@ def test_a_base_that_could_not_be_loaded_has_no_usual_time():
     loadings.taken_up("a", has_base=False)
 
     assert loadings.beginnings()["b"].usual_seconds is None
+
+
+def test_a_job_that_is_held_up_says_why_and_the_others_do_not_wait_for_its_base():
+    loadings = Loadings(Seconds())
+    loadings.given("a")
+    loadings.given("b")
+    loadings.loading("a", "models/x")
+    loadings.held_up("a", "memory is short")
+
+    assert loadings.beginnings() == {"a": Beginning(held_up_by="memory is short"), "b": Beginning()}
+    loadings.loading("a", "models/x")
+    assert loadings.beginnings()["a"].base == "models/x"
+    loadings.held_up("a", "memory is short")
+    loadings.taken_up("a", has_base=True)
+    assert loadings.beginnings() == {"b": Beginning()}

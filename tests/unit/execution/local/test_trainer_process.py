@@ -19,11 +19,13 @@ from tuningfork.domain.hyperparameters import Hyperparameters
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.execution.base import Finished, Paused, Resumed, Stepped, Stopped, TrainingAssignment
 from tuningfork.execution.local import trainer_process
-from tuningfork.execution.local.messages import Admit, JobEvent, LoadingBase, Pause, Stop
+from tuningfork.execution.local.messages import Admit, HeldUp, JobEvent, LoadingBase, Pause, Stop
+from tuningfork.execution.local.obstacles import Waits
 from tuningfork.execution.local.trainer_jobs import unwritten
 from tuningfork.execution.local.trainer_process import Trainer
 from tuningfork.modeling.device.available_memory import Memory
 from tuningfork.modeling.loading import load_base
+from tuningfork.modeling.memory_plan import BaseMemoryShort
 from tuningfork.training.engine import TrainingEngine
 from tuningfork.training.same_base import BaseWeightsReplaced
 
@@ -148,7 +150,7 @@ def test_a_job_whose_files_cannot_be_read_keeps_its_savepoint_and_waits(store, a
     assert [event.snapshot.step for event in events if isinstance(event, Stepped)] == [2, 3, 4, 5, 6]
     assert isinstance(events[-1], Finished)
     assert "job abc waits for 1 s, since its files cannot be read: [Errno 24] Too many open files" in caplog.text
-    assert trainer._waited == {}
+    assert trainer.waits == Waits()
 
 
 def test_a_job_whose_bases_weights_were_replaced_keeps_its_savepoint_and_is_tried_again(
@@ -229,6 +231,65 @@ def test_a_job_for_which_memory_is_short_waits_until_it_is_free(scarce, assignme
     assert "job abc waits for 1 s, since memory is short: an adapter of rank 4 takes" in caplog.text
 
 
+def test_a_job_that_waits_for_memory_tells_so_and_ends_if_nothing_else_gives_memory_back(scarce, assignment):
+    trainer, _ = scarce
+    trainer.waits.memory_patience_seconds = 0.5
+
+    told = list(trainer.obey(Admit(assignment)))
+    while not trainer.idle:
+        told += list(trainer.advance())
+
+    assert [type(each) for each in told] == [HeldUp, JobEvent]
+    assert told[0].reason.startswith("memory is short: an adapter of rank 4 takes")
+    assert told[1].event.code is Code.UNAVAILABLE
+    assert told[1].event.message.startswith("an adapter of rank 4 takes")
+    assert "while this trainer trained no other job" in told[1].event.message
+
+
+def test_a_job_waits_for_memory_as_long_as_others_are_trained(scarce, assignment):
+    trainer, memory = scarce
+    trainer.waits.memory_patience_seconds = 0.0
+    memory.is_free = True
+    second = replace(assignment, job_id=JobId("def"), work=ArtifactRef("work/def"))
+    admitted(trainer, assignment)
+    memory.is_free = False
+
+    [told] = list(trainer.obey(Admit(second)))
+    events = [told]
+    while trainer._jobs:
+        events += list(trainer.advance())
+    memory.is_free = True
+    while not trainer.idle:
+        events += list(trainer.advance())
+
+    assert isinstance(told, HeldUp)
+    ends = [each.job_id for each in events if isinstance(each, JobEvent) and isinstance(each.event, Finished)]
+    assert ends == ["abc", "def"]
+
+
+def test_a_job_whose_base_finds_no_memory_at_the_moment_waits_for_it(store, assignment, monkeypatch, tiny_llama):
+    class ShortAtFirst:
+        tries = 0
+
+        def __call__(self, *arguments, **options):
+            self.tries += 1
+            if self.tries == 1:
+                raise BaseMemoryShort("base model models/tiny-llama needs 9.0 GiB of memory")
+            return load_base(*arguments, **options)
+
+    # Why: no test can fill the machine's memory, and the trainer measures it below this function.
+    monkeypatch.setattr(trainer_process, "load_base", ShortAtFirst())
+    trainer = Trainer(store)
+
+    told = list(trainer.obey(Admit(assignment)))
+    while not trainer.idle:
+        told += list(trainer.advance())
+
+    assert [type(each) for each in told[:4]] == [LoadingBase, HeldUp, LoadingBase, JobEvent]
+    assert told[1].reason == "memory is short: base model models/tiny-llama needs 9.0 GiB of memory"
+    assert isinstance(told[-1].event, Finished)
+
+
 def test_a_job_that_waits_for_memory_can_be_stopped(scarce, assignment):
     trainer, _ = scarce
     admitted(trainer, assignment)
@@ -274,7 +335,7 @@ def test_a_cancelled_job_whose_files_stay_unread_ends_after_the_longest_wait(sto
     later = [try_again() for _ in range(6)]
     [stopped] = try_again()
 
-    assert (at_once, later) == ([], [[]] * 6)
+    assert (at_once, [type(each) for tried in later for each in tried]) == ([], [HeldUp] * 6)
     assert stopped.event == Stopped(adapter=None)
     assert trainer.idle
 
