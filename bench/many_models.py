@@ -27,6 +27,7 @@ import report
 from bench_server import BenchServer, running, tune, tutorial_body
 from tuningfork.domain.base_model import AdapterShape, BaseModelName
 from tuningfork.domain.hyperparameters import Hyperparameters
+from tuningfork.domain.ids import number_of
 from tuningfork.domain.permission import Email, GranteeType, Permission, PermissionId, Role
 from tuningfork.domain.tuned_model import ModelState, TunedModel, TunedModelId
 from tuningfork.domain.tuning_job import JobId, JobState, Snapshot, TuningJob
@@ -69,6 +70,7 @@ def fill(database: Database, count: int) -> None:
 def model_of(name: TunedModelId, number: int, time_made: datetime) -> TunedModel:
     return TunedModel(
         id=name,
+        number=number_of(name),
         base_model=BASE,
         display_name=f"model {number}",
         description="counts up" if number % 7 == 0 else "something else that a description may say of a model",

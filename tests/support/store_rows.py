@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from tuningfork.domain.base_model import AdapterShape, BaseModelName
 from tuningfork.domain.hyperparameters import Hyperparameters
+from tuningfork.domain.ids import number_of
 from tuningfork.domain.permission import Email, GranteeType, Permission, PermissionId, Role
 from tuningfork.domain.tuned_model import ModelState, TunedModel, TunedModelId
 from tuningfork.domain.tuning_job import JobId, JobState, TuningJob
@@ -17,6 +18,7 @@ ECHO = BaseModelName("models/echo-001")
 def model(name: str, *, create_time: datetime = NOW, **texts: str) -> TunedModel:
     return TunedModel(
         id=TunedModelId(name),
+        number=number_of(name),
         base_model=ECHO,
         state=ModelState.CREATING,
         create_time=create_time,

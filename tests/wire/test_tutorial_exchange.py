@@ -101,6 +101,7 @@ PRINTED_ANSWER = b"""{
 
 CREATED = datetime(2024, 3, 14, 15, 9, 4, 511322, tzinfo=UTC)
 MODEL_STATES = {
+    JobState.PREPARING: ModelState.CREATING,
     JobState.QUEUED: ModelState.CREATING,
     JobState.RUNNING: ModelState.CREATING,
     JobState.SUCCEEDED: ModelState.ACTIVE,
@@ -114,6 +115,7 @@ def tuned(state, *, model_id="number-generator-wl1qr34x2py", job_id="41vni3zk0a4
     base_model = BaseModelName("models/gemini-1.0-pro-001")
     model = TunedModel(
         id=TunedModelId(model_id),
+        number=7,
         base_model=base_model,
         display_name="number generator",
         state=MODEL_STATES[state],

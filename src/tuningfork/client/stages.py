@@ -45,6 +45,8 @@ class RunStage:
             return "waiting for the trainer"
         if self.is_held_up:
             return f"waiting, since {self.held_up_by.partition(': ')[0]}" if self.held_up_by else "waiting"
+        if self.stage == JobStage.PREPARING:
+            return "its examples are being read"
         return f"loading {self.loading_base_model}" if self.stage == JobStage.LOADING_BASE else ""
 
     @property

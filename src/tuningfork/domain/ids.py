@@ -1,4 +1,6 @@
-"""Makes ids from random bits that the caller passes in."""
+"""Makes ids from random bits that the caller passes in, and numbers from ids."""
+
+import hashlib
 
 ID_BITS = 62
 """The number of random bits in an id."""
@@ -14,3 +16,12 @@ def random_id(entropy: int) -> str:
         entropy, digit = divmod(entropy, len(_DIGITS))
         characters.append(_DIGITS[digit])
     return "".join(characters)
+
+
+def number_of(*texts: str) -> int:
+    """A number from 1 to 2^62 - 1 that depends on these texts alone, for dialects whose ids are decimal numbers.
+
+    Made of a random id, it is as random: two ids have the same number with a probability of 2^-62.
+    """
+    digest = hashlib.sha256("\0".join(texts).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> (64 - ID_BITS) or 1

@@ -10,6 +10,8 @@ from tuningfork.domain.tuning_job import TuningJob
 class JobStage(StrEnum):
     """The stage of a job."""
 
+    PREPARING = "PREPARING"
+    """Its examples wait to be read from a bucket, or are being read."""
     QUEUED = "QUEUED"
     """It waits for its turn."""
     STARTING = "STARTING"

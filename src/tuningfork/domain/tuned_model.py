@@ -1,7 +1,8 @@
 """A tuned model: a base model, an adapter, and the names and defaults that its owner gave it."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import NewType
@@ -18,6 +19,8 @@ MAX_DESCRIPTION_CHARACTERS = 10_000
 MAX_READER_PROJECTS = 1_000
 DEFAULT_LOCATION = "global"
 """The location of models and jobs if the caller named none."""
+DEFAULT_VERSION = "default"
+"""The alias of the version that is meant where a request names none."""
 _CHOSEN_ID = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
 
 
@@ -29,11 +32,21 @@ class ModelState(StrEnum):
     FAILED = "FAILED"
 
 
+@dataclass(frozen=True, slots=True)
+class ProjectLocation:
+    """A project and one of its locations, to which each model and its job belong."""
+
+    project: str
+    location: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TunedModel:
     """A tuned model. `base_model` is the public name in the owner's request, which may be an alias."""
 
     id: TunedModelId
+    number: int
+    """Names the model's job where names are decimal numbers; a random number of 62 bits."""
     base_model: BaseModelName
     resolved_base: BaseModelName | None = None
     """The own name of the base that `base_model` meant when the model was created; see `Catalog.find`."""
@@ -53,6 +66,19 @@ class TunedModel:
     location: str = DEFAULT_LOCATION
     default_checkpoint: int | None = None
     """The number of its default checkpoint; None as long as the model cannot be called."""
+    parent: int | None = None
+    """The number of the model of which this one is a further version; None: it is the first version of its own."""
+    version: int = 1
+    """Counts the versions under one number, from 1."""
+    version_aliases: tuple[str, ...] = (DEFAULT_VERSION,)
+    """Names of this version among those of its number. One of them has `DEFAULT_VERSION`."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """What its owner wrote on it, for lists."""
+
+    @property
+    def registry_model(self) -> int:
+        """The number that all versions have in common."""
+        return self.number if self.parent is None else self.parent
 
 
 class Changeable(StrEnum):

@@ -1,20 +1,22 @@
 """Tuning jobs: their states, steps and errors, the seed of a job, and the request for one."""
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import NewType
+from typing import Any, NewType
 
 from tuningfork.domain.base_model import AdapterShape, BaseModelName
 from tuningfork.domain.checkpoint_schedule import CheckpointSchedule
 from tuningfork.domain.conversation import Conversation, Example
+from tuningfork.domain.data_statistics import DataStatistics
 from tuningfork.domain.dataset import Examples
 from tuningfork.domain.errors import Code
 from tuningfork.domain.findings import FindingKind
 from tuningfork.domain.hyperparameters import Hyperparameters, RequestedHyperparameters
 from tuningfork.domain.objective import CrossEntropy
+from tuningfork.domain.preparation import Preparation
 from tuningfork.domain.references import TunedRef, UnreadableName
 from tuningfork.domain.tuned_model import DEFAULT_LOCATION, TunedModelId
 
@@ -25,6 +27,8 @@ JobId = NewType("JobId", str)
 class JobState(StrEnum):
     """The state of a job. A request to cancel is a flag on the job, not a state."""
 
+    PREPARING = "preparing"
+    """Its examples are in a bucket. They wait to be read there and written to a dataset, or are being read."""
     QUEUED = "queued"
     RUNNING = "running"
     SUCCEEDED = "succeeded"
@@ -38,6 +42,7 @@ class JobState(StrEnum):
 
 
 TRANSITIONS: dict[JobState, frozenset[JobState]] = {
+    JobState.PREPARING: frozenset({JobState.QUEUED, JobState.CANCELLED, JobState.FAILED}),
     # queued -> failed: version 0.1 failed jobs whose base model was not in the catalog any more. Now they wait for it.
     JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELLED, JobState.FAILED}),
     # running -> queued: its trainer died or the server was restarted; it resumes from its last savepoint.
@@ -73,6 +78,7 @@ class JobError:
 class TuningJob:
     """One tuning job. Times are in UTC and timezone-aware.
 
+    A job that is not prepared has no dataset yet: no examples, no steps, and `NO_TRAINING`.
     A model that was imported has a job too, which trained nothing: no examples, no steps, `NO_TRAINING`, and as its
     seed a digest of the adapter.
 
@@ -118,6 +124,14 @@ class TuningJob:
     base_fingerprint: str | None = None
     """The fingerprint of the base's weights that its adapter belongs to, if the adapter's files do not have it: it was
     trained elsewhere, or by an earlier version."""
+    preparation: Preparation | None = None
+    """Where its examples are; None: they came with the request."""
+    is_prepared: bool = True
+    """Whether its dataset has been written, so that its number of examples and hyperparameters are known."""
+    request_details: Mapping[str, Any] = field(default_factory=dict)
+    """What the request said that no use case needs and its dialect shows: a JSON object."""
+    data_statistics: DataStatistics | None = None
+    """Statistics of its examples; None: nobody has computed them."""
     error: JobError | None = None
     findings: tuple[FindingKind, ...] | None = None
     """What its losses gave reason to warn of at its end; None: it has not ended with weights, or an earlier version of
@@ -126,8 +140,8 @@ class TuningJob:
 
     @property
     def total_steps(self) -> int:
-        """The number of optimizer steps of the whole job; 0 if the adapter was trained elsewhere."""
-        return 0 if self.imported else self.hyperparameters.total_steps(self.example_count)
+        """The number of optimizer steps of the whole job; 0 if it trains nothing, or nobody knows how much yet."""
+        return 0 if self.imported or not self.is_prepared else self.hyperparameters.total_steps(self.example_count)
 
 
 class SeedHash:

@@ -18,6 +18,7 @@ def add_checkpoint(
     number = connection.execute(highest).scalar_one() + 1
     made = Checkpoint(job_id=job_id, number=number, step=step, epoch=epoch, artifact=artifact, metrics=dict(metrics))
     row = {"job_id": job_id, "number": number, "step": step, "epoch": epoch, "artifact": artifact}
+    row["endpoint"] = made.endpoint
     connection.execute(checkpoints.insert(), {**row, "metrics": made.metrics})
     return made
 
@@ -25,7 +26,7 @@ def add_checkpoint(
 def checkpoints_of(connection: Connection, job_id: JobId) -> tuple[Checkpoint, ...]:
     """All checkpoints of a job in the order of their numbers; empty if it has none or does not exist."""
     query = select(checkpoints).where(checkpoints.c.job_id == job_id).order_by(checkpoints.c.number)
-    return tuple(_checkpoint(row) for row in connection.execute(query).mappings())
+    return tuple(checkpoint_of(row) for row in connection.execute(query).mappings())
 
 
 def find_checkpoint(connection: Connection, model_id: TunedModelId, number: int | None = None) -> Checkpoint | None:
@@ -38,7 +39,7 @@ def find_checkpoint(connection: Connection, model_id: TunedModelId, number: int 
         .where(tuned_models.c.id == model_id, checkpoints.c.number == wanted)
     )
     row = connection.execute(query).mappings().first()
-    return None if row is None else _checkpoint(row)
+    return None if row is None else checkpoint_of(row)
 
 
 def has_checkpoint(connection: Connection, job_id: JobId, step: int) -> bool:
@@ -59,7 +60,8 @@ def set_default(connection: Connection, model_id: TunedModelId, number: int) -> 
     connection.execute(change.values(default_checkpoint=number))
 
 
-def _checkpoint(row: RowMapping) -> Checkpoint:
+def checkpoint_of(row: RowMapping) -> Checkpoint:
+    """The checkpoint of a row of the table."""
     return Checkpoint(
         job_id=JobId(row["job_id"]),
         number=row["number"],
@@ -67,4 +69,6 @@ def _checkpoint(row: RowMapping) -> Checkpoint:
         epoch=row["epoch"],
         artifact=row["artifact"],
         metrics=row["metrics"],
+        has_endpoint=row["endpoint"] is not None,
+        is_deployed=row["deployed"],
     )

@@ -14,8 +14,8 @@ it first makes the transaction wait.
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import copy
 from pathlib import Path
 from typing import TypeAlias
@@ -131,11 +131,21 @@ class Database:
             Busy: others were writing for too long; nothing was done.
 
         """
-        options = {_WRITES: True, _DURABLE: durable, _PATIENCE: self.patience.seconds}
+        with self._write({_DURABLE: durable}, nullcontext) as connection:
+            yield connection
+
+    @contextmanager
+    def _write(
+        self, options: dict[str, bool], around: Callable[[Transaction], AbstractContextManager[object]]
+    ) -> Iterator[Transaction]:
+        """A transaction for writing with these options, begun and ended within the context `around` its connection."""
         with (
             full_disk_reported(),
             self._turns.turn(self.patience) if self._takes_turns else busy_reported(),
-            self._engine.connect().execution_options(**options) as connection,
+            self._engine.connect().execution_options(
+                **options, **{_WRITES: True, _PATIENCE: self.patience.seconds}
+            ) as connection,
+            around(connection),
             connection.begin(),
         ):
             yield connection
@@ -180,13 +190,14 @@ class Database:
 
     def _migrate(self) -> None:
         # Both databases have transactional DDL: if the process is killed during the migration, the old tables remain.
-        with self.write() as connection:
+        with self._write({}, _foreign_keys_unenforced) as connection:
             if not self._is_sqlite:
                 # Another server may migrate for long.
                 connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
             try:
-                migrating.upgrade(connection)
+                if migrating.upgrade(connection) and self._is_sqlite:
+                    _check_foreign_keys(connection)
             except migrating.RevisionUnknown as error:
                 raise FailedPrecondition(
                     f"The database {self._engine.url.render_as_string()} was written by a newer version of Tuningfork "
@@ -318,6 +329,39 @@ def _create_private(file: str | None) -> None:
 def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     _switch_to_wal(connection)
     connection.execute("PRAGMA foreign_keys = ON")
+
+
+@contextmanager
+def _foreign_keys_unenforced(connection: Connection) -> Iterator[None]:
+    """Do not enforce foreign keys in SQLite within the context, so that tables can be written anew by a migration.
+
+    To be entered before the transaction begins, since SQLite ignores the pragma within one.
+    """
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    # Not by `connection`, which would begin the transaction.
+    cursor = connection.connection.cursor()
+    cursor.execute("PRAGMA foreign_keys = OFF")
+    try:
+        yield
+    finally:
+        cursor.execute("PRAGMA foreign_keys = ON")
+
+
+def _check_foreign_keys(connection: Connection) -> None:
+    """Check that every row of a migrated SQLite database still has the row that it refers to.
+
+    Raises:
+        FailedPrecondition: one has not. The transaction must be rolled back.
+
+    """
+    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
+    if broken is not None:
+        raise FailedPrecondition(
+            f"The database was not migrated: a row of its table {broken[0]} refers to a row of {broken[2]} that is not "
+            "there. Restore it from a backup, or go on with the version that wrote it."
+        )
 
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:

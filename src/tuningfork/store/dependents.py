@@ -9,7 +9,7 @@ from tuningfork.domain.tuned_model import TunedModelId
 from tuningfork.domain.tuning_job import JobState
 from tuningfork.store.schema import is_over, tuning_jobs
 
-_WITH_WEIGHTS = (JobState.QUEUED, JobState.RUNNING, JobState.SUCCEEDED)
+_WITH_WEIGHTS = (JobState.PREPARING, JobState.QUEUED, JobState.RUNNING, JobState.SUCCEEDED)
 
 
 def models_over(

@@ -27,15 +27,15 @@ def revision_of(connection: Connection) -> str | None:
     return found
 
 
-def upgrade(connection: Connection) -> None:
-    """Migrate the tables, within the connection's transaction.
+def upgrade(connection: Connection) -> bool:
+    """Migrate the tables, within the connection's transaction. Returns whether there was anything to migrate.
 
     Raises:
         RevisionUnknown: a newer version of Tuningfork has changed them.
 
     """
     if revision_of(connection) == newest_revision():
-        return
+        return False
     from alembic import command  # noqa: PLC0415 - a tenth of a second, which most starts need not spend
     from alembic.config import Config  # noqa: PLC0415
     from alembic.util.exc import CommandError  # noqa: PLC0415
@@ -48,3 +48,4 @@ def upgrade(connection: Connection) -> None:
         command.upgrade(config, "head")
     except CommandError as error:
         raise RevisionUnknown(str(error)) from error
+    return True

@@ -76,7 +76,9 @@ def required(connection: Connection, artifacts: Artifacts) -> Iterator[Required]
     )
     for row in connection.execute(query):
         job_id, own = JobId(row.id), kept.get(row.id, [])
-        needs = [(Need.EXAMPLES, artifacts.dataset(job_id))]
+        needs = []
+        if training_options.is_prepared(row.training_options):
+            needs.append((Need.EXAMPLES, artifacts.dataset(job_id)))
         if training_options.validation_count_in(row.training_options):
             needs.append((Need.VALIDATION, artifacts.validation(job_id)))
         if row.source is not None and not JobState(row.state).is_final:

@@ -11,8 +11,8 @@
 If a model is deleted, all rows below it are deleted too.
 """
 
+import json
 from collections.abc import Collection
-from datetime import UTC, datetime
 from enum import StrEnum
 
 from sqlalchemy import (
@@ -22,8 +22,6 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     ColumnElement,
-    DateTime,
-    Dialect,
     Double,
     ForeignKey,
     Index,
@@ -33,14 +31,15 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    TypeDecorator,
     and_,
     or_,
+    true,
 )
 
 from tuningfork.domain.permission import GranteeType, Role
-from tuningfork.domain.tuned_model import DEFAULT_LOCATION, ModelState
+from tuningfork.domain.tuned_model import DEFAULT_LOCATION, DEFAULT_VERSION, ModelState
 from tuningfork.domain.tuning_job import TRANSITIONS, JobState
+from tuningfork.store.column_types import Id, UtcDateTime
 
 metadata = MetaData(
     naming_convention={
@@ -51,49 +50,6 @@ metadata = MetaData(
         "ix": "ix_%(table_name)s_%(column_0_name)s",
     }
 )
-
-
-def in_utc(stored: datetime) -> datetime:
-    """A time as a database gives it, as an aware time in UTC: SQLite gives naive times, which are in UTC."""
-    return stored.replace(tzinfo=UTC) if stored.tzinfo is None else stored.astimezone(UTC)
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """A timezone-aware time in UTC with microseconds.
-
-    SQLite does not store the zone, so it is removed and added here.
-    """
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Convert to UTC; a naive time is a bug."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"times are stored aware; {value!r} is naive")
-        utc = value.astimezone(UTC)
-        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Mark the time as UTC."""
-        return None if value is None else in_utc(value)
-
-
-class Id(TypeDecorator[str]):
-    """A name or id that callers send.
-
-    PostgreSQL refuses texts with U+0000, even in a search. Such a text is replaced by "", which no row has, so that
-    nothing is found.
-    """
-
-    impl = String
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
-        """Return a printable text unchanged, and "" for any other: ids are always printable."""
-        return value if value is None or value.isprintable() else ""
 
 
 def _one_of(column: str, kind: type[StrEnum]) -> CheckConstraint:
@@ -133,9 +89,17 @@ tuned_models = Table(
     Column("default_checkpoint", Integer),
     # NULL: written by a version without this column, and no server has been started since that has the base.
     Column("resolved_base", Text),
+    # Names of dialects whose ids are decimal numbers: of the job, and of all versions of a model together.
+    Column("number", BigInteger, nullable=False),
+    Column("registry_model", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False, server_default="1"),
+    Column("version_aliases", JSON, nullable=False, server_default=json.dumps([DEFAULT_VERSION])),
+    Column("labels", JSON, nullable=False, server_default="{}"),
     _one_of("state", ModelState),
     # For the order of lists: a page begins after a position in this order.
     Index("ix_tuned_models_create_time_id", "create_time", "id"),
+    Index("uq_tuned_models_number", "number", unique=True),
+    Index("uq_tuned_models_version", "registry_model", "version", unique=True),
 )
 
 tuning_jobs = Table(
@@ -173,10 +137,11 @@ tuning_jobs = Table(
     # The values of the last snapshot, so that a job's progress is known without reading all snapshots.
     Column("completed_steps", Integer, nullable=False, server_default="0"),
     Column("last_loss", Double),
-    # Objective, checkpoints, validation set and evaluations; see store/training_options.py. No query uses its content.
+    # Objective, checkpoints, validation set, evaluations and preparation; see store/training_options.py. No query uses
+    # its content.
     Column("training_options", JSON, nullable=False, server_default="{}"),
-    # The server that runs the job, how often servers have taken the job, and a counter that the holder increases. Only
-    # meaningful for running jobs. See store/leases.py.
+    # The server that runs the job or reads its examples, how often servers have taken the job, and a counter that the
+    # holder increases. Only meaningful for running and preparing jobs. See store/leases.py.
     Column("held_by", String(32)),
     Column("claim_number", Integer, nullable=False, server_default="0"),
     Column("lease_renewals", Integer, nullable=False, server_default="0"),
@@ -185,6 +150,10 @@ tuning_jobs = Table(
     Column("findings", Text),
     # As in `tuned_models`.
     Column("resolved_base", Text),
+    # What the request said that only its dialect shows.
+    Column("request_details", JSON, nullable=False, server_default="{}"),
+    # NULL: nobody has computed them.
+    Column("data_statistics", JSON(none_as_null=True)),
     _one_of("state", JobState),
     CheckConstraint(f"(state IN {_FINAL}) = (complete_time IS NOT NULL)", name="final_has_complete_time"),
     CheckConstraint(f"(state IN {_UNSUCCESSFUL}) = (error_code IS NOT NULL)", name="unsuccessful_has_error"),
@@ -206,6 +175,14 @@ tuning_jobs = Table(
         "id",
         sqlite_where=Column("state") == "running",
         postgresql_where=Column("state") == "running",
+    ),
+    # The same for jobs whose examples are to be read from a bucket, the oldest first.
+    Index(
+        "ix_tuning_jobs_preparing",
+        "create_time",
+        "id",
+        sqlite_where=Column("state") == "preparing",
+        postgresql_where=Column("state") == "preparing",
     ),
 )
 
@@ -240,7 +217,12 @@ checkpoints = Table(
     Column("epoch", Integer, nullable=False),
     Column("artifact", Text, nullable=False),
     Column("metrics", JSON, nullable=False),
+    # The number of its endpoint, in dialects that have them; NULL: somebody deleted the endpoint.
+    Column("endpoint", BigInteger),
+    # Whether the endpoint answers with it.
+    Column("deployed", Boolean, nullable=False, server_default=true()),
     CheckConstraint("number >= 1 AND step >= 0 AND epoch >= 0", name="counts"),
+    Index("uq_checkpoints_endpoint", "endpoint", unique=True),
 )
 
 evaluations = Table(

@@ -10,7 +10,8 @@ from sqlalchemy import Connection, Engine, Select, String, and_, literal, select
 from tuningfork.domain.hyperparameters import total_steps_of
 from tuningfork.domain.snapshot_grid import MOST_SNAPSHOTS, SnapshotGrid
 from tuningfork.domain.tuning_job import JobId, JobState, Snapshot, TuningJob
-from tuningfork.store.schema import in_utc, snapshots, tuning_jobs
+from tuningfork.store.column_types import in_utc
+from tuningfork.store.schema import snapshots, tuning_jobs
 
 _MOST_ROWS = MOST_SNAPSHOTS + 2
 """The most snapshots that a job has now: those on its grid, the first and the last."""

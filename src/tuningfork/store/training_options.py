@@ -2,14 +2,16 @@
 
     {"objective": {"name": "dpo", "beta": 0.1}, "checkpoints": {"steps_every": 5, "epochs_every": 0},
      "validation_count": 100, "evaluate_every": 4, "imported": true,
-     "teaches_next_turn": true, "base_fingerprint": "1f0c"}
+     "teaches_next_turn": true, "base_fingerprint": "1f0c",
+     "preparation": {"training_uri": "gs://b/t.jsonl", "requested": {"epoch_count": 3}}, "unprepared": true}
 
 They are not columns, since no query uses them, and each objective has different hyperparameters. Options with their
 default value are left out, so that rows of earlier versions, `{}`, mean cross-entropy without checkpoints and without a
 validation set. Only `teaches_next_turn` is written if it is false, too: earlier versions did not look for it. Options
 that other versions have written and this one does not know, such as `answers`, are not read.
 
-The columns of a job that was imported, not trained, hold the least that their constraints allow; they mean nothing.
+The columns of a job that was imported, not trained, or that is not prepared, hold the least that their constraints
+allow; they mean nothing.
 """
 
 from collections.abc import Mapping
@@ -17,18 +19,19 @@ from dataclasses import asdict
 from typing import Any
 
 from tuningfork.domain.checkpoint_schedule import CheckpointSchedule
+from tuningfork.domain.hyperparameters import RequestedHyperparameters
 from tuningfork.domain.objective import CrossEntropy, DirectPreferenceOptimization, Objective
+from tuningfork.domain.preparation import Preparation
 from tuningfork.domain.tuning_job import TuningJob
 
 _DPO = "dpo"
+_REQUESTED = ("epoch_count", "batch_size", "learning_rate", "learning_rate_multiplier")
 
 
 def options_of(job: TuningJob) -> dict[str, Any]:
     """The JSON object of a job's options."""
     options: dict[str, Any] = {}
-    objective = job.hyperparameters.objective
-    if isinstance(objective, DirectPreferenceOptimization):
-        options["objective"] = {"name": _DPO, "beta": objective.beta}
+    options |= _written_objective(job.hyperparameters.objective)
     if job.checkpoints != CheckpointSchedule():
         options["checkpoints"] = asdict(job.checkpoints)
     if job.validation_count:
@@ -41,12 +44,38 @@ def options_of(job: TuningJob) -> dict[str, Any]:
         options["imported"] = True
     if job.base_fingerprint is not None:
         options["base_fingerprint"] = job.base_fingerprint
+    if job.preparation is not None:
+        options["preparation"] = _written_preparation(job.preparation)
+    if not job.is_prepared:
+        options["unprepared"] = True
     return options
+
+
+def _written_objective(objective: Objective) -> dict[str, Any]:
+    if isinstance(objective, DirectPreferenceOptimization):
+        return {"objective": {"name": _DPO, "beta": objective.beta}}
+    return {}
+
+
+def _written_preparation(preparation: Preparation) -> dict[str, Any]:
+    requested = preparation.hyperparameters
+    values = {name: getattr(requested, name) for name in _REQUESTED if getattr(requested, name) is not None}
+    written: dict[str, Any] = {"training_uri": preparation.training_uri}
+    if preparation.validation_uri is not None:
+        written["validation_uri"] = preparation.validation_uri
+    if asked := values | _written_objective(requested.objective):
+        written["requested"] = asked
+    if preparation.keeps_checkpoints:
+        written["keeps_checkpoints"] = True
+    return written
 
 
 def objective_in(options: Mapping[str, Any]) -> Objective:
     """The objective of a job with these options."""
-    written = options.get("objective")
+    return _objective(options.get("objective"))
+
+
+def _objective(written: Mapping[str, Any] | None) -> Objective:
     if written is None:
         return CrossEntropy()
     if written["name"] != _DPO:
@@ -72,6 +101,26 @@ def evaluate_every_in(options: Mapping[str, Any]) -> int:
 def is_imported(options: Mapping[str, Any]) -> bool:
     """Whether the adapter of a job with these options was trained elsewhere."""
     return bool(options.get("imported"))
+
+
+def preparation_in(options: Mapping[str, Any]) -> Preparation | None:
+    """Where the examples of a job with these options are; None: they came with the request."""
+    written = options.get("preparation")
+    if written is None:
+        return None
+    requested = dict(written.get("requested", {}))
+    objective = _objective(requested.pop("objective", None))
+    return Preparation(
+        training_uri=written["training_uri"],
+        validation_uri=written.get("validation_uri"),
+        hyperparameters=RequestedHyperparameters(**requested, objective=objective),
+        keeps_checkpoints=bool(written.get("keeps_checkpoints")),
+    )
+
+
+def is_prepared(options: Mapping[str, Any]) -> bool:
+    """Whether the dataset of a job with these options has been written."""
+    return not options.get("unprepared")
 
 
 def teaches_next_turn(options: Mapping[str, Any]) -> bool | None:

@@ -4,13 +4,14 @@ import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, Table, and_, exists, func, or_, select, union
 from sqlalchemy.exc import IntegrityError
 
 from tuningfork.domain.base_model import BaseModelName
 from tuningfork.domain.permission import GranteeType, Principal, Role
-from tuningfork.domain.tuned_model import Changeable, ModelState, TunedModel, TunedModelId
+from tuningfork.domain.tuned_model import Changeable, ModelState, ProjectLocation, TunedModel, TunedModelId
 from tuningfork.store.database import is_duplicate
 from tuningfork.store.schema import permissions, reader_projects, tuned_models
 
@@ -46,15 +47,17 @@ class Search:
 
     The principal, one of their groups or their project must have a role on the model, at least the strongest of
     `least_roles` (empty: any role); with `shared_with_everyone`, everyone must be able to read it. `words` are parts of
-    the display name or description, in any case.
+    the display name or description, in any case. `belonging_to` None: models of any project and location.
     """
 
     principal: Principal
     least_roles: tuple[Role, ...] = ()
     shared_with_everyone: bool = False
     words: tuple[str, ...] = ()
+    belonging_to: ProjectLocation | None = None
     after: Place | None = None
     limit: int
+    newest_first: bool = False
 
 
 def insert(connection: Connection, model: TunedModel) -> None:
@@ -82,6 +85,11 @@ def insert(connection: Connection, model: TunedModel) -> None:
         "project": model.project,
         "location": model.location,
         "default_checkpoint": model.default_checkpoint,
+        "number": model.number,
+        "registry_model": model.registry_model,
+        "version": model.version,
+        "version_aliases": list(model.version_aliases),
+        "labels": dict(model.labels),
     }
     try:
         connection.execute(tuned_models.insert(), row)
@@ -109,7 +117,7 @@ def hold(connection: Connection, model_id: TunedModelId) -> None:
 def find(connection: Connection, model_id: TunedModelId) -> TunedModel | None:
     """The model with this id, or None."""
     row = connection.execute(select(tuned_models).where(tuned_models.c.id == model_id)).mappings().first()
-    return None if row is None else _model(row)
+    return None if row is None else model_of(row)
 
 
 def update(connection: Connection, model: TunedModel, fields: Collection[Changeable]) -> None:
@@ -138,15 +146,15 @@ def delete(connection: Connection, model_id: TunedModelId) -> None:
 
 
 def search(connection: Connection, wanted: Search) -> Sequence[TunedModel]:
-    """At most `limit` models, the oldest first."""
+    """At most `limit` models, the oldest first, or with `newest_first` the newest."""
     branches = [_branch(grants, wanted) for grants in _grants_of(wanted)]
     if not branches:
         return []
     # Each branch yields its first `limit` models in order, so the first `limit` of all are among them.
     found = union(*(select(branch.subquery().c.model_id) for branch in branches)).subquery()
     query = select(tuned_models).join(found, found.c.model_id == tuned_models.c.id)
-    query = query.order_by(tuned_models.c.create_time, tuned_models.c.id).limit(wanted.limit)
-    return [_model(row) for row in connection.execute(query).mappings()]
+    query = query.order_by(*_ordered(wanted, tuned_models.c.create_time, tuned_models.c.id)).limit(wanted.limit)
+    return [model_of(row) for row in connection.execute(query).mappings()]
 
 
 def fold(text: str) -> str:
@@ -189,22 +197,46 @@ def _branch(grants: _Grants, wanted: Search) -> Select[tuple[str]]:
     """The first models, in order, that these rows grant access to and that satisfy the other conditions."""
     columns = grants.table.c
     query = select(columns.model_id).where(grants.condition)
-    query = query.order_by(columns.model_create_time, columns.model_id).limit(wanted.limit)
+    query = query.order_by(*_ordered(wanted, columns.model_create_time, columns.model_id)).limit(wanted.limit)
     if wanted.shared_with_everyone and wanted.least_roles:
         everyone = permissions.alias()
         is_everyones = everyone.c.grantee_type == GranteeType.EVERYONE.value
         query = query.where(exists().where(everyone.c.model_id == columns.model_id, is_everyones))
-    if wanted.words:
+    if wanted.words or wanted.belonging_to is not None:
         query = query.join(tuned_models, tuned_models.c.id == columns.model_id)
         for word in wanted.words:
             query = query.where(tuned_models.c.search_text.contains(fold(word), autoescape=True))
+        if wanted.belonging_to is not None:
+            query = query.where(belongs_to(wanted.belonging_to))
     if (place := wanted.after) is not None:
-        later = or_(columns.model_create_time > place.create_time, columns.model_id > place.model_id)
-        query = query.where(columns.model_create_time >= place.create_time, later)
+        query = query.where(
+            _is_after(place, columns.model_create_time, columns.model_id, newest_first=wanted.newest_first)
+        )
     return query
 
 
-def _model(row: RowMapping) -> TunedModel:
+def belongs_to(place: ProjectLocation) -> ColumnElement[bool]:
+    """Whether a model belongs to this project and location."""
+    return and_(tuned_models.c.project == place.project, tuned_models.c.location == place.location)
+
+
+def _ordered(wanted: Search, *columns: ColumnElement[Any]) -> list[ColumnElement[Any]]:
+    return [column.desc() if wanted.newest_first else column for column in columns]
+
+
+def _is_after(
+    place: Place, create_time: ColumnElement[Any], model_id: ColumnElement[Any], *, newest_first: bool
+) -> ColumnElement[bool]:
+    """Whether a row comes after this place in the order of the list."""
+    if newest_first:
+        earlier = or_(create_time < place.create_time, model_id < place.model_id)
+        return and_(create_time <= place.create_time, earlier)
+    later = or_(create_time > place.create_time, model_id > place.model_id)
+    return and_(create_time >= place.create_time, later)
+
+
+def model_of(row: RowMapping) -> TunedModel:
+    """The model of a row of the table."""
     return TunedModel(
         id=TunedModelId(row["id"]),
         base_model=BaseModelName(row["base_model"]),
@@ -222,4 +254,9 @@ def _model(row: RowMapping) -> TunedModel:
         project=row["project"],
         location=row["location"],
         default_checkpoint=row["default_checkpoint"],
+        number=row["number"],
+        parent=None if row["registry_model"] == row["number"] else row["registry_model"],
+        version=row["version"],
+        version_aliases=tuple(row["version_aliases"]),
+        labels=row["labels"],
     )

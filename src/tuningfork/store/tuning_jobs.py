@@ -19,9 +19,10 @@ from tuningfork.domain.hyperparameters import NO_TRAINING, Hyperparameters
 from tuningfork.domain.permission import Role
 from tuningfork.domain.tuned_model import TunedModelId
 from tuningfork.domain.tuning_job import TRANSITIONS, JobError, JobId, JobState, TuningJob
-from tuningfork.store import training_options
+from tuningfork.store import data_statistics, training_options
+from tuningfork.store.column_types import UtcDateTime
 from tuningfork.store.database import is_duplicate, lock_name
-from tuningfork.store.schema import UtcDateTime, is_over, job_events, permissions, tuned_models, tuning_jobs
+from tuningfork.store.schema import is_over, job_events, permissions, tuned_models, tuning_jobs
 from tuningfork.store.tuned_models import IdTaken
 
 CODE_NUMBERS = {
@@ -97,6 +98,8 @@ def insert(connection: Connection, job: TuningJob) -> None:
         "location": job.location,
         "completed_steps": job.completed_steps,
         "last_loss": job.last_loss,
+        "request_details": dict(job.request_details),
+        "data_statistics": data_statistics.written(job.data_statistics),
     }
     try:
         connection.execute(tuning_jobs.insert(), row)
@@ -244,13 +247,14 @@ def count_unfinished(connection: Connection, created_by: str) -> int:
 
 
 def count_queued(connection: Connection, owner: str | None = None) -> int:
-    """How many jobs are queued, of the owner with this address or of all."""
-    queued = tuning_jobs.c.state == JobState.QUEUED.value
-    query = select(func.count()).select_from(tuning_jobs).where(queued)
+    """How many jobs wait to be trained or prepared, of the owner with this address or of all."""
+    query = select(func.count()).select_from(tuning_jobs)
     if owner is not None:
         own = select(permissions.c.model_id).where(permissions.c.email == owner, permissions.c.role == Role.OWNER.value)
         query = query.where(tuning_jobs.c.model_id.in_(own))
-    return connection.execute(query).scalar_one()
+    # A query for each state, so that each reads only the index of its own.
+    waiting = [tuning_jobs.c.state == state.value for state in (JobState.QUEUED, JobState.PREPARING)]
+    return sum(connection.execute(query.where(condition)).scalar_one() for condition in waiting)
 
 
 def move(
@@ -323,13 +327,15 @@ def _job(row: RowMapping) -> TuningJob:
     code = row["error_code"]
     options = row["training_options"]
     imported = training_options.is_imported(options)
+    prepared = training_options.is_prepared(options)
+    trains = prepared and not imported
     return TuningJob(
         id=JobId(row["id"]),
         model_id=TunedModelId(row["model_id"]),
         base_model=BaseModelName(row["base_model"]),
         resolved_base=None if row["resolved_base"] is None else BaseModelName(row["resolved_base"]),
         state=JobState(row["state"]),
-        hyperparameters=NO_TRAINING if imported else _hyperparameters(row),
+        hyperparameters=_hyperparameters(row) if trains else NO_TRAINING,
         checkpoints=training_options.checkpoints_in(options),
         validation_count=training_options.validation_count_in(options),
         evaluate_every=training_options.evaluate_every_in(options),
@@ -337,7 +343,11 @@ def _job(row: RowMapping) -> TuningJob:
         teaches_next_turn=training_options.teaches_next_turn(options),
         imported=imported,
         base_fingerprint=training_options.base_fingerprint_in(options),
-        example_count=0 if imported else row["example_count"],
+        preparation=training_options.preparation_in(options),
+        is_prepared=prepared,
+        request_details=row["request_details"],
+        data_statistics=data_statistics.read(row["data_statistics"]),
+        example_count=row["example_count"] if trains else 0,
         seed=row["seed"],
         create_time=row["create_time"],
         start_time=row["start_time"],

@@ -45,7 +45,8 @@ def definitions(engine):
 
 
 def definition(sql):
-    columns, *constraints = "".join(sql.split()).split("CONSTRAINT")
+    # SQLite puts names of tables that were written anew into quotation marks.
+    columns, *constraints = "".join(sql.replace('"', "").split()).split("CONSTRAINT")
     return columns, {constraint.rstrip(",)") for constraint in constraints}
 
 

@@ -9,10 +9,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, text
+from sqlalchemy import MetaData, create_engine, select, text
+from sqlalchemy.exc import IntegrityError
 
 from patience import PATIENCE_SECONDS
-from tuningfork.domain.checkpoint import Checkpoint
+from tuningfork.domain.checkpoint import Checkpoint, endpoint_number
+from tuningfork.domain.errors import FailedPrecondition
+from tuningfork.domain.ids import number_of
 from tuningfork.domain.permission import Email, Principal
 from tuningfork.domain.tuned_model import DEFAULT_LOCATION
 from tuningfork.domain.tuning_job import JobState
@@ -151,6 +154,78 @@ def test_jobs_in_every_state_are_brought_along(database_url):
     # Nobody wrote down who runs it: the next server that starts queues it again.
     assert [(lease.claim.job_id, lease.claim.server) for lease in running] == [("running", None)]
     assert jobs["running"].state is JobState.RUNNING
+
+
+def test_a_database_of_revision_8_keeps_every_row_and_gets_numbers(database_url):
+    statements = [*rows_of_version_0_1()]
+    migrate(database_url, "0003", *statements)
+    migrate(database_url, "0008", *((statement, {}) for statement in ROWS_OF_REVISION_8))
+    before = rows_in(database_url)
+
+    Database.open(database_url).close()
+
+    after = rows_in(database_url)
+    assert before["snapshots"]
+    assert {table: len(rows) for table, rows in after.items()} == {table: len(rows) for table, rows in before.items()}
+    for table, rows in before.items():
+        for old, new in zip(rows, after[table], strict=True):
+            assert {name: new[name] for name in old} == old
+    numbers = [(row["number"], row["registry_model"], row["version"]) for row in after["tuned_models"]]
+    assert numbers == [(number_of(name), number_of(name), 1) for name in sorted(STATES)]
+    assert [row["endpoint"] for row in after["checkpoints"]] == [
+        endpoint_number(row["job_id"], row["number"]) for row in after["checkpoints"]
+    ]
+
+
+ROWS_OF_REVISION_8 = (
+    "INSERT INTO evaluations VALUES ('succeeded', 3, 1, 0.5, 10, 7, '2024-03-14 15:09:04')",
+    "INSERT INTO suspects VALUES ('queued', 'a death', 1, 3)",
+    "INSERT INTO job_events VALUES (1, 'succeeded', 'queued', 'running', '2024-03-14 15:09:04', '')",
+    "INSERT INTO reader_projects (model_id, project_number) VALUES ('succeeded', 7)",
+)
+"""Rows of tables that refer to jobs and models; dropping the former tables would delete them."""
+
+
+def rows_in(url):
+    """Every row of every table, in the order of the primary keys."""
+    engine = create_engine(url)
+    found = MetaData()
+    found.reflect(engine)
+    with engine.connect() as connection:
+        rows = {
+            table.name: [dict(row) for row in connection.execute(select(table).order_by(*table.primary_key)).mappings()]
+            for table in found.sorted_tables
+            if table.name != "alembic_version"
+        }
+    engine.dispose()
+    return rows
+
+
+def test_a_migrated_database_enforces_its_foreign_keys_and_states(url):
+    migrate(url, "0003", *rows_of_version_0_1())
+    database = Database.open(url)
+
+    with database.write() as connection:
+        tuned_models.delete(connection, "succeeded")
+        assert checkpoints.checkpoints_of(connection, "succeeded") == ()
+    with pytest.raises(IntegrityError), database.write() as connection:
+        connection.execute(text("UPDATE tuning_jobs SET state = 'asleep' WHERE id = 'queued'"))
+    with database.write() as connection:
+        connection.execute(text("UPDATE tuning_jobs SET state = 'preparing' WHERE id = 'queued'"))
+    database.close()
+
+
+def test_a_database_with_a_row_that_refers_to_nothing_is_not_migrated(url):
+    lost = "INSERT INTO snapshots VALUES ('nobody', 1, 0, 1.0, '2024-03-14 15:09:04')"
+    migrate(url, "0008", (lost, {}))
+
+    with pytest.raises(FailedPrecondition, match="a row of its table snapshots refers to a row of tuning_jobs"):
+        Database.open(url)
+
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        assert migrating.revision_of(connection) == "0008"
+    engine.dispose()
 
 
 def test_the_newest_revision_is_that_of_the_last_migration():

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from store_rows import NOW, grant, model
 from tuningfork.domain.permission import Email, GranteeType, Principal, Role
-from tuningfork.domain.tuned_model import Changeable, ModelState
+from tuningfork.domain.tuned_model import Changeable, ModelState, ProjectLocation
 from tuningfork.store import access, tuned_models
 from tuningfork.store.tuned_models import IdTaken, Place, Search
 
@@ -255,3 +255,39 @@ def test_no_page_reads_a_whole_table(database, wanted):
     # What is scanned are the few rows that the branches gave; all else is found by an index.
     assert not [step for step in steps if re.match(r"SCAN (?!anon_)", step)], steps
     assert [step for step in steps if "ix_permissions_order (email=?" in step], steps
+
+
+def test_models_of_a_project_and_location_are_found_newest_first_page_by_page(database):
+    places = {"a": ("p", "us"), "b": ("p", "us"), "c": ("p", "eu"), "d": ("q", "us"), "e": ("p", "us")}
+    kept = [
+        (
+            replace(model(name, create_time=NOW + timedelta(seconds=number)), project=project, location=location),
+            [grant(name, ADA)],
+        )
+        for number, (name, (project, location)) in enumerate(places.items())
+    ]
+    keep(database, *kept)
+    wanted = Search(
+        principal=Principal(email=ADA, project="p"),
+        belonging_to=ProjectLocation("p", "us"),
+        newest_first=True,
+        limit=2,
+    )
+
+    with database.read() as connection:
+        first = tuned_models.search(connection, wanted)
+        after = Place(create_time=first[-1].create_time, model_id=first[-1].id)
+        second = tuned_models.search(connection, replace(wanted, after=after))
+
+    assert [found.id for found in first] == ["e", "b"]
+    assert [found.id for found in second] == ["a"]
+
+
+def test_of_models_made_at_one_moment_a_page_begins_after_the_last_one(database):
+    keep(database, *((replace(model(name), project="p"), [grant(name, ADA)]) for name in "abc"))
+    wanted = Search(principal=Principal(email=ADA, project="p"), newest_first=True, limit=9)
+
+    with database.read() as connection:
+        after = Place(create_time=NOW, model_id="b")
+        assert [found.id for found in tuned_models.search(connection, wanted)] == ["c", "b", "a"]
+        assert [found.id for found in tuned_models.search(connection, replace(wanted, after=after))] == ["a"]

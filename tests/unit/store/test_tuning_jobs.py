@@ -9,7 +9,12 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
 from store_rows import ECHO, NOW, keep, model, new_job
+from tuningfork.domain.conversation import Speaker, Turn
+from tuningfork.domain.data_statistics import Bucket, DataStatistics, Distribution, DroppedExample
 from tuningfork.domain.errors import Code
+from tuningfork.domain.hyperparameters import NO_TRAINING, RequestedHyperparameters
+from tuningfork.domain.objective import DirectPreferenceOptimization
+from tuningfork.domain.preparation import Preparation
 from tuningfork.domain.tuned_model import TunedModelId
 from tuningfork.domain.tuning_job import TRANSITIONS, JobError, JobId, JobState, Snapshot
 from tuningfork.store import snapshots, tuned_models, tuning_jobs
@@ -19,6 +24,7 @@ from tuningfork.store.tuning_jobs import QueuedJob
 
 CANCELLED = JobError(code=Code.CANCELLED, message="The job was cancelled.")
 PATHS = {
+    JobState.PREPARING: [],
     JobState.QUEUED: [],
     JobState.RUNNING: [JobState.RUNNING],
     JobState.SUCCEEDED: [JobState.RUNNING, JobState.SUCCEEDED],
@@ -52,6 +58,62 @@ def test_a_job_comes_back_as_it_was_kept(database):
     assert found(database, job) == job
 
 
+def test_a_job_whose_examples_are_in_a_bucket_comes_back_without_examples_and_hyperparameters(database):
+    preparation = Preparation(
+        training_uri="gs://b/training.jsonl",
+        validation_uri="gs://b/validation.jsonl",
+        hyperparameters=RequestedHyperparameters(epoch_count=3, objective=DirectPreferenceOptimization(beta=0.2)),
+        keeps_checkpoints=True,
+    )
+    unprepared = {"example_count": 0, "hyperparameters": NO_TRAINING, "is_prepared": False}
+    job = replace(new_job("a"), state=JobState.PREPARING, preparation=preparation, **unprepared)
+    keep(database, job)
+
+    assert found(database, job) == job
+    assert found(database, job).total_steps == 0
+
+
+def test_a_job_keeps_what_its_request_said_and_the_statistics_of_its_examples(database):
+    spread = Distribution(
+        sum=9,
+        billable_sum=8,
+        min=1,
+        max=5,
+        mean=3.0,
+        median=3.0,
+        p5=1,
+        p95=5,
+        buckets=(Bucket(count=3, left=1, right=5),),
+    )
+    statistics = DataStatistics(
+        examples=4,
+        characters=30,
+        billable_characters=25,
+        billable_tokens=18,
+        input_tokens=spread,
+        output_tokens=spread,
+        messages=spread,
+        first_turns=(Turn(Speaker.USER, ("one", "two")), Turn(Speaker.MODEL, ("three",), 0)),
+        dropped=1,
+        dropped_sample=(DroppedExample(number=2, reason="too long"),),
+    )
+    job = replace(new_job("a"), request_details={"serviceAccount": "x"}, data_statistics=statistics)
+    keep(database, job)
+
+    assert found(database, job) == job
+
+
+def test_jobs_that_wait_to_be_prepared_have_places_in_the_queue(database):
+    keep(database, new_job("a"))
+    keep(database, replace(new_job("b"), state=JobState.PREPARING))
+
+    with database.read() as connection:
+        assert tuning_jobs.count_queued(connection) == 2
+        assert tuning_jobs.count_queued(connection, "ada@example.com") == 2
+        assert tuning_jobs.count_queued(connection, "bob@example.com") == 0
+        assert [job.id for job in tuning_jobs.queued_of_owners(connection, [ECHO], [ECHO])] == ["a-job"]
+
+
 def test_an_unknown_job_is_not_found(database):
     assert found(database, new_job("a")) is None
 
@@ -68,7 +130,8 @@ def test_a_taken_id_is_told(database):
 @pytest.mark.parametrize("source", list(JobState))
 @pytest.mark.parametrize("target", list(JobState))
 def test_a_state_changes_exactly_as_the_transition_table_says(database, source, target):
-    job = keep(database, new_job("a"))
+    begins = JobState.PREPARING if source is JobState.PREPARING else JobState.QUEUED
+    job = keep(database, replace(new_job("a"), state=begins))
     bring(database, job, source)
 
     with database.write() as connection:
@@ -331,6 +394,7 @@ def test_jobs_are_counted_by_state(database):
         counts = tuning_jobs.count_by_state(connection)
         waiting = tuning_jobs.count_queued(connection)
     assert counts == {
+        JobState.PREPARING: 0,
         JobState.QUEUED: 2,
         JobState.RUNNING: 0,
         JobState.SUCCEEDED: 1,

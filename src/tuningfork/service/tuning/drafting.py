@@ -8,7 +8,7 @@ from tuningfork.domain.answer_kind import AnswerKind
 from tuningfork.domain.base_model import AdapterShape, Catalog, PublicModel, SamplingDefaults
 from tuningfork.domain.errors import InvalidArgument
 from tuningfork.domain.hyperparameters import Hyperparameters
-from tuningfork.domain.ids import ID_BITS, random_id
+from tuningfork.domain.ids import ID_BITS, number_of, random_id
 from tuningfork.domain.permission import Action, GranteeType, Permission, PermissionId, Principal, Role
 from tuningfork.domain.references import TunedRef
 from tuningfork.domain.refusals import ModelNotUsable, Purpose
@@ -102,9 +102,12 @@ def draft(
     entropy: Callable[[int], int],
 ) -> Tuned:
     """The new model and job, each with a new id. `entropy` returns an integer of that many random bits."""
-    model = _draft_model(principal, request, origin, data.answers, now, entropy)
+    chosen = request.tuned_model_id
+    model_id = new_id(request.display_name, entropy(ID_BITS)) if chosen is None else TunedModelId(chosen)
+    job_id = JobId(random_id(entropy(ID_BITS)))
+    model = _draft_model(principal, request, origin, data.answers, now, (model_id, job_id))
     job = TuningJob(
-        id=JobId(random_id(entropy(ID_BITS))),
+        id=job_id,
         model_id=model.id,
         base_model=model.base_model,
         resolved_base=model.resolved_base,
@@ -167,12 +170,13 @@ def _draft_model(
     origin: Origin,
     answers: AnswerKind | None,
     now: datetime,
-    entropy: Callable[[int], int],
+    ids: tuple[TunedModelId, JobId],
 ) -> TunedModel:
-    chosen = request.tuned_model_id
+    model_id, job_id = ids
     defaults = origin.sampling
     return TunedModel(
-        id=TunedModelId(chosen) if chosen is not None else new_id(request.display_name, entropy(ID_BITS)),
+        id=model_id,
+        number=number_of(job_id),
         base_model=origin.base.name,
         resolved_base=origin.base.base.name,
         source=origin.source.model.id if origin.source else None,

@@ -53,6 +53,8 @@ class Staging:
     def _staged(self, job: TuningJob, begun: Mapping[JobId, Beginning]) -> StagedJob:
         if job.state.is_final:
             return StagedJob(job=job, stage=JobStage.ENDED)
+        if job.state is JobState.PREPARING:
+            return StagedJob(job=job, stage=JobStage.PREPARING)
         if job.state is JobState.QUEUED:
             return StagedJob(job=job, stage=JobStage.QUEUED)
         beginning = begun.get(job.id)

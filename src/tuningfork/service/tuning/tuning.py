@@ -309,7 +309,7 @@ class Tuning:
             tuned = hold(connection, principal, model_id, Action.CANCEL)
             _check_operation(tuned, job_id)
             job = tuned.job
-            untouched = job.state is JobState.QUEUED and not job.completed_steps
+            untouched = job.state in (JobState.PREPARING, JobState.QUEUED) and not job.completed_steps
             if untouched and conclusion.cancel(connection, job, self._clock(), keeps_adapter=False):
                 return job.id
             tuning_jobs.request_cancel(connection, job.id)
@@ -338,7 +338,8 @@ class Tuning:
 
         job = self._reserve.write(self._database, write)
         self._wake()
-        self._artifacts.delete(job.id, keep_work=job.state is JobState.RUNNING)
+        # Whoever writes there still removes the rest.
+        self._artifacts.delete(job.id, keep_work=job.state in (JobState.PREPARING, JobState.RUNNING))
 
     def adapter_directory(self, principal: Principal, model_id: TunedModelId) -> Path:
         """The directory of the model's adapter, in PEFT's format. Its content never changes.

@@ -129,11 +129,17 @@ def _metadata(model: TunedModel, job: TuningJob) -> Typed:
     fields = {
         "total_steps": job.total_steps,
         "completed_steps": job.completed_steps,
-        "completed_percent": 100 * job.completed_steps / job.total_steps if job.total_steps else 100.0,
+        "completed_percent": _percent(job),
         "snapshots": render_snapshots(job.snapshots),
         "tuned_model": tuned_name(model.id),
     }
     return Typed(messages.CREATE_TUNED_MODEL_METADATA, fields)
+
+
+def _percent(job: TuningJob) -> float:
+    if job.total_steps:
+        return 100 * job.completed_steps / job.total_steps
+    return 100.0 if job.is_prepared else 0.0
 
 
 def _error(model: TunedModel, job: TuningJob) -> Typed:

@@ -280,8 +280,8 @@ def _origin(model: TunedModel) -> dict[str, Any]:
 
 
 def _hyperparameters(job: TuningJob, *, multiplier: bool) -> dict[str, Any]:
-    """The field of the hyperparameters, unless the adapter was trained elsewhere."""
-    if job.imported:
+    """The field of the hyperparameters, unless nobody knows them: of an adapter from elsewhere, or not yet."""
+    if job.imported or not job.is_prepared:
         return {}
     used = job.hyperparameters
     shown: dict[str, Any] = {"epoch_count": used.epoch_count, "batch_size": used.batch_size}

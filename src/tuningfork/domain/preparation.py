@@ -1,0 +1,19 @@
+"""What happens to a job's examples before its training, if they are in a bucket and not in the request."""
+
+from dataclasses import dataclass
+
+from tuningfork.domain.hyperparameters import RequestedHyperparameters
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preparation:
+    """Where the examples of a job are, and what is chosen for the job once it is known how many there are."""
+
+    training_uri: str
+    """The object with the examples, such as `gs://bucket/training.jsonl`."""
+    validation_uri: str | None = None
+    """The object with the examples of the validation set; None: the job has none."""
+    hyperparameters: RequestedHyperparameters = RequestedHyperparameters()
+    """What the caller asked for; the rest is chosen for the number of examples."""
+    keeps_checkpoints: bool = False
+    """Whether the job keeps checkpoints on its way, about one for each epoch and about ten in all."""
