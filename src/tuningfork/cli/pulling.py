@@ -103,11 +103,7 @@ def _replacing(settings: "Settings", name: str | None) -> Iterator[None]:
     """Say before the `with` block which tuned models stand on a base model that is there, and after it what became of
     its weights.
 
-    `name` None: nothing is replaced.
-
-    Raises:
-        StartError: the database cannot be used.
-
+    `name` None: nothing is replaced. The database is only read; where it cannot be, that is said instead.
     """
     from tuningfork.modeling.files.base_files import fingerprint_of  # noqa: PLC0415
     from tuningfork.pulling.kept import bases_below  # noqa: PLC0415
@@ -117,28 +113,47 @@ def _replacing(settings: "Settings", name: str | None) -> Iterator[None]:
     if name is None or before is None:
         yield
         return
-    if models := _models_over(settings, name, place):
-        shown = ", ".join(f"tunedModels/{each}" for each in models[:_MODELS_TOLD])
-        more = f" and {len(models) - _MODELS_TOLD} more" if len(models) > _MODELS_TOLD else ""
+    standing = _standing_on(settings, name, place)
+    if standing:
         output.say(
-            f"{len(models)} tuned models stand on models/{name}: {shown}{more}. If it gets other weights, they are "
-            f"refused until the earlier ones are back: keep a copy of {place}, or fetch the other model under another "
-            "--name."
+            f"{standing} If it gets other weights, they are refused until the earlier ones are back: keep a copy of "
+            f"{place}, or fetch the other model under another --name."
         )
     yield
     after = fingerprint_of(str(place), None)
     if after == before:
         output.say(f"The weights of models/{name} are the same as before.")
-    elif models:
-        output.say(f"models/{name} has other weights than before: its {len(models)} tuned models are refused now.")
+    elif standing:
+        output.say(f"models/{name} has other weights than before: its tuned models are refused now.")
+
+
+def _standing_on(settings: "Settings", name: str, place: Path) -> str:
+    """A sentence that names the tuned models over a base model, or says why they are not known; "": there are none."""
+    from tuningfork.domain.errors import FailedPrecondition  # noqa: PLC0415
+
+    try:
+        models = _models_over(settings, name, place)
+    except FailedPrecondition as error:
+        return f"Which tuned models stand on models/{name} is not known: {error.message}"
+    if not models:
+        return ""
+    shown = ", ".join(f"tunedModels/{each}" for each in models[:_MODELS_TOLD])
+    more = f" and {len(models) - _MODELS_TOLD} more" if len(models) > _MODELS_TOLD else ""
+    return f"{len(models)} tuned models stand on models/{name}: {shown}{more}."
 
 
 def _models_over(settings: "Settings", name: str, place: Path) -> "Sequence[TunedModelId]":
-    """The tuned models that stand on a fetched base model; none where there is no database yet."""
+    """The tuned models that stand on a fetched base model; none where there is no database yet.
+
+    The database is not migrated: a server of an earlier version may be using it.
+
+    Raises:
+        FailedPrecondition: its tables are those of another version, or it cannot be used.
+
+    """
     from tuningfork.domain.base_model import with_prefix  # noqa: PLC0415
     from tuningfork.pulling.kept import kept_bases  # noqa: PLC0415
-    from tuningfork.server.data_directory import open_database  # noqa: PLC0415
-    from tuningfork.store.database import sqlite_file  # noqa: PLC0415
+    from tuningfork.store.database import Database, sqlite_file  # noqa: PLC0415
     from tuningfork.store.dependents import models_over  # noqa: PLC0415
 
     file = sqlite_file(settings.resolved_database_url)
@@ -146,7 +161,7 @@ def _models_over(settings: "Settings", name: str, place: Path) -> "Sequence[Tune
         return []
     kept = kept_bases(settings.data_dir).get(place)
     aliases = [with_prefix(alias) for alias in kept.aliases] if kept is not None else []
-    database = open_database(settings)
+    database = Database.open(settings.resolved_database_url, migrate=False)
     try:
         with database.read() as connection:
             return models_over(connection, [with_prefix(name)], aliases)

@@ -2,8 +2,10 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -120,6 +122,32 @@ def test_before_a_model_is_replaced_its_tuned_models_are_named(tmp_path, seed, o
     before, _, after = told.partition("If it gets other weights, they are refused")
     assert "1 tuned models stand on models/toy: tunedModels/mine." in before
     assert outcome in after
+
+
+def test_before_a_model_is_replaced_a_database_of_another_version_is_asked_nothing_and_left_as_it_is(tmp_path):
+    data = tmp_path / "data"
+    place = data / "bases" / "toy"
+    place.mkdir(parents=True)
+    weights = peft_adapters.weights(seed=1)
+    (place / "config.json").write_bytes(FILES["config.json"])
+    (place / "model.safetensors").write_bytes(weights)
+    write_description(place, KeptBase(name="toy"))
+    file = data / "tuningfork.db"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.executescript(
+            "PRAGMA journal_mode = WAL; CREATE TABLE alembic_version (version_num VARCHAR(32));"
+            "INSERT INTO alembic_version VALUES ('0007')"
+        )
+    before = file.read_bytes()
+    with toy_hub(Repository(name=REPOSITORY, files=FILES | {"model.safetensors": weights})) as (endpoint, _):
+        ended = pull(tmp_path, endpoint, REPOSITORY, "--again")
+    told = " ".join(ended.stderr.split())
+
+    assert (ended.returncode, ended.stdout) == (0, "models/toy\n"), told
+    assert "Which tuned models stand on models/toy is not known: The tables of" in told
+    assert "revision 0007" in told
+    assert "same as before" in told
+    assert file.read_bytes() == before
 
 
 def test_a_gguf_file_of_a_repository_is_converted(tmp_path):
