@@ -329,8 +329,8 @@ class Dispatcher:
     def _pass_on(self, job_id: JobId, event: TrainingEvent) -> StepReply | None:
         """Pass the event to the service, and return its reply; None: it was the last event."""
         match event:
-            case Resumed(step=step, snapshots=snapshots):
-                return self._running.resumed(job_id, step, snapshots)
+            case Resumed(step=step, snapshots=snapshots, evaluations=evaluated):
+                return self._running.resumed(job_id, step, snapshots, evaluated)
             case Stepped(snapshot=snapshot, tokens=tokens):
                 self._losses.ended()
                 return self._running.record(job_id, snapshot, tokens)

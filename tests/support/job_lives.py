@@ -23,9 +23,9 @@ def follow(running: Running, trainers: Trainers) -> Resumed:
     try:
         for event in trainers.train(assignment):
             match event:
-                case Resumed(step=step, snapshots=snapshots):
+                case Resumed(step=step, snapshots=snapshots, evaluations=evaluated):
                     begun = event
-                    running.resumed(job_id, step, snapshots)
+                    running.resumed(job_id, step, snapshots, evaluated)
                 case Stepped(snapshot=snapshot, tokens=tokens):
                     running.record(job_id, snapshot, tokens)
                 case Evaluated(evaluation=evaluation):

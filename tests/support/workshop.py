@@ -20,7 +20,17 @@ from tuningfork.domain.permission import Email, Principal
 from tuningfork.domain.references import TunedRef, UnreadableName
 from tuningfork.domain.tuned_model import TunedModelId
 from tuningfork.domain.tuning_job import JobState, TuningJob, TuningRequest
-from tuningfork.execution.base import Evaluated, Failed, Finished, Resumed, Stepped, Stopped, TrainingAssignment
+from tuningfork.execution.base import (
+    CheckpointKept,
+    Evaluated,
+    Failed,
+    Finished,
+    Resumed,
+    Stepped,
+    Stopped,
+    TrainingAssignment,
+    TrainingEvent,
+)
 from tuningfork.safety.base import SafetyRater
 from tuningfork.service.answering.generation import Generation
 from tuningfork.service.answering.residency import Residency
@@ -92,24 +102,31 @@ class Workshop:
         assignment = self.running.claim()
         assert assignment is not None, "no job waits"
         for event in self.executor.train(assignment):
-            match event:
-                case Resumed(step=step, snapshots=snapshots):
-                    reply = self.running.resumed(assignment.job_id, step, snapshots)
-                case Stepped(snapshot=snapshot, tokens=tokens):
-                    reply = self.running.record(assignment.job_id, snapshot, tokens)
-                    if snapshot.step == steps:
-                        break
-                case Evaluated(evaluation=evaluation):
-                    reply = self.running.evaluated(assignment.job_id, evaluation)
-                case Finished(adapter=adapter):
-                    self.running.finish(assignment.job_id, adapter)
-                case Stopped(adapter=partial):
-                    self.running.stopped(assignment.job_id, partial)
-                case Failed(code=code, message=message):
-                    self.running.fail(assignment.job_id, code, message)
+            reply = self._pass_on(assignment, event)
+            if isinstance(event, Stepped) and event.snapshot.step == steps:
+                break
             if reply is StepReply.STOP:
                 self.executor.stop(assignment.job_id)
         return assignment
+
+    def _pass_on(self, assignment: TrainingAssignment, event: TrainingEvent) -> StepReply | None:
+        job_id = assignment.job_id
+        match event:
+            case Resumed(step=step, snapshots=snapshots, evaluations=evaluated):
+                return self.running.resumed(job_id, step, snapshots, evaluated)
+            case Stepped(snapshot=snapshot, tokens=tokens):
+                return self.running.record(job_id, snapshot, tokens)
+            case Evaluated(evaluation=evaluation):
+                return self.running.evaluated(job_id, evaluation)
+            case CheckpointKept(step=step, epoch=epoch, adapter=adapter):
+                return self.running.checkpoint_kept(job_id, step, epoch, adapter)
+            case Finished(adapter=adapter):
+                self.running.finish(job_id, adapter)
+            case Stopped(adapter=partial):
+                self.running.stopped(job_id, partial)
+            case Failed(code=code, message=message):
+                self.running.fail(job_id, code, message)
+        return None
 
     def job(self, tuned: Tuned) -> TuningJob:
         """The job as it is now."""

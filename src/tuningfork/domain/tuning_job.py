@@ -12,6 +12,7 @@ from tuningfork.domain.checkpoint_schedule import CheckpointSchedule
 from tuningfork.domain.conversation import Conversation, Example
 from tuningfork.domain.data_statistics import DataStatistics
 from tuningfork.domain.dataset import Examples
+from tuningfork.domain.early_stopping import EarlyStopping
 from tuningfork.domain.errors import Code
 from tuningfork.domain.findings import FindingKind
 from tuningfork.domain.hyperparameters import Hyperparameters, RequestedHyperparameters
@@ -116,6 +117,10 @@ class TuningJob:
     """Examples of its validation set; 0: it has none and is never evaluated."""
     evaluate_every: int = 0
     """Steps between two evaluations, if there is a validation set; 0: only after the last step."""
+    keep_best: bool = False
+    """Whether the checkpoint with the lowest validation loss is kept, and becomes its model's default."""
+    early_stopping: EarlyStopping | None = None
+    """When it ends before its last step; None: never. With it, `keep_best` is True."""
     teaches_next_turn: bool | None = None
     """Whether an answer in its examples, or in those of the model that it goes on from, has the label of a next turn
     (`domain.turn_labels`); None: nobody knows, as of adapters that were trained elsewhere or by earlier versions."""
@@ -142,6 +147,11 @@ class TuningJob:
     def total_steps(self) -> int:
         """The number of optimizer steps of the whole job; 0 if it trains nothing, or nobody knows how much yet."""
         return 0 if self.imported or not self.is_prepared else self.hyperparameters.total_steps(self.example_count)
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether it ended well before its last step, since its validation loss improved no more."""
+        return self.state is JobState.SUCCEEDED and self.completed_steps < self.total_steps
 
 
 class SeedHash:
@@ -227,5 +237,12 @@ class TuningRequest:
     top_k: int | None = None
     reader_project_numbers: tuple[int, ...] = ()
     checkpoints: CheckpointSchedule = CheckpointSchedule()
-    evaluate_every: int = 0
-    """Steps between two evaluations; 0: only after the last step. Above 0 it needs a validation set."""
+    evaluate_every: int | None = 0
+    """Steps between two evaluations; 0: only after the last step; None: the service chooses. Above 0 it needs a
+    validation set."""
+    held_out_percent: float | None = None
+    """This share of the examples becomes the validation set, if the request has no other and streams none."""
+    keep_best: bool = False
+    """Keep the checkpoint with the lowest validation loss, and make it the model's default."""
+    early_stopping: EarlyStopping | None = None
+    """When to end before the last step; None: never. It keeps the best checkpoint too."""

@@ -14,6 +14,7 @@ from tuningfork.domain.base_model import AdapterShape, BaseModel, BaseModelName
 from tuningfork.domain.checkpoint_schedule import CheckpointSchedule
 from tuningfork.domain.conversation import Conversation
 from tuningfork.domain.dataset import Examples
+from tuningfork.domain.early_stopping import EarlyStopping
 from tuningfork.domain.errors import Code, TuningforkError
 from tuningfork.domain.evaluation import Evaluation
 from tuningfork.domain.generation import Chunk, Sampling
@@ -49,6 +50,10 @@ class TrainingAssignment:
     evaluate_every: int = 0
     """The number of steps between evaluations. 0: the job is evaluated only after its last step."""
     checkpoints: CheckpointSchedule = CheckpointSchedule()
+    keep_best: bool = False
+    """Whether the trainer also keeps the checkpoint with the lowest validation loss so far."""
+    early_stopping: EarlyStopping | None = None
+    """When the job ends before its last step, by its evaluations; None: never."""
     owner: str = ""
     """Whose job it is: owners have equal shares of the trainer, however many jobs each has in training."""
     model: str = ""
@@ -63,12 +68,14 @@ class TrainingAssignment:
 class Resumed:
     """The trainer starts or resumes the job after `step` completed steps (0: from the beginning).
 
-    The trainer reports later snapshots again, even if an earlier trainer has reported them. `snapshots` are the
-    snapshots up to `step`, read from the savepoint: a server that died may not have stored all of them.
+    The trainer reports later snapshots and evaluations again, even if an earlier trainer has reported them. `snapshots`
+    and `evaluations` are those up to `step`, read from the savepoint: a server that died may not have stored all of
+    them. An evaluation after `step` itself may be missing; the trainer reports it next.
     """
 
     step: int
     snapshots: tuple[Snapshot, ...] = ()
+    evaluations: tuple[Evaluation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +97,8 @@ class Evaluated:
 class CheckpointKept:
     """The adapter as it was after `step` steps is complete; its reference is below the assignment's `work`.
 
-    It stays there until the job has ended. A job that resumes may report the same checkpoint again.
+    It stays there until the job has ended; one that is not on the job's schedule, until a later one has a lower
+    validation loss. A job that resumes may report the same checkpoint again.
     """
 
     step: int
@@ -100,7 +108,10 @@ class CheckpointKept:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """The last step is done and the adapter is complete; its reference is below the assignment's `work`."""
+    """The last step is done, or the job has stopped early, and the adapter is complete.
+
+    Its reference is below the assignment's `work`.
+    """
 
     adapter: ArtifactRef
 

@@ -54,6 +54,11 @@ def drop_checkpoints(connection: Connection, job_id: JobId, *, after_step: int) 
     connection.execute(checkpoints.delete().where(checkpoints.c.job_id == job_id, later))
 
 
+def drop_checkpoint(connection: Connection, job_id: JobId, number: int) -> None:
+    """Remove the checkpoint with this number."""
+    connection.execute(checkpoints.delete().where(checkpoints.c.job_id == job_id, checkpoints.c.number == number))
+
+
 def set_default(connection: Connection, model_id: TunedModelId, number: int) -> None:
     """Make the checkpoint with this number the model's default."""
     change = tuned_models.update().where(tuned_models.c.id == model_id)

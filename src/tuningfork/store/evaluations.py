@@ -1,5 +1,7 @@
 """The table of evaluations: the results on a job's validation set after some of its steps."""
 
+from collections.abc import Collection
+
 from sqlalchemy import Connection, select
 
 from tuningfork.domain.evaluation import Evaluation
@@ -23,9 +25,23 @@ def put_evaluation(connection: Connection, job_id: JobId, evaluation: Evaluation
     connection.execute(evaluations.insert(), row)
 
 
-def evaluations_of(connection: Connection, job_id: JobId, *, after_step: int = -1) -> tuple[Evaluation, ...]:
-    """The evaluations of a job after this step (-1: all), in the order of their steps."""
+def add_missing_evaluations(connection: Connection, job_id: JobId, known: Collection[Evaluation]) -> None:
+    """Add those of these evaluations whose step has none yet. The caller holds the job (`leases.hold`)."""
+    steps = set(connection.execute(select(evaluations.c.step).where(evaluations.c.job_id == job_id)).scalars())
+    for each in known:
+        if each.step not in steps:
+            put_evaluation(connection, job_id, each)
+
+
+def evaluations_of(
+    connection: Connection, job_id: JobId, *, after_step: int = -1, most: int | None = None
+) -> tuple[Evaluation, ...]:
+    """The evaluations of a job after this step (-1: all), in the order of their steps.
+
+    `most` is how many are read at most; None: all.
+    """
     query = select(evaluations).where(evaluations.c.job_id == job_id, evaluations.c.step > after_step)
+    query = query.limit(most)
     return tuple(
         Evaluation(
             step=row["step"],

@@ -1,7 +1,8 @@
 """The options of a job's training that have no columns: one JSON object in its row.
 
     {"objective": {"name": "dpo", "beta": 0.1}, "checkpoints": {"steps_every": 5, "epochs_every": 0},
-     "validation_count": 100, "evaluate_every": 4, "imported": true,
+     "validation_count": 100, "evaluate_every": 4, "imported": true, "keep_best": true,
+     "early_stopping": {"patience": 3, "least_improvement": 0.0},
      "teaches_next_turn": true, "base_fingerprint": "1f0c",
      "preparation": {"training_uri": "gs://b/t.jsonl", "requested": {"epoch_count": 3}}, "unprepared": true}
 
@@ -19,6 +20,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tuningfork.domain.checkpoint_schedule import CheckpointSchedule
+from tuningfork.domain.early_stopping import EarlyStopping
 from tuningfork.domain.hyperparameters import RequestedHyperparameters
 from tuningfork.domain.objective import CrossEntropy, DirectPreferenceOptimization, Objective
 from tuningfork.domain.preparation import Preparation
@@ -30,25 +32,21 @@ _REQUESTED = ("epoch_count", "batch_size", "learning_rate", "learning_rate_multi
 
 def options_of(job: TuningJob) -> dict[str, Any]:
     """The JSON object of a job's options."""
-    options: dict[str, Any] = {}
-    options |= _written_objective(job.hyperparameters.objective)
-    if job.checkpoints != CheckpointSchedule():
-        options["checkpoints"] = asdict(job.checkpoints)
-    if job.validation_count:
-        options["validation_count"] = job.validation_count
-    if job.evaluate_every:
-        options["evaluate_every"] = job.evaluate_every
-    if job.teaches_next_turn is not None:
-        options["teaches_next_turn"] = job.teaches_next_turn
-    if job.imported:
-        options["imported"] = True
-    if job.base_fingerprint is not None:
-        options["base_fingerprint"] = job.base_fingerprint
-    if job.preparation is not None:
-        options["preparation"] = _written_preparation(job.preparation)
-    if not job.is_prepared:
-        options["unprepared"] = True
-    return options
+    schedule, stopping, preparation = job.checkpoints, job.early_stopping, job.preparation
+    options = {
+        "checkpoints": None if schedule == CheckpointSchedule() else asdict(schedule),
+        "validation_count": job.validation_count or None,
+        "evaluate_every": job.evaluate_every or None,
+        "keep_best": job.keep_best or None,
+        "early_stopping": None if stopping is None else asdict(stopping),
+        "teaches_next_turn": job.teaches_next_turn,
+        "imported": job.imported or None,
+        "base_fingerprint": job.base_fingerprint,
+        "preparation": None if preparation is None else _written_preparation(preparation),
+        "unprepared": None if job.is_prepared else True,
+    }
+    written = {name: value for name, value in options.items() if value is not None}
+    return _written_objective(job.hyperparameters.objective) | written
 
 
 def _written_objective(objective: Objective) -> dict[str, Any]:
@@ -96,6 +94,17 @@ def validation_count_in(options: Mapping[str, Any]) -> int:
 def evaluate_every_in(options: Mapping[str, Any]) -> int:
     """The number of steps between evaluations of a job with these options; 0: only after its last step."""
     return int(options.get("evaluate_every", 0))
+
+
+def keeps_best(options: Mapping[str, Any]) -> bool:
+    """Whether a job with these options keeps the checkpoint with the lowest validation loss."""
+    return bool(options.get("keep_best"))
+
+
+def early_stopping_in(options: Mapping[str, Any]) -> EarlyStopping | None:
+    """When a job with these options ends before its last step; None: never."""
+    written = options.get("early_stopping")
+    return None if written is None else EarlyStopping(**written)
 
 
 def is_imported(options: Mapping[str, Any]) -> bool:

@@ -339,6 +339,8 @@ def _job(row: RowMapping) -> TuningJob:
         checkpoints=training_options.checkpoints_in(options),
         validation_count=training_options.validation_count_in(options),
         evaluate_every=training_options.evaluate_every_in(options),
+        keep_best=training_options.keeps_best(options),
+        early_stopping=training_options.early_stopping_in(options),
         adapter=AdapterShape(rank=row["adapter_rank"], alpha=row["adapter_alpha"]),
         teaches_next_turn=training_options.teaches_next_turn(options),
         imported=imported,

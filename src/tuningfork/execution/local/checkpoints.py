@@ -1,7 +1,7 @@
 """Writes a job's checkpoints in a background thread, so that no training step waits for the disk.
 
-They stay in the job's work directory until the job has ended: a trainer that resumes the job reports them again, in
-case the server has not stored them.
+They stay in the job's work directory until the job has ended, or until the job drops them: a trainer that resumes the
+job reports them again, in case the server has not stored them.
 """
 
 import logging
@@ -48,6 +48,10 @@ class KeptCheckpoints:
     def keep(self, step: int, write: Callable[[Path], None]) -> None:
         """Write the checkpoint of this step in the background. `write` is called with the directory to create."""
         self._writing[step] = self.writers.submit(self._write, step, write)
+
+    def drop(self, step: int) -> None:
+        """Remove the checkpoint of this step, which is complete."""
+        self.artifacts.delete(self.ref(step))
 
     def completed(self, *, wait: bool = False) -> list[int]:
         """The steps whose checkpoints have been completed since the last call.

@@ -13,19 +13,21 @@ from pathlib import Path
 
 from tuningfork.artifacts.base import ArtifactStore
 from tuningfork.domain.artifact import ArtifactRef
+from tuningfork.domain.evaluation import Evaluation
 from tuningfork.domain.snapshot_grid import SnapshotGrid
 from tuningfork.domain.tuning_job import Snapshot
-from tuningfork.execution.local.step_log import StepLog
+from tuningfork.execution.local.step_log import EvaluationLog, StepLog
 from tuningfork.training.savepoint import TrainingState, save_state
 
 logger = logging.getLogger(__name__)
 
 _STEP_LOG = "steps.jsonl"
+_EVALUATION_LOG = "evaluations.jsonl"
 
 
 @dataclass(slots=True)
 class Savepoints:
-    """The savepoints of one job, each with a log of its steps. Its methods are called from one thread only.
+    """The savepoints of one job, each with logs of its steps and of its evaluations. Called from one thread only.
 
     Each savepoint is an artifact of its own, named by its step; once it is complete, the one before is removed.
 
@@ -49,15 +51,23 @@ class Savepoints:
     grid: SnapshotGrid = SnapshotGrid(1)
     snapshots: list[Snapshot] = field(default_factory=list)
     """The snapshots so far that `grid` keeps, and the last one; also those of earlier trainers."""
+    evaluations: list[Evaluation] = field(default_factory=list)
+    """The evaluations so far, in the order of their steps; also those of earlier trainers."""
     _writing: Future[None] | None = None
 
     def last(self) -> ArtifactRef | None:
         """The savepoint to resume from; None if there is none."""
         return max(self.artifacts.refs_below(self.place), default=None)
 
+    def last_step(self) -> int:
+        """The step of the savepoint to resume from; 0 if there is none."""
+        last = self.last()
+        return 0 if last is None else int(last.key.rpartition("/")[2])
+
     def recall(self, directory: Path, step: int) -> None:
-        """Read the snapshots up to this step from the log in a savepoint's directory."""
+        """Read the snapshots and evaluations up to this step from the logs in a savepoint's directory."""
         self.snapshots[:] = self.grid.thin(StepLog(directory / _STEP_LOG).read(step))
+        self.evaluations[:] = EvaluationLog(directory / _EVALUATION_LOG).read(step)
 
     def discard(self) -> None:
         """Remove all savepoints."""
@@ -68,6 +78,11 @@ class Savepoints:
         if self.snapshots and not self.grid.holds(self.snapshots[-1].step):
             self.snapshots.pop()
         self.snapshots.append(snapshot)
+
+    def note_evaluation(self, evaluation: Evaluation) -> None:
+        """Add an evaluation to log with the next savepoint, in place of an earlier one of the same step."""
+        self.evaluations[:] = [each for each in self.evaluations if each.step != evaluation.step]
+        self.evaluations.append(evaluation)
 
     def labels(self, action: str) -> dict[str, str]:
         """What a record of the log about this job has beside its message."""
@@ -81,12 +96,12 @@ class Savepoints:
         return self._writing is not None
 
     def save(self, state: TrainingState) -> None:
-        """Begin to write this state and the snapshots up to it; not while `busy`.
+        """Begin to write this state, and the snapshots and evaluations up to it; not while `busy`.
 
         The state's tensors must not be changed any more.
         """
         self.settle()
-        self._writing = self.writers.submit(self._write, tuple(self.snapshots), state)
+        self._writing = self.writers.submit(self._write, tuple(self.snapshots), tuple(self.evaluations), state)
 
     def settle(self) -> None:
         """Wait until nothing is being written. A failed write is logged, and the next savepoint is written as usual."""
@@ -99,11 +114,15 @@ class Savepoints:
             # For example a full disk.
             logger.exception("job %s has no savepoint", self.name, extra=self.labels("savepoint_failed"))
 
-    def _write(self, snapshots: tuple[Snapshot, ...], state: TrainingState) -> None:
+    def _write(
+        self, snapshots: tuple[Snapshot, ...], evaluations: tuple[Evaluation, ...], state: TrainingState
+    ) -> None:
         ref = self.place.below(f"{state.step:08}")
         with self.artifacts.writing(ref) as directory:
             directory.mkdir(mode=0o700)
             StepLog(directory / _STEP_LOG).append(snapshots)
+            if evaluations:
+                EvaluationLog(directory / _EVALUATION_LOG).append(evaluations)
             self.write(directory, state)
         for earlier in self.artifacts.refs_below(self.place):
             if earlier < ref:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 from tuningfork.artifacts.base import ArtifactDamaged, ArtifactMissing, ArtifactStore
 from tuningfork.domain.artifact import ArtifactRef
+from tuningfork.domain.early_stopping import best_of
 from tuningfork.domain.errors import Code
+from tuningfork.domain.evaluation import Evaluation
 from tuningfork.execution.base import CheckpointKept, Failed, TrainingAssignment
 from tuningfork.execution.dataset_file import DatasetFile
 from tuningfork.execution.local.checkpoints import KeptCheckpoints
@@ -38,6 +40,46 @@ class RunningJob:
     def adapter(self) -> ArtifactRef:
         """Where the job's adapter is written when it ends."""
         return self.assignment.work.below("adapter")
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the job stops early now, after its last evaluation."""
+        stopping = self.assignment.early_stopping
+        return stopping is not None and stopping.is_over(self.savepoints.evaluations)
+
+    def is_scheduled(self, step: int) -> bool:
+        """Whether the job keeps the checkpoint of this step whatever its evaluations are."""
+        return self.assignment.checkpoints.is_due(step, self.assignment.hyperparameters, self.example_count)
+
+    def note_evaluation(self, evaluation: Evaluation, *, is_last: bool) -> None:
+        """Note an evaluation of the weights that the job has now; keep the weights if no others were better.
+
+        The weights with which a job ends are kept in any case, so `is_last` has no checkpoint.
+        """
+        self.savepoints.note_evaluation(evaluation)
+        if not self.assignment.keep_best:
+            return
+        best = best_of(self.savepoints.evaluations)
+        if best == evaluation and not is_last and not self.is_scheduled(evaluation.step):
+            self.checkpoints.keep(evaluation.step, self.engine.adapter_writer(self.assignment.job_id))
+        self._drop_superseded()
+
+    def _drop_superseded(self) -> None:
+        """Remove checkpoints that are not the best any more, also not for a trainer that resumes from the savepoint."""
+        evaluations = self.savepoints.evaluations
+        try:
+            resumes_from = self.savepoints.last_step()
+            at_savepoint = [each for each in evaluations if each.step <= resumes_from]
+            needed = [best.step for best in map(best_of, (evaluations, at_savepoint)) if best is not None]
+            found = self.checkpoints.found(self.completed_steps)
+            # Only when the best one is complete is an earlier one not needed.
+            for step in found if needed[0] in found else ():
+                if step not in needed and not self.is_scheduled(step):
+                    self.checkpoints.drop(step)
+        except OSError:
+            said = "job %s keeps an earlier checkpoint, which could not be removed"
+            labels = self.assignment.labels("checkpoint_left")
+            logger.warning(said, self.assignment.job_id, exc_info=True, extra=labels)
 
 
 @dataclass(slots=True)

@@ -177,9 +177,9 @@ class Trainer:
         else:
             self.waits.forget(assignment.job_id)
             job.stop_requested = opening.stop_requested
-            yield JobEvent(
-                assignment.job_id, Resumed(step=job.completed_steps, snapshots=tuple(job.savepoints.snapshots))
-            )
+            snapshots, evaluations = tuple(job.savepoints.snapshots), tuple(job.savepoints.evaluations)
+            resumed = Resumed(step=job.completed_steps, snapshots=snapshots, evaluations=evaluations)
+            yield JobEvent(assignment.job_id, resumed)
             for step in job.checkpoints.found(job.completed_steps):
                 yield checkpoint_kept(job, step)
 
@@ -341,9 +341,10 @@ class Trainer:
     def _report(self, job: RunningJob, report: Report) -> Iterator[JobEvent]:
         if isinstance(report, EvaluationReport):
             yield JobEvent(report.job_id, Evaluated(evaluation=report.evaluation))
+            job.note_evaluation(report.evaluation, is_last=report.done)
         else:
             yield from self._step(job, report)
-        if report.done:
+        if report.done or (isinstance(report, EvaluationReport) and job.is_over):
             yield from self._end(job, self._kept(job, Finished))
 
     def _step(self, job: RunningJob, report: StepReport) -> Iterator[JobEvent]:
@@ -352,7 +353,7 @@ class Trainer:
         self._tries.pop(report.job_id, None)
         yield JobEvent(report.job_id, Stepped(snapshot=report.snapshot, tokens=report.tokens))
         job.savepoints.note(report.snapshot)
-        if assignment.checkpoints.is_due(step, assignment.hyperparameters, job.example_count):
+        if job.is_scheduled(step):
             job.checkpoints.keep(step, job.engine.adapter_writer(report.job_id))
         for kept in job.checkpoints.completed():
             yield checkpoint_kept(job, kept)

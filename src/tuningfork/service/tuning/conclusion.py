@@ -7,7 +7,7 @@ from tuningfork.domain.errors import Code
 from tuningfork.domain.findings import Finding
 from tuningfork.domain.tuned_model import ModelState
 from tuningfork.domain.tuning_job import JobError, JobState, TuningJob
-from tuningfork.store import tuned_models, tuning_jobs
+from tuningfork.store import evaluations, tuned_models, tuning_jobs
 from tuningfork.store.database import Transaction
 
 
@@ -37,6 +37,14 @@ def cancel(
     return _conclude(connection, job, JobState.CANCELLED, state, time, error, findings)
 
 
+def why_early(connection: Transaction, job: TuningJob) -> str:
+    """Where and why a job that has ended well, or is about to, stopped before its last step; "": it did not."""
+    if job.early_stopping is None or job.completed_steps >= job.total_steps:
+        return ""
+    evaluated = evaluations.evaluations_of(connection, job.id)
+    return job.early_stopping.in_words(evaluated, job.total_steps) if evaluated else ""
+
+
 def _conclude(
     connection: Transaction,
     job: TuningJob,
@@ -47,6 +55,8 @@ def _conclude(
     findings: Sequence[Finding] = (),
 ) -> bool:
     told = [error.message] if error and error.message else [finding.description for finding in findings]
+    if end is JobState.SUCCEEDED and (why := why_early(connection, job)):
+        told.insert(0, why)
     reason = " ".join(told)
     moved = tuning_jobs.move(connection, job.id, end, time, error=error, reason=reason)
     if moved:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from tuningfork.domain.answer_kind import AnswerKind
 from tuningfork.domain.base_model import AdapterShape, Catalog, PublicModel, SamplingDefaults
+from tuningfork.domain.early_stopping import usual_evaluate_every
 from tuningfork.domain.errors import InvalidArgument
 from tuningfork.domain.hyperparameters import Hyperparameters
 from tuningfork.domain.ids import ID_BITS, number_of, random_id
@@ -122,10 +123,20 @@ def draft(
         location=model.location,
         checkpoints=request.checkpoints,
         validation_count=data.validation_count,
-        evaluate_every=request.evaluate_every,
+        evaluate_every=_evaluate_every(request, data),
+        keep_best=request.keep_best or request.early_stopping is not None,
+        early_stopping=request.early_stopping,
         teaches_next_turn=_teaches_next_turn(data, origin),
     )
     return Tuned(model=model, job=job)
+
+
+def _evaluate_every(request: TuningRequest, data: TrainingData) -> int:
+    """The steps between evaluations: as many as were asked for, or as the service chooses; 0: only after the last."""
+    if request.evaluate_every is not None or not data.validation_count:
+        return request.evaluate_every or 0
+    used = data.hyperparameters
+    return usual_evaluate_every(used.total_steps(data.count), data.count * used.epoch_count, data.validation_count)
 
 
 def _teaches_next_turn(data: TrainingData, origin: Origin) -> bool | None:

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Self
 
-from tuningfork.domain import hyperparameters
+from tuningfork.domain import held_out, hyperparameters
 from tuningfork.domain.answer_kind import AnswerSurvey
 from tuningfork.domain.conversation import Example
 from tuningfork.domain.errors import InvalidArgument
@@ -28,7 +28,8 @@ from tuningfork.store.dataset_writing import StagedDataset
 class Arriving:
     """The examples of a request and its validation set, streamed or not. `validation` None: the request has none.
 
-    `is_streamed`: at least one of the two is streamed; then both are checked while they are read.
+    `is_streamed`: at least one of the two is streamed; then both are checked while they are read. Where a share of the
+    examples is held out, `validation` is that share, and `examples` are the others.
     """
 
     examples: Iterable[Example]
@@ -40,10 +41,15 @@ class Arriving:
         cls, request: TuningRequest, examples: Iterable[Example] | None, validation: Iterable[Example] | None
     ) -> Self:
         """The examples of the given streams; where a stream is None, those in the request itself."""
+        is_streamed = examples is not None or validation is not None
+        if not is_streamed and request.validation is None and request.held_out_percent is not None:
+            parts = held_out.split(request.examples, request.held_out_percent)
+            if parts is not None:
+                return cls(parts.training, parts.validation, is_streamed=False)
         return cls(
             examples=request.examples if examples is None else examples,
             validation=request.validation if validation is None else validation,
-            is_streamed=examples is not None or validation is not None,
+            is_streamed=is_streamed,
         )
 
 

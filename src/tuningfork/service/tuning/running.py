@@ -19,13 +19,13 @@ from tuningfork.domain.findings import Finding
 from tuningfork.domain.tuning_job import JobError, JobId, JobState, Snapshot, TuningJob
 from tuningfork.execution.base import TrainingAssignment
 from tuningfork.service.metrics import Metrics
-from tuningfork.service.tuning import checkpointing, conclusion, diagnosing, tidying
+from tuningfork.service.tuning import checkpointing, conclusion, diagnosing, recording, tidying
 from tuningfork.service.tuning.blame import blame
 from tuningfork.service.tuning.job_names import JobNames
 from tuningfork.service.tuning.lease_watch import LEASE_SECONDS, RENEWALS_IN_A_LEASE, LeaseWatch
 from tuningfork.service.tuning.speeds import Speeds
 from tuningfork.service.tuning.turns import Turns
-from tuningfork.store import checkpoints, evaluations, leases, suspects, tuned_models, tuning_jobs
+from tuningfork.store import checkpoints, leases, suspects, tuned_models, tuning_jobs
 from tuningfork.store import snapshots as snapshot_rows
 from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.database import Database, Transaction
@@ -113,6 +113,8 @@ class Running:
             validation=self._artifacts.validation(job.id) if job.validation_count else None,
             evaluate_every=job.evaluate_every,
             checkpoints=job.checkpoints,
+            keep_best=job.keep_best,
+            early_stopping=job.early_stopping,
             owner=owner,
             model=job.model_id,
         )
@@ -121,20 +123,23 @@ class Running:
         """Why nothing can be written to disk or database at the moment; None if writing works."""
         return self._artifacts.refusal()
 
-    def resumed(self, job_id: JobId, step: int, snapshots: Collection[Snapshot] = ()) -> StepReply:
+    def resumed(
+        self,
+        job_id: JobId,
+        step: int,
+        snapshots: Collection[Snapshot] = (),
+        evaluated: Collection[Evaluation] = (),
+    ) -> StepReply:
         """Record that the trainer has resumed the job after this step.
 
-        Later snapshots are removed, since the trainer will report them again. Earlier snapshots that the database has
-        lost are restored from `snapshots`.
+        Later snapshots and evaluations are removed, since the trainer will report them again. Earlier ones that the
+        database has lost are restored from `snapshots` and `evaluated`.
         """
         with self._database.write() as connection:
             job = tuning_jobs.find(connection, job_id) if leases.hold(connection, self._claim_of(job_id)) else None
             if job is None:
                 return StepReply.STOP
-            snapshot_rows.drop_snapshots(connection, job_id, after_step=step)
-            snapshot_rows.add_missing_snapshots(connection, job_id, snapshots)
-            checkpoints.drop_checkpoints(connection, job_id, after_step=step)
-            evaluations.drop_evaluations(connection, job_id, after_step=step)
+            recording.rewind(connection, job_id, step, snapshots, evaluated)
         return StepReply.STOP if job.cancel_requested else StepReply.CONTINUE
 
     def record(self, job_id: JobId, snapshot: Snapshot, tokens: int) -> StepReply:
@@ -152,11 +157,7 @@ class Running:
 
     def evaluated(self, job_id: JobId, evaluation: Evaluation) -> StepReply:
         """Record an evaluation. The reply is as in `record`."""
-        with self._database.write() as connection:
-            held = leases.hold(connection, self._claim_of(job_id))
-            if held:
-                evaluations.put_evaluation(connection, job_id, evaluation)
-        if held:
+        if recording.record_evaluation(self._database, self._claim_of(job_id), evaluation):
             said = f"after step {evaluation.step} its validation loss is {evaluation.mean_loss:.4g}"
             logger.info("job %s: %s", job_id, said, extra=self.names.labels("job_evaluated", job_id))
         return StepReply.STOP if self.unwanted([job_id]) else StepReply.CONTINUE
@@ -167,19 +168,7 @@ class Running:
         `adapter` is an artifact in the trainer's work directory. May be repeated, since the trainer reports its
         checkpoints again after a crash: a checkpoint that is recorded already is not changed.
         """
-        claim = self._claim_of(job_id)
-        with self._database.read() as connection:
-            known = checkpoints.has_checkpoint(connection, job_id, step)
-            wanted = not known and bool(leases.still_held(connection, [claim]))
-        if wanted:
-            artifact = self._artifacts.checkpoint(job_id, step, claim.number)
-            self._artifacts.keep_checkpoint(adapter, artifact)
-            with self._database.write() as connection:
-                held = leases.hold(connection, claim)
-                if held:
-                    checkpointing.record_kept(connection, job_id, step, epoch, artifact)
-            if not held:
-                self._artifacts.discard_checkpoint(artifact)
+        recording.keep_checkpoint(self._database, self._artifacts, self._claim_of(job_id), step, epoch, adapter)
         return StepReply.STOP if self.unwanted([job_id]) else StepReply.CONTINUE
 
     def finish(self, job_id: JobId, adapter: ArtifactRef) -> None:
@@ -397,4 +386,9 @@ class Running:
         assert job.complete_time is not None  # noqa: S101 - and of jobs that ended
         seconds = (job.complete_time - job.start_time).total_seconds()
         self._metrics.run_seconds.labels(job.state.value).observe(seconds)
-        logger.info("job %s %s", job.id, job.state.value, extra=self.names.labels(f"job_{job.state.value}", job.id))
+        labels = self.names.labels(f"job_{job.state.value}", job.id)
+        logger.info("job %s %s", job.id, job.state.value, extra=labels)
+        if job.stopped_early:
+            with self._database.read() as connection:
+                why = conclusion.why_early(connection, job)
+            logger.info("job %s: %s", job.id, why, extra=self.names.labels("job_stopped_early", job.id))

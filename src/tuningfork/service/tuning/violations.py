@@ -8,6 +8,7 @@ from tuningfork.domain import hyperparameters
 from tuningfork.domain.base_model import MAX_ADAPTER_RANK, BaseModel, Limits, PublicModel
 from tuningfork.domain.conversation import Conversation
 from tuningfork.domain.dataset import ExampleCheck
+from tuningfork.domain.early_stopping import MAX_EVALUATIONS, MAX_LEAST_IMPROVEMENT, MAX_PATIENCE
 from tuningfork.domain.errors import FieldViolation, Reason
 from tuningfork.domain.generation import (
     MAX_CANDIDATES,
@@ -16,6 +17,7 @@ from tuningfork.domain.generation import (
     MAX_STOP_SEQUENCES,
     RequestedSampling,
 )
+from tuningfork.domain.held_out import LEAST_PERCENT, MOST_PERCENT
 from tuningfork.domain.hyperparameters import MAX_LEARNING_RATE, MAX_STEPS
 from tuningfork.domain.references import UnreadableName
 from tuningfork.domain.text import refusal_of
@@ -65,7 +67,11 @@ def before_streaming(
     request: TuningRequest, model: PublicModel | None, *, has_validation: bool
 ) -> tuple[FieldViolation, ...]:
     """Everything wrong with a request whose examples are streamed and have not arrived yet."""
-    return _of_tuning(request, model, None, has_validation=has_validation)
+    found = _of_tuning(request, model, None, has_validation=has_validation)
+    if request.held_out_percent is None:
+        return found
+    described = "no share can be held out of examples that are streamed: give a validation set"
+    return (*found, FieldViolation(field="held_out_percent", description=described, reason=Reason.EXCLUDED))
 
 
 def of_streamed(request: TuningRequest, model: PublicModel | None, checks: DataChecks) -> tuple[FieldViolation, ...]:
@@ -80,7 +86,8 @@ def _of_tuning(
     of_values = hyperparameters.violations_of(request.hyperparameters, "hyperparameters")
     found += of_values
     found += _of_rank(request, model)
-    found += _of_schedules(request, has_validation=has_validation)
+    found += _of_schedules(request)
+    found += _of_validation(request, has_validation=has_validation or request.held_out_percent is not None)
     if model and checks and checks.examples.count and not of_values:
         found += _of_resolved(request, model.base, checks.examples.count)
     return tuple(found)
@@ -224,21 +231,51 @@ def _of_rank(request: TuningRequest, model: PublicModel | None) -> Iterator[Fiel
         yield FieldViolation(field="adapter_rank", description=described, reason=Reason.EXCLUDED)
 
 
-def _of_schedules(request: TuningRequest, *, has_validation: bool) -> Iterator[FieldViolation]:
+def _of_schedules(request: TuningRequest) -> Iterator[FieldViolation]:
     """Faults of the numbers of steps and epochs between checkpoints and between evaluations."""
     for field, every in (
         ("checkpoints.steps_every", request.checkpoints.steps_every),
         ("checkpoints.epochs_every", request.checkpoints.epochs_every),
-        ("evaluate_every", request.evaluate_every),
+        ("evaluate_every", request.evaluate_every or 0),
     ):
         if every < 0:
             yield _violation(field, "at least 0", every)
-    if request.evaluate_every > 0 and not has_validation:
+
+
+def _of_validation(request: TuningRequest, *, has_validation: bool) -> Iterator[FieldViolation]:
+    """Faults of what a job does with its validation set, and of the share of the examples that becomes one."""
+    share, stopping = request.held_out_percent, request.early_stopping
+    if share is not None:
+        yield from _of_share(request, share)
+    if stopping is not None and not 1 <= stopping.patience <= MAX_PATIENCE:
+        yield _violation("early_stopping.patience", f"a whole number from 1 to {MAX_PATIENCE}", stopping.patience)
+    if stopping is not None and not 0 <= stopping.least_improvement <= MAX_LEAST_IMPROVEMENT:
+        wanted = f"a number from 0 to {MAX_LEAST_IMPROVEMENT:g}, in nats"
+        yield _violation("early_stopping.least_improvement", wanted, stopping.least_improvement)
+    if has_validation:
+        return
+    if (request.evaluate_every or 0) > 0:
         described = (
             f"evaluate_every is {request.evaluate_every}, and there is no validation set: "
             "give one, or leave evaluate_every at 0"
         )
         yield FieldViolation(field="evaluate_every", description=described, reason=Reason.EXCLUDED)
+    for field, is_asked in (("keep_best", request.keep_best), ("early_stopping", stopping is not None)):
+        if is_asked:
+            described = f"{field} goes by the validation loss, and there is no validation set: give one"
+            yield FieldViolation(field=field, description=described, reason=Reason.EXCLUDED)
+
+
+def _of_share(request: TuningRequest, share: float) -> Iterator[FieldViolation]:
+    """Faults of the share of the examples that is to be held out."""
+    if not LEAST_PERCENT <= share <= MOST_PERCENT:
+        yield _violation("held_out_percent", f"a number from {LEAST_PERCENT:g} to {MOST_PERCENT:g}", share)
+    if request.validation is not None:
+        described = "held_out_percent and a validation set exclude each other; give one of them"
+        yield FieldViolation(field="held_out_percent", description=described, reason=Reason.EXCLUDED)
+    elif request.examples and all(each == request.examples[0] for each in request.examples):
+        described = "none can be held out, since there are no two different examples"
+        yield FieldViolation(field="examples", description=described, reason=Reason.OUT_OF_RANGE)
 
 
 def _of_resolved(request: TuningRequest, base: BaseModel, count: int) -> Iterator[FieldViolation]:
@@ -251,6 +288,12 @@ def _of_resolved(request: TuningRequest, base: BaseModel, count: int) -> Iterato
             f"at most {MAX_STEPS} are allowed, so lower epoch_count or raise batch_size"
         )
         yield FieldViolation(field="hyperparameters", description=described, reason=Reason.OUT_OF_RANGE)
+    if request.evaluate_every and steps // request.evaluate_every > MAX_EVALUATIONS:
+        described = (
+            f"{steps} steps and an evaluation every {request.evaluate_every} make {steps // request.evaluate_every} "
+            f"evaluations; at most {MAX_EVALUATIONS} are allowed, so raise evaluate_every"
+        )
+        yield FieldViolation(field="evaluate_every", description=described, reason=Reason.OUT_OF_RANGE)
     if used.learning_rate > MAX_LEARNING_RATE:
         described = f"learning_rate_multiplier leads to a rate of {used.learning_rate:g}; at most {MAX_LEARNING_RATE:g}"
         at = "hyperparameters.learning_rate_multiplier"

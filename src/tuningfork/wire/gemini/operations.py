@@ -137,6 +137,9 @@ def _metadata(model: TunedModel, job: TuningJob) -> Typed:
 
 
 def _percent(job: TuningJob) -> float:
+    """How much of the job is done. One that has ended well is done, also if it has stopped early."""
+    if job.state is JobState.SUCCEEDED:
+        return 100.0
     if job.total_steps:
         return 100 * job.completed_steps / job.total_steps
     return 100.0 if job.is_prepared else 0.0
