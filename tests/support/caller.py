@@ -22,6 +22,7 @@ from tuningfork.service.identity.identity import Identity
 from tuningfork.service.identity.tokens import AccessTokens
 from tuningfork.service.tuning.diagnosing import Diagnosing
 from tuningfork.service.tuning.exporting import Exporting
+from tuningfork.service.tuning.results import Results
 from tuningfork.service.tuning.staging import Staging
 from tuningfork.wire.gemini.errors import GEMINI_ERRORS
 from tuningfork.wire.gemini.service import SERVICE
@@ -204,6 +205,7 @@ def caller_of(
         residency=residency_of(workshop),
         diagnosing=Diagnosing(workshop.database, workshop.tuning.list),
         staging=Staging(workshop.executor, workshop.running.speeds, workshop.tuning.get, workshop.tuning.list),
+        results=Results(workshop.database, workshop.clock),
         tokens=gate.identity.tokens,
     )
     form = GoogleForm(GEMINI_ERRORS)

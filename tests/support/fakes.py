@@ -31,6 +31,7 @@ from tuningfork.domain.base_model import (
 )
 from tuningfork.domain.conversation import Conversation
 from tuningfork.domain.dataset import Examples
+from tuningfork.domain.early_stopping import best_of
 from tuningfork.domain.errors import Code, InvalidArgument
 from tuningfork.domain.evaluation import Evaluation
 from tuningfork.domain.generation import ChosenToken, Chunk, FinishReason, TokenLogprob
@@ -40,6 +41,7 @@ from tuningfork.domain.rater import ClassifierModel
 from tuningfork.domain.safety import Assessment, HarmProbability
 from tuningfork.domain.tuning_job import JobId, Snapshot
 from tuningfork.execution.base import (
+    CheckpointKept,
     Evaluated,
     Failed,
     Finished,
@@ -255,9 +257,13 @@ class InMemoryTrainers:
         hyperparameters = assignment.hyperparameters
         snapshots = _read_savepoint(self.artifacts, assignment)
         total = hyperparameters.total_steps(len(examples))
-        yield Resumed(step=len(snapshots), snapshots=tuple(snapshots))
-        yield from self._evaluations(assignment, examples, len(snapshots))
+        # A real trainer reads them from its savepoint.
+        done = [each for step in range(len(snapshots)) for each in self._evaluations(assignment, examples, step)]
+        yield Resumed(step=len(snapshots), snapshots=tuple(snapshots), evaluations=tuple(done))
+        yield from self._evaluated(assignment, examples, len(snapshots), done)
         for step in range(len(snapshots) + 1, total + 1):
+            if assignment.early_stopping is not None and assignment.early_stopping.is_over(done):
+                break
             if stopping.is_set():
                 yield Stopped(adapter=_write_adapter(self.artifacts, assignment, examples, len(snapshots)))
                 return
@@ -279,12 +285,26 @@ class InMemoryTrainers:
             if assignment.savepoint_every and step % assignment.savepoint_every == 0:
                 _write_savepoint(self.artifacts, assignment, snapshots)
             yield Stepped(snapshot=snapshot, tokens=3 * hyperparameters.batch_size)
-            yield from self._evaluations(assignment, examples, step)
-        adapter = _write_adapter(self.artifacts, assignment, examples, total)
+            yield from self._evaluated(assignment, examples, step, done)
+        adapter = _write_adapter(self.artifacts, assignment, examples, len(snapshots))
         assert adapter is not None
         yield Finished(adapter=adapter)
 
-    def _evaluations(self, assignment: TrainingAssignment, examples: Examples, step: int) -> Iterator[Evaluated]:
+    def _evaluated(
+        self, assignment: TrainingAssignment, examples: Examples, step: int, done: list[Evaluation]
+    ) -> Iterator[Evaluated | CheckpointKept]:
+        """What is reported after this step, if an evaluation is due; it is added to those that are done."""
+        total = assignment.hyperparameters.total_steps(len(examples))
+        for evaluation in self._evaluations(assignment, examples, step):
+            done.append(evaluation)
+            yield Evaluated(evaluation=evaluation)
+            if assignment.keep_best and best_of(done) == evaluation and step < total:
+                place = f"checkpoints/{step:08}"
+                adapter = _write_adapter(self.artifacts, assignment, examples, step, place)
+                assert adapter is not None
+                yield CheckpointKept(step=step, epoch=evaluation.epoch, adapter=adapter)
+
+    def _evaluations(self, assignment: TrainingAssignment, examples: Examples, step: int) -> Iterator[Evaluation]:
         """The evaluation after this step, if one is due."""
         hyperparameters, every = assignment.hyperparameters, assignment.evaluate_every
         at_its_step = step == hyperparameters.total_steps(len(examples)) or (every and step and step % every == 0)
@@ -295,7 +315,7 @@ class InMemoryTrainers:
         known = _learned(self.artifacts, assignment, examples, step)
         targets = sum(len(_tokens(output)) for _, output in asked)
         right = sum(len(_tokens(output)) for given, output in asked if known.get(given) == output)
-        evaluation = Evaluation(
+        yield Evaluation(
             step=step,
             epoch=hyperparameters.completed_epochs(step, len(examples)),
             mean_loss=(targets - right) / targets,
@@ -303,7 +323,6 @@ class InMemoryTrainers:
             right_targets=right,
             compute_time=self._clock(),
         )
-        yield Evaluated(evaluation=evaluation)
 
     def _meet_script(self, job_id: JobId, step: int, process: _Process) -> Failed | None:
         if self.closed.wait(self._step_seconds) if self._step_seconds else self.closed.is_set():
@@ -570,12 +589,12 @@ def _write_savepoint(artifacts: ArtifactStore, assignment: TrainingAssignment, s
 
 
 def _write_adapter(
-    artifacts: ArtifactStore, assignment: TrainingAssignment, examples: Examples, steps: int
+    artifacts: ArtifactStore, assignment: TrainingAssignment, examples: Examples, steps: int, place: str = "adapter"
 ) -> ArtifactRef | None:
     if steps == 0:
         return None
     known = _learned(artifacts, assignment, examples, steps)
-    ref = assignment.work.below("adapter")
+    ref = assignment.work.below(place)
     config = {"peft_type": "LORA", "r": assignment.adapter.rank, "lora_alpha": assignment.adapter.alpha}
     with artifacts.writing(ref) as directory:
         directory.mkdir()

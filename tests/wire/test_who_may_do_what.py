@@ -81,6 +81,9 @@ GetTunedModel as its residence        x  x  x  x  .  .  .     .  x  x  x
 GetTunedModel as its diagnosis        x  x  x  x  .  .  .     .  x  x  x
 ListTunedModels as diagnoses          x  x  x  x  .  .  .     x  x  x  x
 GetTunedModel as its stage            x  x  x  x  .  .  .     .  x  x  x
+GetTunedModel as its evaluations      x  x  x  x  .  .  .     .  x  x  x
+GetTunedModel as its checkpoints      x  x  x  x  .  .  .     .  x  x  x
+UpdateTunedModel to a checkpoint      x  x  x  .  .  .  .     .  .  x  x
 ListTunedModels as stages             x  x  x  x  .  .  .     x  x  x  x
 CreateAccessToken                     .  .  .  .  .  .  .     x  x  x  x
 """
@@ -359,6 +362,13 @@ REQUESTS = {
         peft_adapters.archive(),
     ),
     "GetTunedModel as its stage": lambda world, on: ("GET", f"/tuningfork/v1/{on.name}/stage", None),
+    "GetTunedModel as its evaluations": lambda world, on: ("GET", f"/tuningfork/v1/{on.name}/evaluations", None),
+    "GetTunedModel as its checkpoints": lambda world, on: ("GET", f"/tuningfork/v1/{on.name}/checkpoints", None),
+    "UpdateTunedModel to a checkpoint": lambda world, on: (
+        "POST",
+        f"/tuningfork/v1/{on.name}:useCheckpoint",
+        {"checkpoint": 1},
+    ),
     "ListTunedModels as stages": lambda world, on: ("GET", "/tuningfork/v1/stages", None),
     "ExportAdapter": lambda world, on: ("GET", f"/tuningfork/v1/{on.name}/adapter", None),
     "GetTunedModel as its residence": lambda world, on: ("GET", f"/tuningfork/v1/{on.name}/residence", None),

@@ -17,7 +17,9 @@ class Split:
 
 
 def split(examples: Examples, percent: float) -> Split | None:
-    """Set about `percent` per cent of the examples aside, at least one; None if fewer than two of them differ.
+    """Set about `percent` per cent of the examples aside, at least one.
+
+    None if no two of them differ, or `percent` is not from `LEAST_PERCENT` to `MOST_PERCENT`.
 
     Which ones are set aside depends on the examples alone, not on hyperparameters, so that runs with several settings
     are compared on the same examples. Examples that are equal stay together.
@@ -26,7 +28,7 @@ def split(examples: Examples, percent: float) -> Split | None:
     copies: dict[bytes, int] = {}
     for text in texts:
         copies[text] = copies.get(text, 0) + 1
-    if len(copies) < 2:
+    if len(copies) < 2 or not LEAST_PERCENT <= percent <= MOST_PERCENT:
         return None
     seed = hashlib.sha256(b"\n".join(texts)).digest()
     drawn = sorted(copies, key=lambda text: hashlib.sha256(seed + text).digest())

@@ -106,6 +106,7 @@ class Purpose(StrEnum):
     GENERATE = "generate"
     TUNE_ON = "tune on"
     EXPORT = "export"
+    CHOOSE_CHECKPOINT = "choose a checkpoint of"
 
 
 class ModelNotUsable(FailedPrecondition):

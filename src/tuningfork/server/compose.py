@@ -59,6 +59,7 @@ from tuningfork.service.tuning.diagnosing import Diagnosing
 from tuningfork.service.tuning.exporting import Exporting
 from tuningfork.service.tuning.importing import Importing
 from tuningfork.service.tuning.previewing import Previewing
+from tuningfork.service.tuning.results import Results
 from tuningfork.service.tuning.running import Running
 from tuningfork.service.tuning.staging import Staging
 from tuningfork.service.tuning.tuning import Tuning
@@ -225,6 +226,7 @@ def _build(
         residency=residency,
         diagnosing=Diagnosing(requests, tuning.list),
         staging=Staging(engines.trainers, running.speeds, tuning.get, tuning.list),
+        results=Results(requests, now),
         tokens=identity.tokens,
     )
     gemini_dialect = gemini(UseCases(tuning=tuning, sharing=sharing, generation=generation), _FORM)

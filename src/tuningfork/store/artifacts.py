@@ -178,8 +178,8 @@ class Artifacts:
         return self._work / job_id / _SOURCE
 
     @full_disk_reported()
-    def keep_source(self, job_id: JobId, origin: JobId) -> bool:
-        """Copy another job's finished adapter as this job's initial one; on return it has reached the disk.
+    def keep_source(self, job_id: JobId, origin: ArtifactRef) -> bool:
+        """Copy an adapter of another job as this job's initial one; on return it has reached the disk.
 
         An adapter's files never change, so they are hard links where the file system allows that.
 
@@ -192,7 +192,7 @@ class Artifacts:
         """
         self.prepare_work(job_id)
         try:
-            self.store.share(self.adapter(origin), self.source(job_id))
+            self.store.share(origin, self.source(job_id))
         except (ArtifactMissing, ArtifactDamaged, FileNotFoundError):
             return False
         return True

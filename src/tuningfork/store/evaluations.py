@@ -1,8 +1,9 @@
 """The table of evaluations: the results on a job's validation set after some of its steps."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Select, select
 
 from tuningfork.domain.evaluation import Evaluation
 from tuningfork.domain.tuning_job import JobId
@@ -41,7 +42,28 @@ def evaluations_of(
     `most` is how many are read at most; None: all.
     """
     query = select(evaluations).where(evaluations.c.job_id == job_id, evaluations.c.step > after_step)
-    query = query.limit(most)
+    return _read(connection, query.order_by(evaluations.c.step).limit(most))
+
+
+def evaluations_at(connection: Connection, job_id: JobId, steps: Collection[int]) -> Mapping[int, Evaluation]:
+    """The evaluations of a job after these steps, by step; steps without one are left out."""
+    query = select(evaluations).where(evaluations.c.job_id == job_id, evaluations.c.step.in_(steps))
+    return {each.step: each for each in _read(connection, query)}
+
+
+def best_evaluation(connection: Connection, job_id: JobId) -> Evaluation | None:
+    """The evaluation of a job with the lowest loss, of equal ones the earliest; None if there are none."""
+    query = select(evaluations).where(evaluations.c.job_id == job_id)
+    return next(iter(_read(connection, query.order_by(evaluations.c.mean_loss, evaluations.c.step).limit(1))), None)
+
+
+def drop_evaluations(connection: Connection, job_id: JobId, *, after_step: int) -> None:
+    """Remove the evaluations of steps after this one, which a resumed job will repeat."""
+    later = evaluations.c.step > after_step
+    connection.execute(evaluations.delete().where(evaluations.c.job_id == job_id, later))
+
+
+def _read(connection: Connection, query: Select[Any]) -> tuple[Evaluation, ...]:
     return tuple(
         Evaluation(
             step=row["step"],
@@ -51,11 +73,5 @@ def evaluations_of(
             right_targets=row["right_targets"],
             compute_time=row["compute_time"],
         )
-        for row in connection.execute(query.order_by(evaluations.c.step)).mappings()
+        for row in connection.execute(query).mappings()
     )
-
-
-def drop_evaluations(connection: Connection, job_id: JobId, *, after_step: int) -> None:
-    """Remove the evaluations of steps after this one, which a resumed job will repeat."""
-    later = evaluations.c.step > after_step
-    connection.execute(evaluations.delete().where(evaluations.c.job_id == job_id, later))

@@ -82,7 +82,7 @@ def test_preparing_work_keeps_an_earlier_trainers_savepoint(artifacts):
 def test_a_source_is_kept_whatever_becomes_of_its_origin(artifacts, tmp_path):
     artifacts.install_adapter(OTHER, finished_adapter(artifacts, OTHER))
     (artifacts.adapter_directory(OTHER) / "adapter_config.json").write_text("{}")
-    kept = artifacts.keep_source(JOB, OTHER)
+    kept = artifacts.keep_source(JOB, artifacts.adapter(OTHER))
     artifacts.delete(OTHER)
 
     assert kept
@@ -95,7 +95,7 @@ def test_a_source_is_kept_whatever_becomes_of_its_origin(artifacts, tmp_path):
 
 def test_a_source_takes_no_room_where_files_can_be_shared(artifacts):
     place = artifacts.install_adapter(OTHER, finished_adapter(artifacts, OTHER))
-    artifacts.keep_source(JOB, OTHER)
+    artifacts.keep_source(JOB, artifacts.adapter(OTHER))
     source = artifacts.source_directory(JOB) / "adapter_model.safetensors"
     assert source.samefile(place / "adapter_model.safetensors")
 
@@ -109,19 +109,19 @@ def test_a_source_is_copied_where_files_cannot_be_shared(artifacts, tmp_path):
         artifacts.install_adapter(OTHER, finished_adapter(artifacts, OTHER))
         shutil.rmtree(artifacts.adapter_directory(OTHER))
         artifacts.adapter_directory(OTHER).symlink_to(elsewhere)
-        artifacts.keep_source(JOB, OTHER)
+        artifacts.keep_source(JOB, artifacts.adapter(OTHER))
     assert (artifacts.source_directory(JOB) / "adapter_model.safetensors").read_text() == "weights"
 
 
 def test_a_source_that_is_not_there_is_not_kept(artifacts, tmp_path):
-    assert not artifacts.keep_source(JOB, OTHER)
+    assert not artifacts.keep_source(JOB, artifacts.adapter(OTHER))
     assert files(tmp_path / "artifacts") == []
     assert not artifacts.source_directory(JOB).exists()
 
 
 def test_a_source_is_the_trainers_and_goes_with_its_work(artifacts, tmp_path):
     artifacts.install_adapter(OTHER, finished_adapter(artifacts, OTHER))
-    artifacts.keep_source(JOB, OTHER)
+    artifacts.keep_source(JOB, artifacts.adapter(OTHER))
     artifacts.discard_work(JOB)
     assert files(tmp_path / "artifacts") == ["adapters/def/adapter_model.safetensors"]
 

@@ -6,9 +6,8 @@ from tuningfork.dialect.call import Binding, Direct, MethodCall, translated_erro
 from tuningfork.dialect.gemini.methods import GeminiMethod
 from tuningfork.service.tuning.tuning import Tuning
 from tuningfork.wire.gemini import tuning
-from tuningfork.wire.gemini.operations import render_operation
 from tuningfork.wire.google.proto_json.encode import Typed
-from tuningfork.wire.own.creations import parse_creation
+from tuningfork.wire.own.creations import parse_creation, render_creation
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +23,9 @@ class CreationMethods:
         )
 
     def create(self, call: MethodCall) -> Typed:
-        """tunedModels.create: takes what `v1alpha` takes, and the rank of the adapter as a parameter."""
+        """tunedModels.create: takes what `v1alpha` takes, a validation set, and the adapter's rank as a parameter."""
         wanted, words = parse_creation(call.body, call.query)
         with translated_errors(words):
             tuned = self.tuning.create(call.principal, wanted)
         reads = tuning.reads_multiplier(call.client)
-        return render_operation(tuned.model, tuned.job, version=call.version, multiplier=reads)
+        return render_creation(tuned.model, tuned.job, version=call.version, multiplier=reads)

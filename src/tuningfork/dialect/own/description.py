@@ -4,10 +4,9 @@ from collections.abc import Mapping
 
 from tuningfork.dialect.description import Description
 from tuningfork.dialect.gemini.description import Exchange, described
-from tuningfork.wire.gemini.multiturn_messages import with_conversations
 from tuningfork.wire.gemini.tuning_messages import CREATE_TUNED_MODEL_QUERY, OPERATION, TUNED_MODEL
 from tuningfork.wire.google.proto_json.descriptors import Message
-from tuningfork.wire.own import access_tokens, creations, diagnoses, imports, previews, residence, stages
+from tuningfork.wire.own import access_tokens, creations, diagnoses, imports, previews, residence, results, stages
 
 _PREVIEW_QUERY = Message(
     previews.PREVIEW_QUERY.full_name,
@@ -19,15 +18,16 @@ _CREATION_QUERY = Message(
 )
 
 _EXCHANGES: Mapping[str, Exchange] = {
-    "preview_tuned_model": Exchange(
-        query=_PREVIEW_QUERY, body=with_conversations(TUNED_MODEL), answer=previews.TUNING_PREVIEW
-    ),
-    "create": Exchange(query=_CREATION_QUERY, body=with_conversations(TUNED_MODEL), answer=OPERATION),
+    "preview_tuned_model": Exchange(query=_PREVIEW_QUERY, body=creations.CREATION, answer=previews.TUNING_PREVIEW),
+    "create": Exchange(query=_CREATION_QUERY, body=creations.CREATION, answer=OPERATION),
     "create_access_token": Exchange(body=access_tokens.CREATE_ACCESS_TOKEN, answer=access_tokens.ACCESS_TOKEN),
     "adapter": Exchange(answer_type="application/x-tar"),
     "import": Exchange(query=imports.IMPORT_QUERY, body_type="application/x-tar", answer=TUNED_MODEL),
     "residence": Exchange(answer=residence.RESIDENCE),
     "diagnosis": Exchange(answer=diagnoses.DIAGNOSIS),
+    "evaluations": Exchange(query=results.EVALUATIONS_QUERY, answer=results.EVALUATIONS),
+    "checkpoints": Exchange(answer=results.CHECKPOINTS),
+    "use_checkpoint": Exchange(body=results.USE_CHECKPOINT, answer=results.CHECKPOINTS),
     "stage": Exchange(answer=stages.STAGE),
     "stages": Exchange(query=stages.STAGES_QUERY, answer=stages.STAGES),
     "diagnoses": Exchange(query=diagnoses.DIAGNOSES_QUERY, answer=diagnoses.DIAGNOSES),

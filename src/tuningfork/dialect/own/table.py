@@ -12,6 +12,7 @@ from tuningfork.dialect.own.description import describe
 from tuningfork.dialect.own.diagnoses import DiagnosisMethods
 from tuningfork.dialect.own.imports import ImportMethods
 from tuningfork.dialect.own.previews import PreviewMethods
+from tuningfork.dialect.own.results import ResultMethods
 from tuningfork.dialect.own.stages import StageMethods
 from tuningfork.service.answering.residency import Residency
 from tuningfork.service.identity.tokens import AccessTokens
@@ -19,6 +20,7 @@ from tuningfork.service.tuning.diagnosing import Diagnosing
 from tuningfork.service.tuning.exporting import Exporting
 from tuningfork.service.tuning.importing import Importing
 from tuningfork.service.tuning.previewing import Previewing
+from tuningfork.service.tuning.results import Results
 from tuningfork.service.tuning.staging import Staging
 from tuningfork.service.tuning.tuning import Tuning
 from tuningfork.wire.google.proto_json.encode import Typed
@@ -38,6 +40,7 @@ class OwnUseCases:
     residency: Residency
     diagnosing: Diagnosing
     staging: Staging
+    results: Results
     tokens: AccessTokens
 
 
@@ -51,6 +54,7 @@ def bindings(use_cases: OwnUseCases) -> tuple[Binding[Typed], ...]:
         *ImportMethods(use_cases.importing, use_cases.import_threads).bindings(),
         *DiagnosisMethods(use_cases.diagnosing).bindings(),
         *StageMethods(use_cases.staging).bindings(),
+        *ResultMethods(use_cases.results).bindings(),
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tuningfork.domain.answer_kind import AnswerKind
+from tuningfork.domain.artifact import ArtifactRef
 from tuningfork.domain.base_model import AdapterShape, Catalog, PublicModel, SamplingDefaults
 from tuningfork.domain.early_stopping import usual_evaluate_every
 from tuningfork.domain.errors import InvalidArgument
@@ -22,18 +23,25 @@ from tuningfork.domain.tuned_model import (
 from tuningfork.domain.tuning_job import JobId, JobState, TuningJob, TuningRequest
 from tuningfork.service.base_models import base_of, find_base
 from tuningfork.service.tuning.base_weights import check_base
+from tuningfork.service.tuning.checkpointing import adapter_of
 from tuningfork.service.tuning.tuned import Tuned, load
 from tuningfork.service.tuning.violations import of_source
 from tuningfork.store.artifacts import Artifacts
+from tuningfork.store.checkpoints import find_checkpoint
 from tuningfork.store.database import Transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """What a tuning starts from: a base model, or the weights of a tuned model over that base (`source`)."""
+    """What a tuning starts from: a base model, or the weights of a tuned model over that base (`source`).
+
+    The weights are those of the source's default checkpoint, `weights`. The job in `source` has taken as many steps as
+    that checkpoint.
+    """
 
     base: PublicModel
     source: Tuned | None = None
+    weights: ArtifactRef | None = None
 
     @property
     def sampling(self) -> SamplingDefaults | TunedModel:
@@ -73,8 +81,12 @@ def find_origin(
     if source.model.state is not ModelState.ACTIVE:
         raise ModelNotUsable(request.source, source.model.state, Purpose.TUNE_ON)
     base = base_of(catalog, source.model)
-    check_base(base, artifacts, source, artifacts.adapter(source.job.id))
-    return Origin(base=base, source=source)
+    weights, default = adapter_of(connection, artifacts, source.model.id), find_checkpoint(connection, source.model.id)
+    check_base(base, artifacts, source, weights)
+    if default is not None:
+        # The seed tells checkpoints of one job apart by their steps.
+        source = replace(source, job=replace(source.job, completed_steps=default.step))
+    return Origin(base=base, source=source, weights=weights)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from tuningfork.domain.artifact import ArtifactRef
 from tuningfork.domain.errors import Busy, ResourceExhausted
 from tuningfork.domain.permission import Principal
 from tuningfork.domain.references import TunedRef
@@ -58,8 +59,8 @@ class JobQueue:
         self._artifacts.place_dataset(data.examples, made.job.id, data.validation)
         committing = False
         try:
-            if origin.source:
-                self._keep_source(made, origin.source)
+            if origin.source and origin.weights:
+                self._keep_source(made, origin.source, origin.weights)
             with self._database.write() as connection:
                 self._check_room(connection, principal.email)
                 self._quotas.check_jobs(
@@ -81,8 +82,8 @@ class JobQueue:
             self._artifacts.discard_draft(made.job.id)
             raise
 
-    def _keep_source(self, made: Tuned, source: Tuned) -> None:
-        if not self._artifacts.keep_source(made.job.id, source.job.id):
+    def _keep_source(self, made: Tuned, source: Tuned, weights: ArtifactRef) -> None:
+        if not self._artifacts.keep_source(made.job.id, weights):
             raise ResourceNotFound(TunedRef(source.model.id))
 
     def _check_room(self, connection: Transaction, owner: str) -> None:

@@ -342,7 +342,7 @@ class Tuning:
         self._artifacts.delete(job.id, keep_work=job.state in (JobState.PREPARING, JobState.RUNNING))
 
     def adapter_directory(self, principal: Principal, model_id: TunedModelId) -> Path:
-        """The directory of the model's adapter, in PEFT's format. Its content never changes.
+        """The directory of the adapter of the model's default checkpoint, in PEFT's format. Its content never changes.
 
         Raises:
             NotFound: there is no such model.
@@ -352,11 +352,11 @@ class Tuning:
         """
         with self._database.read() as connection:
             tuned = load(connection, principal, model_id, Action.GET)
+            adapter = adapter_of(connection, self._artifacts, model_id)
         if tuned.model.state is not ModelState.ACTIVE:
             raise ModelNotUsable(TunedRef(model_id), tuned.model.state, Purpose.EXPORT)
-        adapter = self._artifacts.adapter(tuned.job.id)
         check_weights(self._database, self._artifacts, principal, model_id, adapter)
-        return self._artifacts.adapter_directory(tuned.job.id)
+        return self._artifacts.store.path(adapter)
 
     def _found(self, principal: Principal, model_id: TunedModelId, *, snapshots: bool) -> Tuned:
         with self._database.read() as connection:

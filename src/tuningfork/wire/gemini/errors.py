@@ -93,6 +93,8 @@ def _(error: ModelNotUsable, _version: str) -> str:
             return f"Tuned model {name} cannot be tuned further: its state is {state}, and it must be ACTIVE."
         case Purpose.EXPORT:
             return f"Tuned model {name} has no adapter: its state is {state}."
+        case Purpose.CHOOSE_CHECKPOINT:
+            return f"Tuned model {name} has no checkpoint to choose yet: its state is {state}, and it must be ACTIVE."
 
 
 @message_of.register

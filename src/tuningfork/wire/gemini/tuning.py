@@ -3,14 +3,14 @@
 Source: gemini-api sections 7 to 9; google/ai/generativelanguage/v1beta/{tuned_model,model_service}.proto.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from itertools import chain, islice
+from itertools import islice
 from typing import Any
 
 from tuningfork.domain.conversation import Conversation
-from tuningfork.domain.dataset import MAX_REPORTED_VIOLATIONS
+from tuningfork.domain.dataset import MAX_REPORTED_VIOLATIONS, Examples
 from tuningfork.domain.errors import FieldViolation, Reason
 from tuningfork.domain.hyperparameters import RequestedHyperparameters
 from tuningfork.domain.references import TunedRef, UnreadableName
@@ -105,19 +105,24 @@ def parse_multiturn_create(body: bytes, query: Mapping[str, str]) -> tuple[Tunin
 
 
 def _creation(body: bytes, query: Mapping[str, str], message: Message) -> tuple[TuningRequest, RequestWords]:
+    return creation_of(decode(message, read(body), "tuned_model"), query)
+
+
+def creation_of(model: Fields, query: Mapping[str, str]) -> tuple[TuningRequest, RequestWords]:
+    """The request to tune from the fields of a TunedModel of `v1alpha`, and how faults of it are told.
+
+    Raises:
+        InvalidArgument: as in `parse_multiturn_create`.
+
+    """
     chosen = decode_query(messages.CREATE_TUNED_MODEL_QUERY, query)
-    model = decode(message, read(body), "tuned_model")
     task = model.get("tuning_task", {})
     held = task.get("training_data", {}).get("examples", {})
-    examples, conversations = held.get("examples", []), held.get("multiturn_examples", [])
-    _refuse(model, examples, conversations)
+    _refuse(model, held)
     request = TuningRequest(
         base_model=model.get("base_model", ""),
         source=_source(model.get("tuned_model_source", {}).get("tuned_model", "")),
-        examples=(
-            *(Conversation.pair(each["text_input"], each.get("output", "")) for each in examples),
-            *map(parse_conversation, conversations),
-        ),
+        examples=examples_of(held),
         hyperparameters=RequestedHyperparameters(**task.get("hyperparameters", {})),
         tuned_model_id=chosen.get("tuned_model_id") or None,
         display_name=model.get("display_name", ""),
@@ -127,10 +132,27 @@ def _creation(body: bytes, query: Mapping[str, str], message: Message) -> tuple[
         top_k=model.get("top_k"),
         reader_project_numbers=tuple(model.get("reader_project_numbers", ())),
     )
-    if not conversations:
+    if not held.get("multiturn_examples"):
         return request, CREATE
     shared = {each.name: getattr(CREATE, each.name) for each in fields(CREATE)}
-    return request, ExampleWords(**shared, pairs=len(examples), conversations_path=_CONVERSATIONS)
+    return request, ExampleWords(**shared, pairs=len(held.get("examples", ())), conversations_path=_CONVERSATIONS)
+
+
+def examples_of(held: Fields) -> Examples:
+    """The examples of a TuningExamples without faults (`faults_of_examples`): pairs, then conversations."""
+    return (
+        *(Conversation.pair(each["text_input"], each.get("output", "")) for each in held.get("examples", ())),
+        *map(parse_conversation, held.get("multiturn_examples", ())),
+    )
+
+
+def faults_of_examples(held: Fields, path: str) -> Iterator[FieldViolation]:
+    """Everything in a TuningExamples, which is at this path, that has no counterpart in the domain's examples."""
+    for index, example in enumerate(held.get("examples", ())):
+        if "text_input" not in example:
+            yield FieldViolation(field=f"{path}.examples[{index}].text_input", description="text_input is missing")
+    for index, example in enumerate(held.get("multiturn_examples", ())):
+        yield from faults_of(example, f"{path}.multiturn_examples[{index}]")
 
 
 def _source(name: str) -> TunedRef | UnreadableName | None:
@@ -166,23 +188,13 @@ def _is_set(model: Fields, name: str) -> bool:
     return name in model and (messages.TUNED_MODEL.by_key[name].has_presence or model[name] not in ("", []))
 
 
-def _refuse(model: Fields, examples: list[Fields], conversations: list[Fields]) -> None:
+def _refuse(model: Fields, held: Fields) -> None:
     """Refuse faults of a create request that have no counterpart in the domain's request."""
     found: list[FieldViolation] = []
     if "tuned_model_source" in model and not model["tuned_model_source"].get("tuned_model"):
         described = "tuned_model is missing; name the tuned model to go on from, such as tunedModels/..."
         found.append(FieldViolation(field=f"{_SOURCE}.tuned_model", description=described))
-    missing = (
-        FieldViolation(field=f"{_EXAMPLES}[{index}].text_input", description="text_input is missing")
-        for index, example in enumerate(examples)
-        if "text_input" not in example
-    )
-    wrong = (
-        fault
-        for index, example in enumerate(conversations)
-        for fault in faults_of(example, f"{_CONVERSATIONS}[{index}]")
-    )
-    found.extend(islice(chain(missing, wrong), MAX_REPORTED_VIOLATIONS))
+    found.extend(islice(faults_of_examples(held, _EXAMPLES.rpartition(".")[0]), MAX_REPORTED_VIOLATIONS))
     if found:
         raise refused(CREATE.request, tuple(found))
 

@@ -1,29 +1,142 @@
-"""Parses requests to create a tuned model with what the Gemini API has no field for: the rank of its adapter."""
+"""Parses requests to tune with what the Gemini API has no field for: the rank of the adapter, and a validation set."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
+from itertools import islice
+from typing import Any
 
-from tuningfork.domain.tuning_job import TuningRequest
-from tuningfork.wire.gemini.tuning import parse_multiturn_create
-from tuningfork.wire.google.proto_json.decode import decode_query
-from tuningfork.wire.google.proto_json.descriptors import Field, Kind, Message
-from tuningfork.wire.google.requests import RequestWords
+from tuningfork.domain.dataset import MAX_REPORTED_VIOLATIONS
+from tuningfork.domain.early_stopping import EarlyStopping
+from tuningfork.domain.tuned_model import TunedModel
+from tuningfork.domain.tuning_job import TuningJob, TuningRequest
+from tuningfork.wire.gemini.multiturn_messages import TUNING_EXAMPLES, with_conversations
+from tuningfork.wire.gemini.operations import render_operation
+from tuningfork.wire.gemini.tuning import creation_of, examples_of, faults_of_examples
+from tuningfork.wire.gemini.tuning_messages import CREATE_TUNED_MODEL_METADATA, TUNED_MODEL
+from tuningfork.wire.google.proto_json.decode import Fields, decode, decode_query
+from tuningfork.wire.google.proto_json.descriptors import Field, Kind, Message, Rule
+from tuningfork.wire.google.proto_json.encode import Typed
+from tuningfork.wire.google.proto_json.text import read
+from tuningfork.wire.google.requests import RequestWords, refused
 
-CREATION_QUERY = Message(
-    "tuningfork.v1.CreateTunedModelRequest", (Field(4, "adapter_rank", Kind.INT32, presence=True),)
-)
+_PACKAGE = "tuningfork.v1"
+
+CREATION_QUERY = Message(f"{_PACKAGE}.CreateTunedModelRequest", (Field(4, "adapter_rank", Kind.INT32, presence=True),))
 """The parameter that creating has here in addition to those of `CreateTunedModelRequest`."""
 
+EARLY_STOPPING = Message(
+    f"{_PACKAGE}.EarlyStopping",
+    (
+        Field(1, "patience", Kind.INT32, presence=True),
+        Field(2, "least_improvement", Kind.DOUBLE),
+    ),
+)
+VALIDATION = Message(
+    f"{_PACKAGE}.Validation",
+    (
+        Field(1, "examples", TUNING_EXAMPLES, oneof="validation_set"),
+        Field(2, "held_out_percent", Kind.DOUBLE, oneof="validation_set"),
+        Field(3, "evaluate_every", Kind.INT32, presence=True),
+        Field(4, "keep_best", Kind.BOOL),
+        Field(5, "early_stopping", EARLY_STOPPING),
+    ),
+)
+
+_WITH_CONVERSATIONS = with_conversations(TUNED_MODEL)
+
+
+def _with_validation(tuned_model: Message) -> Message:
+    """`TunedModel` with a further field in its tuning task."""
+    task = tuned_model.by_key["tuning_task"]
+    assert isinstance(task.type, Message)  # noqa: S101 - the table says so
+    further = Field(101, "validation", VALIDATION, rule=Rule.INPUT_ONLY)
+    held = Message(f"{_PACKAGE}.TuningTask", (*task.type.fields, further))
+    fields_of_model = tuple(replace(each, type=held) if each.name == task.name else each for each in tuned_model.fields)
+    return Message(f"{_PACKAGE}.TunedModel", fields_of_model)
+
+
+CREATION = _with_validation(_WITH_CONVERSATIONS)
+"""The body of a request to create: the TunedModel of `v1alpha`, with `tuning_task.validation`."""
+
+CREATION_METADATA = Message(
+    f"{_PACKAGE}.CreateTunedModelMetadata",
+    (
+        *CREATE_TUNED_MODEL_METADATA.fields,
+        Field(101, "example_count", Kind.INT64),
+        Field(102, "validation_example_count", Kind.INT64),
+    ),
+)
+"""What the answer's metadata has: that of the Gemini API, and how many examples are learned from and held out."""
+
 _OWN = {key for field in CREATION_QUERY.fields for key in (field.name, field.json_name)}
+_VALIDATION = "tuned_model.tuning_task.validation"
+_OF_VALIDATION = ("held_out_percent", "evaluate_every", "keep_best", "early_stopping")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreationWords(RequestWords):
+    """Translates errors about a request with a validation set, whose first `pairs` examples are pairs.
+
+    `others` translates what is not about the validation set.
+    """
+
+    others: RequestWords
+    pairs: int
+
+    def place(self, path: str) -> str:
+        """The path in the request message for a domain path."""
+        if path.partition(".")[0] in _OF_VALIDATION:
+            return f"{_VALIDATION}.{path}"
+        name, _, rest = path.partition("[")
+        number, _, behind = rest.partition("]")
+        if name != "validation":
+            return self.others.place(path)
+        if not number.isdecimal():
+            return f"{_VALIDATION}.examples"
+        if int(number) < self.pairs:
+            return f"{_VALIDATION}.examples.examples[{number}]{behind}"
+        behind = behind.replace(".turns[", ".contents[")
+        return f"{_VALIDATION}.examples.multiturn_examples[{int(number) - self.pairs}]{behind}"
 
 
 def parse_creation(body: bytes, query: Mapping[str, str]) -> tuple[TuningRequest, RequestWords]:
-    """The request to tune, as `v1alpha` reads it, with the rank; and how faults of it are told.
+    """The request to tune, as `v1alpha` reads it, with the rank and the validation set; and how faults of it are told.
 
     Raises:
-        InvalidArgument: what the Gemini API's method refuses, or a rank that is no whole number.
+        InvalidArgument: what the Gemini API's method refuses, or a rank that is no whole number, or a fault of the
+            validation set.
 
     """
     own = {name: value for name, value in query.items() if name in _OWN}
-    wanted, words = parse_multiturn_create(body, {name: value for name, value in query.items() if name not in own})
-    return replace(wanted, adapter_rank=decode_query(CREATION_QUERY, own).get("adapter_rank")), words
+    model = decode(CREATION, read(body), "tuned_model")
+    wanted, words = creation_of(model, {name: value for name, value in query.items() if name not in own})
+    wanted = replace(wanted, adapter_rank=decode_query(CREATION_QUERY, own).get("adapter_rank"))
+    asked = model.get("tuning_task", {}).get("validation")
+    if asked is None:
+        return wanted, words
+    held = asked.get("examples", {})
+    if found := tuple(islice(faults_of_examples(held, f"{_VALIDATION}.examples"), MAX_REPORTED_VIOLATIONS)):
+        raise refused(words.request, found)
+    shared = {each.name: getattr(words, each.name) for each in fields(RequestWords)}
+    own_words = CreationWords(**shared, others=words, pairs=len(held.get("examples", ())))
+    return replace(wanted, **_validation(asked)), own_words
+
+
+def _validation(asked: Fields) -> dict[str, Any]:
+    """The fields of a TuningRequest that a Validation sets. Without `evaluate_every` the service chooses it."""
+    stopping = asked.get("early_stopping")
+    return {
+        "validation": examples_of(asked["examples"]) if "examples" in asked else None,
+        "held_out_percent": asked.get("held_out_percent"),
+        "evaluate_every": asked.get("evaluate_every"),
+        "keep_best": asked.get("keep_best", False),
+        "early_stopping": None if stopping is None else EarlyStopping(**stopping),
+    }
+
+
+def render_creation(model: TunedModel, job: TuningJob, *, version: str, multiplier: bool) -> Typed:
+    """The operation of a job that was created; its metadata has the numbers of examples. See `render_operation`."""
+    operation = render_operation(model, job, version=version, multiplier=multiplier)
+    counted = {"example_count": job.example_count, "validation_example_count": job.validation_count}
+    metadata = Typed(CREATION_METADATA, {**operation.fields["metadata"].fields, **counted})
+    return Typed(operation.message, {**operation.fields, "metadata": metadata})
