@@ -3,6 +3,7 @@
 import os
 import shlex
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from itertools import chain
 
 import typer
@@ -10,7 +11,7 @@ from rich.console import Console
 
 from tuningfork.cli import output
 from tuningfork.cli.connection import INTERRUPTED, LOCAL_URL, is_named_on_command_line
-from tuningfork.client import Client, ClientError, ServerUnreachable, findings, progress
+from tuningfork.client import Client, ClientError, ServerUnreachable, findings, progress, results
 from tuningfork.client.dialect import Operation
 from tuningfork.client.login import LoginFile, credentials_file
 from tuningfork.client.terminal import harmless
@@ -45,7 +46,7 @@ class Follower:
         try:
             self._newest = begin()
             steps = f"{self._newest.total_steps} steps" if self._newest.total_steps else "imported, not tuned here"
-            output.say(f"{self._newest.tuned_model}: {steps}")
+            output.say(f"{self._newest.tuned_model}: {steps}{_examples(self._newest)}")
             states = chain([self._newest], self._client.watch(self._newest))
             done = progress.follow(Console(stderr=True, highlight=False, markup=False), self._noted(states))
         except KeyboardInterrupt:
@@ -62,6 +63,7 @@ class Follower:
         # The result first: the person may interrupt, or standard error may fail, while the rest is written.
         self._print(done)
         self._warn(done)
+        self._tell_results(done)
         if done.losses:
             output.say(
                 f"Done. Mean loss {done.losses[0]:.3f} at first, {done.losses[-1]:.3f} at last. Ask it:",
@@ -81,9 +83,25 @@ class Follower:
             found = findings.of_steps(done.snapshots)
         output.say(*(harmless(f"Warning: {each.description} {each.advice}") for each in found))
 
+    def _tell_results(self, done: Operation) -> None:
+        """Say what the validation set has shown, and with which checkpoint the model answers, if it is not the last."""
+        found = done.results
+        if found is None or not found.evaluations:
+            return
+        output.say(*results.table(found, {each.step: each.mean_loss for each in done.snapshots}))
+        if found.stopped_early:
+            output.say(found.stopped_early)
+        with suppress(ClientError):
+            kept = self._client.checkpoints(done.tuned_model)
+            default = next((each for each in kept if each.is_default), None)
+            if default is not None and default != kept[-1]:
+                others = f"`tuningfork checkpoints {shlex.quote(done.tuned_model)}` lists the others."
+                output.say(f"The model answers with checkpoint {default.number}, of step {default.step:,}. {others}")
+
     def _print(self, run: Operation) -> None:
         if self._as_json:
-            output.result_json(run.answer)
+            found = run.results.answer() if run.results and run.results.validation_count else None
+            output.result_json(run.answer if found is None else {**run.answer, "validation": found})
         else:
             output.result(run.tuned_model)
 
@@ -104,6 +122,13 @@ class Follower:
             "To stop it and remove it:\n"
             f"  tuningfork delete {rest}{key}"
         )
+
+
+def _examples(run: Operation) -> str:
+    """How many examples a run that has just been created learns from, where others are held out."""
+    if not run.validation_count:
+        return ""
+    return f", {run.example_count:,} examples to learn from and {run.validation_count:,} to validate with"
 
 
 def url_option(url: str) -> str:

@@ -12,10 +12,12 @@ from rich.console import Console
 from tuningfork.cli import output
 from tuningfork.cli.connection import INTERRUPTED
 from tuningfork.cli.following import Follower, url_option
+from tuningfork.cli.validation import Validated
 from tuningfork.client import Client, ClientError, ServiceRefusal, preview, training_files
 from tuningfork.client.dialect import Operation
 from tuningfork.client.training_files import Columns, TrainingData
 from tuningfork.client.training_files.table import listed
+from tuningfork.domain import held_out
 from tuningfork.domain.hyperparameters import RequestedHyperparameters
 from tuningfork.domain.references import TunedRef
 from tuningfork.domain.tuned_model import MAX_DISPLAY_NAME_CHARACTERS, TunedModelId
@@ -23,16 +25,21 @@ from tuningfork.domain.tuning_job import TuningRequest
 
 TUNED_MODELS = "tunedModels/"
 
+_VALIDATION_FIELD = ".validation."
 _EXAMPLE_FIELD = re.compile(r".*examples\[(?P<index>\d{1,9})\](?:\.(?P<field>.*))?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewRun:
-    """A request to tune, and the files that its examples are from."""
+    """A request to tune, and the files that its examples are from.
+
+    `validation` are the files of its validation set; None: it has none, or a share of the examples is held out.
+    """
 
     client: Client
     request: TuningRequest
     data: TrainingData
+    validation: TrainingData | None = None
 
     @classmethod
     def read(
@@ -45,6 +52,7 @@ class NewRun:
         display_name: str | None,
         hyperparameters: RequestedHyperparameters,
         adapter_rank: int | None,
+        validated: Validated,
         temperature: float | None,
         max_bytes: int | None,
         command: Sequence[str],
@@ -59,6 +67,7 @@ class NewRun:
             display_name: of the new model; None: the first file's name.
             hyperparameters: those that were named.
             adapter_rank: the rank of the adapter; None: the server chooses it.
+            validated: what the run is validated with.
             temperature: of requests to the new model that say none; None: the server chooses it.
             max_bytes: of the files; None: the usual bound.
             command: the command line, for a question about the columns.
@@ -71,16 +80,27 @@ class NewRun:
         root = client.tuned_model(base_model).base_model if goes_on else base_model
         data = training_files.read_files(files, columns, base_model=root, max_bytes=max_bytes, command=list(command))
         output.say(*_told(data))
+        validation = None
+        if validated.file is not None:
+            validation = training_files.read_files(
+                [validated.file], columns, base_model=root, max_bytes=max_bytes, command=list(command)
+            )
+            output.say(*(f"To validate with: {line}" for line in _told(validation)))
         request = TuningRequest(
             base_model="" if goes_on else base_model,
             source=TunedRef(TunedModelId(base_model.removeprefix(TUNED_MODELS))) if goes_on else None,
             examples=data.examples,
             hyperparameters=hyperparameters,
             adapter_rank=adapter_rank,
+            validation=None if validation is None else validation.examples,
+            held_out_percent=validated.held_out_percent,
+            evaluate_every=validated.evaluate_every,
+            keep_best=validated.keep_best,
+            early_stopping=validated.early_stopping,
             temperature=temperature,
             display_name=data.title[:MAX_DISPLAY_NAME_CHARACTERS] if display_name is None else display_name,
         )
-        return cls(client=client, request=request, data=data)
+        return cls(client=client, request=request, data=data, validation=validation)
 
     def show(self, *, as_json: bool) -> None:
         """Print what would be trained, and begin nothing.
@@ -91,18 +111,25 @@ class NewRun:
         """
         with self._located_refusals():
             answer = self.client.preview_answer(self.request)
-        seen, places = preview.parse(answer), self.data.places
+        seen, learned, places = preview.parse(answer), self._learned, self.data.places
         if as_json:
             output.result_json(answer)
         else:
-            preview.tell(Console(highlight=False, markup=False), seen, places.__getitem__)
+            preview.tell(Console(highlight=False, markup=False), seen, lambda index: places[learned[index]])
         dataset = seen.dataset
         if dataset.longest_tokens > dataset.context_tokens:
             raise ClientError(
-                f"{self.data.place(dataset.longest_example, '')}: {dataset.longest_tokens:,} tokens, and "
+                f"{self.data.place(learned[dataset.longest_example], '')}: {dataset.longest_tokens:,} tokens, and "
                 f"{seen.base_model} takes {dataset.context_tokens:,}: the tuning would fail.",
                 advice="Shorten or split the example.",
             )
+
+    @property
+    def _learned(self) -> Sequence[int]:
+        """The places in the request of the examples that are learned from; the server holds out the others."""
+        share = self.request.held_out_percent
+        parts = None if share is None else held_out.split(self.request.examples, share)
+        return range(len(self.request.examples)) if parts is None else parts.training_indices
 
     def begin(self, context: typer.Context, *, detach: bool, as_json: bool) -> None:
         """Begin the run, and unless `detach` follow it until it ends. Prints it in either case.
@@ -134,7 +161,7 @@ class NewRun:
         try:
             yield
         except ServiceRefusal as refusal:
-            raise _located(refusal, self.data) from refusal
+            raise located(refusal, self.data, self.validation) from refusal
 
 
 def _told(data: TrainingData) -> Iterator[str]:
@@ -153,13 +180,14 @@ def _told(data: TrainingData) -> Iterator[str]:
         yield from (f"{file.name}: {note}" for note in file.notes)
 
 
-def _located(refusal: ServiceRefusal, data: TrainingData) -> ClientError:
+def located(refusal: ServiceRefusal, data: TrainingData, validation: TrainingData | None = None) -> ClientError:
     """The error; where it is about an example in the request, it names the example's place in the file."""
-    lines, places = [], data.places
+    lines = []
     for violation in refusal.violations:
         found = _EXAMPLE_FIELD.fullmatch(violation.field)
-        if found is None or int(found["index"]) >= len(places):
+        read = validation if _VALIDATION_FIELD in violation.field else data
+        if found is None or read is None or int(found["index"]) >= len(read.places):
             lines.append(violation.description)
         else:
-            lines.append(f"{data.place(int(found['index']), found['field'] or '')}: {violation.description}")
+            lines.append(f"{read.place(int(found['index']), found['field'] or '')}: {violation.description}")
     return ClientError("\n".join(lines) or refusal.message, advice=refusal.advice)

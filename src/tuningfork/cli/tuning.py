@@ -6,6 +6,7 @@ import typer
 
 from tuningfork.cli import output
 from tuningfork.cli.connection import DEFAULT_URL, ApiKey, Url, connect, is_named_on_command_line
+from tuningfork.domain.early_stopping import USUAL_PATIENCE
 
 DEFAULT_BASE_MODEL = "models/tuningfork-mini-001"
 
@@ -42,6 +43,40 @@ LearningRate = Annotated[
 Rank = Annotated[
     int | None,
     typer.Option(metavar="NUMBER", help="The rank of the adapter: its width.", show_default="the base model's, 8"),
+]
+Validation = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|PERCENT",
+        help="Examples to validate with, which are not learned from: a file like the others, or a share of the "
+        "examples, such as 10%.",
+        show_default="none; 10% with --early-stopping or --keep-best",
+    ),
+]
+EvaluateEvery = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="STEPS",
+        help="Compute the validation loss after every so many steps.",
+        show_default="some twenty times a run",
+    ),
+]
+KeepBest = Annotated[
+    bool,
+    typer.Option("--keep-best", help="Let the model answer with the checkpoint that has the lowest validation loss."),
+]
+Stopping = Annotated[
+    bool,
+    typer.Option("--early-stopping", help="Stop when the validation loss falls no more; this keeps the best, too."),
+]
+Patience = Annotated[
+    int | None,
+    typer.Option(
+        metavar="NUMBER",
+        help="With --early-stopping: how many validations in a row may bring no lower loss.",
+        show_default=f"{USUAL_PATIENCE}",
+    ),
 ]
 Temperature = Annotated[
     float | None,
@@ -116,6 +151,11 @@ def tune(
     batch_size: BatchSize = None,
     learning_rate: LearningRate = None,
     rank: Rank = None,
+    validation: Validation = None,
+    evaluate_every: EvaluateEvery = None,
+    early_stopping: Stopping = False,
+    patience: Patience = None,
+    keep_best: KeepBest = False,
     temperature: Temperature = None,
     input_key: InputKey = None,
     output_key: OutputKey = None,
@@ -135,9 +175,12 @@ def tune(
     """
     # These imports take time that `--help` does not need to spend.
     from tuningfork.cli.new_run import NewRun  # noqa: PLC0415
+    from tuningfork.cli.validation import Validated  # noqa: PLC0415
     from tuningfork.client.training_files import Columns  # noqa: PLC0415
     from tuningfork.domain.hyperparameters import RequestedHyperparameters  # noqa: PLC0415
 
+    if patience is not None and not early_stopping:
+        raise typer.BadParameter("It is of use with --early-stopping only.", param_hint="--patience")
     columns = Columns(inputs=tuple(input_key or ()), outputs=tuple(output_key or ()), prefixes=prefixes, header=header)
     with connect(url, api_key) as client:
         run = NewRun.read(
@@ -150,6 +193,12 @@ def tune(
                 epoch_count=epochs, batch_size=batch_size, learning_rate=learning_rate
             ),
             adapter_rank=rank,
+            validated=Validated.of(
+                validation,
+                evaluate_every=evaluate_every,
+                patience=(patience or USUAL_PATIENCE) if early_stopping else None,
+                keep_best=keep_best,
+            ),
             temperature=temperature,
             max_bytes=None if max_file_mb is None else int(max_file_mb * 2**20),
             command=_typed(context),

@@ -69,7 +69,7 @@ def watch(
     from tuningfork.cli.following import Follower  # noqa: PLC0415 - imports the client, which `--help` does not need
 
     with connect(url, api_key) as client:
-        Follower(client, context, as_json=as_json).follow(lambda: _run_of(client, model))
+        Follower(client, context, as_json=as_json).follow(lambda: client.with_results(_run_of(client, model)))
 
 
 def cancel(
@@ -134,5 +134,7 @@ def _row(run: "Operation", found: "dict[str, tuple[RunFinding, ...]]", stage: "R
     waits = stage is not None and not run.done and (stage.is_held_up or not run.completed_steps)
     waits_for = stage.in_full if stage is not None and waits else ""
     left = stage.time_left if stage is not None and not run.done else ""
-    remarks = [run.error or "", waits_for, left, *(finding.in_short for finding in found.get(run.tuned_model, ()))]
+    is_early = run.done and run.error is None and run.completed_steps < run.total_steps
+    findings = [finding.in_short for finding in found.get(run.tuned_model, ())]
+    remarks = [run.error or "", "stopped early" if is_early else "", waits_for, left, *findings]
     return run.tuned_model, state_of(run, stage), steps, "; ".join(filter(None, remarks))

@@ -14,6 +14,7 @@ _NAME = re.compile(r"[!-~]{1,400}")
 """Visible characters of ASCII, without blanks."""
 _TOKEN = re.compile(r"[!-~]{1,8192}")
 """The same; a signed token holds names, scopes and a signature, and is longer than any name."""
+_DIGITS = re.compile(r"[0-9]{1,19}")
 _MOST = 2**63
 
 
@@ -73,6 +74,22 @@ def whole(answer: Json, key: str, default: int | None = None) -> int:
     if not -_MOST <= value < _MOST:
         raise ValueError(f"{key} is too large")
     return value
+
+
+def count(answer: Json, key: str) -> int:
+    """A number of things, from 0; 0 if it is missing. proto3's JSON mapping writes one of 64 bits as a text.
+
+    Raises:
+        TypeError, ValueError: it is no such number.
+
+    """
+    value = answer.get(key, 0)
+    if isinstance(value, str) and not _DIGITS.fullmatch(value):
+        raise ValueError(f"{key} is no whole number")
+    found = whole({key: int(value) if isinstance(value, str) else value}, key)
+    if found < 0:
+        raise ValueError(f"{key} is below 0")
+    return found
 
 
 def number(answer: Json, key: str, default: float | None = None) -> float:

@@ -13,7 +13,9 @@ from typing import Any
 from tuningfork.client import answer_fields as fields
 from tuningfork.client.answer_fields import Json
 from tuningfork.client.errors import TextWithheld
+from tuningfork.client.results import RunResults
 from tuningfork.domain.conversation import Conversation, Example
+from tuningfork.domain.dataset import Examples
 from tuningfork.domain.errors import FieldViolation
 from tuningfork.domain.generation import RequestedSampling
 from tuningfork.domain.references import TunedRef
@@ -47,6 +49,12 @@ class Operation:
     """Steps taken so far, as an answer without the steps themselves tells it."""
     waits_for: str = ""
     """What it waits for in words, before its first step; "": nothing is known."""
+    example_count: int = 0
+    validation_count: int = 0
+    """The examples that it learns from, and those of its validation set, as the server's own method of creating tells
+    them; 0: the answer does not."""
+    results: RunResults | None = None
+    """What its validation set has shown so far; None: nobody has asked the server."""
     answer: Json = field(default_factory=dict, repr=False, compare=False)
     """The JSON that it was read from."""
 
@@ -117,6 +125,8 @@ def render_creation(request: TuningRequest) -> dict[str, Any]:
     )
     source = request.source
     name = f"tunedModels/{source.id}" if isinstance(source, TunedRef) else source and source.text
+    validation = _rendered_validation(request)
+    task = {"hyperparameters": hyperparameters, "trainingData": {"examples": _rendered_examples(request.examples)}}
     return {
         **({"tunedModelSource": {"tunedModel": name}} if name else {"baseModel": request.base_model}),
         **_present(
@@ -126,7 +136,7 @@ def render_creation(request: TuningRequest) -> dict[str, Any]:
             topP=request.top_p,
             topK=request.top_k,
         ),
-        "tuningTask": {"hyperparameters": hyperparameters, "trainingData": {"examples": _rendered_examples(request)}},
+        "tuningTask": {**task, "validation": validation} if validation else task,
     }
 
 
@@ -140,24 +150,43 @@ def creation_path(request: TuningRequest) -> str:
     """The path of creating.
 
     Pairs are sent to `v1beta` like every client's; conversations to `v1alpha`, which alone has a message for them. The
-    server's own method takes both, and a rank.
+    server's own method takes both, a rank and a validation set.
     """
-    if request.adapter_rank is not None:
+    if request.adapter_rank is not None or has_validation(request):
         return "/tuningfork/v1/tunedModels"
-    return "/v1alpha/tunedModels" if needs_conversations(request) else "/v1beta/tunedModels"
+    return "/v1alpha/tunedModels" if needs_conversations(request.examples) else "/v1beta/tunedModels"
 
 
-def needs_conversations(request: TuningRequest) -> bool:
+def has_validation(request: TuningRequest) -> bool:
+    """Whether a request has a validation set, or asks for what needs one."""
+    has_set = request.validation is not None or request.held_out_percent is not None
+    return has_set or request.keep_best or request.early_stopping is not None or bool(request.evaluate_every)
+
+
+def needs_conversations(examples: Examples) -> bool:
     """Whether an example is more than one input and one output, which only `v1alpha` has a message for."""
-    return any(_pair(example) is None for example in request.examples)
+    return any(_pair(example) is None for example in examples)
 
 
-def _rendered_examples(request: TuningRequest) -> dict[str, Any]:
+def _rendered_examples(examples: Examples) -> dict[str, Any]:
     """TuningExamples. Where one example needs to be a conversation all are, so that they keep their order."""
-    if needs_conversations(request):
-        return {"multiturnExamples": [_rendered_conversation(example) for example in request.examples]}
-    pairs = [pair for example in request.examples if (pair := _pair(example)) is not None]
+    if needs_conversations(examples):
+        return {"multiturnExamples": [_rendered_conversation(example) for example in examples]}
+    pairs = [pair for example in examples if (pair := _pair(example)) is not None]
     return {"examples": [{"textInput": text_input, "output": output} for text_input, output in pairs]}
+
+
+def _rendered_validation(request: TuningRequest) -> dict[str, Any]:
+    """tuningfork.v1.Validation; empty if the request has no validation set and asks for nothing that needs one."""
+    stopping = request.early_stopping
+    return _present(
+        examples=None if request.validation is None else _rendered_examples(request.validation),
+        heldOutPercent=request.held_out_percent,
+        evaluateEvery=request.evaluate_every or None,
+        keepBest=request.keep_best or None,
+        earlyStopping=stopping
+        and {"patience": stopping.patience, "leastImprovement": _sendable(stopping.least_improvement)},
+    )
 
 
 def _pair(example: Example) -> tuple[str, str] | None:
@@ -215,6 +244,8 @@ def parse_operation(answer: Json) -> Operation:
         done=fields.flag(answer, "done"),
         error=None if error is None else fields.text(error, "message", "no reason was given"),
         told_steps=fields.whole(metadata, "completedSteps", 0),
+        example_count=fields.count(metadata, "exampleCount"),
+        validation_count=fields.count(metadata, "validationExampleCount"),
         answer=answer,
     )
 

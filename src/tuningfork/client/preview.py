@@ -42,6 +42,7 @@ def parse(answer: Mapping[str, Any]) -> TuningPreview:
         ),
         total_steps=fields.whole(answer, "totalSteps"),
         example_count=fields.whole(answer, "exampleCount"),
+        validation_count=fields.whole(answer, "validationExampleCount", 0),
         dataset=DatasetPreview(
             total_tokens=fields.whole(answer, "totalTokenCount"),
             trained_tokens=fields.whole(answer, "trainedTokenCount"),
@@ -118,7 +119,8 @@ def _summary(preview: TuningPreview, place: Callable[[int], str]) -> Iterator[st
         f"{f', rank {shape.rank}, alpha {shape.alpha:g}' if shape else ''}"
     )
     of_tokens = f"{dataset.total_tokens:,} tokens, {dataset.trained_tokens:,} of them trained"
-    yield f"{preview.example_count:,} examples, {of_tokens}"
+    beside = f"; {preview.validation_count:,} more to validate with" if preview.validation_count else ""
+    yield f"{preview.example_count:,} examples, {of_tokens}{beside}"
     yield (
         f"the longest example, {place(dataset.longest_example)}, has {dataset.longest_tokens:,} tokens; "
         f"the model takes {dataset.context_tokens:,}"

@@ -69,13 +69,15 @@ def follow(console: Console, states: Iterable[Operation], *, indent: int = 0) ->
 
 
 def in_words(operation: Operation) -> str:
-    """Step, epoch and mean loss in one line."""
+    """Step, epoch and mean loss in one line, and the last validation loss if there is one."""
     if operation.done and not operation.total_steps:
         return "no steps to take: the adapter was imported"
     if not operation.snapshots:
         return operation.waits_for or f"waiting to begin {operation.total_steps} steps"
     newest = operation.snapshots[-1]
-    return f"step {newest.step}/{operation.total_steps} · epoch {newest.epoch} · mean loss {newest.mean_loss:.3f}"
+    words = f"step {newest.step}/{operation.total_steps} · epoch {newest.epoch} · mean loss {newest.mean_loss:.3f}"
+    validation = operation.results.in_words if operation.results else ""
+    return f"{words} · {validation}" if validation else words
 
 
 def _time_left(operation: Operation) -> str:
@@ -109,7 +111,10 @@ def _bar(console: Console, indent: int) -> Iterator[Show]:
             task = shown.add_task("", total=None)
         words = in_words(operation)
         words = words if len(words) <= width else f"{words[: width - 1]}…"
-        shown.update(task, total=operation.total_steps, completed=operation.completed_steps, description=words)
+        # A run that has stopped early is complete.
+        is_complete = operation.done and operation.error is None and operation.completed_steps > 0
+        total = operation.completed_steps if is_complete else operation.total_steps
+        shown.update(task, total=total, completed=operation.completed_steps, description=words)
 
     try:
         yield show
@@ -120,7 +125,9 @@ def _bar(console: Console, indent: int) -> Iterator[Show]:
 
 def _longest_words(operation: Operation) -> str:
     most = "9" * len(str(operation.total_steps))
-    return f"step {most}/{most} · epoch 999 · mean loss 99.999"
+    words = f"step {most}/{most} · epoch 999 · mean loss 99.999"
+    has_validation = operation.validation_count or (operation.results and operation.results.validation_count)
+    return f"{words} · validation 99.999" if has_validation else words
 
 
 def _columns(width: int, words: int) -> list[ProgressColumn]:

@@ -10,10 +10,14 @@ LEAST_PERCENT, MOST_PERCENT = 0.1, 50.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
-    """A dataset in two parts, each in the order of the dataset. No example is in both parts, nor an equal one."""
+    """A dataset in two parts, each in the order of the dataset. No example is in both parts, nor an equal one.
+
+    `training_indices` are the places in the dataset of the examples to learn from.
+    """
 
     training: Examples
     validation: Examples
+    training_indices: tuple[int, ...]
 
 
 def split(examples: Examples, percent: float) -> Split | None:
@@ -37,6 +41,7 @@ def split(examples: Examples, percent: float) -> Split | None:
     return Split(
         training=tuple(example for example, is_aside in parts if not is_aside),
         validation=tuple(example for example, is_aside in parts if is_aside),
+        training_indices=tuple(index for index, (_, is_aside) in enumerate(parts) if not is_aside),
     )
 
 

@@ -58,7 +58,8 @@ class TuningPreview:
 
     `adapter` is the shape of the new model's adapter, `temperature` the model's default, and `answers` the kind of
     answers in the examples; None: a server of an earlier version does not tell them. `tokens_per_second` is how fast
-    the server has trained on this base lately, all jobs together; None: it has not.
+    the server has trained on this base lately, all jobs together; None: it has not. `validation_count` are the examples
+    that are held out or of the validation set, and not among the others; 0: there are none.
     """
 
     base_model: BaseModelName
@@ -70,6 +71,7 @@ class TuningPreview:
     temperature: float | None = None
     answers: AnswerKind | None = None
     tokens_per_second: float | None = None
+    validation_count: int = 0
 
     @property
     def step_seconds(self) -> float | None:

@@ -52,7 +52,7 @@ def test_where_one_example_is_a_conversation_all_are_sent_as_such_in_their_order
     request = TuningRequest(base_model="models/a", examples=(Conversation.pair("1", "2"), chat))
 
     user, model = ({"role": role, "parts": [{"text": text}]} for role, text in (("user", "a"), ("model", "b")))
-    assert dialect.needs_conversations(request)
+    assert dialect.needs_conversations(request.examples)
     assert dialect.render_creation(request)["tuningTask"]["trainingData"]["examples"] == {
         "multiturnExamples": [
             {"contents": [{"role": "user", "parts": [{"text": "1"}]}, {"role": "model", "parts": [{"text": "2"}]}]},

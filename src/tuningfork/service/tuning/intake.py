@@ -12,6 +12,7 @@ from typing import Self
 from tuningfork.domain import held_out, hyperparameters
 from tuningfork.domain.answer_kind import AnswerSurvey
 from tuningfork.domain.conversation import Example
+from tuningfork.domain.dataset import Examples
 from tuningfork.domain.errors import InvalidArgument
 from tuningfork.domain.hyperparameters import Hyperparameters
 from tuningfork.domain.tuning_defaults import DATASETS, DatasetDefaults
@@ -51,6 +52,11 @@ class Arriving:
             validation=request.validation if validation is None else validation,
             is_streamed=is_streamed,
         )
+
+
+def learned_from(request: TuningRequest) -> Examples:
+    """The examples in a request that its job learns from: all but those that are held out."""
+    return tuple(Arriving.of(request, None, None).examples)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

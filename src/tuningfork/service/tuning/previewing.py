@@ -14,6 +14,7 @@ from tuningfork.domain.preview import DatasetPreview, TuningPreview, joined
 from tuningfork.domain.tuning_job import TuningJob, TuningRequest
 from tuningfork.execution.base import Generators, ProbeAssignment, StepTimes, Trainers, WorkerDied
 from tuningfork.service.metrics import Metrics
+from tuningfork.service.tuning.intake import learned_from
 from tuningfork.service.tuning.speeds import Speeds, StepKind
 from tuningfork.service.tuning.tuning import Tuning
 
@@ -65,9 +66,9 @@ class Previewing:
 
         """
         tuned, base, answers = await asyncio.to_thread(self._tuning.check, principal, request)
+        examples = await asyncio.to_thread(learned_from, request)
         parts = [
-            (first, await self._part(principal, base, part, max(0, shown - first)))
-            for first, part in _parts(request.examples)
+            (first, await self._part(principal, base, part, max(0, shown - first))) for first, part in _parts(examples)
         ]
         dataset = joined(parts)
         return TuningPreview(
@@ -75,11 +76,12 @@ class Previewing:
             hyperparameters=tuned.job.hyperparameters,
             total_steps=tuned.job.total_steps,
             example_count=tuned.job.example_count,
+            validation_count=tuned.job.validation_count,
             dataset=dataset,
             adapter=tuned.job.adapter,
             temperature=tuned.model.temperature,
             answers=answers,
-            tokens_per_second=await self._tokens_per_second(base, tuned.job, request.examples, dataset),
+            tokens_per_second=await self._tokens_per_second(base, tuned.job, examples, dataset),
         )
 
     async def _tokens_per_second(

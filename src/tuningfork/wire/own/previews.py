@@ -53,6 +53,7 @@ TUNING_PREVIEW = Message(
         Field(14, "answers", Kind.STRING),
         Field(15, "adapter_rank", Kind.INT32),
         Field(16, "adapter_alpha", Kind.DOUBLE),
+        Field(17, "validation_example_count", Kind.INT32),
     ),
 )
 
@@ -85,6 +86,7 @@ def render_preview(preview: TuningPreview) -> Typed:
             "learning_rate": used.learning_rate,
         },
         "example_count": preview.example_count,
+        "validation_example_count": preview.validation_count,
         "total_token_count": dataset.total_tokens,
         "trained_token_count": dataset.trained_tokens,
         "longest_example_token_count": dataset.longest_tokens,
