@@ -17,6 +17,7 @@ from tuningfork.cli import (
     asking,
     auth,
     changing,
+    checkpoints,
     completion,
     exporting,
     groups,
@@ -26,6 +27,7 @@ from tuningfork.cli import (
     output,
     pulling,
     serving,
+    sweeping,
     tuning,
     tutorial,
     watching,
@@ -83,9 +85,11 @@ app.command("restore")(keeping.restore)
 app.command("check")(keeping.check_data)
 app.command("set-aside")(keeping.set_aside)
 app.command("tune")(tuning.tune)
+app.command("sweep")(sweeping.sweep)
 app.command("jobs")(watching.jobs)
 app.command("watch")(watching.watch)
 app.command("cancel")(watching.cancel)
+app.command("checkpoints")(checkpoints.checkpoints)
 app.command("models")(listing.models)
 # A prompt may be a negative number, which looks like an option.
 app.command("generate", context_settings={"ignore_unknown_options": True})(asking.generate)

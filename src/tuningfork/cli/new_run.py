@@ -109,7 +109,7 @@ class NewRun:
             ClientError: the tuning would be refused, or would fail.
 
         """
-        with self._located_refusals():
+        with self.located_refusals():
             answer = self.client.preview_answer(self.request)
         seen, learned, places = preview.parse(answer), self._learned, self.data.places
         if as_json:
@@ -153,15 +153,16 @@ class NewRun:
             raise typer.Exit(INTERRUPTED) from None
 
     def _create(self) -> Operation:
-        with self._located_refusals():
+        with self.located_refusals():
             return self.client.create_tuned_model(self.request)
 
     @contextmanager
-    def _located_refusals(self) -> Iterator[None]:
+    def located_refusals(self) -> Iterator[None]:
+        """Name the places in the files where a refusal in the `with` block is about examples."""
         try:
             yield
         except ServiceRefusal as refusal:
-            raise located(refusal, self.data, self.validation) from refusal
+            raise _located(refusal, self.data, self.validation) from refusal
 
 
 def _told(data: TrainingData) -> Iterator[str]:
@@ -180,7 +181,7 @@ def _told(data: TrainingData) -> Iterator[str]:
         yield from (f"{file.name}: {note}" for note in file.notes)
 
 
-def located(refusal: ServiceRefusal, data: TrainingData, validation: TrainingData | None = None) -> ClientError:
+def _located(refusal: ServiceRefusal, data: TrainingData, validation: TrainingData | None = None) -> ClientError:
     """The error; where it is about an example in the request, it names the example's place in the file."""
     lines = []
     for violation in refusal.violations:

@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from tuningfork.cli import output
-from tuningfork.cli.connection import DEFAULT_URL, ApiKey, Url, connect, is_named_on_command_line
+from tuningfork.cli.connection import DEFAULT_URL, ApiKey, Url, connect
+from tuningfork.cli.typed import typed
 from tuningfork.domain.early_stopping import USUAL_PATIENCE
 
 DEFAULT_BASE_MODEL = "models/tuningfork-mini-001"
@@ -140,6 +141,9 @@ AsJson = Annotated[
     output.as_json_option("the newest state of the run, an Operation of the API; with --dry-run the server's preview"),
 ]
 
+ASKED_FOR = frozenset({"input_key", "output_key", "header"})
+"""What a question about columns asks for, so that it is not in the command line that the question repeats."""
+
 
 def tune(
     context: typer.Context,
@@ -179,8 +183,7 @@ def tune(
     from tuningfork.client.training_files import Columns  # noqa: PLC0415
     from tuningfork.domain.hyperparameters import RequestedHyperparameters  # noqa: PLC0415
 
-    if patience is not None and not early_stopping:
-        raise typer.BadParameter("It is of use with --early-stopping only.", param_hint="--patience")
+    check_patience(patience, early_stopping=early_stopping)
     columns = Columns(inputs=tuple(input_key or ()), outputs=tuple(output_key or ()), prefixes=prefixes, header=header)
     with connect(url, api_key) as client:
         run = NewRun.read(
@@ -201,7 +204,7 @@ def tune(
             ),
             temperature=temperature,
             max_bytes=None if max_file_mb is None else int(max_file_mb * 2**20),
-            command=_typed(context),
+            command=typed(context, without=ASKED_FOR),
         )
         if dry_run:
             run.show(as_json=as_json)
@@ -209,28 +212,12 @@ def tune(
             run.begin(context, detach=detach, as_json=as_json)
 
 
-_NOT_REPEATED = {"input_key", "output_key", "header", "api_key"}
+def check_patience(patience: int | None, *, early_stopping: bool) -> None:
+    """Refuse a patience without early stopping.
 
+    Raises:
+        typer.BadParameter: it is given without --early-stopping.
 
-def _typed(context: typer.Context) -> list[str]:
-    """The command line as it was typed, without what a question about columns asks for, and without the key."""
-    options: list[str] = []
-    arguments: list[str] = []
-    for parameter in context.command.params:
-        name = parameter.name or ""
-        if not is_named_on_command_line(context, name) or name in _NOT_REPEATED:
-            continue
-        value = context.params[name]
-        if parameter.param_type_name == "argument":
-            arguments += value
-        elif isinstance(value, bool):
-            options.append(parameter.opts[0] if value else (parameter.secondary_opts or parameter.opts)[0])
-        else:
-            options += [parameter.opts[0], str(value)]
-    # An argument that begins with a hyphen would be taken for an option; - alone is standard input.
-    return [
-        "tuningfork",
-        "tune",
-        *options,
-        *(f"./{each}" if each[:1] == "-" and each != "-" else each for each in arguments),
-    ]
+    """
+    if patience is not None and not early_stopping:
+        raise typer.BadParameter("It is of use with --early-stopping only.", param_hint="--patience")

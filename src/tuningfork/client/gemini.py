@@ -38,7 +38,8 @@ STREAM_SECONDS = 3_600.0
 PATIENCE_SECONDS = 60.0
 POLL_SECONDS = 0.2
 _METADATA = "tunedModel,totalSteps,completedSteps"
-_WITHOUT_STEPS = f"operations(name,done,error,metadata({_METADATA})),nextPageToken"
+_STATE = f"name,done,error,metadata({_METADATA})"
+_WITHOUT_STEPS = f"operations({_STATE}),nextPageToken"
 MODEL_DEFAULTS = RequestedSampling()
 
 
@@ -104,6 +105,10 @@ class Client(Connection):
     def operation(self, name: str) -> Operation:
         """The present state of a tuning run."""
         return self._read(dialect.parse_operation, "GET", _path(name))
+
+    def state(self, name: str) -> Operation:
+        """The present state of a tuning run, without its steps. Bears a server that is away for up to a minute."""
+        return self._patiently(name, fields=_STATE)
 
     def operations(self, tuned_model: str) -> list[Operation]:
         """The tuning runs of a tuned model, of which there is one."""
@@ -265,11 +270,11 @@ class Client(Connection):
         body = {"scopes": list(scopes)}
         return self._read(dialect.parse_access_token, "POST", "/tuningfork/v1/accessTokens", json=body)
 
-    def _patiently(self, operation_name: str) -> Operation:
+    def _patiently(self, operation_name: str, **query: str) -> Operation:
         deadline = self._clock() + PATIENCE_SECONDS
         while True:
             try:
-                return self.operation(operation_name)
+                return self._read(dialect.parse_operation, "GET", _path(operation_name), params=query)
             except ClientError as error:
                 if not error.may_pass or self._clock() > deadline:
                     raise

@@ -135,8 +135,13 @@ def _validation(asked: Fields) -> dict[str, Any]:
 
 
 def render_creation(model: TunedModel, job: TuningJob, *, version: str, multiplier: bool) -> Typed:
-    """The operation of a job that was created; its metadata has the numbers of examples. See `render_operation`."""
+    """The operation of a job that was created; see `render_operation`.
+
+    The metadata of one with a validation set has the numbers of examples too.
+    """
     operation = render_operation(model, job, version=version, multiplier=multiplier)
+    if not job.validation_count:
+        return operation
     counted = {"example_count": job.example_count, "validation_example_count": job.validation_count}
     metadata = Typed(CREATION_METADATA, {**operation.fields["metadata"].fields, **counted})
     return Typed(operation.message, {**operation.fields, "metadata": metadata})
