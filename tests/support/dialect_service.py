@@ -55,6 +55,9 @@ class DialectService:
         self.diagnoses_asked = 0
         self.may_diagnose = threading.Event()
         self.may_diagnose.set()
+        self.validation_losses = lambda _body: [1.0, 0.5, 0.75, 0.875]
+        self.most_runs = math.inf
+        self.refuse_with = []
         self.tokens_made = 0
         self.token_lifetime = timedelta(hours=1)
 
@@ -72,7 +75,38 @@ class DialectService:
             "step": 0,
             "error": None,
         }
-        return self.operation(name)
+        operation = self.operation(name)
+        if "validation" in task:
+            self.tuned[name]["losses"] = self.validation_losses({**body, "rank": self.ranks[-1]})
+            operation["metadata"] |= {"exampleCount": str(len(examples)), "validationExampleCount": "2"}
+        return operation
+
+    def evaluations(self, name):
+        """An evaluation after each step of a run with a validation set, with losses in the order given."""
+        run = self.tuned[name]
+        return [
+            {
+                "step": step,
+                "epoch": 0,
+                "meanLoss": run["losses"][min(step, len(run["losses"])) - 1],
+                "targetCount": "10",
+                "rightTargetCount": "5",
+                "computeTime": "2024-03-14T15:11:23Z",
+            }
+            for step in range(1, run["step"] + 1 if "losses" in run else 1)
+        ]
+
+    def checkpoints(self, name):
+        """The one with the lowest validation loss, and the last."""
+        shown = self.evaluations(name)
+        best = min(shown, key=lambda each: each["meanLoss"])
+        kept = [best, shown[-1]] if best is not shown[-1] else [best]
+        default = self.tuned[name].get("default", 1)
+        return [
+            {"number": number, "step": each["step"], "epoch": 0, "meanLoss": 0.25, "evaluation": each}
+            | ({"default": True} if number == default else {})
+            for number, each in enumerate(kept, 1)
+        ]
 
     def entry(self, name):
         run = self.tuned[name]
@@ -181,10 +215,16 @@ class Routes:
             for index, example in enumerate(pairs_in(body["tuningTask"]))
             if len(example["output"]) > 20
         ]
+        violations += self.service.refuse_with
         if violations:
             lines = "".join(f"* CreateTunedModelRequest.{v['field']}: {v['description']}\n" for v in violations)
             return error(400, "INVALID_ARGUMENT", lines, fieldViolations=violations)
-        operation = self.service.create(body, request.query_params.get("tunedModelId"))
+        model_id = request.query_params.get("tunedModelId")
+        if f"tunedModels/{model_id}" in self.service.tuned:
+            return error(409, "ALREADY_EXISTS", f"Tuned model tunedModels/{model_id} already exists.")
+        if sum(run["step"] < run["total"] for run in self.service.tuned.values()) >= self.service.most_runs:
+            return error(429, "RESOURCE_EXHAUSTED", "Too many jobs.")
+        operation = self.service.create(body, model_id)
         await asyncio.to_thread(self.service.may_answer.wait)
         return JSONResponse(operation)
 
@@ -230,7 +270,10 @@ class Routes:
             del self.service.tuned[name]
             return JSONResponse({})
         if "/operations/" in name:
-            return JSONResponse(self.service.look(tuned_model))
+            run = self.service.look(tuned_model)
+            if "fields" in request.query_params:
+                run["metadata"]["completedSteps"] = len(run["metadata"].pop("snapshots", ()))
+            return JSONResponse(run)
         if request.method == "GET":
             return JSONResponse(self.service.entry(name))
         if request.method == "PATCH":
@@ -292,6 +335,26 @@ class Routes:
             return missing(name)
         return JSONResponse({"tunedModel": name, "stage": "TRAINING"} | self.service.stages.get(name, {}))
 
+    async def evaluations(self, request):
+        name = f"tunedModels/{request.path_params['id']}"
+        if name not in self.service.tuned:
+            return missing(name)
+        found = self.service.evaluations(name)
+        counts = {"tunedModel": name, "exampleCount": "3", "validationExampleCount": "2", "evaluateEvery": 1}
+        best = {"best": min(found, key=lambda each: each["meanLoss"])} if found else {}
+        return JSONResponse({"evaluations": found, **best, **(counts if "losses" in self.service.tuned[name] else {})})
+
+    async def checkpoints(self, request):
+        name = f"tunedModels/{request.path_params['id']}"
+        return JSONResponse({"tunedModel": name, "checkpoints": self.service.checkpoints(name)})
+
+    async def use_checkpoint(self, request):
+        name, number = f"tunedModels/{request.path_params['id']}", (await request.json())["checkpoint"]
+        if number not in [each["number"] for each in self.service.checkpoints(name)]:
+            return error(400, "INVALID_ARGUMENT", f"checkpoint must be one of 1, 2; {number} was given")
+        self.service.tuned[name]["default"] = number
+        return await self.checkpoints(request)
+
     async def every_stage(self, _request):
         if not self.service.knows_stages:
             return error(404, "NOT_FOUND", "Not found.")
@@ -345,6 +408,9 @@ def application(service):
             Route("/tuningfork/v1/tunedModels/{id}/adapter", keyed(routes.adapter)),
             Route("/tuningfork/v1/tunedModels/{id}/diagnosis", keyed(routes.diagnosis)),
             Route("/tuningfork/v1/tunedModels/{id}/stage", keyed(routes.stage)),
+            Route("/tuningfork/v1/tunedModels/{id}/evaluations", keyed(routes.evaluations)),
+            Route("/tuningfork/v1/tunedModels/{id}/checkpoints", keyed(routes.checkpoints)),
+            Route("/tuningfork/v1/tunedModels/{id}:useCheckpoint", keyed(routes.use_checkpoint), methods=["POST"]),
             Route("/tuningfork/v1/stages", keyed(routes.every_stage)),
             Route("/tuningfork/v1/diagnoses", keyed(routes.diagnoses)),
             Route("/v1beta/operations", keyed(routes.operations)),

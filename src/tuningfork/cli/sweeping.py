@@ -9,7 +9,6 @@ from tuningfork.cli import output, tuning
 from tuningfork.cli.connection import DEFAULT_URL, INTERRUPTED, ApiKey, Url, connect
 from tuningfork.cli.tuning import ASKED_FOR, DEFAULT_BASE_MODEL
 from tuningfork.cli.typed import typed
-from tuningfork.domain.early_stopping import USUAL_PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -76,44 +75,65 @@ def sweep(
     # These imports take time that `--help` does not need to spend.
     from tuningfork.cli.new_run import NewRun  # noqa: PLC0415
     from tuningfork.cli.validation import Validated  # noqa: PLC0415
-    from tuningfork.client.sweep import Grid, Sweep  # noqa: PLC0415
     from tuningfork.client.training_files import Columns  # noqa: PLC0415
     from tuningfork.domain.hyperparameters import RequestedHyperparameters  # noqa: PLC0415
 
-    tuning.check_patience(patience, early_stopping=early_stopping)
+    grid = _grid(learning_rates, ranks, epochs)
+    columns = Columns(inputs=tuple(input_key or ()), outputs=tuple(output_key or ()), prefixes=prefixes, header=header)
+    patience = tuning.patience_of(patience, early_stopping=early_stopping)
+    with connect(url, api_key) as client:
+        run = NewRun.read(
+            client,
+            files,
+            columns,
+            base_model=base_model,
+            display_name=display_name,
+            hyperparameters=RequestedHyperparameters(batch_size=batch_size),
+            adapter_rank=None,
+            validated=Validated.of(validation, evaluate_every=evaluate_every, patience=patience, keep_best=True),
+            temperature=temperature,
+            max_bytes=None if max_file_mb is None else int(max_file_mb * 2**20),
+            command=typed(context, without=ASKED_FOR),
+        )
+        _sweep(run, grid, shlex.join(typed(context)), keep=keep, as_json=as_json)
+
+
+def _sweep(run: "NewRun", grid: "Grid", command: str, *, keep: bool, as_json: bool) -> None:
+    """Run the settings to their end and publish the best; when interrupted, say how to go on."""
+    from tuningfork.client.sweep import Sweep  # noqa: PLC0415
+
+    swept = Sweep(run.client, run.request, grid)
+    try:
+        with run.located_refusals():
+            trials = _followed(swept)
+            _publish(swept, trials, run, grid, keep=keep, as_json=as_json)
+    except KeyboardInterrupt:
+        _advise(swept, command)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _grid(learning_rates: str, ranks: str, epochs: str) -> "Grid":
+    """The settings that the options name.
+
+    Raises:
+        typer.BadParameter: a value is no number, or there are too few or too many settings.
+
+    """
+    from tuningfork.client.sweep import MOST_SETTINGS, Grid  # noqa: PLC0415
+
     grid = Grid(
         learning_rates=_numbers(learning_rates, float, "--learning-rates"),
         ranks=_numbers(ranks, int, "--ranks"),
         epochs=_numbers(epochs, int, "--epochs"),
     )
-    _check_size(grid)
-    with connect(url, api_key) as client:
-        run = NewRun.read(
-            client,
-            files,
-            Columns(inputs=tuple(input_key or ()), outputs=tuple(output_key or ()), prefixes=prefixes, header=header),
-            base_model=base_model,
-            display_name=display_name,
-            hyperparameters=RequestedHyperparameters(batch_size=batch_size),
-            adapter_rank=None,
-            validated=Validated.of(
-                validation,
-                evaluate_every=evaluate_every,
-                patience=(patience or USUAL_PATIENCE) if early_stopping else None,
-                keep_best=True,
-            ),
-            temperature=temperature,
-            max_bytes=None if max_file_mb is None else int(max_file_mb * 2**20),
-            command=typed(context, without=ASKED_FOR),
-        )
-        swept = Sweep(client, run.request, grid)
-        try:
-            with run.located_refusals():
-                trials = _followed(swept)
-                _publish(swept, trials, run, grid, keep=keep, as_json=as_json)
-        except KeyboardInterrupt:
-            _advise(swept, shlex.join(typed(context)))
-            raise typer.Exit(INTERRUPTED) from None
+    count = len(grid.settings())
+    if count < 2:
+        said = "There is nothing to compare: name at least two learning rates, ranks or numbers of epochs."
+        raise typer.BadParameter(said, param_hint="--learning-rates")
+    if count > MOST_SETTINGS:
+        said = f"These make {count} settings; a sweep has at most {MOST_SETTINGS}."
+        raise typer.BadParameter(said, param_hint="--learning-rates")
+    return grid
 
 
 def _numbers(text: str, kind: "Callable[[str], Number]", option: str) -> "tuple[Number, ...]":
@@ -131,18 +151,6 @@ def _numbers(text: str, kind: "Callable[[str], Number]", option: str) -> "tuple[
             said = f"{word!r} is no {'whole ' if kind is int else ''}number; give numbers with commas between them."
             raise typer.BadParameter(said, param_hint=option) from None
     return tuple(dict.fromkeys(found))
-
-
-def _check_size(grid: "Grid") -> None:
-    from tuningfork.client.sweep import MOST_SETTINGS  # noqa: PLC0415
-
-    count = len(grid.settings())
-    if count < 2:
-        said = "There is nothing to compare: name at least two learning rates, ranks or numbers of epochs."
-        raise typer.BadParameter(said, param_hint="--learning-rates")
-    if count > MOST_SETTINGS:
-        said = f"These make {count} settings; a sweep has at most {MOST_SETTINGS}."
-        raise typer.BadParameter(said, param_hint="--learning-rates")
 
 
 def _followed(swept: "Sweep") -> "tuple[Trial, ...]":

@@ -183,8 +183,9 @@ def tune(
     from tuningfork.client.training_files import Columns  # noqa: PLC0415
     from tuningfork.domain.hyperparameters import RequestedHyperparameters  # noqa: PLC0415
 
-    check_patience(patience, early_stopping=early_stopping)
     columns = Columns(inputs=tuple(input_key or ()), outputs=tuple(output_key or ()), prefixes=prefixes, header=header)
+    patience = patience_of(patience, early_stopping=early_stopping)
+    chosen = RequestedHyperparameters(epoch_count=epochs, batch_size=batch_size, learning_rate=learning_rate)
     with connect(url, api_key) as client:
         run = NewRun.read(
             client,
@@ -192,16 +193,9 @@ def tune(
             columns,
             base_model=base_model,
             display_name=display_name,
-            hyperparameters=RequestedHyperparameters(
-                epoch_count=epochs, batch_size=batch_size, learning_rate=learning_rate
-            ),
+            hyperparameters=chosen,
             adapter_rank=rank,
-            validated=Validated.of(
-                validation,
-                evaluate_every=evaluate_every,
-                patience=(patience or USUAL_PATIENCE) if early_stopping else None,
-                keep_best=keep_best,
-            ),
+            validated=Validated.of(validation, evaluate_every=evaluate_every, patience=patience, keep_best=keep_best),
             temperature=temperature,
             max_bytes=None if max_file_mb is None else int(max_file_mb * 2**20),
             command=typed(context, without=ASKED_FOR),
@@ -212,12 +206,13 @@ def tune(
             run.begin(context, detach=detach, as_json=as_json)
 
 
-def check_patience(patience: int | None, *, early_stopping: bool) -> None:
-    """Refuse a patience without early stopping.
+def patience_of(patience: int | None, *, early_stopping: bool) -> int | None:
+    """The patience of a run; None: it is not stopped early.
 
     Raises:
-        typer.BadParameter: it is given without --early-stopping.
+        typer.BadParameter: a patience is given without --early-stopping.
 
     """
     if patience is not None and not early_stopping:
         raise typer.BadParameter("It is of use with --early-stopping only.", param_hint="--patience")
+    return (USUAL_PATIENCE if patience is None else patience) if early_stopping else None

@@ -172,7 +172,9 @@ class Client(Connection):
             self._sleep(pause_seconds)
             asked = self._clock()
             told = stages.told(self._patiently(operation.name), self.stage)
-            operation = self.with_results(replace(told, results=operation.results))
+            is_validated = operation.validation_count > 0 or operation.results is not None
+            told = replace(told, results=operation.results, validation_count=operation.validation_count)
+            operation = self.with_results(told) if is_validated else told
             pause_seconds = max(POLL_SECONDS, 9 * (self._clock() - asked))
             yield operation
 

@@ -199,8 +199,7 @@ def _build(
 ) -> Server:
     artifacts = artifacts_of(settings, database)
     access = Access(requests := database.for_requests(), now)
-    quotas = _quotas(settings)
-    engines = _engines(settings)
+    quotas, engines = _quotas(settings), _engines(settings)
     metrics = _metrics(database, engines)
     residency = Residency(database, artifacts, catalog, engines.generators, settings.pinned_ids)
     safety = _safety(settings, engines, metrics, loop)
