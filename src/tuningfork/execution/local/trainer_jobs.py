@@ -11,7 +11,7 @@ from tuningfork.domain.artifact import ArtifactRef
 from tuningfork.domain.early_stopping import best_of
 from tuningfork.domain.errors import Code
 from tuningfork.domain.evaluation import Evaluation
-from tuningfork.execution.base import CheckpointKept, Failed, TrainingAssignment
+from tuningfork.execution.base import CheckpointKept, Failed, Resumed, TrainingAssignment
 from tuningfork.execution.dataset_file import DatasetFile
 from tuningfork.execution.local.checkpoints import KeptCheckpoints
 from tuningfork.execution.local.messages import JobEvent
@@ -40,6 +40,11 @@ class RunningJob:
     def adapter(self) -> ArtifactRef:
         """Where the job's adapter is written when it ends."""
         return self.assignment.work.below("adapter")
+
+    def resumed(self) -> Resumed:
+        """From where the job goes on."""
+        snapshots, evaluations = tuple(self.savepoints.snapshots), tuple(self.savepoints.evaluations)
+        return Resumed(step=self.completed_steps, snapshots=snapshots, evaluations=evaluations)
 
     @property
     def is_over(self) -> bool:

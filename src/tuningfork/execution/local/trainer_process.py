@@ -24,7 +24,6 @@ from tuningfork.execution.base import (
     Failed,
     Finished,
     Paused,
-    Resumed,
     Stepped,
     Stopped,
     TrainingAssignment,
@@ -177,9 +176,7 @@ class Trainer:
         else:
             self.waits.forget(assignment.job_id)
             job.stop_requested = opening.stop_requested
-            snapshots, evaluations = tuple(job.savepoints.snapshots), tuple(job.savepoints.evaluations)
-            resumed = Resumed(step=job.completed_steps, snapshots=snapshots, evaluations=evaluations)
-            yield JobEvent(assignment.job_id, resumed)
+            yield JobEvent(assignment.job_id, job.resumed())
             for step in job.checkpoints.found(job.completed_steps):
                 yield checkpoint_kept(job, step)
 
