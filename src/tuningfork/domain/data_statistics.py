@@ -1,7 +1,6 @@
 """What a training file is made of: counts of tokens, messages and characters, computed while the file is read."""
 
 import math
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,6 +13,8 @@ BUCKETS = 6
 SAMPLED_EXAMPLES = 3
 SAMPLED_CHARACTERS = 400
 _ELLIPSIS = "..."
+
+_WHITE_SPACE = bytes(code for code in range(128) if chr(code).isspace())
 
 SAMPLED_DROPS = 100
 """Of how many dropped examples the place and the reason are kept."""
@@ -89,16 +90,16 @@ class DistributionBuilder:
     """Collects whole numbers one after the other. Its memory grows with the distinct values, not with their number."""
 
     def __init__(self) -> None:
-        self._counts: Counter[int] = Counter()
+        self._counts: dict[int, int] = {}
 
     def add(self, value: int) -> None:
         """Collect the next value, at least 0."""
-        self._counts[value] += 1
+        self._counts[value] = self._counts.get(value, 0) + 1
 
     def finish(self) -> Distribution:
         """The distribution of the values so far; of none, all its sizes are 0."""
         values = sorted(self._counts)
-        count = self._counts.total()
+        count = sum(self._counts.values())
         if not count:
             return Distribution(sum=0, billable_sum=0, min=0, max=0, mean=0.0, median=0.0, p5=0, p95=0, buckets=())
         total = sum(value * self._counts[value] for value in values)
@@ -182,6 +183,9 @@ class StatisticsBuilder:
 
 def billable_characters(text: str) -> int:
     """How many characters of a text are billed where characters are: all that are not white space."""
+    if text.isascii():
+        # The same in a tenth of the time.
+        return len(text.encode().translate(None, _WHITE_SPACE))
     return sum(map(len, text.split()))
 
 

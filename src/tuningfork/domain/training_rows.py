@@ -26,7 +26,8 @@ class Row:
 RowReader = Callable[[bytes], Row]
 """Reads one line of a training file. It is a function of a module, so that it can be named to another process.
 
-It raises `InvalidArgument`, whose message says in a sentence what is wrong with the row.
+The example meets the rules of every dataset (`domain.dataset`, without limits of characters). The function raises
+`InvalidArgument`, whose message says in a sentence what is wrong with the row.
 """
 
 

@@ -17,7 +17,6 @@ from tuningfork.domain.base_model import EMBEDDED, BaseModel
 from tuningfork.domain.conversation import Conversation, Speaker, Turn
 from tuningfork.domain.errors import BaseUnusable
 from tuningfork.modeling.chat_template import ChatFormat
-from tuningfork.modeling.files.skeleton import read_config, skeleton
 from tuningfork.modeling.files.tokenizer_file import load_stored
 
 LOADING_FAULTS = (
@@ -78,12 +77,14 @@ def generation_config_of(location: str, revision: str | None = None) -> Any:
 
     None: neither can be read. Loading the base then finds the same fault and reports it better.
     """
-    generation: Any = None
     with suppress(*LOADING_FAULTS):
-        generation = skeleton(read_config(location, revision=revision)).generation_config
+        return GenerationConfig.from_pretrained(location, revision=revision or "main")
     with suppress(*LOADING_FAULTS):
-        generation = GenerationConfig.from_pretrained(location, revision=revision or "main")
-    return generation
+        # Making a model's modules takes a hundred megabytes of torch, which whoever only counts tokens can do without.
+        from tuningfork.modeling.files.skeleton import read_config, skeleton  # noqa: PLC0415
+
+        return skeleton(read_config(location, revision=revision)).generation_config
+    return None
 
 
 def chat_format(base: BaseModel, location: str, generation_config: Any) -> ChatFormat:

@@ -6,15 +6,19 @@ Where they do not, since a token covers the end of a header and the start of an 
 differently from the way in which the model generated it, the example is rendered as in training.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tuningfork.domain.conversation import Conversation, Example, Preference, Speaker, Turn
+from tuningfork.domain.dataset import characters_of
 from tuningfork.modeling.chat_template import ChatFormat, RenderedRow
 
 _MARK = "\ue000"
 """What stands in a text in place of a control token's name begins with it; such texts are encoded in pieces."""
+
+_SURE_CHARACTERS_PER_TOKEN, _SURE_CHARACTERS, _SURE_TOKENS = 8, 10_000, 64
+"""How much of a very long example is encoded to see that it is too long, and by how many tokens it has to be."""
 
 _SAMPLES = (
     Conversation.pair("1 + 1?", "2"),
@@ -97,6 +101,18 @@ class TokenCounter:
         found = None if self._backend is None or isinstance(example, Preference) else self._written(example)
         return Written(example, count=self.exact(example)) if found is None else found
 
+    def is_surely_longer(self, example: Example, most_tokens: int) -> bool:
+        """Whether an example certainly has more tokens, judged by its beginning, so that all of it need not be encoded.
+
+        Only examples are looked at whose texts have very many characters. Names of control tokens count as one token
+        here, and as several in training.
+        """
+        looked_at = _SURE_CHARACTERS_PER_TOKEN * most_tokens + _SURE_CHARACTERS
+        if self._backend is None or characters_of(example) <= looked_at:
+            return False
+        begun = "".join(_read_texts(example))[:looked_at]
+        return len(self._backend.encode(begun, add_special_tokens=False)) > most_tokens + _SURE_TOKENS
+
     def encode(self, written: Sequence[Written]) -> list[Any]:
         """The library's encodings of these texts, with as many threads as the library uses."""
         texts = [each.text for each in written if each.count is None]
@@ -106,7 +122,10 @@ class TokenCounter:
     def count(self, written: Sequence[Written], encodings: Sequence[Any]) -> list[TokenCount]:
         """The tokens of each example, from what `encode` made of them."""
         rest = iter(encodings)
-        return [each.count or self._counted(each, next(rest)) or self.exact(each.example) for each in written]
+        return [
+            each.count or self._counted(each, next(rest)) or self._counted_apart(each) or self.exact(each.example)
+            for each in written
+        ]
 
     def _written(self, example: Conversation) -> Written | None:
         """The example as one text; None if its answers do not all stand in one."""
@@ -114,7 +133,8 @@ class TokenCounter:
         for index, turn in enumerate(example.turns):
             if not turn.is_learned:
                 continue
-            header = self._chat.prompt_text(replace(example, turns=example.turns[:index]))
+            prompt = Conversation(turns=example.turns[:index], system_instruction=example.system_instruction)
+            header = self._chat.prompt_text(prompt)
             if not header.startswith(text):
                 return None
             text = header + self._chat.answer_text(turn.text)
@@ -139,6 +159,20 @@ class TokenCounter:
         tokens = len(encoding) + len(ending)
         return TokenCount(tokens, learned + tokens - begin, tokens)
 
+    def _counted_apart(self, written: Written) -> TokenCount | None:
+        """The tokens of a text with one answer, encoded apart from its header, as training does where a token covers
+        the border; None if there are several answers.
+        """
+        if len(written.borders) != 1:
+            return None
+        [(_, border)] = written.borders
+        header, output = (
+            len(self._backend.encode(text, add_special_tokens=False))
+            for text in (written.text[:border], written.text[border:])
+        )
+        learned = output + len(self._chat.ending)
+        return TokenCount(header + learned, learned, header + learned)
+
     def _agrees(self) -> bool:
         """Whether the quick way counts the tokens of some samples as training makes them."""
         for sample in _SAMPLES:
@@ -151,8 +185,18 @@ class TokenCounter:
         return True
 
 
+def _read_texts(example: Example) -> Iterator[str]:
+    """The texts of an example that its last row has, in order; of a preference, only the prompt's."""
+    conversation = example.prompt if isinstance(example, Preference) else example
+    yield conversation.system_instruction or ""
+    last = max((index for index, turn in enumerate(conversation.turns) if turn.is_learned), default=-1)
+    turns = conversation.turns if isinstance(example, Preference) else conversation.turns[: last + 1]
+    for turn in turns:
+        yield turn.text
+
+
 def _token_at(encoding: Any, place: int) -> int | None:
-    """The number of the token that begins at this character; None if none begins there."""
+    """The number of the token that begins at this character; None if none begins there: one covers the place before."""
     token: int | None = encoding.char_to_token(place)
     if token is None:
         return None

@@ -9,6 +9,7 @@ child does not answer a ping for `silence_seconds`, it is suspended, swapped out
 
 import logging
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -46,6 +47,8 @@ class Child:
         on_message: called with each message, on the listener thread.
         on_death: called once, after the last message, on the listener thread; says how the process ended.
         environment: variables added to this process's own.
+        read: makes a message of the bytes that the child has sent; it raises `pickle.UnpicklingError` if they are
+            none, and then the child is killed.
         silence_seconds: how long the child may leave a ping without an answer before it is killed.
         grace_seconds: how long it may take to exit after `close`, before it is killed, and then until it is given up.
 
@@ -58,6 +61,7 @@ class Child:
         on_message: Callable[[object], None],
         on_death: Callable[[Ending], None],
         environment: Mapping[str, str],
+        read: Callable[[bytes], object] = pickle.loads,
         silence_seconds: float = SILENCE_SECONDS,
         grace_seconds: float = GRACE_SECONDS,
     ) -> None:
@@ -75,6 +79,7 @@ class Child:
         self._outbox = Outbox(self._pipe, name=f"send-{name}")
         self._on_message = on_message
         self._on_death = on_death
+        self._read = read
         self._silence_seconds = silence_seconds
         self._grace_seconds = grace_seconds
         self._last_words = ""
@@ -149,8 +154,16 @@ class Child:
                     if silence.look():
                         self.send(Ping(), always=True)
                     continue
-                message = self._pipe.recv()
+                message = self._read(self._pipe.recv_bytes())
             except (EOFError, OSError):
+                break
+            except pickle.UnpicklingError:
+                logger.exception(
+                    "worker %d has sent something that is no message, and is killed",
+                    self.pid,
+                    extra={"action": "worker_garbled", "pid": self.pid},
+                )
+                self._process.kill()
                 break
             silence.end()
             if isinstance(message, LastWords):

@@ -4,22 +4,17 @@ Chat templates are programs that come with a base, and its other files are forei
 they do in this process, which the system ends at its limits (`setrlimit`).
 """
 
-import io
-import math
 import os
-import pickle
-import resource
-import sys
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 from tuningfork.domain.base_model import BaseModel
-from tuningfork.domain.errors import BaseUnusable, FieldViolation, InternalError, Reason, TuningforkError
+from tuningfork.domain.errors import BaseUnusable, InternalError, TuningforkError
+from tuningfork.execution.local.process_limits import limit_memory, limit_time
 from tuningfork.execution.local.process_names import RENDERER, name_this_process
+from tuningfork.execution.local.reading_back import reader_of
 from tuningfork.modeling.chat_template import ChatFormat, RenderedRow
 from tuningfork.modeling.describing import describe
 
@@ -73,8 +68,8 @@ def serve(pipe: Connection) -> None:
     name_this_process(RENDERER)
     with suppress(EOFError, OSError):
         opening: Open = pipe.recv()
-        _limit_memory(opening.memory_bytes)
-        _limit_time(opening.cpu_seconds)
+        limit_memory(opening.memory_bytes)
+        limit_time(opening.cpu_seconds)
         try:
             chat = describe(opening.base)
         except Exception as error:  # noqa: BLE001 - foreign files can raise anything
@@ -83,7 +78,7 @@ def serve(pipe: Connection) -> None:
         pipe.send(Opened(chat.end_of_turn_ids, chat.lead, chat.next_turn_labels))
         while True:
             call: Call = pipe.recv()
-            _limit_time(call.cpu_seconds)
+            limit_time(call.cpu_seconds)
             try:
                 answered = answer(opening.base, chat, call)
             except MemoryError:
@@ -111,37 +106,8 @@ def answer(base: BaseModel, chat: ChatFormat, call: Call) -> Returned | Raised:
         return Raised(InternalError(f"{base.name} could not render this: {type(error).__name__}"))
 
 
-def read_answer(data: bytes) -> object:
-    """An `Opened`, `Returned` or `Raised`, as a renderer has sent it.
-
-    Raises:
-        pickle.UnpicklingError: it holds something else.
-
-    """
-    try:
-        return _Reader(io.BytesIO(data)).load()
-    except (pickle.UnpicklingError, MemoryError):
-        raise
-    except Exception as error:  # as the documentation of `pickle` says, anything
-        raise pickle.UnpicklingError(str(error)) from error
-
-
-class _Reader(pickle.Unpickler):
-    """Makes only what answers consist of, since a renderer that a bad file has taken over might send anything."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        found = getattr(sys.modules.get(module), name, None) if module.startswith("tuningfork.") else None
-        is_error = isinstance(found, type) and issubclass(found, TuningforkError)
-        if is_error or (module, name) in _PARTS:
-            return found
-        raise pickle.UnpicklingError(f"{module}.{name} is no part of an answer")
-
-
-_PARTS = {
-    *((each.__module__, each.__name__) for each in (Opened, Returned, Raised, RenderedRow, FieldViolation, Reason)),
-    # What makes the errors, see `TuningforkError.__reduce__`.
-    (TuningforkError.__module__, "_rebuild"),
-}
+read_answer = reader_of(Opened, Returned, Raised, RenderedRow)
+"""Reads an `Opened`, `Returned` or `Raised`, as a renderer has sent it; see `reading_back.reader_of`."""
 
 
 def _is_out_of_memory(error: BaseException | None) -> bool:
@@ -149,24 +115,6 @@ def _is_out_of_memory(error: BaseException | None) -> bool:
     while error is not None and not isinstance(error, MemoryError):
         error = error.__cause__
     return error is not None
-
-
-def _limit_memory(further_bytes: int) -> None:
-    """Let the process take so many bytes more than it has; and if the machine has none left, be the first to end."""
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-    wanted = pages * os.sysconf("SC_PAGE_SIZE") + further_bytes
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (most, hard))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def _limit_time(further_seconds: int) -> None:
-    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    wanted = math.ceil(time.process_time()) + further_seconds
-    resource.setrlimit(resource.RLIMIT_CPU, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
 
 
 def _unusable(base: BaseModel, error: Exception) -> BaseUnusable:

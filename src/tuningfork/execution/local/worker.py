@@ -26,10 +26,12 @@ _MOST_LAST_WORDS = 500
 """The most characters of the error that a worker reports when it ends."""
 
 TRAINER_NICENESS = 3
+PREPARER_NICENESS = 3
 GENERATOR_NICENESS = 1
 RATER_NICENESS = 1
 """By how much each kind of worker steps back behind the server, as `nice` counts it. Where processors are scarce, the
-short work of a request comes before a token of an answer, and both before a pass of training, which has no deadline."""
+short work of a request comes before a token of an answer, and both before a pass of training, which has no deadline,
+and before the reading of its data."""
 
 Command = TypeVar("Command")
 Command_contra = TypeVar("Command_contra", contravariant=True)
@@ -110,8 +112,11 @@ class Worker(Protocol[Command_contra]):
         ...
 
 
-def run(worker: Worker[Any]) -> None:
-    """Connect to the server over the file descriptor in `sys.argv`, and run the worker until the server ends."""
+def run(worker: Worker[Any], *, with_torch: bool = True) -> None:
+    """Connect to the server over the file descriptor in `sys.argv`, and run the worker until the server ends.
+
+    Without torch, the worker computes nothing with it, and it need not be loaded.
+    """
     level = os.environ.get("TUNINGFORK_LOG_LEVEL", "warning").upper()
     form = LogFormat(os.environ.get(LOG_FORMAT_VARIABLE, LogFormat.TEXT))
     configure(level, form, _role())
@@ -123,7 +128,8 @@ def run(worker: Worker[Any]) -> None:
     line: Line[Any] = Line(Connection(int(sys.argv[1])))
     sys.setswitchinterval(SWITCH_SECONDS)
     try:
-        _use_threads(int(os.environ.get(THREADS_VARIABLE, "0")))
+        if with_torch:
+            _use_threads(int(os.environ.get(THREADS_VARIABLE, "0")))
         _work(worker, line)
     except Exception as error:
         said = reason_of(error) if is_out_of_memory(error) else in_words(error)

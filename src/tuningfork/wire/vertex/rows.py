@@ -13,12 +13,12 @@ Source: vertex-api sections 5.1 to 5.4 and 9.2.
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from itertools import groupby
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeVar
 
 from tuningfork.domain.conversation import Conversation, Speaker, Turn
 from tuningfork.domain.errors import InvalidArgument
+from tuningfork.domain.text import refusal_of
 from tuningfork.domain.training_rows import Row
 from tuningfork.wire.google.prompts import instruction_of
 
@@ -26,6 +26,8 @@ _MOST_QUOTED = 40
 _SYSTEM = ("systemInstruction", "system_instruction")
 _SETTINGS = ("generationConfig", "generation_config")
 _MEDIA_RESOLUTION = {"mediaResolution", "media_resolution"}
+_CONTENT_FIELDS = {"role", "parts", "weight"}
+_MESSAGE_FIELDS = {"role", "content", "weight"}
 _CONTENT_SPEAKERS = {speaker.value: speaker for speaker in Speaker}
 _MESSAGE_SPEAKERS = {**_CONTENT_SPEAKERS, "assistant": Speaker.MODEL}
 _UNTRAINED_PARTS = {
@@ -47,32 +49,68 @@ _UNTRAINED_FIELDS = {
 }
 
 _Entry = tuple[Speaker, Literal[0, 1], str]
+_Read = TypeVar("_Read")
+
+
+class _Wrong(Exception):
+    """What is wrong with a value; `place` leads to it from the value that is being read."""
+
+    def __init__(self, reason: str, place: str = "") -> None:
+        self.reason = reason
+        self.place = place
+
+    def below(self, name: str) -> "_Wrong":
+        """The same, seen from the value that has the one with the fault under this name."""
+        return _Wrong(self.reason, name + (f".{self.place}" if self.place[:1] not in ("", "[") else self.place))
 
 
 def read_row(line: bytes) -> Row:
-    """The example of one line, in either form.
+    """The example of one line, in either form. It meets the rules of every dataset (`domain.dataset`).
 
     Raises:
         InvalidArgument: the line cannot be trained on; the message is a sentence about the row.
 
     """
     fields = _object_in(line)
-    if fields.get("contents") is None and fields.get("messages") is not None:
-        return _row_of_messages(fields)
+    try:
+        if fields.get("contents") is None and fields.get("messages") is not None:
+            return _row_of_messages(fields)
+        return _row_of_contents(fields)
+    except _Wrong as wrong:
+        raise InvalidArgument(f"{wrong.place}: {wrong.reason}" if wrong.place else wrong.reason) from wrong
+
+
+def _row_of_contents(fields: Mapping[str, Any]) -> Row:
     contents = fields.get("contents")
     if contents is None:
-        raise InvalidArgument(f"Missing required 'contents' field.{_cure_of(fields)}")
+        raise _Wrong(f"Missing required 'contents' field.{_cure_of(fields)}")
     _refuse_others(fields)
-    entries = [_entry_of(entry, f"contents[{index}]") for index, entry in enumerate(_list_of(contents, "contents"))]
-    return _row(entries, _instruction_in(fields), "contents")
+    return _row(_each(_entry_of, contents, "contents"), _instruction_in(fields), "contents")
 
 
 def _instruction_in(fields: Mapping[str, Any]) -> str | None:
     """The system instruction, whose role means nothing; None if there is none, or no text in it."""
     given = [fields[name] for name in _SYSTEM if fields.get(name) is not None]
     if len(given) > 1:
-        raise InvalidArgument("systemInstruction: was given twice, as system_instruction too; give one of them.")
-    return instruction_of(_texts_of(given[0], "systemInstruction")) or None if given else None
+        raise _Wrong("was given twice, as system_instruction too; give one of them.", _SYSTEM[0])
+    try:
+        return instruction_of(_texts_of(given[0])) or None if given else None
+    except _Wrong as wrong:
+        raise wrong.below(_SYSTEM[0]) from wrong
+
+
+def _each(read: Callable[[Any], _Read], values: Any, name: str) -> list[_Read]:
+    """Read the values of the list called `name`, and add the place to what is wrong with one."""
+    if not isinstance(values, list):
+        raise _Wrong(f"must be a list; {_kind(values)} was given.", name)
+    found: list[_Read] = []
+    try:
+        # Not a comprehension: how many were read is the place of the fault.
+        for value in values:
+            found.append(read(value))  # noqa: PERF401
+    except _Wrong as wrong:
+        raise wrong.below(f"{name}[{len(found)}]") from wrong
+    return found
 
 
 def _object_in(line: bytes) -> dict[str, Any]:
@@ -111,111 +149,112 @@ def _refuse_others(fields: Mapping[str, Any]) -> None:
         if name == "contents" or name in _SYSTEM or value is None or value in ({}, []):
             continue
         if (reason := _UNTRAINED_FIELDS.get(_camel(name))) is not None:
-            raise InvalidArgument(f"{_camel(name)}: {reason}")
+            raise _Wrong(reason, _camel(name))
         if name not in _SETTINGS:
-            raise InvalidArgument(
+            raise _Wrong(
                 f"Unknown field {_quoted(name)}; a row may have contents, systemInstruction and generationConfig."
             )
-        if not isinstance(value, Mapping) or value.keys() - _MEDIA_RESOLUTION:
-            raise InvalidArgument(
-                "generationConfig: a row may set mediaResolution there and nothing else; other settings are given when "
-                "the tuned model is called."
+        if not isinstance(value, dict) or value.keys() - _MEDIA_RESOLUTION:
+            raise _Wrong(
+                "a row may set mediaResolution there and nothing else; other settings are given when the tuned model "
+                "is called.",
+                _SETTINGS[0],
             )
 
 
-def _entry_of(entry: Any, where: str) -> _Entry:
+def _entry_of(entry: Any) -> _Entry:
     """One content: whose it is, its weight, and its text."""
-    if not isinstance(entry, Mapping):
-        raise InvalidArgument(f"{where}: a content must be an object with role and parts; {_kind(entry)} was given.")
-    unknown = entry.keys() - {"role", "parts", "weight"}
-    if unknown:
-        raise InvalidArgument(f"{where}: unknown field {_quoted(min(unknown))}; it may have role, parts and weight.")
+    if not isinstance(entry, dict):
+        raise _Wrong(f"a content must be an object with role and parts; {_kind(entry)} was given.")
+    if unknown := entry.keys() - _CONTENT_FIELDS:
+        raise _Wrong(f"unknown field {_quoted(min(unknown))}; it may have role, parts and weight.")
     # Responses of functions may have no role, and are refused as what they are.
-    text = "".join(_texts_of(entry, where))
-    return _speaker_of(entry, where, _CONTENT_SPEAKERS), _weight_of(entry, where), text
+    text = "".join(_texts_of(entry))
+    return _speaker_of(entry, _CONTENT_SPEAKERS), _weight_of(entry), text
 
 
-def _texts_of(content: Any, where: str) -> list[str]:
+def _texts_of(content: Any) -> list[str]:
     """The texts of a content's parts; a single part may stand without a list."""
-    if not isinstance(content, Mapping) or content.get("parts") is None:
-        raise InvalidArgument(f"{where}: parts are missing; give a list of parts with text.")
-    parts = content["parts"]
-    listed = [parts] if isinstance(parts, Mapping) else _list_of(parts, f"{where}.parts")
-    return [_text_of(part, f"{where}.parts[{index}]") for index, part in enumerate(listed)]
+    parts = content.get("parts") if isinstance(content, dict) else None
+    if parts is None:
+        raise _Wrong("parts are missing; give a list of parts with text.")
+    return _each(_text_of, [parts] if isinstance(parts, dict) else parts, "parts")
 
 
-def _text_of(part: Any, where: str) -> str:
-    if not isinstance(part, Mapping):
-        raise InvalidArgument(f"{where}: a part must be an object with text; {_kind(part)} was given.")
+def _text_of(part: Any) -> str:
+    if not isinstance(part, dict):
+        raise _Wrong(f"a part must be an object with text; {_kind(part)} was given.")
+    if len(part) > 1 or "text" not in part:
+        _refuse_untrained(part)
+    return _text_in(part, "text")
+
+
+def _refuse_untrained(part: Mapping[str, Any]) -> None:
+    """Refuse what a part says beside its text, and would be lost."""
     for name, value in part.items():
         if name == "text" or value is None:
             continue
         untrained = _UNTRAINED_PARTS.get(_camel(name))
         if untrained is None:
-            raise InvalidArgument(f"{where}: unknown field {_quoted(name)}; a part has text.")
+            raise _Wrong(f"unknown field {_quoted(name)}; a part has text.")
         if value is not False:
-            raise InvalidArgument(
-                f"{where}.{_camel(name)}: {untrained} was given, and this base model is tuned on text only; leave out "
-                "the row, or write what it says as text."
+            raise _Wrong(
+                f"{untrained} was given, and this base model is tuned on text only; leave out the row, or write what "
+                "it says as text.",
+                _camel(name),
             )
-    text = part.get("text")
-    if not isinstance(text, str):
-        raise InvalidArgument(f"{where}.text: a text is wanted; {_kind(text)} was given.")
-    return text
 
 
 def _row_of_messages(fields: Mapping[str, Any]) -> Row:
     if others := {name for name, value in fields.items() if value is not None} - {"messages"}:
-        raise InvalidArgument(f"Unknown field {_quoted(min(others))}; a row of messages has nothing beside them.")
-    messages = _list_of(fields["messages"], "messages")
-    system = _system_of(messages)
-    said = messages if system is None else messages[1:]
-    first = len(messages) - len(said)
-    entries = [_message_of(message, f"messages[{index}]") for index, message in enumerate(said, start=first)]
+        raise _Wrong(f"Unknown field {_quoted(min(others))}; a row of messages has nothing beside them.")
+    said = _each(_message_of, fields["messages"], "messages")
+    system = next((text for speaker, _, text in said[:1] if speaker is None), None)
+    first = 0 if system is None else 1
+    entries: list[_Entry] = []
+    for index, (speaker, weight, text) in enumerate(said[first:], start=first):
+        if speaker is None:
+            raise _Wrong("must be user or model; only the first message may be system.", f"messages[{index}].role")
+        entries.append((speaker, weight, text))
     return _row(entries, system or None, "messages", first)
 
 
-def _system_of(messages: list[Any]) -> str | None:
-    """The system message, which may only be the first; None: there is none."""
-    first = messages[0] if messages else None
-    if not isinstance(first, Mapping) or str(first.get("role")).lower() != "system":
-        return None
-    return _content_of(first, "messages[0]")
+def _message_of(message: Any) -> tuple[Speaker | None, Literal[0, 1], str]:
+    """One message: whose it is, its weight, and its text. Whose it is None: it is a system message."""
+    if not isinstance(message, dict):
+        raise _Wrong(f"a message must be an object with role and content; {_kind(message)} was given.")
+    if unknown := {name for name, value in message.items() if value is not None} - _MESSAGE_FIELDS:
+        raise _Wrong(f"unknown field {_quoted(min(unknown))}; it may have role, content and weight.")
+    role = message.get("role")
+    is_system = isinstance(role, str) and role.lower() == "system"
+    speaker = None if is_system else _speaker_of(message, _MESSAGE_SPEAKERS)
+    return speaker, _weight_of(message), _text_in(message, "content")
 
 
-def _message_of(message: Any, where: str) -> _Entry:
-    if not isinstance(message, Mapping):
-        raise InvalidArgument(
-            f"{where}: a message must be an object with role and content; {_kind(message)} was given."
-        )
-    speaker = _speaker_of(message, where, _MESSAGE_SPEAKERS)
-    return speaker, _weight_of(message, where), _content_of(message, where)
+def _text_in(holder: Mapping[str, Any], name: str) -> str:
+    text = holder.get(name)
+    if not isinstance(text, str):
+        raise _Wrong(f"a text is wanted; {_kind(text)} was given.", name)
+    if refusal := refusal_of(text):
+        raise _Wrong(f"{refusal}.", name)
+    return text
 
 
-def _content_of(message: Mapping[str, Any], where: str) -> str:
-    if unknown := {name for name, value in message.items() if value is not None} - {"role", "content", "weight"}:
-        raise InvalidArgument(f"{where}: unknown field {_quoted(min(unknown))}; it may have role, content and weight.")
-    content = message.get("content")
-    if not isinstance(content, str):
-        raise InvalidArgument(f"{where}.content: a text is wanted; {_kind(content)} was given.")
-    return content
-
-
-def _speaker_of(entry: Mapping[str, Any], where: str, allowed: Mapping[str, Speaker]) -> Speaker:
+def _speaker_of(entry: Mapping[str, Any], allowed: Mapping[str, Speaker]) -> Speaker:
     role = entry.get("role")
     found = allowed.get(role.lower()) if isinstance(role, str) else None
     if found is None:
         given = "none" if role is None else _quoted(role) if isinstance(role, str) else _kind(role)
-        raise InvalidArgument(f"{where}.role: must be user or model; {given} was given.")
+        raise _Wrong(f"must be user or model; {given} was given.", "role")
     return found
 
 
-def _weight_of(entry: Mapping[str, Any], where: str) -> Literal[0, 1]:
+def _weight_of(entry: Mapping[str, Any]) -> Literal[0, 1]:
     weight = entry.get("weight")
     if weight is None:
         return 1
     if isinstance(weight, bool) or weight not in (0, 1, "0", "1"):
-        raise InvalidArgument(f"{where}.weight: must be 0 or 1.")
+        raise _Wrong("must be 0 or 1.", "weight")
     return 1 if int(weight) else 0
 
 
@@ -223,35 +262,34 @@ def _row(entries: list[_Entry], system: str | None, name: str, first: int = 0) -
     """The row of these entries, in which `first` is the place of the first one in the list called `name`.
 
     Raises:
-        InvalidArgument: a model cannot learn from them in this order.
+        _Wrong: a model cannot learn from them in this order.
 
     """
     if not entries:
-        raise InvalidArgument(f"{name}: at least a turn of the user and a turn of the model are required.")
+        raise _Wrong("at least a turn of the user and a turn of the model are required.", name)
     if entries[0][0] is not Speaker.USER:
-        raise InvalidArgument(f"{name}[{first}].role: the first turn must be the user's.")
+        raise _Wrong("the first turn must be the user's.", f"{name}[{first}].role")
     if entries[-1][0] is not Speaker.MODEL:
-        raise InvalidArgument(f"{name}[{first + len(entries) - 1}].role: the last turn must be the model's.")
-    if not any(speaker is Speaker.MODEL and weight for speaker, weight, _ in entries):
-        raise InvalidArgument(f"{name}: every turn of the model has weight 0, so nothing is learned from this row.")
-    return Row(example=Conversation(turns=tuple(_turns(entries)), system_instruction=system), messages=len(entries))
+        raise _Wrong("the last turn must be the model's.", f"{name}[{first + len(entries) - 1}].role")
+    learned = [index for index, (speaker, weight, _) in enumerate(entries) if speaker is Speaker.MODEL and weight]
+    if not learned:
+        raise _Wrong("every turn of the model has weight 0, so nothing is learned from this row.", name)
+    if empty := [index for index in learned if not entries[index][2]]:
+        raise _Wrong("a turn of the model that is learned must not be empty.", f"{name}[{first + empty[0]}]")
+    return Row(example=Conversation(turns=_turns(entries), system_instruction=system), messages=len(entries))
 
 
-def _turns(entries: list[_Entry]) -> Iterator[Turn]:
-    for (speaker, weight), neighbours in groupby(entries, key=_kind_of_turn):
-        yield Turn.said(speaker, "\n".join(text for _, _, text in neighbours), weight)
-
-
-def _kind_of_turn(entry: _Entry) -> tuple[Speaker, Literal[0, 1]]:
-    speaker, weight, _ = entry
-    # The weight of a user's turn means nothing.
-    return speaker, weight if speaker is Speaker.MODEL else 1
-
-
-def _list_of(value: Any, where: str) -> list[Any]:
-    if not isinstance(value, list):
-        raise InvalidArgument(f"{where}: must be a list; {_kind(value)} was given.")
-    return value
+def _turns(entries: list[_Entry]) -> tuple[Turn, ...]:
+    """The turns of these entries, of which neighbours of one speaker and weight are one turn."""
+    turns: list[tuple[Speaker, Literal[0, 1], list[str]]] = []
+    for speaker, given, text in entries:
+        # The weight of a user's turn means nothing.
+        weight = given if speaker is Speaker.MODEL else 1
+        if turns and turns[-1][:2] == (speaker, weight):
+            turns[-1][2].append(text)
+        else:
+            turns.append((speaker, weight, [text]))
+    return tuple(Turn(speaker, ("\n".join(texts),), weight) for speaker, weight, texts in turns)
 
 
 def _camel(name: str) -> str:

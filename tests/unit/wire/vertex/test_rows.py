@@ -3,8 +3,13 @@
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from exploring import often
+from tuningfork.domain.base_model import OWN_LIMITS
 from tuningfork.domain.conversation import Conversation, Speaker, Turn
+from tuningfork.domain.dataset import violations_of
 from tuningfork.domain.errors import InvalidArgument
 from tuningfork.wire.vertex.rows import read_row
 
@@ -185,6 +190,8 @@ def test_what_would_be_lost_is_refused_by_name(fields, said):
         ([ANSWERED], "contents[0].role: the first turn must be the user's."),
         ([ASKED, ANSWERED, ASKED], "contents[2].role: the last turn must be the model's."),
         ([ASKED, ANSWERED | {"weight": 0}], "contents: every turn of the model has weight 0"),
+        ([ASKED, {"role": "model", "parts": [{"text": ""}]}], "contents[1]: a turn of the model that is learned must"),
+        ([ASKED, {"role": "model", "parts": [{"text": "\ud800"}]}], "contents[1].parts[0].text: must be valid Unicode"),
         ([ASKED, ANSWERED | {"weight": 0.5}], "contents[1].weight: must be 0 or 1."),
         ([ASKED, ANSWERED | {"weight": True}], "contents[1].weight: must be 0 or 1."),
         ([ASKED, ANSWERED | {"role": "assistant"}], "contents[1].role: must be user or model; 'assistant' was given."),
@@ -213,6 +220,45 @@ def test_contents_that_cannot_be_learned_are_refused_with_their_place(contents, 
 )
 def test_messages_that_cannot_be_learned_are_refused_with_their_place(messages, said):
     assert refusal({"messages": messages}).startswith(said)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda deeper: st.lists(deeper, max_size=3) | st.dictionaries(st.text(max_size=5), deeper, max_size=3),
+    max_leaves=8,
+)
+PARTS = st.fixed_dictionaries({}, optional={"text": st.text(st.characters(), max_size=5) | JSON, "thought": JSON})
+CONTENTS = st.fixed_dictionaries(
+    {"role": st.sampled_from(["user", "model", "USER"]) | JSON},
+    optional={"parts": PARTS | st.lists(PARTS, max_size=2), "weight": st.sampled_from([0, 1]) | JSON, "content": JSON},
+)
+ROWS = st.fixed_dictionaries(
+    {},
+    optional={
+        "contents": st.lists(CONTENTS, max_size=4) | JSON,
+        "messages": st.lists(CONTENTS, max_size=4) | JSON,
+        "systemInstruction": CONTENTS | JSON,
+        "generationConfig": JSON,
+    },
+)
+
+
+@settings(max_examples=often(200), deadline=None)
+@given(fields=ROWS)
+def test_whatever_a_row_is_it_is_an_example_that_meets_the_rules_or_refused(fields):
+    try:
+        example = row(fields).example
+    except InvalidArgument:
+        assert refusal(fields).endswith(".")
+    else:
+        assert violations_of((example,), OWN_LIMITS, "examples") == ()
+
+
+@settings(max_examples=often(100), deadline=None)
+@given(line=st.binary(max_size=40))
+def test_whatever_the_bytes_of_a_line_are_they_are_refused_in_a_sentence(line):
+    with pytest.raises(InvalidArgument, match=r"\.$"):
+        read_row(line)
 
 
 def test_nothing_stands_beside_messages():
