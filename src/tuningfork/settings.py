@@ -173,6 +173,11 @@ class Settings(BaseSettings):
     no_auth: bool = Field(
         default=False, description="Ask nobody for a key; only together with a loopback address to listen on."
     )
+    storage_without_credentials: bool = Field(
+        default=False,
+        description="Let in who sends no credential to the API of buckets, as the machine's owner: everybody who can "
+        "run programs on this machine; only together with a loopback address to listen on.",
+    )
     open_metrics: bool = Field(
         default=False, description="Answer `/metrics` without an API key; where only monitoring reaches the server."
     )

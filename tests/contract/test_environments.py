@@ -11,10 +11,14 @@ RELEASES = [
     (PythonEnvironment("google-generativeai-0.8.6"), "google-generativeai", "0.8.6"),
     (PythonEnvironment("google-genai-1.46.0"), "google-genai", "1.46.0"),
     (PythonEnvironment("google-genai-3.3.0"), "google-genai", "3.3.0"),
+    (PythonEnvironment("gcsfs-2026.10.1"), "gcsfs", "2026.10.1"),
+    (PythonEnvironment("gcsfs-2026.10.1"), "google-cloud-storage", "3.17.1"),
+    (PythonEnvironment("google-cloud-storage-2.19.0"), "google-cloud-storage", "2.19.0"),
     (PythonEnvironment("langchain-google-genai-4.4.2"), "langchain-google-genai", "4.4.2"),
     (PythonEnvironment("litellm-1.106.2"), "litellm", "1.106.2"),
     (PythonEnvironment("requests-2.34.2"), "requests", "2.34.2"),
     (PythonEnvironment("transformers-4.57.6"), "transformers", "4.57.6"),
+    (NodeEnvironment("google-cloud-storage-js-8.4.0"), "@google-cloud/storage", "8.4.0"),
     (NodeEnvironment("google-genai-js-1.27.0"), "@google/genai", "1.27.0"),
     (NodeEnvironment("google-genai-js-3.1.0"), "@google/genai", "3.1.0"),
     (NodeEnvironment("google-generative-ai-js-0.24.1"), "@google/generative-ai", "0.24.1"),
@@ -22,7 +26,9 @@ RELEASES = [
 
 
 @pytest.mark.parametrize(
-    ("environment", "package", "release"), RELEASES, ids=[environment.name for environment, _, _ in RELEASES]
+    ("environment", "package", "release"),
+    RELEASES,
+    ids=[f"{environment.name} {package}" for environment, package, _ in RELEASES],
 )
 def test_a_client_is_the_promised_release_and_cannot_see_the_product(told, environment, package, release):
     program = "release.mjs" if isinstance(environment, NodeEnvironment) else "release.py"

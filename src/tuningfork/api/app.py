@@ -12,7 +12,7 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from tuningfork.api.base_urls import RepairedPaths
+from tuningfork.api.base_urls import EncodedPaths, RepairedPaths
 from tuningfork.api.body_times import BodyTimes
 from tuningfork.api.browsers import AllowedOrigins, LocalCallersOnly
 from tuningfork.api.carrying import Endpoint, endpoint_of
@@ -106,7 +106,9 @@ def create_app(services: Services) -> FastAPI:
     for dialect in services.dialects:
         for binding in dialect.bindings:
             for prefix, version in dialect.prefixes.items():
-                endpoint = endpoint_of(binding, dialect.form, services.gate, services.stopping, version)
+                endpoint = endpoint_of(
+                    binding, dialect.form, services.gate, services.stopping, version, services.origins
+                )
                 path = f"{prefix}{binding.path}"
                 app.add_route(path, recorded(endpoint, path), methods=[binding.verb])
     routes = ServerRoutes(
@@ -130,6 +132,7 @@ def create_app(services: Services) -> FastAPI:
     app.add_middleware(OpenRequests, mounts=mounts, stopping=services.stopping)
     app.add_middleware(VerbOverride, mounts=mounts)
     app.add_middleware(RepairedPaths, mounts=mounts)
+    app.add_middleware(EncodedPaths, mounts=mounts)
     if not services.gate.require_credential:
         app.add_middleware(LocalCallersOnly, origins=services.origins, mounts=mounts)
     if services.origins:

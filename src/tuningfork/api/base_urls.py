@@ -1,6 +1,10 @@
-"""Repairs paths of programs whose base URL ends with a slash, or has the version that the program adds itself."""
+"""Replaces paths before routing: of programs whose base URL is wrong, and those that are split before they are decoded.
+
+A base URL may end with a slash, or have the version that the program adds itself.
+"""
 
 import re
+from urllib.parse import quote
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -37,3 +41,21 @@ class RepairedPaths:
     def _below_a_prefix(self, path: str) -> str | None:
         prefix = self._mounts.prefix_of(path)
         return None if prefix is None else path[len(prefix) :]
+
+
+class EncodedPaths:
+    """ASGI middleware: before routing, replaces the path by the one that was sent, below some dialects' prefixes.
+
+    So an encoded slash does not become one at which the path is split.
+    """
+
+    def __init__(self, app: ASGIApp, mounts: Mounts) -> None:
+        self._app = app
+        self._mounts = mounts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on with its path as it was sent."""
+        if scope["type"] == "http" and self._mounts.has_encoded_paths(_SLASHES.sub("/", scope["path"])):
+            sent = scope.get("raw_path") or quote(scope["path"]).encode()
+            scope = {**scope, "path": sent.partition(b"?")[0].decode("latin-1")}
+        await self._app(scope, receive, send)

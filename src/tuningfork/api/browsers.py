@@ -6,7 +6,7 @@ knowing. A server that asks for a key or a token is safe, since such a page has 
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from http import HTTPStatus
 
 from starlette.datastructures import Headers
@@ -25,6 +25,7 @@ _VERBS = ("GET", "POST", "PATCH", "PUT", "DELETE")
 _READABLE_HEADERS = ("Retry-After", "WWW-Authenticate", "X-Request-Id")
 _REMEMBERED_SECONDS = 3_600
 _SHOWN_CHARACTERS = 100
+_OF_PROXIES = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
 _HOST = re.compile(r"(?:(?P<name>[^][:@/]+)|\[(?P<address>[0-9a-f:.]+)\])(?::[0-9]*)?", re.IGNORECASE)
 
 
@@ -93,19 +94,40 @@ class LocalCallersOnly:
         await self._app(scope, receive, send)
 
     def _refusal(self, scheme: str, headers: Headers) -> str | None:
-        host = headers.get("host")
-        if host is not None and not is_loopback(_name_of(host)):
-            return (
-                f"This server runs with --no-auth and is called by names of this machine only; "
-                f"{host[:_SHOWN_CHARACTERS]!r} is none. Call it as localhost or 127.0.0.1."
-            )
-        origin = headers.get("origin")
-        if origin is None or origin in self._origins or origin == f"{scheme}://{host}":
-            return None
+        return _foreign(scheme, headers, self._origins, "--no-auth")
+
+
+def check_local_program(head: RequestHead, origins: Collection[str]) -> None:
+    """Check that a request without a credential is from a program of this machine, where such requests are let in.
+
+    Requests that a proxy has passed on are refused too: they may be from anywhere.
+
+    Raises:
+        PermissionDenied: it may be from a web page, or from elsewhere.
+
+    """
+    refusal = _foreign(head.scheme, head.headers, origins, "TUNINGFORK_STORAGE_WITHOUT_CREDENTIALS")
+    if refusal is None and any(name in head.headers for name in _OF_PROXIES):
+        refusal = "Requests that come through a proxy need a credential; send an API key or an access token."
+    if refusal is not None:
+        raise PermissionDenied(refusal)
+
+
+def _foreign(scheme: str, headers: Mapping[str, str], origins: Collection[str], door: str) -> str | None:
+    """Why a request without a credential may be from a foreign web page; None: it is not."""
+    host = headers.get("host")
+    if host is not None and not is_loopback(_name_of(host)):
         return (
-            f"This server runs with --no-auth, and pages of {origin[:_SHOWN_CHARACTERS]!r} may not call it. Name them "
-            "in TUNINGFORK_CORS_ORIGINS, or run it without --no-auth."
+            f"This server runs with {door} and is called by names of this machine only; "
+            f"{host[:_SHOWN_CHARACTERS]!r} is none. Call it as localhost or 127.0.0.1."
         )
+    origin = headers.get("origin")
+    if origin is None or origin in origins or origin == f"{scheme}://{host}":
+        return None
+    return (
+        f"This server runs with {door}, and pages of {origin[:_SHOWN_CHARACTERS]!r} may not call it. Name them "
+        f"in TUNINGFORK_CORS_ORIGINS, or run it without {door}."
+    )
 
 
 def _name_of(host: str) -> str:

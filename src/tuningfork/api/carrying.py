@@ -1,6 +1,6 @@
 """Serves a dialect's methods over HTTP: reads a request, calls the method, writes the answer in the dialect's form."""
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tuningfork.api.body import IncomingBody, drain, read_body
+from tuningfork.api.browsers import check_local_program
 from tuningfork.api.disconnects import StreamedResponse, while_connected
 from tuningfork.api.mounts import head_of, streamed_response, whole_response
 from tuningfork.api.request_records import access_of
@@ -20,6 +21,7 @@ from tuningfork.dialect.call import (
     Direct,
     Download,
     Downloaded,
+    DownloadedIfAsked,
     Fed,
     MessageStream,
     MethodCall,
@@ -40,7 +42,12 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def endpoint_of(
-    binding: Binding[Rendered], form: Form[Rendered], gate: Gate, stopping: Stopping, version: str
+    binding: Binding[Rendered],
+    form: Form[Rendered],
+    gate: Gate,
+    stopping: Stopping,
+    version: str,
+    origins: Collection[str] = (),
 ) -> Endpoint:
     """What answers requests for this method.
 
@@ -50,6 +57,7 @@ def endpoint_of(
         gate: decides who comes in.
         stopping: ends streams when the server stops.
         version: the API version that the method is asked under.
+        origins: those whose web pages may call even without a credential, where the gate lets in who has none.
 
     """
 
@@ -64,7 +72,10 @@ def endpoint_of(
         return response
 
     async def answer(request: Request, head: RequestHead) -> Response:
-        principal = await _admitted(request, form.credential(head), gate, binding.method)
+        credential = form.credential(head)
+        if credential is None and binding.method in gate.open_methods:
+            check_local_program(head, origins)
+        principal = await _admitted(request, credential, gate, binding.method)
         writer = form.writer(head)
         is_fed = isinstance(binding.answered, Fed)
         call = MethodCall(
@@ -75,6 +86,8 @@ def endpoint_of(
             version=version,
             client=form.client(head),
             wants=writer.wants,
+            headers=head.headers,
+            origin=head.origin,
         )
         return await _answer(request, call, binding.answered, writer, stopping)
 
@@ -108,8 +121,8 @@ async def _answer(
             return _streamed(await while_connected(request.receive, begin(call)), writer, stopping)
         case StreamedIfAsked(begin_as_asked):
             return await _begun(await while_connected(request.receive, begin_as_asked(call)), writer, stopping)
-        case Downloaded(open_file):
-            return _download_response(await run_in_threadpool(open_file, call))
+        case Downloaded(open_file) | DownloadedIfAsked(open_file):
+            return _opened(await run_in_threadpool(open_file, call), writer)
         case Fed(take, most_bytes):
             return await _fed(request, writer, take, call, most_bytes)
         case Direct(work):
@@ -158,10 +171,16 @@ async def _fed(
     return whole_response(writer.whole(message))
 
 
-def _download_response(download: Download) -> Response:
+def _opened(opened: Download | OneMessage[Rendered], writer: Writer[Rendered]) -> Response:
+    return _download(opened) if isinstance(opened, Download) else whole_response(writer.whole(opened.message))
+
+
+def _download(download: Download) -> Response:
     headers = {
+        **download.headers,
         "content-type": download.content_type,
         "content-length": str(download.size),
-        "content-disposition": f'attachment; filename="{download.filename}"',
     }
-    return StreamedResponse(download.pieces, headers)
+    if download.filename:
+        headers["content-disposition"] = f'attachment; filename="{download.filename}"'
+    return StreamedResponse(download.pieces, headers, download.status)

@@ -37,8 +37,8 @@ class StreamedResponse(Response):
     server stops. It releases what it holds in its own `finally`.
     """
 
-    def __init__(self, pieces: AsyncGenerator[bytes, None], headers: Mapping[str, str]) -> None:
-        self.status_code = 200
+    def __init__(self, pieces: AsyncGenerator[bytes, None], headers: Mapping[str, str], status: int = 200) -> None:
+        self.status_code = status
         self.background = None
         self._pieces = pieces
         self.init_headers(headers)

@@ -27,12 +27,17 @@ class Mounts:
         for dialect in self.dialects:
             for prefix in dialect.prefixes:
                 self._forms.setdefault(prefix, dialect.form)
+        self._encoded = {prefix for each in self.dialects if each.encoded_paths for prefix in each.prefixes}
         self._longest_first = sorted(self._forms, key=len, reverse=True)
 
     def form_of(self, path: str) -> Form[Any]:
         """The form of the dialect with the longest prefix of this path; the default form if none has one."""
         prefix = self.prefix_of(path)
         return self.default_form if prefix is None else self._forms[prefix]
+
+    def has_encoded_paths(self, path: str) -> bool:
+        """Whether paths are split before they are decoded, in the dialect with the longest prefix of this path."""
+        return self.prefix_of(path) in self._encoded
 
     def prefix_of(self, path: str) -> str | None:
         """The longest prefix of any dialect that this path begins with; None if it begins with none."""
@@ -66,6 +71,7 @@ def head_of(scope: Scope) -> RequestHead:
         path=scope["path"],
         query=QueryParams(scope["query_string"]),
         headers=Headers(scope=scope),
+        scheme=scope["scheme"],
     )
 
 

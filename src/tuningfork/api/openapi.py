@@ -6,7 +6,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from tuningfork import __version__
-from tuningfork.dialect.call import Answered, Awaited, Binding, Direct, Downloaded, Fed, Streamed, StreamedIfAsked
+from tuningfork.dialect.call import (
+    Answered,
+    Awaited,
+    Binding,
+    Direct,
+    Downloaded,
+    DownloadedIfAsked,
+    Fed,
+    Streamed,
+    StreamedIfAsked,
+)
 from tuningfork.dialect.description import JSON, NOTHING_SAID, Description, MethodDescription
 from tuningfork.dialect.form import Dialect
 from tuningfork.dialect.method import Method
@@ -122,7 +132,7 @@ def _work(answered: Answered[Any]) -> Callable[..., Any]:
             return begin
         case Fed(take=take):
             return take
-        case Downloaded(opening):
+        case Downloaded(opening) | DownloadedIfAsked(opening):
             return opening
 
 

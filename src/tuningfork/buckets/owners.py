@@ -45,11 +45,16 @@ def may_use(principal: Principal, project: str) -> bool:
     return principal.project in _ANY_PROJECT or project in ("", principal.project)
 
 
+def project_of(principal: Principal) -> str:
+    """The project that the caller's key was made for; "" if it was made for none."""
+    return "" if principal.project in _ANY_PROJECT else principal.project
+
+
 class BucketRecords:
     """The records of all buckets in directories. Several processes may read them; the server alone writes them."""
 
     def __init__(self, settings: BucketSettings) -> None:
-        self._root = settings.root
+        self.root = settings.root
         self._directory = settings.server_files / "records"
         self._mapped = {each.name: each for each in settings.mapped}
 
@@ -58,22 +63,22 @@ class BucketRecords:
         if (mapped := self._mapped.get(name)) is not None:
             return _shared(mapped)
         try:
-            is_there = (self._root / name).is_dir() and not (self._root / name).is_symlink()
+            is_there = (self.root / name).is_dir() and not (self.root / name).is_symlink()
             return self._read(name) if is_there else None
         except FileNotFoundError:
             # The operator has put a directory there: it belongs to the machine's owner.
-            made = datetime.fromtimestamp((self._root / name).stat().st_mtime, UTC)
+            made = datetime.fromtimestamp((self.root / name).stat().st_mtime, UTC)
             return BucketRecord(name=name, owner=LOCAL_PRINCIPAL.email, project="", create_time=made)
 
     def directory_of(self, name: str) -> Path:
         """The directory of a bucket."""
         mapped = self._mapped.get(name)
-        return self._root / name if mapped is None else mapped.directory
+        return self.root / name if mapped is None else mapped.directory
 
     def names(self) -> list[str]:
         """The names of all buckets, sorted; some may be gone by now."""
         try:
-            here = [entry.name for entry in os.scandir(self._root) if entry.is_dir(follow_symlinks=False)]
+            here = [entry.name for entry in os.scandir(self.root) if entry.is_dir(follow_symlinks=False)]
         except FileNotFoundError:
             here = []
         return sorted({name for name in here if not name.startswith(".")} | set(self._mapped))
@@ -84,7 +89,7 @@ class BucketRecords:
             return False
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         place = self._place(record.name)
-        if (self._root / record.name).exists():
+        if (self.root / record.name).exists():
             return False
         written = {
             "owner": record.owner,
@@ -99,7 +104,7 @@ class BucketRecords:
             os.fsync(file.fileno())
         aside.replace(place)
         try:
-            (self._root / record.name).mkdir(mode=0o700)
+            (self.root / record.name).mkdir(mode=0o700)
         except FileExistsError:
             return False
         return True
@@ -111,7 +116,7 @@ class BucketRecords:
             OSError: it is not empty.
 
         """
-        (self._root / name).rmdir()
+        (self.root / name).rmdir()
         self._place(name).unlink(missing_ok=True)
 
     def _read(self, name: str) -> BucketRecord:

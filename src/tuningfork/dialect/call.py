@@ -6,7 +6,7 @@ form writes it as bytes.
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from tuningfork.dialect.method import Method
@@ -31,7 +31,9 @@ class MethodCall:
     `path` holds the ids in the resource's name (`model`, `tuned_model`, `operation`, `permission`), `query` the
     method's own parameters as text, `body` is JSON. `version` is the called API version, such as `v1beta`; `client` is
     the name that the calling program sent, "" if it sent none, None if unknown. `wants` says whether the caller
-    wants the part of the answer at a path of field names, in snake_case.
+    wants the part of the answer at a path of field names, in snake_case. `headers` are those of the HTTP request, by
+    names in lower case; over gRPC there are none. `origin` is the scheme and the host by which the caller reached the
+    server, such as `http://localhost:8000`; "" over gRPC.
     """
 
     principal: Principal
@@ -41,6 +43,8 @@ class MethodCall:
     version: str
     client: str | None = None
     wants: Callable[..., bool] = wants_everything
+    headers: Mapping[str, str] = field(default_factory=dict)
+    origin: str = ""
 
     @property
     def tuned_model(self) -> TunedModelId:
@@ -92,12 +96,18 @@ class BodyStream(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Download:
-    """A file for the caller. `size` is in bytes; `pieces` is closed after the last byte, or when the caller leaves."""
+    """A file for the caller, or a part of it: then `status` is 206.
+
+    `size` is in bytes; `pieces` is closed after the last byte, or when the caller leaves. `filename` is what the caller
+    is to call the file; "": nothing is said. `headers` are further headers.
+    """
 
     content_type: str
     filename: str
     size: int
     pieces: AsyncGenerator[bytes, None]
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +164,21 @@ class Downloaded:
     open: Callable[[MethodCall], Download]
 
 
+@dataclass(frozen=True, slots=True)
+class DownloadedIfAsked(Generic[Rendered]):
+    """Answered with a file or with one message, as the request asks, by a synchronous use case in a thread."""
+
+    open: Callable[[MethodCall], Download | OneMessage[Rendered]]
+
+
 Answered = (
-    Direct[Rendered] | Awaited[Rendered] | Streamed[Rendered] | StreamedIfAsked[Rendered] | Fed[Rendered] | Downloaded
+    Direct[Rendered]
+    | Awaited[Rendered]
+    | Streamed[Rendered]
+    | StreamedIfAsked[Rendered]
+    | Fed[Rendered]
+    | Downloaded
+    | DownloadedIfAsked[Rendered]
 )
 """How a method is answered."""
 

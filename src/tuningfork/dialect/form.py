@@ -19,13 +19,21 @@ Written_contra = TypeVar("Written_contra", contravariant=True)
 class RequestHead:
     """An HTTP request without its body.
 
-    If a query parameter is repeated, `query` has its last value. `headers` is searched by names in lower case.
+    If a query parameter is repeated, `query` has its last value. `headers` is searched by names in lower case. `scheme`
+    is `http` or `https`.
     """
 
     verb: str
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
+    scheme: str = "http"
+
+    @property
+    def origin(self) -> str:
+        """The scheme and the host by which the caller reached the server; "" if the caller named no host."""
+        host = self.headers.get("host", "")
+        return f"{self.scheme}://{host}" if host else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,10 +144,13 @@ class Dialect(Generic[Rendered]):
     """The methods of an API, below each of its prefixes, in its form.
 
     `prefixes` maps paths such as `/v1beta` to the API version that errors below this path name. Every method is served
-    below each prefix. `describe` tells what the methods take and give; None: nobody has written it down.
+    below each prefix. `describe` tells what the methods take and give; None: nobody has written it down. With
+    `encoded_paths`, a path is split at its slashes before it is percent-decoded, and ids in it reach the methods
+    encoded, so that they may have slashes.
     """
 
     prefixes: Mapping[str, str]
     bindings: tuple[Binding[Rendered], ...]
     form: Form[Rendered]
     describe: Callable[[], Description] | None = None
+    encoded_paths: bool = False

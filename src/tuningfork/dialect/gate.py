@@ -65,12 +65,14 @@ class Gate:
     """Decides whether a call is let in: credential, scope and budget. Reads the database, so call it in a thread.
 
     Without `require_credential` every caller is the local principal, whatever credential is sent: SDKs refuse to work
-    without a key, so any key is accepted.
+    without a key, so any key is accepted. Callers of the `open_methods` who send no credential are the local principal
+    too; whoever carries the call sees to it that they are programs of this machine.
     """
 
     identity: Identity
     quotas: Quotas
     require_credential: bool = True
+    open_methods: frozenset[Method] = frozenset()
 
     def admit(self, credential: SentCredential | None, method: Method) -> Principal:
         """The principal who calls this method with this credential (None: without one).
@@ -148,6 +150,8 @@ class Gate:
 
     def _recognise(self, sent: SentCredential | None, method: Method) -> Recognised:
         if sent is None:
+            if method in self.open_methods:
+                return self.identity.of_machine()
             raise CallerUnknown
         if sent.kind is SentCredentialKind.KEY:
             return self.identity.of_key(sent.value)

@@ -22,16 +22,19 @@ from tuningfork.api.google.form import GoogleForm
 from tuningfork.api.mounts import Mounts
 from tuningfork.api.overload import Refusing, unreadable_answer
 from tuningfork.api.stopping import Stopping
+from tuningfork.api.storage.form import STORAGE_FORM
 from tuningfork.catalog import build_catalog, without_fetched
 from tuningfork.dialect.form import Dialect
 from tuningfork.dialect.gate import Gate
 from tuningfork.dialect.gemini.methods import SCOPES
 from tuningfork.dialect.gemini.table import UseCases, gemini
 from tuningfork.dialect.own.table import OwnUseCases, own
+from tuningfork.dialect.storage.answers import StorageAnswer
+from tuningfork.dialect.storage.methods import StorageMethod
+from tuningfork.dialect.storage.table import storage
 from tuningfork.dispatcher import Dispatcher
 from tuningfork.domain.base_model import Catalog
 from tuningfork.domain.errors import TuningforkError
-from tuningfork.domain.loopback import is_loopback
 from tuningfork.domain.permission import LOCAL_PRINCIPAL
 from tuningfork.execution.local.engines import LocalEngines, WorkerThreads
 from tuningfork.pulling.kept import kept_bases
@@ -39,6 +42,7 @@ from tuningfork.safety.configuration import RaterError, choose_rater
 from tuningfork.server.belonging import artifacts_of, disk_reserve, finish_restore, keep_first_key
 from tuningfork.server.connections import ConnectionLimits, OpenConnections, affordable_connections
 from tuningfork.server.data_directory import StartError, make_private, now, only_server_of, open_database
+from tuningfork.server.open_doors import check_open_doors
 from tuningfork.server.ports import GrpcAddress, HttpServer, grpc_address, host_and_port, listen, start_grpc
 from tuningfork.server.process_metrics import ProcessMetrics
 from tuningfork.service.answering.generation import Generation
@@ -55,6 +59,7 @@ from tuningfork.service.metrics import Metrics
 from tuningfork.service.quotas import Budget, Quotas
 from tuningfork.service.readiness import Readiness
 from tuningfork.service.sharing.sharing import Sharing
+from tuningfork.service.storage.storing import Storing
 from tuningfork.service.tuning.diagnosing import Diagnosing
 from tuningfork.service.tuning.exporting import Exporting
 from tuningfork.service.tuning.importing import Importing
@@ -168,7 +173,7 @@ def compose(settings: Settings) -> Iterator[Server]:
         CatalogError: a base model cannot be described.
 
     """
-    _check_open_door(settings)
+    check_open_doors(settings)
     kept = kept_bases(settings.data_dir)
     catalog = build_catalog(catalog_file=settings.catalog, named=settings.base_model, kept=kept)
     make_private(settings.data_dir)
@@ -229,10 +234,9 @@ def _build(
         tokens=identity.tokens,
     )
     gemini_dialect = gemini(UseCases(tuning=tuning, sharing=sharing, generation=generation), _FORM)
-    gate = Gate(identity=identity, quotas=quotas, require_credential=not settings.no_auth)
-    dialects = (gemini_dialect, own(ours, _FORM))
+    dialects: tuple[Dialect[Any], ...] = (gemini_dialect, own(ours, _FORM), *_buckets(settings))
     ready = _readiness(database, artifacts, dispatcher, engines)
-    services = _services(settings, gate, dialects, metrics, dispatcher, ready)
+    services = _services(settings, _gate(settings, identity, quotas), dialects, metrics, dispatcher, ready)
     most = affordable_connections(settings.max_connections)
     most_over_grpc = 0 if settings.grpc_port is None else max(1, most // 4)
     grpc = start_grpc(settings, services, gemini_dialect, loop, most_over_grpc)
@@ -248,6 +252,19 @@ def _build(
         _connections=_connections(settings, services, most - most_over_grpc),
         _dispatcher=dispatcher,
         _engines=engines,
+    )
+
+
+def _buckets(settings: Settings) -> tuple[Dialect[StorageAnswer], ...]:
+    return storage(Storing(settings.bucket_settings, now), STORAGE_FORM)
+
+
+def _gate(settings: Settings, identity: Identity, quotas: Quotas) -> Gate:
+    return Gate(
+        identity=identity,
+        quotas=quotas,
+        require_credential=not settings.no_auth,
+        open_methods=frozenset(StorageMethod) if settings.storage_without_credentials else frozenset(),
     )
 
 
@@ -349,23 +366,6 @@ def _safety(settings: Settings, engines: LocalEngines, metrics: Metrics, loop: a
     except (RaterError, TuningforkError) as error:
         engines.close()
         raise StartError(str(error)) from error
-
-
-def _check_open_door(settings: Settings) -> None:
-    """Check that a server without credentials listens on loopback only, and does not allow all web pages to call."""
-    if not settings.no_auth:
-        return
-    if not is_loopback(settings.host):
-        raise StartError(
-            f"--no-auth lets in everybody who reaches the server, so it must listen on this machine alone, and "
-            f"{settings.host!r} is no loopback address; leave out --host, or leave out --no-auth and make keys with "
-            "`tuningfork keys create`"
-        )
-    if "*" in settings.cors_origins:
-        raise StartError(
-            "--no-auth together with the setting cors_origins * would let in every web page that anybody on this "
-            "machine looks at; name the origins that may call, or leave out --no-auth"
-        )
 
 
 def _identity(settings: Settings, database: Database, access: Access) -> Identity:

@@ -116,6 +116,24 @@ def test_a_server_has_the_models_that_were_fetched_into_its_data_directory(tmp_p
     assert "models/toy" in [model["name"] for model in models]
 
 
+@pytest.mark.parametrize(("host", "origins"), [("0.0.0.0", []), ("gpu.example", []), ("127.0.0.1", ["*"])])
+def test_buckets_are_open_to_programs_of_this_machine_only(tmp_path, host, origins):
+    settings = _settings(tmp_path, host=host, cors_origins=origins, storage_without_credentials=True)
+
+    with pytest.raises(StartError, match="leave out TUNINGFORK_STORAGE_WITHOUT_CREDENTIALS"), compose(settings):
+        pass
+
+
+@pytest.mark.parametrize(("settings", "status"), [({}, 403), ({"storage_without_credentials": True}, 200)])
+def test_buckets_are_closed_to_who_has_no_credential_unless_the_operator_opens_them(tmp_path, settings, status):
+    async def listed(app):
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://127.0.0.1") as client:
+            return await client.get("/storage/v1/b")
+
+    with compose(_settings(tmp_path, **settings)) as server:
+        assert asyncio.run(listed(create_app(server._services))).status_code == status
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "gpu.example", ""])
 def test_a_server_without_credentials_listens_on_this_machine_only(tmp_path, host):
     settings = _settings(tmp_path, host=host, no_auth=True)

@@ -85,6 +85,11 @@ def describe() -> Description:
     return described({method.name.lower(): each for method, each in EXCHANGES.items()})
 
 
+def credentials() -> tuple[dict[str, Schema], dict[str, Schema]]:
+    """The ways to send an API key, and those to send an access token, as security schemes of OpenAPI."""
+    return _KEYS, _TOKENS
+
+
 def described(exchanges: Mapping[str, Exchange]) -> Description:
     """The description of an API in Google's form with these messages, each by the name of its binding."""
     schemas = Schemas()
