@@ -7,9 +7,11 @@ A walk is short, since the generator waits for it. It finds no completion where 
 Shape suffixes: V vocabulary.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from functools import lru_cache
+from heapq import nsmallest
 
 import numpy as np
 from llguidance import LLMatcher, LLTokenizer
@@ -30,6 +32,10 @@ _PATIENCE = 3
 """After so many tokens in a string that does not end, separators are tried."""
 _TEXTS, _TEXT_BYTES = 32, 2_048
 """So many known texts, and of so many bytes together, are tried at one place."""
+_BEGINNINGS, _ENDINGS = 256, 4_096
+"""For so many beginnings it is remembered which texts go on, and of so many endings the tokens: walks meet the same
+ones again and again."""
+_BEYOND_UTF_8 = b"\xff"
 _FORCED_BYTES, _FORCED_BYTES_A_STEP = 8_192, 64
 """A walk ends where more bytes than these are forced at once. Reading so many costs a step."""
 MOST_TOKENS = 2_048
@@ -76,6 +82,33 @@ class Place:
         return Place(in_string, is_escaped, begun=begun if in_string else b"")
 
 
+class KnownTexts:
+    """What strings of an answer may be, with their quotes; for an answer that is no JSON: what the answer may be.
+
+    Args:
+        texts: UTF-8, each of them once.
+
+    """
+
+    def __init__(self, texts: Iterable[bytes] = ()) -> None:
+        self._sorted = sorted(texts)
+        self._remembered = lru_cache(_BEGINNINGS)(self._beginning)
+
+    def __len__(self) -> int:
+        return len(self._sorted)
+
+    def beginning(self, begun: bytes) -> Sequence[bytes]:
+        """The texts that go on after these bytes, the shortest first, `_TEXTS` at most."""
+        return self._remembered(begun)
+
+    def _beginning(self, begun: bytes) -> Sequence[bytes]:
+        first = bisect_left(self._sorted, begun)
+        last = bisect_left(self._sorted, begun + _BEYOND_UTF_8, lo=first)
+        if first < last and self._sorted[first] == begun:
+            first += 1
+        return nsmallest(_TEXTS, self._sorted[first:last], key=lambda text: (len(text), text))
+
+
 class Closer:
     """Completes answers of one vocabulary.
 
@@ -102,28 +135,28 @@ class Closer:
         self._closing = [exact[text] for text in _SHORT if text in exact]
         self._separators = [exact[text] for text in separators if text in exact]
         self._quote = exact.get(b'"')
+        self._tokens_of = lru_cache(_ENDINGS)(tokenizer.tokenize_bytes)
 
     def bytes_of(self, token: int) -> bytes:
         """The bytes of a token; control tokens have none."""
         return self._bytes[token] if token < len(self._bytes) else b""
 
     def completion(
-        self, matcher: LLMatcher, place: Place, texts: Sequence[bytes] = (), *, steps: int = STEPS
+        self, matcher: LLMatcher, place: Place, texts: KnownTexts | None = None, *, steps: int = STEPS
     ) -> list[int] | None:
         """Tokens that complete the answer; empty if it may end here.
 
         Args:
             matcher: the state of the answer; it is not changed.
             place: where the answer is.
-            texts: what strings of the answer may be, opening and closing quote included, the shortest first; for an
-                answer that is no JSON: what it may be.
+            texts: what strings of the answer may be; None: nothing is known of them.
             steps: how many steps the walk takes at most.
 
         Returns:
             None if no completion was found.
 
         """
-        walk = matcher.deep_copy()
+        walk, texts = matcher.deep_copy(), texts or _NO_TEXTS
         tokens: list[int] = []
         in_vain = 0
         while not walk.is_accepting():
@@ -147,7 +180,7 @@ class Closer:
                 return rest
         return None
 
-    def _next(self, walk: LLMatcher, place: Place, texts: Sequence[bytes], in_vain: int) -> tuple[Sequence[int], int]:
+    def _next(self, walk: LLMatcher, place: Place, texts: KnownTexts, in_vain: int) -> tuple[Sequence[int], int]:
         """Take the next tokens of a walk; none if nothing may follow.
 
         Args:
@@ -167,11 +200,11 @@ class Closer:
             if taken := walk.try_consume_tokens(tokens):
                 return tokens[:taken], 1 + len(forced) // _FORCED_BYTES_A_STEP
         mask = walk.compute_bitmask()
-        chosen = next((token for token in self._wanted(place, in_vain) if mask[token >> 3] >> (token & 7) & 1), None)
+        chosen = next((token for token in self._wanted(place, in_vain) if _allows(mask, token)), None)
         cost = 1
         if chosen is None:
             cost += _COSTS_OF_A_SEARCH
-            if known := self._known(walk, place, texts):
+            if known := self._known(walk, place, texts, mask):
                 return known, cost
             chosen = self._longest(mask)
         return [chosen] if chosen is not None and walk.consume_token(chosen) else [], cost
@@ -188,18 +221,23 @@ class Closer:
         if in_vain > _PATIENCE:
             yield from (token for token in self._separators if self._bytes[token] not in place.begun)
 
-    def _known(self, walk: LLMatcher, place: Place, texts: Sequence[bytes]) -> list[int]:
-        """Take the rest of a known text that begins as the answer does here, in the fewest tokens; [] if none fits."""
+    def _known(self, walk: LLMatcher, place: Place, texts: KnownTexts, mask: bytes) -> list[int]:
+        """Take the rest of a known text that begins as the answer does here, in the fewest tokens; [] if none fits.
+
+        `mask`: the tokens that may follow. Most texts that belong elsewhere in the answer begin with another token.
+        """
         if place.is_json and not place.in_string:
             return []
         begun, size, ways = place.begun, 0, []
-        for text in islice((text for text in texts if len(text) > len(begun) and text.startswith(begun)), _TEXTS):
+        for text in texts.beginning(begun):
             size += len(text) - len(begun)
             if size > _TEXT_BYTES:
                 break
-            ways.append(self._tokenizer.tokenize_bytes(text[len(begun) :]))
+            tokens = self._tokens_of(text[len(begun) :])
+            if tokens and _allows(mask, tokens[0]):
+                ways.append(tokens)
         for tokens in sorted(ways, key=len):
-            if walk.deep_copy().try_consume_tokens(tokens) == len(tokens):
+            if walk.validate_tokens(tokens) == len(tokens):
                 walk.consume_tokens(tokens)
                 return tokens
         return []
@@ -216,3 +254,10 @@ class Closer:
         if len(fewer) >= len(tokens) or matcher.validate_tokens(fewer) < len(fewer):
             return tokens
         return fewer
+
+
+_NO_TEXTS = KnownTexts()
+
+
+def _allows(mask: bytes, token: int) -> bool:
+    return bool(mask[token >> 3] >> (token & 7) & 1)

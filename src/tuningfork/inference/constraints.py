@@ -18,7 +18,7 @@ from torch import Tensor
 from tuningfork.domain.errors import InvalidArgument
 from tuningfork.domain.generation import AnswerFormat, JsonAnswer
 from tuningfork.inference.answer_schemas import grammar_of, refusal, texts_of
-from tuningfork.inference.closing import FIRST_STEPS, Closer, Place
+from tuningfork.inference.closing import FIRST_STEPS, Closer, KnownTexts, Place
 from tuningfork.modeling.chat_template import Chat
 
 # Verbose messages of the compiler would contain the whole schema.
@@ -47,7 +47,7 @@ class Compiled:
 
     matcher: LLMatcher
     place: Place
-    texts: tuple[bytes, ...]
+    texts: KnownTexts
     shortest: list[int] | None
 
 
@@ -230,7 +230,10 @@ class Grammars:
             ahead.compute_bitmask()
         if ahead.is_error():
             raise _cannot_follow(ahead.get_error())
-        place, texts = Place(is_json=isinstance(answer_format, JsonAnswer)), texts_of(answer_format, lead=lead)
+        place, texts = (
+            Place(is_json=isinstance(answer_format, JsonAnswer)),
+            KnownTexts(texts_of(answer_format, lead=lead)),
+        )
         closer = self._closer
         assert closer is not None  # noqa: S101 - made with the tokenizer
         return Compiled(matcher, place, texts, closer.completion(matcher, place, texts, steps=FIRST_STEPS))

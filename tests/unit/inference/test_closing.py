@@ -9,7 +9,7 @@ from jsonschema import Draft202012Validator
 from constrained_writing import allowed_by, grammars_of
 from tokenizer_kinds import KINDS, chat_of
 from tuningfork.domain.generation import ChoiceAnswer, JsonAnswer
-from tuningfork.inference.closing import STEPS, Place
+from tuningfork.inference.closing import STEPS, KnownTexts, Place
 
 SCHEMAS = {
     "flat": {
@@ -287,3 +287,30 @@ def test_a_place_keeps_what_its_string_begins_with():
     assert Place().after(b'{"a": "b').after(b"c").begun == b'"bc'
     assert Place().after(b'{"a": "b"').begun == b""
     assert Place(is_json=False).after(b'a"').after(b'b"').begun == b'a"b"'
+
+
+def test_of_many_texts_those_that_go_on_are_found_the_shortest_first():
+    random = Random(6)
+    texts = {"".join(random.choices('"aé東', k=random.randrange(1, 9))).encode() for _ in range(3_000)}
+    known = KnownTexts(texts)
+
+    for begun in (b"", b'"', b"a", "é".encode(), "a東".encode()[:2], b"aa", b"b", *list(texts)[:20]):
+        going_on = [text for text in texts if text.startswith(begun) and text != begun]
+        assert known.beginning(begun) == sorted(going_on, key=lambda text: (len(text), text))[:32]
+
+
+def test_texts_of_a_large_enumeration_are_tokenized_once_however_many_completions_are_sought(writer):
+    _, grammars = writer
+    random = Random(7)
+    texts = ["".join(random.choices("abcdefgh", k=9)) + str(number) for number in range(2_000)]
+    schema = {"type": "array", "items": {"enum": texts}, "minItems": 12}
+    constraint = grammars.begin(JsonAnswer(json.dumps(schema)))
+    closer = constraint._closer
+    made = closer._tokens_of.cache_info().misses
+
+    found = [shortest(constraint) for _ in range(3)]
+
+    assert closer._tokens_of.cache_info().misses == made
+    assert found[0] == found[1] == found[2]
+    if found[0] is not None:
+        Draft202012Validator(schema).validate(json.loads(b"".join(map(closer.bytes_of, found[0]))))
