@@ -11,6 +11,9 @@ RELEASES = [
     (PythonEnvironment("google-generativeai-0.8.6"), "google-generativeai", "0.8.6"),
     (PythonEnvironment("google-genai-1.46.0"), "google-genai", "1.46.0"),
     (PythonEnvironment("google-genai-3.3.0"), "google-genai", "3.3.0"),
+    (PythonEnvironment("google-genai-3.6.1"), "google-genai", "3.6.1"),
+    (PythonEnvironment("vertexai-1.71.1"), "google-cloud-aiplatform", "1.71.1"),
+    (PythonEnvironment("vertexai-2.7.0"), "google-cloud-aiplatform", "2.7.0"),
     (PythonEnvironment("gcsfs-2026.10.1"), "gcsfs", "2026.10.1"),
     (PythonEnvironment("gcsfs-2026.10.1"), "google-cloud-storage", "3.17.1"),
     (PythonEnvironment("google-cloud-storage-2.19.0"), "google-cloud-storage", "2.19.0"),
@@ -21,6 +24,7 @@ RELEASES = [
     (NodeEnvironment("google-cloud-storage-js-8.4.0"), "@google-cloud/storage", "8.4.0"),
     (NodeEnvironment("google-genai-js-1.27.0"), "@google/genai", "1.27.0"),
     (NodeEnvironment("google-genai-js-3.1.0"), "@google/genai", "3.1.0"),
+    (NodeEnvironment("google-genai-js-3.3.0"), "@google/genai", "3.3.0"),
     (NodeEnvironment("google-generative-ai-js-0.24.1"), "@google/generative-ai", "0.24.1"),
 ]
 

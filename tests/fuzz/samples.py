@@ -123,6 +123,9 @@ def _ours() -> Iterator[Sample]:
     yield Sample(verb="POST", path="/tuningfork/v1/tunedModels", query=(("adapterRank", "2"),), body=TUTORIAL_BODY)
     token = {"scopes": ["https://www.googleapis.com/auth/generative-language.tuning"], "lifetime": "600s"}
     yield Sample(verb="POST", path="/tuningfork/v1/accessTokens", body=token)
+    yield Sample(verb="POST", path="/tuningfork/v1/refreshTokens", body={"name": "laptop"})
+    yield Sample(verb="GET", path="/tuningfork/v1/refreshTokens")
+    yield Sample(verb="POST", path="/tuningfork/v1/refreshTokens/none:revoke", body={})
     yield Sample(verb="GET", path=f"/tuningfork/v1/tunedModels/{ACTIVE}/adapter")
     yield Sample(verb="GET", path=f"/tuningfork/v1/tunedModels/{ACTIVE}/diagnosis")
     yield Sample(verb="GET", path="/tuningfork/v1/diagnoses", query=(("pageSize", "2"),))

@@ -13,13 +13,16 @@ from fastapi import FastAPI
 from fakes import ECHO_CATALOG
 from tuningfork.api.app import Services, create_app
 from tuningfork.api.google.form import GoogleForm
+from tuningfork.api.oauth_routes import OAuthRoutes
 from tuningfork.dialect.form import Dialect
 from tuningfork.dialect.gate import Gate
-from tuningfork.dialect.gemini.methods import SCOPES
+from tuningfork.dialect.gemini.methods import SCOPES, Scope
 from tuningfork.dialect.gemini.table import UseCases, gemini
 from tuningfork.dialect.own.table import OwnUseCases, own
 from tuningfork.service.identity.identity import Identity
+from tuningfork.service.identity.refresh_tokens import RefreshTokens
 from tuningfork.service.identity.tokens import AccessTokens
+from tuningfork.service.quotas import Quotas
 from tuningfork.service.tuning.diagnosing import Diagnosing
 from tuningfork.service.tuning.exporting import Exporting
 from tuningfork.service.tuning.results import Results
@@ -169,10 +172,22 @@ class OpenCall:
             self.begun.set()
 
 
+def refresh_tokens_of(workshop: Workshop, tokens: AccessTokens) -> RefreshTokens:
+    """Those of the workshop's database."""
+    return RefreshTokens(
+        database=workshop.database,
+        clock=workshop.clock,
+        access=workshop.access,
+        tokens=tokens,
+        default_scopes=(Scope.CLOUD_PLATFORM.value,),
+    )
+
+
 def caller_of(
     workshop: Workshop,
     *,
     gate: Gate | None = None,
+    quotas: Quotas | None = None,
     require_credential: bool = True,
     healthy: Callable[[], str | None] = lambda: None,
     origins: tuple[str, ...] = (),
@@ -184,15 +199,16 @@ def caller_of(
 ) -> Caller:
     """A caller of an application over the workshop, with keys for Ada and for Bob, a stranger to her models.
 
-    `further` dialects are mounted beside Gemini's and our own. Once for a workshop: the application counts in its
-    registry.
+    `further` dialects are mounted beside Gemini's and our own. `quotas` None: the workshop's. Once for a workshop: the
+    application counts in its registry.
     """
+    quotas = quotas or workshop.quotas
     gate = gate or Gate(
         identity=Identity(
             access=workshop.access,
             tokens=AccessTokens(workshop.database, workshop.clock, scopes=SCOPES, audience=SERVICE),
         ),
-        quotas=workshop.quotas,
+        quotas=quotas,
         require_credential=require_credential,
     )
     use_cases = UseCases(tuning=workshop.tuning, sharing=workshop.sharing, generation=workshop.generation)
@@ -207,6 +223,7 @@ def caller_of(
         staging=Staging(workshop.executor, workshop.running.speeds, workshop.tuning.get, workshop.tuning.list),
         results=Results(workshop.database, workshop.clock),
         tokens=gate.identity.tokens,
+        refresh_tokens=refresh_tokens_of(workshop, gate.identity.tokens),
     )
     form = GoogleForm(GEMINI_ERRORS)
     services = Services(
@@ -220,6 +237,7 @@ def caller_of(
         open_metrics=open_metrics,
         metrics_token=metrics_token,
         ready=ready,
+        routes=OAuthRoutes(refresh_tokens=own_use_cases.refresh_tokens, quotas=quotas).routes(),
     )
     ada = workshop.access.create_key("ada's", ADA.email, ADA.project)
     bob = workshop.access.create_key("bob's", BOB.email, BOB.project)

@@ -60,6 +60,8 @@ class DialectService:
         self.refuse_with = []
         self.tokens_made = 0
         self.token_lifetime = timedelta(hours=1)
+        self.key_project = "local"
+        self.refresh_tokens = {}
 
     def create(self, body, model_id):
         task = body["tuningTask"]
@@ -302,6 +304,24 @@ class Routes:
         token = {"accessToken": f"token-{self.service.tokens_made}", "scopes": scopes, "tokenType": "Bearer"}
         return JSONResponse(token | {"expireTime": expire_time.isoformat()})
 
+    async def create_refresh_token(self, request):
+        made = {"id": f"r{len(self.service.refresh_tokens) + 1}", "keyId": "k1", **await request.json()}
+        made["createTime"] = "2024-03-14T15:09:04.511322Z"
+        self.service.refresh_tokens[made["id"]] = made
+        secrets = {"clientId": "tuningfork", "clientSecret": "a-secret", "refreshToken": "tf_refresh_1"}
+        return JSONResponse({**made, **secrets, "project": self.service.key_project})
+
+    async def list_refresh_tokens(self, _request):
+        tokens = list(self.service.refresh_tokens.values())
+        return JSONResponse({"refreshTokens": tokens} if tokens else {})
+
+    async def revoke_refresh_token(self, request):
+        if request.path_params["id"] not in self.service.refresh_tokens:
+            return error(404, "NOT_FOUND", f"Refresh token {request.path_params['id']} does not exist.")
+        token = self.service.refresh_tokens[request.path_params["id"]]
+        token["revokeTime"] = "2024-03-15T15:09:04.511322Z"
+        return JSONResponse(token)
+
     async def diagnosis(self, request):
         name = f"tunedModels/{request.path_params['id']}"
         self.service.diagnoses_asked += 1
@@ -402,6 +422,9 @@ def application(service):
             Route("/v1beta/tunedModels", keyed(routes.create), methods=["POST"]),
             Route("/v1alpha/tunedModels", keyed(routes.create), methods=["POST"]),
             Route("/tuningfork/v1/accessTokens", keyed(routes.access_token), methods=["POST"]),
+            Route("/tuningfork/v1/refreshTokens", keyed(routes.create_refresh_token), methods=["POST"]),
+            Route("/tuningfork/v1/refreshTokens", keyed(routes.list_refresh_tokens)),
+            Route("/tuningfork/v1/refreshTokens/{id}:revoke", keyed(routes.revoke_refresh_token), methods=["POST"]),
             Route("/tuningfork/v1/tunedModels", keyed(routes.create), methods=["POST"]),
             Route("/tuningfork/v1/tunedModels:preview", keyed(routes.preview), methods=["POST"]),
             Route("/tuningfork/v1/tunedModels:import", keyed(routes.import_), methods=["POST"]),

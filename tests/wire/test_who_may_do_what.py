@@ -86,6 +86,9 @@ GetTunedModel as its checkpoints      x  x  x  x  .  .  .     .  x  x  x
 UpdateTunedModel to a checkpoint      x  x  x  .  .  .  .     .  .  x  x
 ListTunedModels as stages             x  x  x  x  .  .  .     x  x  x  x
 CreateAccessToken                     .  .  .  .  .  .  .     x  x  x  x
+CreateRefreshToken                    .  .  .  .  .  .  .     x  x  x  x
+ListRefreshTokens                     .  .  .  .  .  .  .     x  x  x  x
+RevokeRefreshToken                    .  .  .  .  .  .  .     x  x  x  x
 """
 
 AUTH = "https://www.googleapis.com/auth/"
@@ -202,6 +205,10 @@ class World:
         if relation not in self.targets:
             self.targets[relation] = self._made(relation)
         return self.targets[relation]
+
+    def refresh_token(self):
+        """The id of one of Bob's."""
+        return self.caller.post("/tuningfork/v1/refreshTokens", {}, key=self.caller.bobs_key).json()["id"]
 
     def spend(self, relation):
         del self.targets[relation]
@@ -375,6 +382,13 @@ REQUESTS = {
     "GetTunedModel as its diagnosis": lambda world, on: ("GET", f"/tuningfork/v1/{on.name}/diagnosis", None),
     "ListTunedModels as diagnoses": lambda world, on: ("GET", "/tuningfork/v1/diagnoses", None),
     "CreateAccessToken": lambda world, on: ("POST", "/tuningfork/v1/accessTokens", {"scopes": [SCOPES["tr"]]}),
+    "CreateRefreshToken": lambda world, on: ("POST", "/tuningfork/v1/refreshTokens", {}),
+    "ListRefreshTokens": lambda world, on: ("GET", "/tuningfork/v1/refreshTokens", None),
+    "RevokeRefreshToken": lambda world, on: (
+        "POST",
+        f"/tuningfork/v1/refreshTokens/{world.refresh_token()}:revoke",
+        None,
+    ),
 }
 """The request of each row."""
 

@@ -39,7 +39,8 @@ class Services:
     no work can be taken, or None. `origins` are those whose web pages may call, such as `https://example.com`, or `*`.
     A body that keeps the server waiting for more than `body_seconds` is refused. With `open_metrics`, `/metrics` needs
     no API key; otherwise `metrics_token` is taken there as well. `ready` gives the same as `healthy` for each part of
-    the server. Through `stopping`, whoever stops the server ends its open requests.
+    the server. Through `stopping`, whoever stops the server ends its open requests. `routes` belong to no dialect: each
+    is a verb and a path, with its endpoint.
     """
 
     gate: Gate
@@ -53,6 +54,7 @@ class Services:
     metrics_token: str | None = None
     ready: Callable[[], Mapping[str, str | None]] = dict
     stopping: Stopping = field(default_factory=Stopping)
+    routes: tuple[tuple[str, str, Endpoint], ...] = ()
 
 
 class _Id(Convertor[str]):
@@ -84,7 +86,7 @@ def _metrics_gate(services: Services) -> Callable[[Request], Awaitable[None]]:
     return admit
 
 
-def _document(services: Services, servers_own: Sequence[tuple[str, Endpoint]]) -> Document:
+def _document(services: Services, servers_own: Sequence[tuple[str, str, Endpoint]]) -> Document:
     return document(
         services.dialects,
         servers_own,
@@ -117,11 +119,12 @@ def create_app(services: Services) -> FastAPI:
         ready_check=HealthCheck(services.ready),
         admit=_metrics_gate(services),
     )
-    front = FrontRoutes(lambda: _document(services, (*routes.routes(), *front.routes())))
-    for path, endpoint in routes.routes():
-        app.add_route(path, recorded(endpoint, path, quiet=True), methods=["GET"])
-    for path, endpoint in front.routes():
-        app.add_route(path, recorded(endpoint, path), methods=["GET"])
+    front = FrontRoutes(lambda: _document(services, (*routes.routes(), *further)))
+    further = (*front.routes(), *services.routes)
+    for verb, path, endpoint in routes.routes():
+        app.add_route(path, recorded(endpoint, path, quiet=True), methods=[verb])
+    for verb, path, endpoint in further:
+        app.add_route(path, recorded(endpoint, path), methods=[verb])
     mounts = Mounts(services.dialects, default_form=services.default_form)
     answers = ErrorAnswers(mounts)
     app.add_exception_handler(TuningforkError, answers.answer_error)

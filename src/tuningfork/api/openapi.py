@@ -32,7 +32,7 @@ _ABOUT = "Self-hosted fine-tuning of language models."
 
 def document(
     dialects: Iterable[Dialect[Any]],
-    servers_own: Iterable[tuple[str, Callable[..., Any]]],
+    servers_own: Iterable[tuple[str, str, Callable[..., Any]]],
     *,
     keyed: frozenset[str],
     with_credentials: bool,
@@ -41,7 +41,7 @@ def document(
 
     Args:
         dialects: the mounted dialects.
-        servers_own: the GET routes that belong to no dialect, each path with its endpoint.
+        servers_own: the routes that belong to no dialect, each verb and path with its endpoint.
         keyed: those of these paths that need an API key.
         with_credentials: whether the server asks its callers for credentials.
 
@@ -56,9 +56,9 @@ def document(
                 made = _operation(binding, path, described) | {"security": needs}
                 paths.setdefault(path, {})[binding.verb.lower()] = made
     keys: list[Document] = [{name: []} for _, described in told[:1] for name in described.keys]
-    for path, endpoint in servers_own:
+    for verb, path, endpoint in servers_own:
         needs = keys if path in keyed and with_credentials else []
-        paths[path] = {"get": _servers_own(path, endpoint) | {"security": needs}}
+        paths.setdefault(path, {})[verb.lower()] = _servers_own(verb, path, endpoint) | {"security": needs}
     about = dict.fromkeys(each.about for _, each in told if each.about)
     return {
         "openapi": "3.1.0",
@@ -71,10 +71,10 @@ def document(
     }
 
 
-def _servers_own(path: str, endpoint: Callable[..., Any]) -> Document:
+def _servers_own(verb: str, path: str, endpoint: Callable[..., Any]) -> Document:
     return {
         **_summary(endpoint),
-        "operationId": re.sub(r"\W+", "_", f"get{path}").strip("_"),
+        "operationId": re.sub(r"\W+", "_", f"{verb.lower()}{path}").strip("_"),
         "tags": ["server"],
         "responses": {"200": {"description": "The answer."}},
     }

@@ -35,9 +35,13 @@ class ServerRoutes:
     ready_check: HealthCheck[Mapping[str, str | None]]
     admit: Callable[[Request], Awaitable[None]]
 
-    def routes(self) -> tuple[tuple[str, Endpoint], ...]:
-        """Every path, with its GET endpoint."""
-        return ("/healthz", self.health), ("/readyz", self.readiness), ("/metrics", self.metrics)
+    def routes(self) -> tuple[tuple[str, str, Endpoint], ...]:
+        """Every verb and path, with its endpoint."""
+        return (
+            ("GET", "/healthz", self.health),
+            ("GET", "/readyz", self.readiness),
+            ("GET", "/metrics", self.metrics),
+        )
 
     async def health(self, _request: Request) -> Response:
         """Status 200 if the service can work, else 503 with the reason."""

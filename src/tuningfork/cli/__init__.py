@@ -14,6 +14,7 @@ import typer
 
 from tuningfork import __version__
 from tuningfork.cli import (
+    application_default,
     asking,
     auth,
     changing,
@@ -78,6 +79,7 @@ app.command("tutorial")(tutorial.tutorial)
 app.command("serve")(serving.serve)
 app.command("pull")(pulling.pull)
 app.add_typer(serving.keys, name="keys")
+auth.auth.add_typer(application_default.application_default, name="application-default")
 app.add_typer(auth.auth, name="auth")
 app.add_typer(groups.groups, name="groups")
 app.command("backup")(keeping.backup)

@@ -1,13 +1,12 @@
 """`tuningfork auth`: log in to a server once, and get access tokens for programs that want one.
 
-The commands are spelled like gcloud's, including `application-default`, so that a script for Google's service works
-after its first word is replaced.
+The commands are spelled like gcloud's, including `application-default` (`cli/application_default.py`), so that a script
+for Google's service works after its first word is replaced.
 """
 
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from tuningfork.client.login import Login, LoginFile
 
 auth = Commands(None, "Log in to a server, and get access tokens.")
-application_default = Commands(None, "The same, spelled as gcloud spells it.")
 
 DEFAULT_SCOPES = (
     "https://www.googleapis.com/auth/cloud-platform",
@@ -45,10 +43,6 @@ StatusAsJson = Annotated[
     output.as_json_option(
         '{"server", "key", "scopes": [...], "remembered"}, if the key is taken; the key is its beginning, or null'
     ),
-]
-ClientIdFile = Annotated[
-    Path | None,
-    typer.Option("--client-id-file", metavar="FILE", help="Taken because gcloud's command has it, and not read."),
 ]
 
 
@@ -119,20 +113,6 @@ def logout() -> None:
     """Forget the server, the key and all tokens. The key itself stays valid."""
     forgotten = _login_file().forget()
     output.say("Logged out." if forgotten else "Nobody was logged in.")
-
-
-@application_default.command("login")
-def login_as_gcloud_does(
-    url: Url = None, api_key: ApiKey = None, scopes: Scopes = None, client_id_file: ClientIdFile = None
-) -> None:
-    """Check a key with a server and remember both for all commands, as `tuningfork auth login` does."""
-    del client_id_file
-    login(url, api_key, scopes)
-
-
-application_default.command("print-access-token")(print_access_token)
-application_default.command("revoke")(logout)
-auth.add_typer(application_default, name="application-default")
 
 
 def _login_file() -> "LoginFile":

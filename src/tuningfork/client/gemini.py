@@ -24,6 +24,7 @@ from tuningfork.client.connection import CONNECT_SECONDS, PAGE_SIZE, Connection
 from tuningfork.client.dialect import AccessToken, BaseModelEntry, Operation, TunedModelEntry
 from tuningfork.client.errors import ClientError
 from tuningfork.client.findings import RunFinding
+from tuningfork.client.refresh_tokens import RefreshTokenCalls
 from tuningfork.client.results import RunCheckpoint, RunResults, parse_checkpoints, parse_results
 from tuningfork.client.stages import RunStage
 from tuningfork.domain.early_stopping import MAX_EVALUATIONS
@@ -45,6 +46,11 @@ MODEL_DEFAULTS = RequestedSampling()
 
 class Client(Connection):
     """The calls of the public API."""
+
+    @property
+    def refresh_tokens(self) -> RefreshTokenCalls:
+        """The calls about refresh tokens."""
+        return RefreshTokenCalls(self._read)
 
     def is_healthy(self) -> bool:
         """Whether the server is there and can take work."""

@@ -5,14 +5,13 @@ Kept in one file that only its user can read, `$XDG_CONFIG_HOME/tuningfork/crede
 
 import hashlib
 import json
-import os
-import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from tuningfork.client import private_file
 from tuningfork.client.dialect import AccessToken
 from tuningfork.client.errors import ClientError
 from tuningfork.domain.user_directories import settings_directory
@@ -140,19 +139,7 @@ class LoginFile:
 
     def _write(self, content: _Content) -> None:
         with self._explaining_errors():
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            aside = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}")
-            try:
-                # Nobody else may read it even for the moment before a chmod.
-                with os.fdopen(
-                    os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
-                ) as file:
-                    json.dump(asdict(content), file, indent=2)
-                aside.replace(self.path)
-            except BaseException:
-                with suppress(OSError):
-                    aside.unlink()
-                raise
+            private_file.write(self.path, json.dumps(asdict(content), indent=2))
 
     @contextmanager
     def _explaining_errors(self) -> Iterator[None]:

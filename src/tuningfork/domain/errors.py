@@ -2,7 +2,8 @@
 
     TuningforkError
     ├── InvalidArgument          the request itself is wrong; `violations` says where
-    │   └── ApiKeyNotValid           the key is unknown or revoked
+    │   ├── ApiKeyNotValid           the key is unknown or revoked
+    │   └── RefreshTokenNotValid     the refresh token, or the key that it was made for, is unknown or revoked
     ├── NotFound                 the named thing does not exist
     ├── AlreadyExists            the chosen name is taken
     ├── PermissionDenied         the caller is known, but may not
@@ -20,7 +21,8 @@
     ├── Unavailable             a worker is starting or was replaced; try again
     │   └── Busy                     what few may use at once is taken; says when to try again
     └── Unauthenticated         the credential belongs to nobody
-        └── TokenNotValid            the access token is unknown, expired or revoked
+        ├── TokenNotValid            the access token is unknown, expired or revoked
+        └── ClientNotValid           the client secret is not the one that belongs to the refresh token
 
 Errors carry facts: which field, which limit, whose budget. `message` tells them in plain words, for logs and for the
 operator; what a caller reads is written by the dialect that they speak. Errors about models, jobs and permissions are
@@ -134,6 +136,10 @@ class ApiKeyNotValid(InvalidArgument):
 
     def __init__(self) -> None:
         super().__init__("the API key is unknown or revoked")
+
+
+class RefreshTokenNotValid(InvalidArgument):
+    """A refresh token cannot be exchanged for an access token: it, or its API key, is unknown or revoked."""
 
 
 class NotFound(TuningforkError):
@@ -274,3 +280,7 @@ class TokenNotValid(Unauthenticated):
     def __init__(self, method: str | None = None) -> None:
         super().__init__("the access token is not valid")
         self.method = method
+
+
+class ClientNotValid(Unauthenticated):
+    """The client id or secret that was sent with a refresh token is missing, or not the one that belongs to it."""

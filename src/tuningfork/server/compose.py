@@ -20,13 +20,13 @@ from prometheus_client import CollectorRegistry
 from tuningfork.api.app import Services, create_app
 from tuningfork.api.google.form import GoogleForm
 from tuningfork.api.mounts import Mounts
+from tuningfork.api.oauth_routes import OAuthRoutes
 from tuningfork.api.overload import Refusing, unreadable_answer
 from tuningfork.api.stopping import Stopping
 from tuningfork.api.storage.form import STORAGE_FORM
 from tuningfork.catalog import build_catalog, without_fetched
 from tuningfork.dialect.form import Dialect
 from tuningfork.dialect.gate import Gate
-from tuningfork.dialect.gemini.methods import SCOPES
 from tuningfork.dialect.gemini.table import UseCases, gemini
 from tuningfork.dialect.own.table import OwnUseCases, own
 from tuningfork.dialect.storage.answers import StorageAnswer
@@ -35,12 +35,12 @@ from tuningfork.dialect.storage.table import storage
 from tuningfork.dispatcher import Dispatcher
 from tuningfork.domain.base_model import Catalog
 from tuningfork.domain.errors import TuningforkError
-from tuningfork.domain.permission import LOCAL_PRINCIPAL
 from tuningfork.execution.local.engines import LocalEngines, WorkerThreads
 from tuningfork.pulling.kept import kept_bases
 from tuningfork.safety.configuration import RaterError, choose_rater
-from tuningfork.server.belonging import artifacts_of, disk_reserve, finish_restore, keep_first_key
+from tuningfork.server.belonging import artifacts_of, disk_reserve, finish_restore
 from tuningfork.server.connections import ConnectionLimits, OpenConnections, affordable_connections
+from tuningfork.server.credentials import first_key, identity_of, refresh_tokens_of
 from tuningfork.server.data_directory import StartError, make_private, now, only_server_of, open_database
 from tuningfork.server.open_doors import check_open_doors
 from tuningfork.server.ports import GrpcAddress, HttpServer, grpc_address, host_and_port, listen, start_grpc
@@ -51,10 +51,8 @@ from tuningfork.service.answering.residency import Residency, ResidentAdapters
 from tuningfork.service.answering.safety import Safety
 from tuningfork.service.base_models import check_usable, resolve_names
 from tuningfork.service.identity.identity import Identity
-from tuningfork.service.identity.issuer_keys import IssuerKeys
 from tuningfork.service.identity.keys import Access
-from tuningfork.service.identity.openid import OpenIdTokens
-from tuningfork.service.identity.tokens import AccessTokens
+from tuningfork.service.identity.refresh_tokens import RefreshTokens
 from tuningfork.service.metrics import Metrics
 from tuningfork.service.quotas import Budget, Quotas
 from tuningfork.service.readiness import Readiness
@@ -73,7 +71,6 @@ from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.database import Database
 from tuningfork.store.server_id import server_id
 from tuningfork.wire.gemini.errors import GEMINI_ERRORS
-from tuningfork.wire.gemini.service import SERVICE
 
 if TYPE_CHECKING:
     # The packages that this module needs come with an extra.
@@ -215,12 +212,9 @@ def _build(
     parts = (requests, artifacts, catalog, now, secrets.randbits, metrics)
     usable = partial(check_usable, generators=engines.generators)
     tuning = Tuning(*parts, wake=dispatcher.wake, quotas=quotas, reserve=reserve, check_base=usable)
-    sharing = Sharing(requests, secrets.randbits)
-    shared = settings.share_prefixes
-    generation = Generation(
-        requests, artifacts, catalog, engines.generators, metrics, quotas, safety=safety, share_prefixes=shared
-    )
-    identity = _identity(settings, requests, access)
+    calling = (requests, artifacts, catalog, engines.generators, metrics, quotas)
+    generation = Generation(*calling, safety=safety, share_prefixes=settings.share_prefixes)
+    identity = identity_of(settings, requests, access)
     ours = OwnUseCases(
         exporting=Exporting(tuning, catalog),
         importing=Importing(*parts, generators=engines.generators, server=server, check_base=usable),
@@ -232,11 +226,14 @@ def _build(
         staging=Staging(engines.trainers, running.speeds, tuning.get, tuning.list),
         results=Results(requests, now),
         tokens=identity.tokens,
+        refresh_tokens=refresh_tokens_of(requests, identity),
     )
+    sharing = Sharing(requests, secrets.randbits)
     gemini_dialect = gemini(UseCases(tuning=tuning, sharing=sharing, generation=generation), _FORM)
     dialects: tuple[Dialect[Any], ...] = (gemini_dialect, own(ours, _FORM), *_buckets(settings))
     ready = _readiness(database, artifacts, dispatcher, engines)
-    services = _services(settings, _gate(settings, identity, quotas), dialects, metrics, dispatcher, ready)
+    gate = _gate(settings, identity, quotas)
+    services = _services(settings, gate, dialects, metrics, dispatcher, ready, ours.refresh_tokens)
     most = affordable_connections(settings.max_connections)
     most_over_grpc = 0 if settings.grpc_port is None else max(1, most // 4)
     grpc = start_grpc(settings, services, gemini_dialect, loop, most_over_grpc)
@@ -245,7 +242,7 @@ def _build(
         url=f"http://{host_and_port(*listener.getsockname()[:2])}",
         grpc=grpc_address(settings.host, grpc) if grpc is not None else None,
         _grpc=grpc,
-        new_key=_first_key(settings, access),
+        new_key=first_key(settings, access),
         _loop=loop,
         _listener=listener,
         _services=services,
@@ -307,6 +304,7 @@ def _services(
     metrics: Metrics,
     dispatcher: Dispatcher,
     checks: Mapping[str, Callable[[], str | None]],
+    refresh_tokens: RefreshTokens,
 ) -> Services:
     stopping = Stopping()
     ready = Readiness({**checks, "stopping": lambda: "the server is stopping" if stopping.announced else None})
@@ -322,6 +320,7 @@ def _services(
         metrics_token=settings.metrics_token,
         ready=ready.results,
         stopping=stopping,
+        routes=OAuthRoutes(refresh_tokens=refresh_tokens, quotas=gate.quotas).routes(),
     )
 
 
@@ -366,21 +365,3 @@ def _safety(settings: Settings, engines: LocalEngines, metrics: Metrics, loop: a
     except (RaterError, TuningforkError) as error:
         engines.close()
         raise StartError(str(error)) from error
-
-
-def _identity(settings: Settings, database: Database, access: Access) -> Identity:
-    tokens = AccessTokens(database, now, scopes=SCOPES, audience=SERVICE)
-    issuer = settings.trusted_issuer
-    outside = None if issuer is None else OpenIdTokens(issuer, IssuerKeys(issuer.url), now)
-    return Identity(access=access, tokens=tokens, outside=outside)
-
-
-def _first_key(settings: Settings, access: Access) -> str | None:
-    """On the first start, make a key, store it in a file that only the server's user can read, and return it.
-
-    None on later starts. The file is written first: a start that is interrupted leaves no key that nobody has.
-    """
-    if settings.no_auth or access.has_keys():
-        return None
-    whose = (LOCAL_PRINCIPAL.email, LOCAL_PRINCIPAL.project)
-    return access.create_key("first key", *whose, keep=partial(keep_first_key, settings)).key

@@ -4,7 +4,7 @@
          │                 ├──────1──n checkpoints
          │                 ├──────1──n job_events
          │                 └──────1──0..1 suspects
-         ├──1──n permissions                            api_keys   signing_keys
+         ├──1──n permissions           api_keys 1──n refresh_tokens   signing_keys
          └──1──n reader_projects                        group_members
                                       database_identity   deleted_jobs
 
@@ -337,6 +337,20 @@ api_keys = Table(
     Column("project", Text, nullable=False),
     Column("prefix", String(16), nullable=False),
     Column("key_hash", String(64), nullable=False, unique=True),
+    Column("create_time", UtcDateTime, nullable=False),
+    Column("revoke_time", UtcDateTime),
+)
+
+# What programs exchange for access tokens. Keys are revoked and never deleted, so a token's key is always there.
+refresh_tokens = Table(
+    "refresh_tokens",
+    metadata,
+    Column("id", Id(32), primary_key=True),
+    Column("name", Text, nullable=False),
+    # NULL: a server that asks for no keys made it.
+    Column("key_id", ForeignKey("api_keys.id"), index=True),
+    Column("token_hash", String(64), nullable=False, unique=True),
+    Column("client_secret_hash", String(64), nullable=False, unique=True),
     Column("create_time", UtcDateTime, nullable=False),
     Column("revoke_time", UtcDateTime),
 )

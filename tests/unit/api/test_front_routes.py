@@ -100,3 +100,22 @@ def test_the_page_of_the_api_has_every_method_and_message(caller):
 def test_a_slash_more_changes_nothing(caller):
     assert caller.get("http://testserver//", key="").json() == caller.get("/", key="").json()
     assert caller.get("/docs/", key="").status_code == 200
+
+
+@pytest.mark.parametrize("verb", ["GET", "POST"])
+def test_a_client_that_lost_its_project_and_location_is_told_what_to_change(caller, verb):
+    sender = {"user-agent": "google-genai-sdk/3.6.1 gl-python/3.11.7"}
+
+    answer = caller.call(verb, "/", {"baseModel": "x"} if verb == "POST" else None, key="", headers=sender)
+
+    assert (answer.status_code, answer.json()["error"]["status"]) == (400, "INVALID_ARGUMENT")
+    assert answer.json()["error"]["message"] == (
+        "your client sent no project and location: pass project= and location= to genai.Client"
+    )
+
+
+def test_nothing_is_posted_to_the_front(caller):
+    answer = caller.post("/", {}, key="")
+
+    assert (answer.status_code, answer.json()["error"]["status"]) == (400, "INVALID_ARGUMENT")
+    assert "/docs" in answer.json()["error"]["message"]

@@ -13,7 +13,13 @@ from toy_dialect import Toy, toy_dialect
 from tuningfork.wire.google.proto_json.descriptors import Field, Kind, Message, Rule
 from tuningfork.wire.google.proto_json.schemas import Schemas
 
-VALUES = {"model": "echo-001", "tuned_model": "nobody", "operation": "none", "permission": "none"}
+VALUES = {
+    "model": "echo-001",
+    "tuned_model": "nobody",
+    "operation": "none",
+    "permission": "none",
+    "refresh_token": "none",
+}
 
 
 @pytest.fixture

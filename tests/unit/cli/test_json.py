@@ -119,6 +119,7 @@ EXPECTED = {
     "auth status": {"key": "the-key...", "remembered": False},
     "auth print-access-token": TOKEN,
     "auth application-default print-access-token": TOKEN,
+    "auth application-default list": {"refreshTokens": []},
 }
 
 

@@ -6,7 +6,17 @@ from tuningfork.dialect.description import Description
 from tuningfork.dialect.gemini.description import Exchange, described
 from tuningfork.wire.gemini.tuning_messages import CREATE_TUNED_MODEL_QUERY, OPERATION, TUNED_MODEL
 from tuningfork.wire.google.proto_json.descriptors import Message
-from tuningfork.wire.own import access_tokens, creations, diagnoses, imports, previews, residence, results, stages
+from tuningfork.wire.own import (
+    access_tokens,
+    creations,
+    diagnoses,
+    imports,
+    previews,
+    refresh_tokens,
+    residence,
+    results,
+    stages,
+)
 
 _PREVIEW_QUERY = Message(
     previews.PREVIEW_QUERY.full_name,
@@ -21,6 +31,9 @@ _EXCHANGES: Mapping[str, Exchange] = {
     "preview_tuned_model": Exchange(query=_PREVIEW_QUERY, body=creations.CREATION, answer=previews.TUNING_PREVIEW),
     "create": Exchange(query=_CREATION_QUERY, body=creations.CREATION, answer=OPERATION),
     "create_access_token": Exchange(body=access_tokens.CREATE_ACCESS_TOKEN, answer=access_tokens.ACCESS_TOKEN),
+    "create_refresh_token": Exchange(body=refresh_tokens.CREATE_REFRESH_TOKEN, answer=refresh_tokens.REFRESH_TOKEN),
+    "list_refresh_tokens": Exchange(answer=refresh_tokens.REFRESH_TOKENS),
+    "revoke_refresh_token": Exchange(answer=refresh_tokens.REFRESH_TOKEN),
     "adapter": Exchange(answer_type="application/x-tar"),
     "import": Exchange(query=imports.IMPORT_QUERY, body_type="application/x-tar", answer=TUNED_MODEL),
     "residence": Exchange(answer=residence.RESIDENCE),

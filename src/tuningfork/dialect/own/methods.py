@@ -16,3 +16,7 @@ class OwnMethod(Method):
     IMPORT_TUNED_MODEL = Asks(full_name=f"{_PACKAGE}.ImportTunedModel", scopes=CHANGES_TUNING, action=None)
     # Access tokens are not accepted: a token that makes new tokens would in effect never expire.
     CREATE_ACCESS_TOKEN = Asks(full_name=f"{_PACKAGE}.CreateAccessToken", scopes=(), action=None)
+    # The same is true of refresh tokens.
+    CREATE_REFRESH_TOKEN = Asks(full_name=f"{_PACKAGE}.CreateRefreshToken", scopes=(), action=None)
+    LIST_REFRESH_TOKENS = Asks(full_name=f"{_PACKAGE}.ListRefreshTokens", scopes=(), action=None)
+    REVOKE_REFRESH_TOKEN = Asks(full_name=f"{_PACKAGE}.RevokeRefreshToken", scopes=(), action=None)

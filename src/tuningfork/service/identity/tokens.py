@@ -43,13 +43,14 @@ class AccessToken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenClaims:
-    """The verified content of a token: the id of the API key that it was made for, and its scopes.
+    """The verified content of a token: the id of the API key that it was made for, its scopes, and when it expires.
 
     `key_id` is "" if the server asked for no keys when it made the token.
     """
 
     key_id: ApiKeyId
     scopes: frozenset[str]
+    expire_time: datetime
 
 
 class AccessTokens:
@@ -125,7 +126,11 @@ class AccessTokens:
                 options={"require": ["exp", "iat"], "verify_exp": False, "verify_iat": False, "verify_nbf": False},
             )
             check_times(claims, self._clock())
-            return TokenClaims(key_id=ApiKeyId(_text(claims, "key")), scopes=frozenset(_text(claims, "scope").split()))
+            return TokenClaims(
+                key_id=ApiKeyId(_text(claims, "key")),
+                scopes=frozenset(_text(claims, "scope").split()),
+                expire_time=datetime.fromtimestamp(claims["exp"], UTC),
+            )
         except (jwt.PyJWTError, KeyError, RecursionError) as error:
             raise TokenNotValid from error
 

@@ -1,0 +1,91 @@
+"""The table of refresh tokens. Only hashes of their secrets are stored."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Connection, RowMapping, or_, select
+
+from tuningfork.domain.api_key import ApiKeyId
+from tuningfork.domain.permission import Email
+from tuningfork.domain.refresh_token import RefreshToken, RefreshTokenId
+from tuningfork.store.schema import api_keys, refresh_tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretHashes:
+    """The hashes of a refresh token and of the client secret that is sent with it, in hexadecimal digits."""
+
+    token: str
+    client_secret: str
+
+
+def insert(connection: Connection, token: RefreshToken, hashes: SecretHashes) -> None:
+    """Add a refresh token."""
+    row = {
+        "id": token.id,
+        "name": token.name,
+        "key_id": token.key_id or None,
+        "token_hash": hashes.token,
+        "client_secret_hash": hashes.client_secret,
+        "create_time": token.create_time,
+    }
+    connection.execute(refresh_tokens.insert(), row)
+
+
+def find(connection: Connection, token_hash: str) -> tuple[RefreshToken, SecretHashes] | None:
+    """The refresh token with this hash, revoked or not, and its hashes; None if there is none."""
+    return _found(connection, refresh_tokens.c.token_hash == token_hash)
+
+
+def find_client(connection: Connection, client_secret_hash: str) -> tuple[RefreshToken, SecretHashes] | None:
+    """The refresh token whose client secret has this hash, as in `find`."""
+    return _found(connection, refresh_tokens.c.client_secret_hash == client_secret_hash)
+
+
+def of_person(connection: Connection, email: Email, *, keyless: bool = False) -> Sequence[RefreshToken]:
+    """The refresh tokens of all keys of a person, revoked ones too, the oldest first.
+
+    `keyless`: also those that were made for no key.
+    """
+    query = select(refresh_tokens).where(_is_of(email, keyless=keyless))
+    rows = connection.execute(query.order_by(refresh_tokens.c.create_time, refresh_tokens.c.id)).mappings()
+    return [_token(row) for row in rows]
+
+
+def forget(connection: Connection, token_ids: Sequence[RefreshTokenId]) -> None:
+    """Delete these refresh tokens."""
+    connection.execute(refresh_tokens.delete().where(refresh_tokens.c.id.in_(token_ids)))
+
+
+def revoke(
+    connection: Connection, token_id: RefreshTokenId, email: Email, time: datetime, *, keyless: bool = False
+) -> bool:
+    """Revoke a person's refresh token; the time of one that is revoked already stays. Returns whether there is one."""
+    is_theirs = (refresh_tokens.c.id == token_id) & _is_of(email, keyless=keyless)
+    live = refresh_tokens.update().where(is_theirs, refresh_tokens.c.revoke_time.is_(None))
+    connection.execute(live.values(revoke_time=time))
+    found = connection.execute(select(refresh_tokens.c.id).where(is_theirs)).first()
+    return found is not None
+
+
+def _found(connection: Connection, is_wanted: ColumnElement[bool]) -> tuple[RefreshToken, SecretHashes] | None:
+    row = connection.execute(select(refresh_tokens).where(is_wanted)).mappings().first()
+    if row is None:
+        return None
+    return _token(row), SecretHashes(token=row["token_hash"], client_secret=row["client_secret_hash"])
+
+
+def _is_of(email: Email, *, keyless: bool) -> ColumnElement[bool]:
+    theirs = refresh_tokens.c.key_id.in_(select(api_keys.c.id).where(api_keys.c.email == email))
+    return or_(theirs, refresh_tokens.c.key_id.is_(None)) if keyless else theirs
+
+
+def _token(row: RowMapping) -> RefreshToken:
+    return RefreshToken(
+        id=RefreshTokenId(row["id"]),
+        name=row["name"],
+        key_id=ApiKeyId(row["key_id"] or ""),
+        create_time=row["create_time"],
+        revoke_time=row["revoke_time"],
+    )
