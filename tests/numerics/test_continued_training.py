@@ -41,7 +41,7 @@ def loss_of(base, source, segments):
     packed = pack([OwnedSegment(segment=segment, owner=0) for segment in segments], share=True)
     slot = base.slots.load(adapter_format.load(source), trainable=True)
     weights = LossWeights(fixed_N=torch.ones(len(packed.targets_N)))
-    losses_N = forward_backward(base, packed, [slot], weights, keep=True)
+    losses_N = forward_backward(base, packed, [slot], weights, keep=True).losses_N
     return math.fsum(losses_N.tolist()) / len(losses_N)
 
 

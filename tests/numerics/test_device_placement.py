@@ -171,7 +171,7 @@ def test_a_pass_of_several_jobs_waits_for_its_losses_and_nothing_before(base, ke
         forward_backward(base, packed, slots, LossWeights(fixed_N=torch.ones(len(packed.targets_N))), keep=keep)
     # The pass is a generator that `forward_backward` runs to its end: the innermost frame is the one that waits.
     *_, waits = (entry for entry in found.traceback if entry.path.name == "passes.py")
-    assert "losses_N.cpu()" in str(waits.statement)
+    assert "scores.on_cpu(" in str(waits.statement)
     assert crossings.copies <= 20
 
 

@@ -90,6 +90,28 @@ def test_it_is_the_mean_over_all_targets_and_the_count_of_those_that_were_likeli
     assert found.right_share == right / len(losses)
 
 
+def on_its_own_examples(every=0, **different):
+    """A job that is evaluated on what it trains on."""
+    return job(examples=LETTERS, validation=Validation(examples=LETTERS, every=every), **different)
+
+
+def test_the_predictions_of_a_step_are_those_of_its_batch_before_the_update(loaded_llama):
+    whole = {"batch_size": len(LETTERS), "epoch_count": 10, "learning_rate": 0.003}
+    reports, _ = trained(loaded_llama, on_its_own_examples(every=1, **whole))
+    taken = [each.snapshot for each in steps_of(reports)]
+    seen = {each.step: each for each in evaluations(reports)}
+    for snapshot in taken[1:]:
+        before = seen[snapshot.step - 1]
+        assert (snapshot.targets, snapshot.right_targets) == (before.targets, before.right_targets)
+    assert taken[-1].right_targets > taken[0].right_targets
+
+
+def test_the_steps_of_an_epoch_predict_each_target_once(loaded_llama):
+    reports, _ = trained(loaded_llama, on_its_own_examples(batch_size=1, epoch_count=1))
+    [seen] = evaluations(reports)
+    assert sum(each.snapshot.targets for each in steps_of(reports)) == seen.targets
+
+
 @precisions
 def test_it_changes_no_bit_of_the_training(tiny_llama, dtype):
     jobs = ({"name": "a", "seed": 1}, {"name": "b", "seed": 2, "examples": LETTERS, "batch_size": 2})

@@ -25,18 +25,19 @@ def inputs(loaded_tiny):
 def test_blocks_of_targets_have_the_losses_and_gradients_of_all_at_once(inputs, objective):
     share = PassShare(objective=objective, counts=COUNTS, terms=objective.terms(COUNTS))
     weights = loss_weights([share], torch.rand(sum(COUNTS)) if objective.is_over_pairs else None)
-    losses_N, grad_ND = run_to_end(HeadLosses(*inputs, most=1000).differentiating(weights))
-    found_N, found_ND = run_to_end(HeadLosses(*inputs, most=4).differentiating(weights))
-    torch.testing.assert_close(found_N, losses_N)
+    scores, grad_ND = run_to_end(HeadLosses(*inputs, most=1000).differentiating(weights))
+    found, found_ND = run_to_end(HeadLosses(*inputs, most=4).differentiating(weights))
+    torch.testing.assert_close(found.losses_N, scores.losses_N)
+    assert found.right_N.equal(scores.right_N)
     torch.testing.assert_close(found_ND, grad_ND)
 
 
 @torch.no_grad()
 def test_blocks_of_targets_have_the_scores_of_all_at_once(inputs):
-    losses_N, right_N = run_to_end(HeadLosses(*inputs, most=1000).scoring())
-    found_N, found_right_N = run_to_end(HeadLosses(*inputs, most=4).scoring())
-    torch.testing.assert_close(found_N, losses_N)
-    assert found_right_N.equal(right_N)
+    scores = run_to_end(HeadLosses(*inputs, most=1000).scoring())
+    found = run_to_end(HeadLosses(*inputs, most=4).scoring())
+    torch.testing.assert_close(found.losses_N, scores.losses_N)
+    assert found.right_N.equal(scores.right_N)
 
 
 @torch.no_grad()

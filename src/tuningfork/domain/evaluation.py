@@ -9,7 +9,8 @@ class Evaluation:
     """The result on a job's validation set after `step` completed steps.
 
     `epoch` counts completed epochs. `mean_loss` is the job's objective over the whole set, in nats. `targets` is the
-    number of tokens that the model should predict; for `right_targets` of them the right token was the likeliest one.
+    number of tokens that the model should predict; for `right_targets` of them no token was likelier than the right
+    one.
     """
 
     step: int

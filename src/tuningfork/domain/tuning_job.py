@@ -58,13 +58,16 @@ TRANSITIONS: dict[JobState, frozenset[JobState]] = {
 class Snapshot:
     """The result of one optimizer step. `step` counts from 1; `epoch` is the number of completed epochs.
 
-    `mean_loss` is the mean over the step's batch before the update, in nats for each trained token.
+    `mean_loss` is the mean over the step's batch before the update, in nats for each trained token. `targets` and
+    `right_targets` are those of the batch, as in `Evaluation`; both are None if an earlier version took the step.
     """
 
     step: int
     epoch: int
     mean_loss: float
     compute_time: datetime
+    targets: int | None = None
+    right_targets: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -205,6 +205,9 @@ snapshots = Table(
     Column("epoch", Integer, nullable=False),
     Column("mean_loss", Double, nullable=False),
     Column("compute_time", UtcDateTime, nullable=False),
+    # NULL: a version without these columns took the step.
+    Column("targets", BigInteger),
+    Column("right_targets", BigInteger),
     CheckConstraint("step >= 1 AND epoch >= 0", name="counts"),
 )
 

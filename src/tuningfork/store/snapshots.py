@@ -25,6 +25,8 @@ _SHOWN = (
     snapshots.c.mean_loss,
     # Thousands of rows are read at a time, so the time is taken as the driver gives it: see `_time_of`.
     type_coerce(snapshots.c.compute_time, String).label("compute_time"),
+    snapshots.c.targets,
+    snapshots.c.right_targets,
 )
 
 _SIZES = (tuning_jobs.c.example_count, tuning_jobs.c.epoch_count, tuning_jobs.c.batch_size)
@@ -93,8 +95,8 @@ def _read(connection: Connection, job: TuningJob, after_step: int) -> tuple[Snap
         rows = connection.execute(query.where(on_grid)).all()
     return tuple(
         [
-            Snapshot(step=step, epoch=epoch, mean_loss=mean_loss, compute_time=_time_of(compute_time))
-            for step, epoch, mean_loss, compute_time in rows
+            _snapshot(step, epoch, mean_loss, _time_of(compute_time), targets, right_targets)
+            for step, epoch, mean_loss, compute_time, targets, right_targets in rows
         ]
     )
 
@@ -200,8 +202,19 @@ def _row(job_id: JobId, snapshot: Snapshot) -> dict[str, object]:
         "epoch": snapshot.epoch,
         "mean_loss": snapshot.mean_loss,
         "compute_time": snapshot.compute_time,
+        "targets": snapshot.targets,
+        "right_targets": snapshot.right_targets,
     }
 
 
-def _snapshot(step: int, epoch: int, mean_loss: float, compute_time: datetime) -> Snapshot:
-    return Snapshot(step=step, epoch=epoch, mean_loss=mean_loss, compute_time=compute_time)
+def _snapshot(
+    step: int, epoch: int, mean_loss: float, compute_time: datetime, targets: int | None, right_targets: int | None
+) -> Snapshot:
+    return Snapshot(
+        step=step,
+        epoch=epoch,
+        mean_loss=mean_loss,
+        compute_time=compute_time,
+        targets=targets,
+        right_targets=right_targets,
+    )

@@ -345,6 +345,8 @@ class TrainingEngine:
             epoch=job.completed_epochs,
             mean_loss=gradient.mean_loss,
             compute_time=self._clock(),
+            targets=gradient.predictions.targets,
+            right_targets=gradient.predictions.right,
         )
         self._evaluate_if_due(job)
         return StepReport(job_id=job.definition.id, snapshot=snapshot, tokens=gradient.tokens, done=job.is_done)

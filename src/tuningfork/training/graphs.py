@@ -30,7 +30,7 @@ from tuningfork.training.attention.packed_attention import (
     numbers_of,
 )
 from tuningfork.training.batches import Pack
-from tuningfork.training.loss import TargetLosses
+from tuningfork.training.loss import TargetLosses, TargetScores
 from tuningfork.training.objectives import LossWeights
 from tuningfork.training.sections import PassLayout, Section, pad_to_sections, routes
 
@@ -143,6 +143,7 @@ class Buffers:
         self._weights = torch.zeros(4 if shape.pairs else 1, shape.targets, device=base.device)
         self.weights = LossWeights.of_rows(self._weights.unbind(), pair_N if shape.pairs else None, shape.pairs)
         self.losses_N = torch.zeros(shape.targets, device=base.device)
+        self.right_N = torch.zeros(shape.targets, dtype=torch.bool, device=base.device)
         self.cohorts = [base.slots.empty_cohort(block.owners, block.adapter) for block in shape.blocks]
         self.rotations = RotationBuffers(decoder.rotations, self.positions_T)
 
@@ -200,10 +201,12 @@ class PassGraphs:
         capture = capture or capture_of(base.device, gpu_shortcuts=base.gpu_shortcuts)
         return None if capture is None or base.decoder is None else cls(base, base.decoder, capture, fused=fused)
 
-    def losses(self, pack: Pack, slots: Sequence[int], weights: LossWeights, ordinary: Callable[[], Tensor]) -> Tensor:
+    def scores(
+        self, pack: Pack, slots: Sequence[int], weights: LossWeights, ordinary: Callable[[], TargetScores]
+    ) -> TargetScores:
         """Compute what `passes.forward_backward` does, by a graph or else by `ordinary`.
 
-        Returns the targets' losses; the gradients are in the slots.
+        Returns the targets' scores; the gradients are in the slots.
         """
         if not self.is_on or any(prefix is not None for prefix in pack.prefixes):
             return ordinary()
@@ -214,8 +217,13 @@ class PassGraphs:
         return ordinary() if found is None else found
 
     def _from_graph(
-        self, needed: Needed, pack: Pack, slots: Sequence[int], weights: LossWeights, ordinary: Callable[[], Tensor]
-    ) -> Tensor:
+        self,
+        needed: Needed,
+        pack: Pack,
+        slots: Sequence[int],
+        weights: LossWeights,
+        ordinary: Callable[[], TargetScores],
+    ) -> TargetScores:
         held = next((shape for shape in reversed(self._graphs) if shape.holds(needed.shape)), None)
         graph = None if held is None else self._graphs.get(held)
         if held is not None and graph is not None:
@@ -233,24 +241,29 @@ class PassGraphs:
         return False
 
     def _first(
-        self, needed: Needed, pack: Pack, slots: Sequence[int], weights: LossWeights, ordinary: Callable[[], Tensor]
-    ) -> Tensor:
+        self,
+        needed: Needed,
+        pack: Pack,
+        slots: Sequence[int],
+        weights: LossWeights,
+        ordinary: Callable[[], TargetScores],
+    ) -> TargetScores:
         """Make the shape's graph, and compare its results with those of the ordinary computation."""
         shape = needed.shape
         buffers = Buffers(shape, self._base, self._decoder)
         sections = needed.sections(shape)
         self._fill(buffers, pack, sections, slots, weights)
         graph = self._graphs.make(shape, self._operations(shape, sections, buffers), buffers)
-        found_N = self._replayed(graph, pack, sections, slots, weights)
+        found = self._replayed(graph, pack, sections, slots, weights)
         found_JP = [self._base.slots.trainable(slot).gradients_P.clone() for slot in slots]
-        right_N = ordinary()
-        pairs = [(found_N, right_N)] + [
+        wanted = ordinary()
+        pairs = [(found.losses_N, wanted.losses_N)] + [
             (found_P, self._base.slots.trainable(slot).gradients_P)
             for slot, found_P in zip(slots, found_JP, strict=True)
         ]
-        off = max(_difference(found, right) for found, right in pairs)
+        off = max(_difference(ours, right) for ours, right in pairs)
         self._graphs.judge(graph, off, "the numbers of one are off by {off} of their length")
-        return right_N
+        return wanted
 
     def _fill(
         self,
@@ -270,13 +283,13 @@ class PassGraphs:
 
     def _replayed(
         self, graph: Graph[Buffers], pack: Pack, sections: Sequence[Section], slots: Sequence[int], weights: LossWeights
-    ) -> Tensor:
+    ) -> TargetScores:
         places_N = self._fill(graph.content, pack, sections, slots, weights)
         graph.replay()
         for section, cohort in zip(sections, graph.content.cohorts, strict=True):
             own = [self._base.slots.trainable(slots[owner]).gradients_P for owner in section.owners]
             torch._foreach_copy_(own, list(cohort.gradients_JP.unbind()))
-        return graph.content.losses_N.cpu()[places_N]
+        return TargetScores(graph.content.losses_N, graph.content.right_N).on_cpu(places_N)
 
     def _operations(self, shape: _Shape, sections: Sequence[Section], buffers: Buffers) -> Operations:
         longest = max(block.tokens for block in shape.blocks)
@@ -295,6 +308,7 @@ class PassGraphs:
             trace = self._decoder.traced(buffers.ids_T, pass_)
             found = TargetLosses.of(trace.logits_NV, buffers.targets_N)
             buffers.losses_N.copy_(found.losses_N)
+            buffers.right_N.copy_(found.right_N)
             trace.backward(found.gradient(buffers.weights.of(found.losses_N)))
 
         return operations

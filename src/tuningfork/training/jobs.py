@@ -21,7 +21,7 @@ from tuningfork.modeling.adapters.slots import TrainableAdapter
 from tuningfork.training.batches import DataOrder, OwnedSegment, Segment, split
 from tuningfork.training.effort import Effort
 from tuningfork.training.examples import ExampleSource, RenderedExamples
-from tuningfork.training.objectives import JobObjective
+from tuningfork.training.objectives import JobObjective, Predictions
 from tuningfork.training.optimizer import AdamW, update
 from tuningfork.training.suspended import SuspendedPass
 
@@ -246,6 +246,7 @@ class Gradient:
     """The gradient of a job's mean loss over its batch with respect to its adapter, in fp32."""
 
     mean_loss: float
+    predictions: Predictions
     gradient_P: Tensor
     tokens: int
     finite: bool
@@ -263,6 +264,7 @@ class Batch:
     terms: Sequence[int]
     passes: deque[list[OwnedSegment]]
     losses: list[float]
+    predictions: list[Predictions]
     sums_P: list[Tensor] = field(default_factory=list)
     suspended: SuspendedPass | None = None
     """The pass of which a part has been run; None: the batch is between two passes."""
@@ -285,6 +287,7 @@ class Batch:
             ],
             passes=deque(split(segments, max_tokens=max_tokens, max_targets=max_targets)),
             losses=[0.0] * len(jobs),
+            predictions=[Predictions()] * len(jobs),
         )
 
     @property
@@ -308,11 +311,14 @@ class Batch:
         return [
             Gradient(
                 mean_loss=loss,
+                predictions=predictions,
                 gradient_P=sum_P,
                 tokens=tokens,
                 finite=math.isfinite(loss) and math.isfinite(total),
             )
-            for loss, sum_P, tokens, total in zip(self.losses, self.sums_P, self.tokens, totals, strict=True)
+            for loss, predictions, sum_P, tokens, total in zip(
+                self.losses, self.predictions, self.sums_P, self.tokens, totals, strict=True
+            )
         ]
 
 
@@ -331,8 +337,7 @@ class EvaluationPasses:
     suspended: SuspendedPass | None = None
     totals: list[float] = field(default_factory=list)
     terms: int = 0
-    targets: int = 0
-    right_targets: int = 0
+    predictions: Predictions = Predictions()
 
     @property
     def mean_loss(self) -> float:
@@ -345,8 +350,8 @@ class EvaluationPasses:
             step=job.completed,
             epoch=job.completed_epochs,
             mean_loss=self.mean_loss,
-            targets=self.targets,
-            right_targets=self.right_targets,
+            targets=self.predictions.targets,
+            right_targets=self.predictions.right,
             compute_time=compute_time,
         )
 

@@ -43,14 +43,40 @@ def target_logits(model: PreTrainedModel, pack: Pack) -> Tensor:
 
 def target_losses(model: PreTrainedModel, pack: Pack) -> Tensor:
     """The loss of every target of the pack in nats, `N` in fp32, with the adapters of `AdapterSlots.routed`."""
-    return cross_entropy(target_logits(model, pack), pack.targets_N.to(model.device), reduction="none")
+    return scores_of(target_logits(model, pack), pack.targets_N).losses_N
+
+
+def scores_of(logits_NV: Tensor, targets_N: Tensor) -> "TargetScores":
+    """The scores of targets with these logits; their losses can be differentiated."""
+    targets_N = targets_N.to(logits_NV.device)
+    chosen_N1 = logits_NV.detach().gather(1, targets_N[:, None])
+    right_N = (chosen_N1 == logits_NV.detach().amax(dim=-1, keepdim=True)).squeeze(1)
+    return TargetScores(cross_entropy(logits_NV, targets_N, reduction="none"), right_N)
+
+
+@dataclass(frozen=True, slots=True)
+class TargetScores:
+    """Each target's loss in nats, `N` in fp32, and whether no token was likelier than the target, `N`."""
+
+    losses_N: Tensor
+    right_N: Tensor
+
+    def on_cpu(self, places_N: Tensor | None = None) -> "TargetScores":
+        """The scores of the targets at these places (None: of all) on the CPU, by one copy."""
+        scores_2N = torch.stack((self.losses_N, self.right_N.to(self.losses_N.dtype))).cpu()
+        losses_N, right_N = scores_2N if places_N is None else scores_2N[:, places_N]
+        return TargetScores(losses_N, right_N.bool())
 
 
 @dataclass(frozen=True, slots=True)
 class TargetLosses:
-    """The loss of each target, `losses_N` in nats, and what is needed for the gradient of their weighted sum."""
+    """The loss of each target, `losses_N` in nats, and what is needed for the gradient of their weighted sum.
+
+    `right_N` is whether no token was likelier than the target.
+    """
 
     losses_N: Tensor
+    right_N: Tensor
     _targets_N1: Tensor
     _exps_NV: Tensor
     _totals_N1: Tensor
@@ -62,7 +88,9 @@ class TargetLosses:
         exps_NV = logits_NV - logits_NV.amax(dim=-1, keepdim=True)
         target_logits_N1 = exps_NV.gather(1, targets_N1)
         totals_N1 = exps_NV.exp_().sum(dim=-1, keepdim=True)
-        return cls((totals_N1.log() - target_logits_N1).squeeze(1), targets_N1, exps_NV, totals_N1)
+        losses_N = (totals_N1.log() - target_logits_N1).squeeze(1)
+        # The largest logit of a row is 0 now.
+        return cls(losses_N, (target_logits_N1 == 0).squeeze(1), targets_N1, exps_NV, totals_N1)
 
     def gradient(self, weights_N: Tensor) -> Tensor:
         """The gradient of the weighted sum with respect to the logits, `NV`.
@@ -86,21 +114,21 @@ class HeadLosses:
     most: int
 
     @torch.no_grad()
-    def scoring(self) -> Generator[None, None, tuple[Tensor, Tensor]]:
-        """Each target's loss, and whether it is the most likely token: `N` on the CPU. Yields within a block."""
+    def scoring(self) -> Generator[None, None, TargetScores]:
+        """The scores of all targets, on the CPU. Yields within a block."""
         losses, right = [], []
         for begin, end in even_blocks(len(self.targets_N), self.most):
-            targets_N = self.targets_N[begin:end]
-            logits_NV = yield from self.decoder.going_through_head(self.read_ND[begin:end])
-            yield
-            right.append((logits_NV.argmax(dim=-1) == targets_N).cpu())
-            losses.append(TargetLosses.of(logits_NV, targets_N).losses_N.cpu())
-        return torch.cat(losses), torch.cat(right)
+            found, _ = yield from self._block(begin, end)
+            scores = TargetScores(found.losses_N, found.right_N).on_cpu()
+            losses.append(scores.losses_N)
+            right.append(scores.right_N)
+        return TargetScores(torch.cat(losses), torch.cat(right))
 
     @torch.no_grad()
-    def differentiating(self, weights: LossWeights) -> Generator[None, None, tuple[Tensor, Tensor]]:
-        """The losses `N`, and the gradient of their weighted sum with respect to `read_ND`. Yields within a block."""
+    def differentiating(self, weights: LossWeights) -> Generator[None, None, tuple[TargetScores, Tensor]]:
+        """The scores, and the gradient of the losses' weighted sum with respect to `read_ND`. Yields within a block."""
         losses_N = torch.empty(self.targets_N.shape, dtype=torch.float32, device=self.read_ND.device)
+        right_N = torch.empty_like(losses_N, dtype=torch.bool)
         grad_ND = torch.empty_like(self.read_ND)
         blocks = even_blocks(len(losses_N), self.most)
         # The weights of pairs depend on the losses of all blocks, so that the logits of all but one are needed twice.
@@ -110,11 +138,11 @@ class HeadLosses:
             losses_N[begin:end] = found.losses_N
         for begin, end in blocks:
             found, logits_NV = yield from self._block(begin, end)
-            losses_N[begin:end] = found.losses_N
+            losses_N[begin:end], right_N[begin:end] = found.losses_N, found.right_N
             yield
             grad_NV = found.gradient(weights.of(losses_N)[begin:end])
             grad_ND[begin:end] = yield from self.decoder.going_back_through_head(grad_NV, logits_NV)
-        return losses_N, grad_ND
+        return TargetScores(losses_N, right_N), grad_ND
 
     def _block(self, begin: int, end: int) -> Generator[None, None, tuple[TargetLosses, Tensor]]:
         logits_NV = yield from self.decoder.going_through_head(self.read_ND[begin:end])

@@ -196,6 +196,30 @@ class DpoObjective:
         return [True, False] * (len(counts) // 2)
 
 
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """How many targets the model should predict, and for how many of them no token was likelier."""
+
+    targets: int = 0
+    right: int = 0
+
+    def __add__(self, other: "Predictions") -> "Predictions":
+        return Predictions(self.targets + other.targets, self.right + other.right)
+
+
+def predictions_of(objective: JobObjective, right_N: Tensor, counts: Sequence[int]) -> Predictions:
+    """The predictions among one job's targets of a pass.
+
+    Args:
+        objective: the job's.
+        right_N: whether no token was likelier than the target.
+        counts: for each of the job's segments in the pass, its number of targets.
+
+    """
+    predicted_N = torch.repeat_interleave(torch.tensor(objective.predicted(counts)), torch.tensor(counts))
+    return Predictions(int(predicted_N.sum()), int((right_N & predicted_N).sum()))
+
+
 def objective_of(named: domain.Objective) -> JobObjective:
     """The implementation of one of the domain's objectives."""
     match named:

@@ -26,8 +26,9 @@ from tuningfork.training.attention.packed_attention import is_fused
 from tuningfork.training.batches import OwnedSegment, Pack, pack, tokens_saved_by_sharing
 from tuningfork.training.graphs import PassGraphs
 from tuningfork.training.jobs import AdmittedJob, Batch, EvaluationPasses, longest_of, tokens_and_targets
-from tuningfork.training.objectives import LossWeights, PassShare, loss_weights
-from tuningfork.training.passes import TargetScores, forward_backward, forward_in_parts, in_parts
+from tuningfork.training.loss import TargetScores
+from tuningfork.training.objectives import LossWeights, PassShare, loss_weights, predictions_of
+from tuningfork.training.passes import forward_backward, forward_in_parts, in_parts
 from tuningfork.training.suspended import PassMemory, SuspendedPass
 from tuningfork.training.undivided import warn_if_long
 
@@ -51,9 +52,9 @@ class _Prepared:
 
 @dataclass(frozen=True, slots=True)
 class _Losses:
-    """What a training pass has found: the targets' losses, also under the reference models if a job has one."""
+    """What a training pass has found. `reference_N` are losses under the reference models; None: no job has one."""
 
-    own_N: Tensor
+    own: TargetScores
     reference_N: Tensor | None
 
 
@@ -82,7 +83,7 @@ class PassRunner:
         *,
         jobs_per_pass: int,
         capture: Capture | None,
-        compute: Callable[..., Tensor] = forward_backward,
+        compute: Callable[..., TargetScores] = forward_backward,
     ) -> None:
         self._base = base
         self._compute = compute
@@ -213,9 +214,8 @@ class PassRunner:
         self, job: AdmittedJob, group: Sequence[OwnedSegment], lane: int
     ) -> Generator[None, None, tuple[TargetScores, Tensor | None]]:
         """An evaluation pass: its targets' scores, and their losses under the job's reference model if it has one."""
-        packed = self._packed(group)
         scores = yield from forward_in_parts(
-            self._base, packed, [job.slot], fused=self._fused, lane=lane, piece=self.piece
+            self._base, self._packed(group), [job.slot], fused=self._fused, lane=lane, piece=self.piece
         )
         return scores, (yield from self._reference_losses([job], group, lane))
 
@@ -233,9 +233,7 @@ class PassRunner:
         counts = [each.segment.targets for each in group]
         passes.totals.append(job.objective.total(scores.losses_N, reference_N, counts))
         passes.terms += job.objective.terms(counts)
-        predicted_N = torch.repeat_interleave(torch.tensor(job.objective.predicted(counts)), torch.tensor(counts))
-        passes.targets += int(predicted_N.sum())
-        passes.right_targets += int((scores.right_N & predicted_N).sum())
+        passes.predictions += predictions_of(job.objective, scores.right_N, counts)
         job.turns += max(1, _tokens_of(group) // _TOKENS_PER_TURN - counted)
 
     def _advance(self, batch: Batch, lane: int = 0, *, parallel: int = 1) -> None:
@@ -243,8 +241,8 @@ class PassRunner:
         prepared = self._prepare(batch, parallel=parallel)
         reference_N = run_to_end(self._reference_losses(batch.jobs, prepared.group, lane))
         weights = loss_weights(prepared.shares, reference_N)
-        losses_N = self._losses(prepared.packed, prepared.slots, weights, lane, keep=prepared.keep)
-        self._conclude(batch, prepared, _Losses(losses_N, reference_N))
+        scores = self._scores(prepared.packed, prepared.slots, weights, lane, keep=prepared.keep)
+        self._conclude(batch, prepared, _Losses(scores, reference_N))
 
     def _has_parts(self, tokens: int) -> bool:
         """Whether a pass of one job with so many tokens is run in parts."""
@@ -269,7 +267,7 @@ class PassRunner:
     def _training(self, jobs: Sequence[AdmittedJob], prepared: _Prepared, lane: int) -> Generator[None, None, _Losses]:
         """A training pass, which leaves the gradients in the jobs' slots, after the pass of their reference models."""
         reference_N = yield from self._reference_losses(jobs, prepared.group, lane)
-        losses_N = yield from in_parts(
+        scores = yield from in_parts(
             self._base,
             prepared.packed,
             prepared.slots,
@@ -279,7 +277,7 @@ class PassRunner:
             fused=self._fused,
             piece=self.piece,
         )
-        return _Losses(losses_N, reference_N)
+        return _Losses(scores, reference_N)
 
     def _own_lane(self, job: AdmittedJob) -> int:
         """A lane of the job's own, since other passes run while one of its passes is suspended."""
@@ -327,16 +325,16 @@ class PassRunner:
 
     def _conclude(self, batch: Batch, prepared: _Prepared, found: _Losses, counted: int = 0) -> None:
         """Add what the pass has computed to the batch, and its turns to the jobs, except those already `counted`."""
-        begin, reference_N = 0, found.reference_N
+        begin = 0
         for owner, share in enumerate(prepared.shares):
             own = slice(begin, begin := begin + sum(share.counts))
-            own_reference_N = None if reference_N is None else reference_N[own]
-            total = share.objective.total(found.own_N[own], own_reference_N, share.counts)
+            own_reference_N = None if found.reference_N is None else found.reference_N[own]
+            total = share.objective.total(found.own.losses_N[own], own_reference_N, share.counts)
             batch.losses[owner] += total / share.terms
+            batch.predictions[owner] += predictions_of(share.objective, found.own.right_N[own], share.counts)
         batch.add([job.adapter.gradients_P for job in batch.jobs])
         for job in batch.jobs:
-            turns = _tokens_of(prepared.group) // len(prepared.slots) // _TOKENS_PER_TURN
-            job.turns += max(1, turns - counted)
+            job.turns += max(1, _tokens_of(prepared.group) // len(prepared.slots) // _TOKENS_PER_TURN - counted)
 
     def _reference_losses(
         self, jobs: Sequence[AdmittedJob], group: Sequence[OwnedSegment], lane: int
@@ -374,14 +372,16 @@ class PassRunner:
             share = 2 * tokens_saved_by_sharing(group) >= sum(each.segment.tokens for each in group)
         return pack(group, share=share)
 
-    def _losses(self, packed: Pack, slots: Sequence[int], weights: LossWeights, lane: int, *, keep: bool) -> Tensor:
-        def ordinary() -> Tensor:
+    def _scores(
+        self, packed: Pack, slots: Sequence[int], weights: LossWeights, lane: int, *, keep: bool
+    ) -> TargetScores:
+        def ordinary() -> TargetScores:
             return self._compute(
                 self._base, packed, slots, weights, keep=keep, lane=lane, fused=self._fused, piece=self.piece
             )
 
         graphs = self.graphs if keep else None
-        return ordinary() if graphs is None else graphs.losses(packed, slots, weights, ordinary)
+        return ordinary() if graphs is None else graphs.scores(packed, slots, weights, ordinary)
 
     def _is_small(self, tokens: int) -> bool:
         # For each token and weight two operations in the forward pass and two in the backward pass.

@@ -7,7 +7,6 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from tuningfork.modeling.adapters.cohorts import Cohort
 from tuningfork.modeling.decoder.decoder import Decoder
@@ -17,7 +16,7 @@ from tuningfork.modeling.loading import LoadedBase
 from tuningfork.training.attention.packed_attention import Borders, FusedAttention
 from tuningfork.training.attention.segments import SegmentAttention
 from tuningfork.training.batches import Pack
-from tuningfork.training.loss import HeadLosses, TargetLosses, decoder_layers, recomputed, target_logits, target_losses
+from tuningfork.training.loss import HeadLosses, TargetScores, decoder_layers, recomputed, scores_of, target_logits
 from tuningfork.training.objectives import LossWeights
 from tuningfork.training.sections import PassLayout, Section, Share, pad_to_sections, routes, sections_of
 
@@ -44,7 +43,7 @@ def forward_backward(
     lane: int = 0,
     fused: bool = False,
     piece: int = PIECE_PRODUCTS,
-) -> Tensor:
+) -> TargetScores:
     """`in_parts`, all parts at once."""
     return run_to_end(in_parts(base, pack, slots, weights, keep=keep, lane=lane, fused=fused, piece=piece))
 
@@ -59,13 +58,13 @@ def in_parts(
     lane: int = 0,
     fused: bool = False,
     piece: int = PIECE_PRODUCTS,
-) -> Generator[None, None, Tensor]:
+) -> Generator[None, None, TargetScores]:
     """Compute each target's loss, and write the gradient of the losses' weighted sum into the slots.
 
     Yields after each layer, forward and backward, and on a CPU also between the pieces of a layer over many tokens, if
     our own decoder runs the pass. Until the next part is asked for, other passes may be run in other lanes, over other
     slots; no number depends on that. Closing the generator gives the pass up: the slots' gradients are then undefined.
-    Returns the losses in nats, `N` in fp32 on the CPU.
+    Returns the targets' scores, on the CPU.
 
     Args:
         base: the base with the adapters in its slots.
@@ -87,11 +86,11 @@ def in_parts(
     stem = yield from base.decoder.tracing_stem(layout.ids_T.to(device), ready.pass_, keep=keep)
     padded_weights = weights.padded(layout.places_N, len(layout.targets_N)).to(device)
     head = HeadLosses(base.decoder, stem.read_ND, layout.targets_N.to(device), targets_per_block(base))
-    losses_N, read_grad_ND = yield from head.differentiating(padded_weights)
+    scores, read_grad_ND = yield from head.differentiating(padded_weights)
     yield from stem.going_back(read_grad_ND)
     for section, cohort in zip(ready.members, ready.cohorts, strict=True):
         base.slots.copy_gradients(section, cohort)
-    return losses_N.cpu()[layout.places_N]
+    return scores.on_cpu(layout.places_N)
 
 
 def targets_per_pass(base: LoadedBase) -> int:
@@ -106,14 +105,6 @@ def targets_per_block(base: LoadedBase) -> int:
     return max(1, _LOGITS_PER_BLOCK_ON_CPU // int(base.model.config.get_text_config().vocab_size))
 
 
-@dataclass(frozen=True, slots=True)
-class TargetScores:
-    """Each target's loss in nats, and whether it was the most likely token; both `N` on the CPU."""
-
-    losses_N: Tensor
-    right_N: Tensor
-
-
 @torch.no_grad()
 def forward_in_parts(
     base: LoadedBase,
@@ -124,7 +115,7 @@ def forward_in_parts(
     fused: bool = False,
     piece: int = PIECE_PRODUCTS,
 ) -> Generator[None, None, TargetScores]:
-    """The forward pass of `in_parts` alone, with identical losses; no gradients. Yields like `in_parts`.
+    """The forward pass of `in_parts` alone, with identical scores; no gradients. Yields like `in_parts`.
 
     Args:
         base: the base with the adapters in its slots.
@@ -137,13 +128,12 @@ def forward_in_parts(
     """
     if base.decoder is None:
         with base.slots.routed(torch.tensor(slots)[pack.owners_T]):
-            return _scores(target_logits(base.model, pack), pack.targets_N)
+            return scores_of(target_logits(base.model, pack), pack.targets_N).on_cpu()
     ready = _Ready.of(base, base.decoder, pack, slots, lane=lane, fused=fused, piece=piece)
     layout = ready.layout
     read_ND = yield from base.decoder.going_forward(layout.ids_T.to(base.device), ready.pass_)
     head = HeadLosses(base.decoder, read_ND, layout.targets_N.to(base.device), targets_per_block(base))
-    losses_N, right_N = yield from head.scoring()
-    return TargetScores(losses_N[layout.places_N], right_N[layout.places_N])
+    return (yield from head.scoring()).on_cpu(layout.places_N)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,12 +171,6 @@ class _Ready:
         return cls(layout, members, cohorts, pass_)
 
 
-def _scores(logits_NV: Tensor, targets_N: Tensor) -> TargetScores:
-    targets_N = targets_N.to(logits_NV.device)
-    right_N = logits_NV.argmax(dim=-1) == targets_N
-    return TargetScores(TargetLosses.of(logits_NV, targets_N).losses_N.cpu(), right_N.cpu())
-
-
 def _attention(layout: PassLayout, device: torch.device, *, fused: bool, piece: int) -> TracedAttention:
     if fused and not any(prefix is not None for prefix in layout.prefixes):
         return FusedAttention(Borders.of(layout.lengths, device))
@@ -207,12 +191,15 @@ def _sections(base: LoadedBase, pack: Pack, slots: Sequence[int]) -> list[Sectio
     return sections_of(shares, least=least)
 
 
-def _by_autograd(base: LoadedBase, pack: Pack, slots: Sequence[int], weights: LossWeights, *, keep: bool) -> Tensor:
+def _by_autograd(
+    base: LoadedBase, pack: Pack, slots: Sequence[int], weights: LossWeights, *, keep: bool
+) -> TargetScores:
     for slot in slots:
         base.slots.trainable(slot).gradients_P.zero_()
     routed = slots[0] if len(slots) == 1 else torch.tensor(slots)[pack.owners_T]
     with base.slots.routed(routed), recomputed(() if keep else decoder_layers(base.model)):
-        losses_N = target_losses(base.model, pack)
+        scores = scores_of(target_logits(base.model, pack), pack.targets_N)
+        losses_N = scores.losses_N
         weights_N = weights.to(losses_N.device).of(losses_N.detach())
         torch.autograd.backward((losses_N * weights_N).sum())
-    return losses_N.detach().cpu()
+    return TargetScores(losses_N.detach(), scores.right_N).on_cpu()

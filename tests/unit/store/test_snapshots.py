@@ -47,6 +47,20 @@ def test_a_job_of_some_thousands_of_steps_keeps_the_snapshot_of_each(database):
     assert shown(database, job) == list(range(1, 101))
 
 
+def test_the_predictions_of_a_step_are_kept_and_those_of_earlier_versions_are_unknown(database):
+    job = keep(database, job_of(10))
+    known = replace(snapshot(1), targets=12, right_targets=7)
+    with database.write() as connection:
+        tuning_jobs.move(connection, job.id, JobState.RUNNING, NOW)
+        for each in (known, snapshot(2)):
+            snapshots.append_snapshot(connection, job.id, each)
+
+    with database.read() as connection:
+        found = tuning_jobs.find(connection, job.id)
+        assert snapshots.snapshots_of(connection, found) == (known, snapshot(2))
+        assert snapshots.snapshots_of_jobs(connection, [found]) == {job.id: (known, snapshot(2))}
+
+
 def test_a_long_job_keeps_the_first_step_those_on_its_grid_and_the_last(database):
     job = keep(database, job_of(10 * MOST_SNAPSHOTS))
 

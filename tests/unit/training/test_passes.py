@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tuningfork.training.loss import TargetLosses
+from tuningfork.training.loss import TargetLosses, scores_of
 from tuningfork.training.sections import rounded
 
 
@@ -18,6 +18,13 @@ def test_losses_and_gradients_are_those_of_autograd(scale):
     losses, grads = found.losses_N, found.gradient(weights)
     torch.testing.assert_close(losses, wanted.detach())
     torch.testing.assert_close(grads, logits.grad)
+
+
+def test_a_target_is_right_if_no_token_is_likelier():
+    logits = torch.tensor([[0.0, 2.0, 2.0], [3.0, 2.0, 1.0], [3.0, 2.0, 1.0]])
+    targets = torch.tensor([2, 0, 1])
+    assert scores_of(logits, targets).right_N.tolist() == [True, True, False]
+    assert TargetLosses.of(logits, targets).right_N.tolist() == [True, True, False]
 
 
 def test_passes_are_filled_up_to_few_sizes_and_by_little():

@@ -25,7 +25,11 @@ class StepLog:
     def append(self, snapshots: Iterable[Snapshot]) -> None:
         """Append these snapshots; when this returns they have reached the disk."""
         _append(
-            self.path, ([each.step, each.epoch, each.mean_loss, each.compute_time.isoformat()] for each in snapshots)
+            self.path,
+            (
+                [each.step, each.epoch, each.mean_loss, each.compute_time.isoformat(), each.targets, each.right_targets]
+                for each in snapshots
+            ),
         )
 
     def read(self, last_step: int) -> tuple[Snapshot, ...]:
@@ -84,10 +88,18 @@ def _lines(path: Path) -> Iterator[Any]:
 
 
 def _snapshot(values: Any) -> Snapshot | None:
-    """The snapshot of a line; None for an incomplete one."""
+    """The snapshot of a line; None for an incomplete one. Earlier versions wrote no numbers of targets."""
     try:
-        step, epoch, mean_loss, compute_time = values
-        return Snapshot(step=step, epoch=epoch, mean_loss=mean_loss, compute_time=datetime.fromisoformat(compute_time))
+        step, epoch, mean_loss, compute_time, *predictions = values
+        targets, right_targets = predictions or (None, None)
+        return Snapshot(
+            step=step,
+            epoch=epoch,
+            mean_loss=mean_loss,
+            compute_time=datetime.fromisoformat(compute_time),
+            targets=targets,
+            right_targets=right_targets,
+        )
     except (ValueError, TypeError):
         return None
 

@@ -31,6 +31,14 @@ def test_what_was_appended_is_read_up_to_a_step(log):
     assert log.read(3) == STEPS[:3]
 
 
+def test_the_predictions_of_a_step_are_kept_and_lines_of_earlier_versions_have_none(log):
+    known = replace(STEPS[1], targets=12, right_targets=7)
+    log.path.write_text('[1, 0, 1.0, "2024-01-01T00:00:01+00:00"]\n')
+    log.append([known])
+
+    assert log.read(10) == (STEPS[0], known)
+
+
 def test_a_step_that_was_done_again_replaces_the_old_one(log):
     again = replace(STEPS[1], compute_time=datetime(2025, 1, 1, tzinfo=UTC))
     log.append(STEPS)
