@@ -437,6 +437,20 @@ def test_a_prompt_beyond_the_context_is_refused_and_the_next_request_served(engi
     assert asyncio.run(story()) > 0
 
 
+def test_texts_are_cut_into_tokens_with_their_bytes(engines, tiny_llama):
+    texts = ("12 and 3", "", "Zürich")
+
+    cut = asyncio.run(engines.generators.tokenize(tiny_llama, texts))
+
+    assert [b"".join(each.pieces).decode() for each in cut] == list(texts)
+    assert all(len(each.ids) == len(each.pieces) for each in cut)
+
+
+def test_what_is_no_text_is_not_cut_into_tokens(engines, tiny_llama):
+    with pytest.raises(InvalidArgument, match="half a surrogate"):
+        asyncio.run(engines.generators.tokenize(tiny_llama, ("\ud800",)))
+
+
 def test_a_client_that_leaves_frees_its_place(engines, tiny_llama):
     async def story() -> str:
         for _ in range(5):

@@ -11,7 +11,7 @@ import asyncio
 import json
 import re
 import threading
-from collections.abc import AsyncGenerator, Collection, Iterator
+from collections.abc import AsyncGenerator, Collection, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -34,7 +34,7 @@ from tuningfork.domain.dataset import Examples
 from tuningfork.domain.early_stopping import best_of
 from tuningfork.domain.errors import Code, InvalidArgument
 from tuningfork.domain.evaluation import Evaluation
-from tuningfork.domain.generation import ChosenToken, Chunk, FinishReason, TokenLogprob
+from tuningfork.domain.generation import ChosenToken, Chunk, FinishReason, TokenizedText, TokenLogprob
 from tuningfork.domain.job_stage import Beginning
 from tuningfork.domain.preview import DatasetPreview, PreviewedExample, PreviewSegment
 from tuningfork.domain.rater import ClassifierModel
@@ -148,7 +148,8 @@ class InMemoryTrainers:
     Reads and writes in `artifacts`, which is set before the first job.
 
     Looked at by tests: `stop_calls`, `pause_calls`, `assignments` (in order), `together` (the jobs that were in
-    training as each began), `probes`, `closed`. A test says `not_taken_up` and `probed`, the result of a probe.
+    training as each began), `probes`, `closed`. A test says `not_taken_up`, `probed`, the
+    result of a probe, and whether steps tell their predictions (`tells_predictions`).
     """
 
     def __init__(self, clock: Clock | None = None, *, step_seconds: float = 0.0) -> None:
@@ -161,6 +162,7 @@ class InMemoryTrainers:
         self.not_taken_up: dict[JobId, Beginning] = {}
         self.probes: list[ProbeAssignment] = []
         self.probed: StepTimes | WorkerDied | Future[StepTimes | None] | None = None
+        self.tells_predictions = True
         self.closed = threading.Event()
         self._clock = clock or Clock()
         self._step_seconds = step_seconds
@@ -280,6 +282,9 @@ class InMemoryTrainers:
                 epoch=hyperparameters.completed_epochs(step, len(examples)),
                 mean_loss=8.0 / step,
                 compute_time=self._clock(),
+                # As if each answer were one token, and one more were right after each step.
+                targets=hyperparameters.batch_size if self.tells_predictions else None,
+                right_targets=min(step - 1, hyperparameters.batch_size) if self.tells_predictions else None,
             )
             snapshots.append(snapshot)
             if assignment.savepoint_every and step % assignment.savepoint_every == 0:
@@ -455,6 +460,12 @@ class InMemoryGenerators:
         texts = [prompt.system_instruction or "", *(turn.text for turn in prompt.turns)]
         return sum(len(_tokens(text)) for text in texts)
 
+    async def tokenize(self, base: BaseModel, texts: Sequence[str], *, owner: str = "") -> tuple[TokenizedText, ...]:
+        """The id of a token is its length."""
+        await self._meet_generation_fault(0)
+        cut = [_tokens(text) for text in texts]
+        return tuple(TokenizedText(tuple(map(len, each)), tuple(token.encode() for token in each)) for each in cut)
+
     async def preview(self, base: BaseModel, examples: Examples, shown: int, *, owner: str = "") -> DatasetPreview:
         """A header is the input, an output has an end of its own that is one token."""
         self.previews.append(examples)
@@ -577,13 +588,20 @@ def _read_savepoint(artifacts: ArtifactStore, assignment: TrainingAssignment) ->
     with artifacts.reading(refs[-1]) as path:
         rows = json.loads(path.read_text(encoding="utf-8"))
     return [
-        Snapshot(step=step, epoch=epoch, mean_loss=loss, compute_time=datetime.fromisoformat(when))
-        for step, epoch, loss, when in rows
+        Snapshot(
+            step=step,
+            epoch=epoch,
+            mean_loss=loss,
+            compute_time=datetime.fromisoformat(when),
+            targets=targets,
+            right_targets=right,
+        )
+        for step, epoch, loss, when, targets, right in rows
     ]
 
 
 def _write_savepoint(artifacts: ArtifactStore, assignment: TrainingAssignment, snapshots: list[Snapshot]) -> None:
-    rows = [[s.step, s.epoch, s.mean_loss, s.compute_time.isoformat()] for s in snapshots]
+    rows = [[s.step, s.epoch, s.mean_loss, s.compute_time.isoformat(), s.targets, s.right_targets] for s in snapshots]
     with artifacts.writing(assignment.work.below("savepoints").below(f"{len(snapshots):08}")) as path:
         path.write_text(json.dumps(rows), encoding="utf-8")
 

@@ -88,6 +88,7 @@ def endpoint_of(
             wants=writer.wants,
             headers=head.headers,
             origin=head.origin,
+            repeated=head.repeated,
         )
         return await _answer(request, call, binding.answered, writer, stopping)
 

@@ -66,12 +66,15 @@ class Mounts:
 
 def head_of(scope: Scope) -> RequestHead:
     """The head of a request."""
+    query = QueryParams(scope["query_string"])
+    several = {name: values for name in query if len(values := tuple(query.getlist(name))) > 1}
     return RequestHead(
         verb=scope["method"],
         path=scope["path"],
-        query=QueryParams(scope["query_string"]),
+        query=query,
         headers=Headers(scope=scope),
         scheme=scope["scheme"],
+        repeated=several,
     )
 
 

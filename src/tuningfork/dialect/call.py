@@ -29,7 +29,8 @@ class MethodCall:
     """A call of a method by an authenticated caller.
 
     `path` holds the ids in the resource's name (`model`, `tuned_model`, `operation`, `permission`), `query` the
-    method's own parameters as text, `body` is JSON. `version` is the called API version, such as `v1beta`; `client` is
+    method's own parameters as text, each with its last value; `repeated` has all values of those that were sent more
+    than once. `body` is JSON. `version` is the called API version, such as `v1beta`; `client` is
     the name that the calling program sent, "" if it sent none, None if unknown. `wants` says whether the caller
     wants the part of the answer at a path of field names, in snake_case. `headers` are those of the HTTP request, by
     names in lower case; over gRPC there are none. `origin` is the scheme and the host by which the caller reached the
@@ -45,6 +46,7 @@ class MethodCall:
     wants: Callable[..., bool] = wants_everything
     headers: Mapping[str, str] = field(default_factory=dict)
     origin: str = ""
+    repeated: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def tuned_model(self) -> TunedModelId:

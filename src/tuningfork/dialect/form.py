@@ -4,7 +4,7 @@ Represents HTTP's requests and answers by plain values; does not know which libr
 """
 
 from collections.abc import AsyncGenerator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from tuningfork.dialect.call import Binding, MessageStream, Rendered
@@ -19,8 +19,8 @@ Written_contra = TypeVar("Written_contra", contravariant=True)
 class RequestHead:
     """An HTTP request without its body.
 
-    If a query parameter is repeated, `query` has its last value. `headers` is searched by names in lower case. `scheme`
-    is `http` or `https`.
+    If a query parameter is repeated, `query` has its last value, and `repeated` all of them in their order. `headers`
+    is searched by names in lower case. `scheme` is `http` or `https`.
     """
 
     verb: str
@@ -28,6 +28,7 @@ class RequestHead:
     query: Mapping[str, str]
     headers: Mapping[str, str]
     scheme: str = "http"
+    repeated: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def origin(self) -> str:

@@ -99,6 +99,14 @@ class ChosenToken:
     likeliest: tuple[TokenLogprob, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class TokenizedText:
+    """The tokens of a text, without what a chat template writes around it: their ids, and the bytes of each."""
+
+    ids: tuple[int, ...]
+    pieces: tuple[bytes, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
     """The next part of one candidate. `text` may be empty; the last chunk of a candidate has a finish reason.

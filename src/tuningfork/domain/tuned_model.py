@@ -15,6 +15,8 @@ TunedModelId = NewType("TunedModelId", str)
 """The last part of the model's name: letters, digits and dashes."""
 
 MAX_DISPLAY_NAME_CHARACTERS = 40
+MAX_REGISTERED_NAME_CHARACTERS = 128
+"""The longest display name in dialects that name models by numbers."""
 MAX_DESCRIPTION_CHARACTERS = 10_000
 MAX_READER_PROJECTS = 1_000
 DEFAULT_LOCATION = "global"

@@ -4,7 +4,7 @@ All values may be sent from one machine to another, so they are frozen, picklabl
 and never a path. Each side resolves references in its own artifact store.
 """
 
-from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Protocol, Self
@@ -17,7 +17,7 @@ from tuningfork.domain.dataset import Examples
 from tuningfork.domain.early_stopping import EarlyStopping
 from tuningfork.domain.errors import Code, TuningforkError
 from tuningfork.domain.evaluation import Evaluation
-from tuningfork.domain.generation import Chunk, Sampling
+from tuningfork.domain.generation import Chunk, Sampling, TokenizedText
 from tuningfork.domain.hyperparameters import Hyperparameters
 from tuningfork.domain.job_stage import Beginning
 from tuningfork.domain.preview import DatasetPreview
@@ -345,6 +345,16 @@ class Generators(Protocol):
 
     async def count_tokens(self, base: BaseModel, prompt: Conversation, *, owner: str = "") -> int:
         """How many tokens the prompt is, chat template included. `owner`: see `GenerationAssignment`."""
+        ...
+
+    async def tokenize(self, base: BaseModel, texts: Sequence[str], *, owner: str = "") -> tuple[TokenizedText, ...]:
+        """The tokens of each text, as the base cuts it, without a chat template. `owner`: see `GenerationAssignment`.
+
+        Raises:
+            InvalidArgument: a text is not valid Unicode.
+            WorkerDied: the generator died meanwhile.
+
+        """
         ...
 
     async def preview(self, base: BaseModel, examples: Examples, shown: int, *, owner: str = "") -> DatasetPreview:

@@ -16,6 +16,7 @@ from tuningfork.domain.conversation import Conversation, Preference, Speaker
 from tuningfork.domain.errors import FieldViolation, InternalError, InvalidArgument
 from tuningfork.domain.turn_labels import NEXT_TURN
 from tuningfork.modeling.template_environment import template_environment
+from tuningfork.modeling.token_bytes import token_bytes
 
 DEFAULT_TEMPLATE = """\
 {{- bos_token }}
@@ -115,6 +116,10 @@ class Chat(Protocol):
 
     def render_preference(self, preference: Preference) -> tuple[RenderedRow, RenderedRow]:
         """See `ChatFormat.render_preference`."""
+        ...
+
+    def tokens_of(self, text: str) -> tuple[tuple[int, ...], tuple[bytes, ...]]:
+        """See `ChatFormat.tokens_of`."""
         ...
 
     def spell(self, ids: Sequence[int]) -> str:
@@ -224,6 +229,16 @@ class ChatFormat:
         else:
             output_ids = self._text.encode(written)
         return RenderedRow.of(header_ids, (*output_ids, *self.ending))
+
+    def tokens_of(self, text: str) -> tuple[tuple[int, ...], tuple[bytes, ...]]:
+        """The ids of a text that somebody wrote, without the template, and the bytes of each.
+
+        Raises:
+            InvalidArgument: the text has half of a surrogate pair.
+
+        """
+        ids = self._text.encode(self._text.quote(text))
+        return tuple(ids), token_bytes(self.tokenizer, ids)
 
     def spell(self, ids: Sequence[int]) -> str:
         """The text of token ids, control tokens by their names, without the tokenizer's clean-up of white space."""

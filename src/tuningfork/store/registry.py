@@ -57,6 +57,19 @@ def as_next_version(connection: Connection, model: TunedModel) -> TunedModel:
     return replace(model, version=max((each.version for each in versions), default=0) + 1)
 
 
+def pass_on_default(connection: Connection, model: TunedModel) -> None:
+    """Make the newest other version the default one, if it is this model, which is about to be deleted."""
+    if DEFAULT_VERSION not in model.version_aliases:
+        return
+    others = select(tuned_models).where(
+        tuned_models.c.registry_model == model.registry_model, tuned_models.c.id != model.id
+    )
+    row = connection.execute(others.order_by(tuned_models.c.version.desc()).limit(1)).mappings().first()
+    if row is not None:
+        newest = model_of(row)
+        set_aliases(connection, newest.id, (*newest.version_aliases, DEFAULT_VERSION))
+
+
 def set_aliases(connection: Connection, model_id: TunedModelId, aliases: Sequence[str]) -> None:
     """Replace the aliases of a version."""
     change = tuned_models.update().where(tuned_models.c.id == model_id)

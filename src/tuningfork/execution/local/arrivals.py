@@ -4,12 +4,12 @@ import time
 from collections.abc import Callable, Iterator
 
 from tuningfork.domain.owner_queue import OwnerQueue
-from tuningfork.execution.local.messages import Count, Generate, Preview, TryAdapter
+from tuningfork.execution.local.messages import Count, Generate, Preview, Tokenize, TryAdapter
 
 SECONDS_PER_STEP = 0.02
 """How long requests are begun between two steps of the engine; cutting one prompt into tokens takes up to 10 ms."""
 
-Request = Count | Generate | Preview | TryAdapter
+Request = Count | Generate | Preview | Tokenize | TryAdapter
 
 
 class Arrivals:

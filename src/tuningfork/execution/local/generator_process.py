@@ -16,7 +16,6 @@ from tuningfork.domain.artifact import ArtifactRef
 from tuningfork.domain.base_model import BaseModel, BaseModelName
 from tuningfork.domain.dataset import characters_of
 from tuningfork.domain.errors import InvalidArgument, Unavailable
-from tuningfork.domain.preview import DatasetPreview
 from tuningfork.execution.base import AdapterLimits
 from tuningfork.execution.local import prompts, worker
 from tuningfork.execution.local.adapter_files import AdapterFiles
@@ -41,6 +40,8 @@ from tuningfork.execution.local.messages import (
     Refused,
     RefusedBases,
     Reports,
+    Tokenize,
+    Tokenized,
     Tried,
     TryAdapter,
     Warm,
@@ -134,7 +135,7 @@ class Generator:
                 self._files.forget(adapters)
                 for served in self._bases.values():
                     served.adapters.forget(adapters)
-            case Count() | Preview() | TryAdapter() | Generate():
+            case Count() | Tokenize() | Preview() | TryAdapter() | Generate():
                 base = self._same.first(command.assignment.base if isinstance(command, Generate) else command.base)
                 yield from self._when_ready(base, command, partial(self._prepare, command, base))
             case Abandon(request_id, None):
@@ -173,10 +174,13 @@ class Generator:
                 is_quick = characters_of(prompt) <= prompts.QUICK_CHARACTERS
                 work: Callable[[], Any] = partial(served.base.chat.render_prompt, prompt)
                 proceed: Callable[[Any], Iterator[GeneratorReport]] = partial(_counted, request_id)
+            case Tokenize(_, _, texts, _):
+                work = partial(prompts.tokens_of, served.base.chat, texts)
+                proceed = partial(_answered, Tokenized, request_id)
             case Preview(_, _, examples, shown, _):
                 given = served.base.chat, examples, shown, served.base.context_tokens
                 work = partial(preview, *given, is_wanted=partial(self._preparing.is_wanted, request_id))
-                proceed = partial(_previewed, request_id)
+                proceed = partial(_answered, Previewed, request_id)
             case TryAdapter(_, _, adapter, _):
                 work = partial(try_adapter, self.artifacts, served.base, adapter)
                 proceed = partial(_tried, request_id)
@@ -341,7 +345,7 @@ class GeneratorWorker:
     def obey(self, command: GeneratorCommand) -> Iterator[Reports | Moved | RefusedBases]:
         """Carry out the command; a request waits for the next step."""
         match command:
-            case Count() | Generate() | Preview() | TryAdapter():
+            case Count() | Tokenize() | Generate() | Preview() | TryAdapter():
                 self._arrivals.add(command)
             case Abandon(request_id, None) if self._arrivals.withdraw(request_id):
                 pass
@@ -377,8 +381,8 @@ def _counted(request_id: str, prompt_ids: list[int]) -> Iterator[GeneratorReport
     yield Counted(request_id, len(prompt_ids))
 
 
-def _previewed(request_id: str, found: DatasetPreview) -> Iterator[GeneratorReport]:
-    yield Previewed(request_id, found)
+def _answered(report: Callable[[str, Any], GeneratorReport], request_id: str, found: Any) -> Iterator[GeneratorReport]:
+    yield report(request_id, found)
 
 
 def _tried(request_id: str, _: None) -> Iterator[GeneratorReport]:

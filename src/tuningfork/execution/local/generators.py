@@ -1,12 +1,12 @@
 """Generation in a child process of this machine."""
 
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 
 from tuningfork.domain.artifact import ArtifactRef
 from tuningfork.domain.base_model import BaseModel, BaseModelName
 from tuningfork.domain.conversation import Conversation
 from tuningfork.domain.dataset import Examples
-from tuningfork.domain.generation import Chunk
+from tuningfork.domain.generation import Chunk, TokenizedText
 from tuningfork.domain.preview import DatasetPreview
 from tuningfork.execution.base import GenerationAssignment, WorkerDied
 from tuningfork.execution.local.child import SILENCE_SECONDS, Child
@@ -23,6 +23,8 @@ from tuningfork.execution.local.messages import (
     Preview,
     Previewed,
     RefusedBases,
+    Tokenize,
+    Tokenized,
     Tried,
     TryAdapter,
     Warm,
@@ -94,6 +96,15 @@ class LocalGenerators(RequestChild):
         try:
             self._order(Count(request_id, base, prompt, owner))
             return expect(await reports.get(), Counted).tokens
+        finally:
+            self._forget(request_id)
+
+    async def tokenize(self, base: BaseModel, texts: Sequence[str], *, owner: str = "") -> tuple[TokenizedText, ...]:
+        """See `Generators.tokenize`."""
+        request_id, reports = self._open()
+        try:
+            self._order(Tokenize(request_id, base, tuple(texts), owner))
+            return expect(await reports.get(), Tokenized).texts
         finally:
             self._forget(request_id)
 

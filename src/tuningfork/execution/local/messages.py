@@ -11,7 +11,7 @@ from tuningfork.domain.base_model import BaseModel, BaseModelName
 from tuningfork.domain.conversation import Conversation
 from tuningfork.domain.dataset import Examples
 from tuningfork.domain.errors import TuningforkError
-from tuningfork.domain.generation import Chunk
+from tuningfork.domain.generation import Chunk, TokenizedText
 from tuningfork.domain.preview import DatasetPreview
 from tuningfork.domain.safety import Assessment
 from tuningfork.domain.tuning_job import JobId
@@ -182,6 +182,15 @@ class Count(OfRequest):
 
 
 @dataclass(frozen=True, slots=True)
+class Tokenize(OfRequest):
+    """To a generator: cut these texts into tokens."""
+
+    base: BaseModel
+    texts: tuple[str, ...]
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Preview(OfRequest):
     """To a generator: measure these examples as training would render them, and show the first `shown`."""
 
@@ -212,6 +221,13 @@ class Counted(OfRequest):
     """From a generator: how many tokens the prompt of a `Count` has."""
 
     tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenized(OfRequest):
+    """From a generator: the tokens of the texts of a `Tokenize`."""
+
+    texts: tuple[TokenizedText, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,8 +284,8 @@ TrainerMessage = JobEvent | LoadingBase | HeldUp
 """What a trainer says of its jobs."""
 
 TrainerCommand = Admit | Stop | Pause | Probe
-GeneratorCommand = Warm | Keep | Forget | Generate | Abandon | Count | Preview | TryAdapter
-GeneratorReport = Generated | Counted | Previewed | Tried | Ended | Refused
+GeneratorCommand = Warm | Keep | Forget | Generate | Abandon | Count | Tokenize | Preview | TryAdapter
+GeneratorReport = Generated | Counted | Tokenized | Previewed | Tried | Ended | Refused
 
 
 @dataclass(frozen=True, slots=True)

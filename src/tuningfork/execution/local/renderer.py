@@ -147,6 +147,11 @@ class Renderer:
         )
         return rows
 
+    def tokens_of(self, text: str) -> tuple[tuple[int, ...], tuple[bytes, ...]]:
+        """See `ChatFormat.tokens_of`."""
+        tokens: tuple[tuple[int, ...], tuple[bytes, ...]] = self._call("tokens_of", text, len(text))
+        return tokens
+
     def spell(self, ids: Sequence[int]) -> str:
         """See `ChatFormat.spell`."""
         text: str = self._call("spell", list(ids), len(ids))

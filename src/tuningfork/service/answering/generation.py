@@ -4,16 +4,16 @@ import asyncio
 import itertools
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from tuningfork.artifacts.base import ArtifactDamaged, ArtifactMissing
 from tuningfork.domain.artifact import ArtifactRef
 from tuningfork.domain.base_model import Catalog, Limits, PublicModel
 from tuningfork.domain.conversation import Conversation, Speaker
 from tuningfork.domain.errors import FieldViolation, InvalidArgument
-from tuningfork.domain.generation import Chunk, GenerationRequest, RequestedSampling, Sampling
+from tuningfork.domain.generation import Chunk, GenerationRequest, RequestedSampling, Sampling, TokenizedText
 from tuningfork.domain.permission import Action, Principal
 from tuningfork.domain.references import BaseRef, CheckpointRef, ModelRef, TunedRef
 from tuningfork.domain.refusals import (
@@ -41,6 +41,8 @@ from tuningfork.service.tuning.weights import lost, note_damage
 from tuningfork.store import checkpoints, tuning_jobs
 from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.database import Database
+
+Told = TypeVar("Told")
 
 
 class ChunkStream(AsyncIterator[Chunk]):
@@ -217,11 +219,33 @@ class Generation:
         check_described(callee.base)
         # A prompt of any length may be counted, so that callers can find out whether it is too long.
         _refuse(violations.of_prompt(prompt, Limits()))
+        base, owner = callee.base.base, principal.email
+        return await self._twice(lambda: self._generators.count_tokens(base, prompt, owner=owner))
+
+    async def compute_tokens(
+        self, principal: Principal, asked: ModelRef, texts: Sequence[str]
+    ) -> tuple[TokenizedText, ...]:
+        """The tokens of each text, as this model cuts it, without a chat template. A tuned model may be in any state.
+
+        Raises:
+            NotFound: there is no such model, or its base is no longer served.
+            PermissionDenied: the caller may not use it.
+            InvalidArgument: a text is not valid Unicode.
+            Unavailable: the generator died twice; the same request may succeed later.
+
+        """
+        callee = await self._find(principal, asked)
+        check_described(callee.base)
+        base, owner = callee.base.base, principal.email
+        return await self._twice(lambda: self._generators.tokenize(base, texts, owner=owner))
+
+    async def _twice(self, ask: Callable[[], Awaitable[Told]]) -> Told:
+        """What a generator tells, or if it died meanwhile the next one."""
         try:
-            return await self._generators.count_tokens(callee.base.base, prompt, owner=principal.email)
+            return await ask()
         except WorkerDied:
             self._metrics.worker_deaths.labels("generator").inc()
-            return await self._generators.count_tokens(callee.base.base, prompt, owner=principal.email)
+            return await ask()
 
     async def _find(self, principal: Principal, asked: ModelRef) -> _Callee:
         match asked:
@@ -303,7 +327,9 @@ async def _nothing() -> AsyncGenerator[Chunk, None]:
 
 
 def _check_ready(callee: _Callee) -> None:
-    if callee.tuned is None or callee.tuned.state is ModelState.ACTIVE:
+    # A checkpoint that is kept can be called, also while the job goes on.
+    is_checkpoint = isinstance(callee.ref, CheckpointRef)
+    if callee.tuned is None or is_checkpoint or callee.tuned.state is ModelState.ACTIVE:
         return
     raise ModelNotUsable(TunedRef(callee.tuned.id), callee.tuned.state, Purpose.GENERATE)
 

@@ -34,7 +34,7 @@ from tuningfork.service.tuning.job_queue import MAX_QUEUED_JOBS, JobQueue
 from tuningfork.service.tuning.listing import Listing
 from tuningfork.service.tuning.tuned import Tuned, hold, load, with_jobs, with_snapshots
 from tuningfork.service.tuning.weights import check_weights
-from tuningfork.store import deleted_jobs, tuned_models, tuning_jobs
+from tuningfork.store import deleted_jobs, registry, tuned_models, tuning_jobs
 from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.database import Database, Transaction
 from tuningfork.store.disk_reserve import DiskReserve, no_reserve
@@ -260,8 +260,7 @@ class Tuning:
         Raises:
             NotFound: there is no such model, or it was made by another job.
             PermissionDenied: the caller does not own it.
-            FailedPrecondition: the operation has not ended. The caller may believe that this stops the job, which it
-                does not.
+            FailedPrecondition: the operation has not ended, and this would not stop the job, as the caller may believe.
 
         """
         with self._database.read() as connection:
@@ -331,10 +330,11 @@ class Tuning:
         """
 
         def write(connection: Transaction) -> TuningJob:
-            job = hold(connection, principal, model_id, Action.DELETE).job
+            tuned = hold(connection, principal, model_id, Action.DELETE)
+            registry.pass_on_default(connection, tuned.model)
             tuned_models.delete(connection, model_id)
-            deleted_jobs.note(connection, job.id, self._clock())
-            return job
+            deleted_jobs.note(connection, tuned.job.id, self._clock())
+            return tuned.job
 
         job = self._reserve.write(self._database, write)
         self._wake()

@@ -98,9 +98,11 @@ def of_import(request: TuningRequest) -> tuple[FieldViolation, ...]:
     return (*_of_names(request), *_of_owners_choices(request))
 
 
-def of_change(change: ModelChange) -> tuple[FieldViolation, ...]:
-    """Everything wrong with a change of a tuned model."""
-    return tuple(_of_owners_choices(change))
+def of_change(
+    change: ModelChange, *, most_name_characters: int = MAX_DISPLAY_NAME_CHARACTERS
+) -> tuple[FieldViolation, ...]:
+    """Everything wrong with a change of a tuned model, whose display name may have so many characters."""
+    return tuple(_of_owners_choices(change, most_name_characters))
 
 
 def of_prompt(prompt: Conversation, limits: Limits) -> Iterator[FieldViolation]:
@@ -175,10 +177,12 @@ def _of_names(request: TuningRequest) -> Iterator[FieldViolation]:
         yield from violations_of_chosen_id(request.tuned_model_id, "tuned_model_id")
 
 
-def _of_owners_choices(chosen: TuningRequest | ModelChange) -> Iterator[FieldViolation]:
+def _of_owners_choices(
+    chosen: TuningRequest | ModelChange, most_name_characters: int = MAX_DISPLAY_NAME_CHARACTERS
+) -> Iterator[FieldViolation]:
     """Everything wrong with the fields that the owner sets when creating a model and may change later."""
     for name, text, most in (
-        ("display_name", chosen.display_name, MAX_DISPLAY_NAME_CHARACTERS),
+        ("display_name", chosen.display_name, most_name_characters),
         ("description", chosen.description, MAX_DESCRIPTION_CHARACTERS),
     ):
         if len(text) > most:

@@ -5,7 +5,7 @@ Source: gemini-api section 11; google/ai/generativelanguage/v1beta/generative_se
 
 from tuningfork.domain.base_model import with_prefix
 from tuningfork.domain.conversation import Conversation
-from tuningfork.domain.errors import Reason
+from tuningfork.domain.errors import FieldViolation, Reason
 from tuningfork.domain.generation import GenerationRequest, RequestedSampling
 from tuningfork.wire.google.answer_formats import answer_format_of, violations_of_format
 from tuningfork.wire.google.generation_tables import GenerationTables
@@ -51,9 +51,22 @@ def parse_generate(body: bytes, tables: GenerationTables) -> GenerationRequest:
         InvalidArgument: the body is not JSON, not a GenerateContentRequest, or asks for something that is not served.
 
     """
-    fields = decode(tables.generate_request, read(body))
+    return generation_request(decode(tables.generate_request, read(body)))
+
+
+def generation_request(fields: Fields, further: tuple[FieldViolation, ...] = ()) -> GenerationRequest:
+    """The request for text in a decoded GenerateContentRequest.
+
+    Args:
+        fields: the message.
+        further: what else is wrong with it, which the error tells as well.
+
+    Raises:
+        InvalidArgument: it asks for something that is not served.
+
+    """
     config: Fields = fields.get("generation_config", {})
-    if found := (*unserved_members(fields), *violations_of_format(config)):
+    if found := (*unserved_members(fields), *further, *violations_of_format(config)):
         raise refused(GENERATE.request, found)
     settings = parse_safety_settings(fields.get("safety_settings", ()))
     prompt = parse_prompt(fields, Site(GENERATE.request), must_end_with_user=True)

@@ -41,8 +41,15 @@ def decode(message: Message, value: Any, path: str = "") -> Fields:
     return fields
 
 
-def decode_query(message: Message, parameters: Mapping[str, str]) -> Fields:
+def decode_query(
+    message: Message, parameters: Mapping[str, str], repeated: Mapping[str, tuple[str, ...]] | None = None
+) -> Fields:
     """The fields of a request message from the query of a URL.
+
+    Args:
+        message: the message.
+        parameters: the parameters as text.
+        repeated: all values of parameters that were sent more than once, for repeated fields; None: there are none.
 
     Raises:
         InvalidArgument: a parameter is not a field, or its value is not of the field's type.
@@ -55,6 +62,10 @@ def decode_query(message: Message, parameters: Mapping[str, str]) -> Fields:
         if field is None:
             reason = f"Cannot bind query parameter. Field '{key[:80]}' could not be found in request message."
             faults.name(key, "", reason)
+        elif field.repeated:
+            values = (repeated or {}).get(key, (text,))
+            found = [_single(field, each, field.name, faults) for each in values]
+            fields[field.name] = [*fields.get(field.name, ()), *(each for each in found if each is not _UNSET)]
         else:
             _put(fields, field, _single(field, text, field.name, faults))
     faults.raise_if_any()

@@ -1,0 +1,176 @@
+"""Text and tokens, of base models below publishers and of tuned models at their endpoints."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from tuningfork.dialect.call import Awaited, Binding, MessageStream, MethodCall, Streamed, translated_errors
+from tuningfork.dialect.vertex.places import PARENTS, place_of
+from tuningfork.dialect.vertex.serving_methods import ServingMethod
+from tuningfork.domain.base_model import with_prefix
+from tuningfork.domain.errors import FailedPrecondition, InvalidArgument
+from tuningfork.domain.generation import Chunk
+from tuningfork.domain.references import BaseRef, ModelRef
+from tuningfork.service.answering.generation import Answer, Generation
+from tuningfork.service.tuning.endpoints import Endpoints
+from tuningfork.service.tuning.registered import NoSuchEndpoint, NoSuchModel
+from tuningfork.service.tuning.registry import Registry
+from tuningfork.wire.google.generation import COUNT, GENERATE
+from tuningfork.wire.google.proto_json.encode import Typed
+from tuningfork.wire.google.queries import refuse_query
+from tuningfork.wire.vertex import generation as wire
+from tuningfork.wire.vertex.names import number_in, split_version
+
+Parsed = TypeVar("Parsed")
+
+QUICK_BYTES = 8_192
+"""Bodies of up to this size are parsed in the event loop, in less time than a thread takes to wake."""
+_ENDPOINTS = "endpoints"
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationMethods:
+    """Asking models for text. `clock` gives the time of an answer."""
+
+    generation: Generation
+    registry: Registry
+    endpoints: Endpoints
+    clock: Callable[[], datetime]
+
+    def bindings(self) -> tuple[Binding[Typed], ...]:
+        """Below projects and without one; tuned models also by their model's name, which the hosted API refuses."""
+        callees = ("publishers/{publisher:id}/models/{model:id}", "endpoints/{endpoint:id}", "models/{model:id}")
+        return tuple(
+            binding
+            for parent in PARENTS
+            for callee in callees
+            for path in [f"{parent}/{callee}"]
+            # Without a project, `models/x` is a name of the Gemini API.
+            if parent or not callee.startswith("models/")
+            for binding in (
+                Binding("POST", f"{path}:generateContent", ServingMethod.GENERATE_CONTENT, Awaited(self.generate)),
+                Binding(
+                    "POST",
+                    f"{path}:streamGenerateContent",
+                    ServingMethod.STREAM_GENERATE_CONTENT,
+                    Streamed(self.stream),
+                ),
+                Binding("POST", f"{path}:countTokens", ServingMethod.COUNT_TOKENS, Awaited(self.count)),
+                Binding("POST", f"{path}:computeTokens", ServingMethod.COMPUTE_TOKENS, Awaited(self.compute)),
+                Binding("POST", f"{path}:predict", ServingMethod.PREDICT, Awaited(self.predict)),
+                Binding("POST", f"{path}:rawPredict", ServingMethod.PREDICT, Awaited(self.predict)),
+            )
+        )
+
+    async def generate(self, call: MethodCall) -> Typed:
+        """The method generateContent."""
+        answer, head = await self._begin(call)
+        tables = wire.TABLES[call.version]
+        if answer.blocked:
+            return wire.render_blocked_prompt(answer.blocked, answer.prompt_tokens, head, tables)
+        with translated_errors(GENERATE):
+            chunks = await _all_of(answer)
+        return wire.render_answer(chunks, head, tables)
+
+    async def stream(self, call: MethodCall) -> MessageStream[Typed]:
+        """The method streamGenerateContent."""
+        answer, head = await self._begin(call)
+        return Messages(answer, head, wire.TABLES[call.version])
+
+    async def count(self, call: MethodCall) -> Typed:
+        """The method countTokens."""
+        refuse_query(call.query)
+        tables = wire.TABLES[call.version]
+        prompt = await _parsed(lambda body: wire.parse_count_tokens(body, tables), call.body)
+        asked = await self._asked(call)
+        with translated_errors(COUNT):
+            tokens = await self.generation.count_tokens(call.principal, asked, prompt)
+        return wire.render_token_count(tokens, prompt, tables)
+
+    async def compute(self, call: MethodCall) -> Typed:
+        """The method computeTokens: the tokens of each content, without a chat template."""
+        refuse_query(call.query)
+        tables = wire.TABLES[call.version]
+        spoken = await _parsed(lambda body: wire.parse_compute_tokens(body, tables), call.body)
+        asked = await self._asked(call)
+        with translated_errors(wire.COMPUTE):
+            tokenized = await self.generation.compute_tokens(call.principal, asked, spoken.texts)
+        return wire.render_tokens(spoken, tokenized, tables)
+
+    async def predict(self, call: MethodCall) -> Typed:
+        """The methods predict and rawPredict, which models that generate text do not have."""
+        await self._asked(call)
+        raise FailedPrecondition("This model does not support predict. Call generateContent or streamGenerateContent.")
+
+    async def _begin(self, call: MethodCall) -> tuple[Answer, wire.VertexHead]:
+        refuse_query(call.query)
+        tables = wire.TABLES[call.version]
+        created = self.clock()
+        wanted = await _parsed(lambda body: wire.parse_generate(body, tables), call.body)
+        asked = await self._asked(call)
+        with translated_errors(GENERATE):
+            answer = await self.generation.generate(call.principal, asked, wanted)
+        version = answer.base.name.removeprefix("models/")
+        return answer, wire.VertexHead(model_version=version, response_id=answer.id, created=created)
+
+    async def _asked(self, call: MethodCall) -> ModelRef:
+        """The model in the path.
+
+        Raises:
+            NotFound: there is no such endpoint or tuned model here, or the caller has no role on it.
+
+        """
+        path, place = call.path, place_of(call)
+        publisher = path.get("publisher", "")
+        if publisher and publisher != _ENDPOINTS:
+            # The catalog names no publishers.
+            return BaseRef(with_prefix(path["model"]))
+        # google-genai makes `publishers/endpoints/models/333` of `endpoints/333`.
+        if publisher or "endpoint" in path:
+            endpoint = number_in(path["model"] if publisher else path["endpoint"])
+            if endpoint is None:
+                raise NoSuchEndpoint
+            return await asyncio.to_thread(self.endpoints.callee, call.principal, place, endpoint)
+        number, version = split_version(path["model"])
+        if number is None:
+            raise NoSuchModel
+        return await asyncio.to_thread(self.registry.callee, call.principal, place, number, version)
+
+
+class Messages(AsyncIterator[Typed]):
+    """The chunks of an answer as messages. Closing this closes the answer, even if no message was read."""
+
+    def __init__(self, answer: Answer, head: wire.VertexHead, tables: wire.VertexTables) -> None:
+        self._answer = answer
+        self._renderer = wire.ChunkRenderer(head, tables)
+        self._refusals = (
+            [wire.render_blocked_prompt(answer.blocked, answer.prompt_tokens, head, tables)] if answer.blocked else []
+        )
+
+    async def __anext__(self) -> Typed:
+        if self._refusals:
+            return self._refusals.pop()
+        try:
+            chunk = await anext(self._answer.chunks)
+        except InvalidArgument:
+            with translated_errors(GENERATE):
+                raise
+        return self._renderer.render(chunk)
+
+    async def aclose(self) -> None:
+        """Stop the generation."""
+        await self._answer.chunks.aclose()
+
+
+async def _parsed(parse: Callable[[bytes], Parsed], body: bytes) -> Parsed:
+    """The parsed body. A large body is parsed in a thread, so that the event loop can serve other requests."""
+    return parse(body) if len(body) <= QUICK_BYTES else await asyncio.to_thread(parse, body)
+
+
+async def _all_of(answer: Answer) -> list[Chunk]:
+    try:
+        return [chunk async for chunk in answer.chunks]
+    finally:
+        await answer.chunks.aclose()
