@@ -348,13 +348,7 @@ class Generators(Protocol):
         ...
 
     async def tokenize(self, base: BaseModel, texts: Sequence[str], *, owner: str = "") -> tuple[TokenizedText, ...]:
-        """The tokens of each text, as the base cuts it, without a chat template. `owner`: see `GenerationAssignment`.
-
-        Raises:
-            InvalidArgument: a text is not valid Unicode.
-            WorkerDied: the generator died meanwhile.
-
-        """
+        """The tokens of each text, without a chat template. Errors and `owner` are as in `preview`."""
         ...
 
     async def preview(self, base: BaseModel, examples: Examples, shown: int, *, owner: str = "") -> DatasetPreview:

@@ -4,7 +4,6 @@ The output of a model turn is what training teaches: the tokens of the turn, and
 all tokens before the output: by construction the tokens that serving renders as the prompt.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -15,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from tuningfork.domain.conversation import Conversation, Preference, Speaker
 from tuningfork.domain.errors import FieldViolation, InternalError, InvalidArgument
 from tuningfork.domain.turn_labels import NEXT_TURN
+from tuningfork.modeling.plain_text import PlainText
 from tuningfork.modeling.template_environment import template_environment
 from tuningfork.modeling.token_bytes import token_bytes
 
@@ -157,7 +157,7 @@ class ChatFormat:
         self, tokenizer: PreTrainedTokenizerBase, *, template: str | None = None, end_ids: Iterable[int] = ()
     ) -> None:
         self.tokenizer = tokenizer
-        self._text = _PlainText(tokenizer)
+        self._text = PlainText(tokenizer)
         source, self._variables = _choose_template(tokenizer, template)
         self.next_turn_labels = NEXT_TURN if source == DEFAULT_TEMPLATE else ()
         try:
@@ -329,54 +329,6 @@ class ChatFormat:
             "no token is known that ends a turn: the chat template writes none after an answer, and the tokenizer has "
             "no eos_token. Set an eos_token in tokenizer_config.json, or a chat_template in the model's catalog entry"
         )
-
-
-class _PlainText:
-    """Encodes text to token ids, so that quoted texts never become control tokens. Thread-safe.
-
-    Before the template is rendered, the name of each control token in a text is replaced by a mark: private-use
-    characters around the token's number.
-    """
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        self._tokenizer = tokenizer
-        special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
-        # The longest first, since a token's text may begin with another token's text.
-        self._literals = [*sorted(special, key=len, reverse=True), "\ue000", "\ue001"]
-        self._numbers = {literal: number for number, literal in enumerate(self._literals)}
-        self._found = re.compile("|".join(map(re.escape, self._literals)))
-        self._mark = re.compile("\ue000([0-9]+)\ue001")
-        # Computed in advance, since it changes a setting of the tokenizer, which other threads may use later.
-        self._spelled = [self._ids(literal, split_special_tokens=True) for literal in self._literals]
-        self._ids("a")
-
-    def quote(self, text: str) -> str:
-        """Replace the name of every control token, and every character that marks are made of, by a mark.
-
-        Raises:
-            InvalidArgument: the text has half of a surrogate pair, which JSON can express and UTF-8 cannot.
-
-        """
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise InvalidArgument(
-                f"the text is not Unicode: character {error.start} is {text[error.start]!a}, half a surrogate pair"
-            ) from error
-        return self._found.sub(lambda match: f"\ue000{self._numbers[match[0]]}\ue001", text)
-
-    def encode(self, text: str) -> list[int]:
-        """The ids of a rendered text; each mark is encoded as the plain characters of its control token."""
-        pieces = self._mark.split(text)
-        ids = self._ids(pieces[0])
-        for number, piece in zip(pieces[1::2], pieces[2::2], strict=True):
-            ids += self._spelled[int(number)] + self._ids(piece)
-        return ids
-
-    def _ids(self, text: str, **how: bool) -> list[int]:
-        # With `verbose` the tokenizer would warn about texts longer than the context, which are refused elsewhere.
-        encoded = self._tokenizer(text, add_special_tokens=False, verbose=False, **how)
-        return list(encoded["input_ids"]) if text else []
 
 
 def _choose_template(tokenizer: PreTrainedTokenizerBase, template: str | None) -> tuple[str, dict[str, Any]]:
