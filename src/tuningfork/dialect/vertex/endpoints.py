@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tuningfork.dialect.call import Binding, Direct, MethodCall, translated_errors
-from tuningfork.dialect.vertex.places import PARENTS, place_of
 from tuningfork.dialect.vertex.serving_methods import ServingMethod
+from tuningfork.dialect.vertex.serving_places import PARENTS, place_of
 from tuningfork.domain.errors import NotFound, Unimplemented
 from tuningfork.service.tuning.endpoints import Endpoints
 from tuningfork.service.tuning.registered import NoSuchEndpoint, Served
@@ -22,9 +22,9 @@ from tuningfork.wire.vertex.done_operations import (
     render_done,
     render_no_operations,
 )
-from tuningfork.wire.vertex.filters import all_hold
-from tuningfork.wire.vertex.names import number_in, version_name
 from tuningfork.wire.vertex.packages import PACKAGES
+from tuningfork.wire.vertex.serving_filters import all_hold
+from tuningfork.wire.vertex.serving_names import number_in, version_name
 
 _LIST = RequestWords("ListEndpointsRequest")
 _UNDEPLOY = RequestWords("UndeployModelRequest")

@@ -3,15 +3,15 @@
 from dataclasses import dataclass
 
 from tuningfork.dialect.call import Binding, Direct, MethodCall
-from tuningfork.dialect.vertex.places import PARENTS, place_of
 from tuningfork.dialect.vertex.serving_methods import ServingMethod
+from tuningfork.dialect.vertex.serving_places import PARENTS, place_of
 from tuningfork.domain.tuned_model import TunedModel
 from tuningfork.service.tuning.experiments import Experiments, Measured, NoSuchExperiment
 from tuningfork.wire.google.proto_json.encode import Typed
 from tuningfork.wire.google.queries import refuse_query
 from tuningfork.wire.vertex import metrics as wire
-from tuningfork.wire.vertex.filters import all_hold
-from tuningfork.wire.vertex.names import experiment_number, number_in, run_context_number
+from tuningfork.wire.vertex.serving_filters import all_hold
+from tuningfork.wire.vertex.serving_names import experiment_number, number_in, run_context_number
 
 
 @dataclass(frozen=True, slots=True)

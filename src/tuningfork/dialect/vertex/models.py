@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tuningfork.dialect.call import Binding, Direct, MethodCall, translated_errors
-from tuningfork.dialect.vertex.places import PARENTS, place_of
 from tuningfork.dialect.vertex.serving_methods import ServingMethod
+from tuningfork.dialect.vertex.serving_places import PARENTS, place_of
 from tuningfork.domain.base_model import with_prefix
 from tuningfork.domain.references import BaseRef
 from tuningfork.service.answering.generation import Generation
@@ -17,9 +17,9 @@ from tuningfork.wire.google.queries import refuse_query
 from tuningfork.wire.google.requests import RequestWords
 from tuningfork.wire.vertex import registry as wire
 from tuningfork.wire.vertex.done_operations import Deed, DoneOperation, render_done
-from tuningfork.wire.vertex.filters import all_hold
-from tuningfork.wire.vertex.names import split_version
 from tuningfork.wire.vertex.publishers import parse_get, parse_list, render_publisher_model, render_publisher_models
+from tuningfork.wire.vertex.serving_filters import all_hold
+from tuningfork.wire.vertex.serving_names import split_version
 
 _LIST = RequestWords("ListModelsRequest")
 _UPDATE = RequestWords("UpdateModelRequest", {"": "model."})
