@@ -124,7 +124,8 @@ class GenerationMethods:
         """
         path, place = call.path, place_of(call)
         publisher = path.get("publisher", "")
-        if publisher and publisher != _ENDPOINTS:
+        # google-genai writes a number alone as a model of Google's; base models have names.
+        if publisher and publisher != _ENDPOINTS and number_in(path["model"]) is None:
             # The catalog names no publishers.
             return BaseRef(with_prefix(path["model"]))
         # google-genai makes `publishers/endpoints/models/333` of `endpoints/333`.
