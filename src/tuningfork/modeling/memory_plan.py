@@ -6,7 +6,6 @@ process. Two processes that load at the same time may both count the same free m
 """
 
 import gc
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -48,6 +47,12 @@ class HasFeatures(Protocol):
 
     in_features: int
     out_features: int
+
+
+class HasWeight(HasFeatures, Protocol):
+    """A linear layer that is in memory."""
+
+    weight: torch.Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +196,7 @@ def trained_adapter_bytes(features: int, *, rank: int, itemsize: int) -> int:
     return features * rank * (_FLAT_COPIES * 4 + 2 * itemsize)
 
 
-def check_adapter_fits(layers: Iterable[HasFeatures], memory: Memory | None, *, rank: int, itemsize: int) -> None:
+def check_adapter_fits(layers: Iterable[HasWeight], memory: Memory | None, *, rank: int, itemsize: int) -> None:
     """Check that there is enough memory to train an adapter beside a base that is loaded.
 
     Args:
@@ -201,16 +206,18 @@ def check_adapter_fits(layers: Iterable[HasFeatures], memory: Memory | None, *, 
         itemsize: the bytes of a number of the base.
 
     Raises:
-        InvalidArgument: it would not fit beside the layers' weights if nothing else were in memory.
+        InvalidArgument: it would not fit beside the layers' weights, the trainer's and the generator's, if nothing else
+            were in memory.
         MemoryShort: it would fit then, and does not at the moment.
 
     """
-    shapes = [(layer.in_features, layer.out_features) for layer in layers]
-    needed = trained_adapter_bytes(sum(map(sum, shapes)), rank=rank, itemsize=itemsize)
+    beside = [*layers]
+    features = sum(layer.in_features + layer.out_features for layer in beside)
+    needed = trained_adapter_bytes(features, rank=rank, itemsize=itemsize)
     if memory is None or needed <= memory.usable_bytes:
         return
     takes = f"an adapter of rank {rank} takes {_shown(needed)} of memory while it is trained, and "
-    most = max(0, memory.most_bytes - itemsize * sum(map(math.prod, shapes)))
+    most = max(0, memory.most_bytes - sum(_held_bytes(layer.weight) for layer in beside))
     if needed > most:
         raise InvalidArgument(
             f"{takes}{memory.whose} has at most {_shown(most)} for it beside the base; tune with a lower rank, or on a "
@@ -321,6 +328,16 @@ def _short(needed: MemoryPlan, memory: Memory | None) -> bool:
 
 def _bytes(tensor: torch.Tensor) -> int:
     return tensor.numel() * tensor.element_size()
+
+
+def _held_bytes(weight: torch.Tensor) -> int:
+    """The bytes of a layer's weight that trainer and generator hold together, at least.
+
+    Each has a copy of its own on a GPU, and of weights that are fused with others. Other weights may be mapped from the
+    file, whose pages the two share: those of two bytes that are widened when they are used always are.
+    """
+    is_part = weight.untyped_storage().nbytes() > _bytes(weight)
+    return _bytes(weight) * (2 if is_part or weight.device.type != "cpu" else 1)
 
 
 def _shown(count: int) -> str:

@@ -257,7 +257,7 @@ def test_an_adapter_for_which_too_little_memory_is_free_is_not_begun():
 
 
 def test_only_an_adapter_for_which_the_machine_is_too_small_is_refused_for_good():
-    layers = [torch.nn.Linear(300, 700), torch.nn.Linear(1_000, 2_000)]
+    layers = [torch.nn.Linear(300, 700, dtype=torch.bfloat16), torch.nn.Linear(1_000, 2_000, dtype=torch.bfloat16)]
     beside_base = trained_adapter_bytes(4_000, rank=256, itemsize=2) + 2 * (300 * 700 + 1_000 * 2_000)
     # One part in 16 of a machine is its reserve.
     enough = Memory(-(-beside_base * 16 // 15), 0, "this machine")
@@ -268,3 +268,51 @@ def test_only_an_adapter_for_which_the_machine_is_too_small_is_refused_for_good(
         check_adapter_fits(
             layers, dataclasses.replace(enough, total_bytes=enough.total_bytes - 2), rank=256, itemsize=2
         )
+
+
+def test_weights_that_stay_in_two_bytes_leave_the_rest_of_four_to_an_adapter_in_fp32():
+    layers = [torch.nn.Linear(1_000, 2_000, dtype=torch.bfloat16)]
+    beside_base = trained_adapter_bytes(3_000, rank=8, itemsize=4) + 2 * 1_000 * 2_000
+    enough = Memory(-(-beside_base * 16 // 15), 0, "this machine")
+
+    with pytest.raises(MemoryShort):
+        check_adapter_fits(layers, enough, rank=8, itemsize=4)
+    with pytest.raises(InvalidArgument):
+        check_adapter_fits(layers, dataclasses.replace(enough, total_bytes=enough.total_bytes - 2), rank=8, itemsize=4)
+
+
+def test_weights_that_are_fused_are_held_by_the_trainer_and_by_the_generator():
+    fused = torch.nn.Parameter(torch.zeros(3_000, 1_000))
+    layers = [torch.nn.Linear(1_000, size) for size in (1_000, 2_000)]
+    for layer, rows in zip(layers, (slice(0, 1_000), slice(1_000, None)), strict=True):
+        layer.weight = torch.nn.Parameter(fused.detach()[rows])
+    beside_base = trained_adapter_bytes(5_000, rank=8, itemsize=4) + 2 * 4 * 3_000 * 1_000
+    enough = Memory(-(-beside_base * 16 // 15), 0, "this machine")
+
+    with pytest.raises(MemoryShort):
+        check_adapter_fits(layers, enough, rank=8, itemsize=4)
+    with pytest.raises(InvalidArgument):
+        check_adapter_fits(layers, dataclasses.replace(enough, total_bytes=enough.total_bytes - 2), rank=8, itemsize=4)
+
+
+def test_the_layers_of_a_base_are_counted_as_it_holds_them(tiny_llama):
+    """Fused where torch computes; as they are stored, once, where compiled products read them."""
+    base = load_base(tiny_llama, dtype=torch.float32)
+    compiled = base.decoder.layers[0].query_key_value.frozen.compiled is not None
+    layers = [*base.slots.layers.values()]
+    stored = sum(layer.weight.numel() * layer.weight.element_size() for layer in layers)
+    apart = {"o_proj", "down_proj"}
+    alone = sum(
+        layer.weight.numel() * layer.weight.element_size()
+        for name, layer in base.slots.layers.items()
+        if name.rpartition(".")[2] in apart
+    )
+    held = stored if compiled else 2 * stored - alone
+    features = sum(layer.in_features + layer.out_features for layer in layers)
+    needed = trained_adapter_bytes(features, rank=8, itemsize=4) + held
+    enough = Memory(-(-needed * 16 // 15), 0, "this machine")
+
+    with pytest.raises(MemoryShort):
+        check_adapter_fits(layers, enough, rank=8, itemsize=4)
+    with pytest.raises(InvalidArgument):
+        check_adapter_fits(layers, dataclasses.replace(enough, total_bytes=enough.total_bytes - 2), rank=8, itemsize=4)
