@@ -1,7 +1,6 @@
 """Methods that this server does not have, refused by name."""
 
 from dataclasses import dataclass
-from functools import partial
 
 from tuningfork.dialect.call import Binding, Direct, MethodCall
 from tuningfork.dialect.vertex.serving_methods import ServingMethod
@@ -10,9 +9,6 @@ from tuningfork.domain.errors import Unimplemented
 from tuningfork.wire.google.proto_json.encode import Typed
 
 _REFUSED = {
-    "tuningJobs:optimizePrompt": "Prompts are not optimized on this server.",
-    "tuningJobs:processData": "Training files are processed when a tuning job is created.",
-    "tuningJobs:validateReinforcementTuningReward": "There is no reinforcement tuning on this server.",
     "batchPredictionJobs": "There are no batches on this server; send the requests to generateContent.",
     "models:upload": "Adapters are imported by `tuningfork import`, or POST /tuningfork/v1/tunedModels:import.",
     "models:copy": "Models are not copied; grant permissions on them instead.",
@@ -26,16 +22,20 @@ class RefusedMethods:
     """The methods that clients were seen to call and that no use case serves."""
 
     def bindings(self) -> tuple[Binding[Typed], ...]:
-        """Below projects and without one."""
+        """Below projects alone."""
+        [parent, *_] = PARENTS
         return tuple(
-            Binding("POST", f"{parent}/{path}", ServingMethod.NOT_SERVED, Direct(partial(_refuse, path, why)))
-            for parent in PARENTS
+            Binding("POST", f"{parent}/{path}", ServingMethod.NOT_SERVED, Direct(_Refusal(path, why).answer))
             for path, why in _REFUSED.items()
-            # Without a project, `cachedContents` and `models` are names of the Gemini API.
-            if parent or path.startswith("tuningJobs")
         )
 
 
-def _refuse(path: str, why: str, call: MethodCall) -> Typed:
-    place_of(call)
-    raise Unimplemented(f"{path} is not served: {why}")
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    path: str
+    why: str
+
+    def answer(self, call: MethodCall) -> Typed:
+        """A method that this server does not have."""
+        place_of(call)
+        raise Unimplemented(f"{self.path} is not served: {self.why}")

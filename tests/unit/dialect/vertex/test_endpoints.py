@@ -342,7 +342,7 @@ def test_whoever_has_no_role_is_told_that_there_is_no_endpoint(caller):
 
 @pytest.mark.parametrize(
     "path",
-    ["tuningJobs:optimizePrompt", "tuningJobs:processData", "batchPredictionJobs", "cachedContents", "models:copy"],
+    ["batchPredictionJobs", "cachedContents", "models:copy", "models:upload"],
 )
 def test_methods_that_this_server_lacks_are_refused_by_name(caller, path):
     answer = caller.post(f"{V1}/{path}", {})
