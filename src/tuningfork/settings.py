@@ -122,6 +122,13 @@ class Settings(BaseSettings):
         "a second for every 20,000 characters. Reading the model's files may take three times as long.",
     )
     concurrent_jobs: int = Field(default=8, ge=1, description="Tuning jobs that share the trainer at a time.")
+    training_price: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="What a million trained tokens cost, in a currency of yours, for estimates in previews and stages; "
+        "left out, there are none. Nobody is billed.",
+    )
     savepoint_every: int = Field(
         default=10,
         ge=1,

@@ -55,6 +55,7 @@ def parse(answer: Mapping[str, Any]) -> TuningPreview:
         temperature=fields.number(answer, "temperature") if "temperature" in answer else None,
         answers=_kind(fields.text(answer, "answers", "")),
         tokens_per_second=_speed(fields.number(answer, "measuredTokensPerSecond", 0.0)),
+        price=fields.number(answer, "pricePerMillionTokens") if "pricePerMillionTokens" in answer else None,
     )
 
 
@@ -125,6 +126,8 @@ def _summary(preview: TuningPreview, place: Callable[[int], str]) -> Iterator[st
         f"the longest example, {place(dataset.longest_example)}, has {dataset.longest_tokens:,} tokens; "
         f"the model takes {dataset.context_tokens:,}"
     )
+    if preview.cost is not None:
+        yield f"all of it costs about {preview.cost:.2f}, at {preview.price:g} for a million tokens"
     yield from _sampling(preview)
     yield from _expected(preview)
 

@@ -189,9 +189,12 @@ def billable_characters(text: str) -> int:
     return sum(map(len, text.split()))
 
 
-def cost_of(statistics: DataStatistics, epoch_count: int, price_per_million_tokens: float) -> float:
-    """What training so many epochs costs, in the currency of the price. Dropped examples cost nothing."""
-    return statistics.billable_tokens * epoch_count * price_per_million_tokens / 1_000_000
+def cost_of(tokens: int, epoch_count: int, price: float) -> float:
+    """What training so many epochs on so many tokens costs, in the currency of `price`, which is for a million tokens.
+
+    The tokens are the billable ones: dropped examples cost nothing.
+    """
+    return tokens * epoch_count * price / 1_000_000
 
 
 def _texts_of(example: Example) -> Iterator[str]:

@@ -49,10 +49,12 @@ class StagedJob:
     """A job and its stage.
 
     `beginning` has more about a job that is not taken up yet; None: there is nothing. `seconds_left` is about how long
-    a job that is being trained takes for the rest of its steps; None: that is not known yet.
+    a job that is being trained takes for the rest of its steps; None: that is not known yet. `cost` is about what all
+    its steps cost, in the operator's currency; None: that is not known.
     """
 
     job: TuningJob
     stage: JobStage
     beginning: Beginning | None = None
     seconds_left: float | None = None
+    cost: float | None = None

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from tuningfork.domain.answer_kind import AnswerKind
 from tuningfork.domain.base_model import AdapterShape, BaseModelName
+from tuningfork.domain.data_statistics import cost_of
 from tuningfork.domain.hyperparameters import Hyperparameters
 
 MAX_SHOWN_EXAMPLES = 20
@@ -72,6 +73,14 @@ class TuningPreview:
     answers: AnswerKind | None = None
     tokens_per_second: float | None = None
     validation_count: int = 0
+    price: float | None = None
+    """What a million trained tokens cost, in the operator's currency; None: the server has no price."""
+
+    @property
+    def cost(self) -> float | None:
+        """About what the job costs, in the operator's currency; None: the server has no price."""
+        epochs = self.hyperparameters.epoch_count
+        return None if self.price is None else cost_of(self.dataset.total_tokens, epochs, self.price)
 
     @property
     def step_seconds(self) -> float | None:

@@ -207,7 +207,7 @@ def _build(
     safety = _safety(settings, engines, metrics, loop)
     server, every = server_id(settings.data_dir, secrets.randbits), settings.savepoint_every
     running = Running(database, artifacts, catalog, now, metrics, server=server, savepoint_every=every)
-    reserve = disk_reserve(settings)
+    reserve, price = disk_reserve(settings), settings.training_price
     dispatcher = _dispatcher(settings, running, engines, metrics, partial(_call_all, residency.refresh, reserve.refill))
     parts = (requests, artifacts, catalog, now, secrets.randbits, metrics)
     usable = partial(check_usable, generators=engines.generators)
@@ -219,11 +219,11 @@ def _build(
         exporting=Exporting(tuning, catalog),
         importing=Importing(*parts, generators=engines.generators, server=server, check_base=usable),
         import_threads=imports,
-        previewing=Previewing(tuning, engines.generators, engines.trainers, metrics, running.speeds),
+        previewing=Previewing(tuning, engines.generators, engines.trainers, metrics, running.speeds, price=price),
         tuning=tuning,
         residency=residency,
         diagnosing=Diagnosing(requests, tuning.list),
-        staging=Staging(engines.trainers, running.speeds, tuning.get, tuning.list),
+        staging=Staging(engines.trainers, running.speeds, tuning.get, tuning.list, price=price),
         results=Results(requests, now),
         tokens=identity.tokens,
         refresh_tokens=refresh_tokens_of(requests, identity),

@@ -59,6 +59,14 @@ def test_the_summary_tells_steps_settings_and_tokens():
     ]
 
 
+def test_the_cost_is_told_where_the_server_has_a_price():
+    # 12,345 tokens in five epochs.
+    line = "all of it costs about 0.12, at 2 for a million tokens"
+
+    assert told(replace(of("a", "b"), price=2.0)).splitlines()[3] == line
+    assert "costs" not in told(of("a", "b"))
+
+
 def test_every_line_says_whether_it_is_trained():
     assert lines("User:\n1\n", "2\n3</s>") == [
         "  given   │ User:⏎",

@@ -33,7 +33,8 @@ PROBE_PATIENCE_SECONDS = 60.0
 class Previewing:
     """The use case of previews. Belongs to one event loop, as the generators' async methods do.
 
-    `patience_seconds`: how long a preview waits for a probe at most.
+    `patience_seconds`: how long a preview waits for a probe at most. `price`: what a million trained tokens cost; None:
+    no costs are told.
     """
 
     def __init__(
@@ -45,7 +46,9 @@ class Previewing:
         speeds: Speeds,
         *,
         patience_seconds: float = PROBE_PATIENCE_SECONDS,
+        price: float | None = None,
     ) -> None:
+        self._price = price
         self._tuning = tuning
         self._generators = generators
         self._trainers = trainers
@@ -82,6 +85,7 @@ class Previewing:
             temperature=tuned.model.temperature,
             answers=answers,
             tokens_per_second=await self._tokens_per_second(base, tuned.job, examples, dataset),
+            price=self._price,
         )
 
     async def _tokens_per_second(

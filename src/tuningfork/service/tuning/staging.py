@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from tuningfork.domain.data_statistics import cost_of
 from tuningfork.domain.job_stage import Beginning, JobStage, StagedJob
 from tuningfork.domain.permission import Principal
 from tuningfork.domain.server_paths import without_directories
@@ -17,12 +18,20 @@ from tuningfork.service.tuning.tuned import Tuned
 class Staging:
     """The use case of stages. What is known beyond the database is of the jobs on this server's trainers.
 
-    `one` and `many` find the models that a caller may read: `Tuning.get` and `Tuning.list`.
+    `one` and `many` find the models that a caller may read: `Tuning.get` and `Tuning.list`. `price`: what a million
+    trained tokens cost, for jobs whose tokens were counted; None: no costs are told.
     """
 
     def __init__(
-        self, trainers: Trainers, speeds: Speeds, one: Callable[..., Tuned], many: Callable[..., Page[Tuned]]
+        self,
+        trainers: Trainers,
+        speeds: Speeds,
+        one: Callable[..., Tuned],
+        many: Callable[..., Page[Tuned]],
+        *,
+        price: float | None = None,
     ) -> None:
+        self._price = price
         self._trainers = trainers
         self._speeds = speeds
         self._one = one
@@ -36,7 +45,8 @@ class Staging:
             PermissionDenied: the caller may not read it.
 
         """
-        return self._staged(self._one(principal, model_id, snapshots=False).job, self._trainers.beginnings())
+        job = self._one(principal, model_id, snapshots=False).job
+        return self._priced(self._staged(job, self._trainers.beginnings()))
 
     def list(self, principal: Principal, *, page_size: int | None = None, page_token: str = "") -> Page[StagedJob]:
         """The jobs that have not ended among those of the models of a page of `Tuning.list`.
@@ -47,8 +57,17 @@ class Staging:
         """
         page = self._many(principal, page_size=page_size, page_token=page_token, snapshots=False)
         begun = self._trainers.beginnings()
-        items = tuple(self._staged(each.job, begun) for each in page.items if not each.job.state.is_final)
+        unended = [each.job for each in page.items if not each.job.state.is_final]
+        items = tuple(self._priced(self._staged(job, begun)) for job in unended)
         return Page(items, page.next_page_token)
+
+    def _priced(self, staged: StagedJob) -> StagedJob:
+        """The stage with about what the whole job costs, if there is a price and the job's tokens were counted."""
+        counted = staged.job.data_statistics
+        if self._price is None or counted is None:
+            return staged
+        cost = cost_of(counted.billable_tokens, staged.job.hyperparameters.epoch_count, self._price)
+        return replace(staged, cost=cost)
 
     def _staged(self, job: TuningJob, begun: Mapping[JobId, Beginning]) -> StagedJob:
         if job.state.is_final:

@@ -54,6 +54,8 @@ TUNING_PREVIEW = Message(
         Field(15, "adapter_rank", Kind.INT32),
         Field(16, "adapter_alpha", Kind.DOUBLE),
         Field(17, "validation_example_count", Kind.INT32),
+        Field(18, "price_per_million_tokens", Kind.DOUBLE, presence=True),
+        Field(19, "expected_cost", Kind.DOUBLE, presence=True),
     ),
 )
 
@@ -95,6 +97,8 @@ def render_preview(preview: TuningPreview) -> Typed:
         "examples": [_example(example) for example in dataset.shown],
         "measured_tokens_per_second": preview.tokens_per_second,
         "expected_step_seconds": preview.step_seconds,
+        "price_per_million_tokens": preview.price,
+        "expected_cost": preview.cost,
         "temperature": preview.temperature,
         "answers": preview.answers or "",
         "adapter_rank": preview.adapter.rank if preview.adapter else 0,

@@ -19,6 +19,7 @@ STAGE = Message(
         Field(5, "usual_loading_seconds", Kind.DOUBLE, presence=True),
         Field(6, "seconds_left", Kind.DOUBLE, presence=True),
         Field(7, "held_up_by", Kind.STRING),
+        Field(8, "expected_cost", Kind.DOUBLE, presence=True),
     ),
 )
 STAGES = Message(
@@ -58,6 +59,7 @@ def _fields(staged: StagedJob) -> dict[str, Any]:
         "tuned_model": tuned_name(staged.job.model_id),
         "stage": staged.stage.value,
         "seconds_left": None if left is None else round(left, 1),
+        "expected_cost": staged.cost,
     }
     if beginning is not None and beginning.base is not None:
         fields |= {

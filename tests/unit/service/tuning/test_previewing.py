@@ -39,6 +39,13 @@ def test_a_preview_tells_what_creating_would_begin(workshop, preview):
     assert (seen.total_steps, seen.example_count) == (19, 15)
 
 
+def test_a_price_gives_a_cost_of_all_epochs(workshop):
+    seen = asyncio.run(previewing_of(workshop, price=2.0).preview(ADA, number_request(), 0))
+
+    assert seen.cost == seen.dataset.total_tokens * seen.hyperparameters.epoch_count * 2.0 / 1_000_000
+    assert asyncio.run(previewing_of(workshop).preview(ADA, number_request(), 0)).cost is None
+
+
 def test_what_the_caller_leaves_open_is_resolved(preview):
     seen = preview(number_request(hyperparameters=RequestedHyperparameters(learning_rate_multiplier=0.5)))
 

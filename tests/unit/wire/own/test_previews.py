@@ -59,6 +59,7 @@ def test_the_answer_has_every_number_and_every_segment():
         tokens_per_second=48.0,
         temperature=0.0,
         answers=AnswerKind.LABELS,
+        price=100_000.0,
     )
 
     rendered = render_preview(preview)
@@ -85,6 +86,8 @@ def test_the_answer_has_every_number_and_every_segment():
         ],
         "measuredTokensPerSecond": 48.0,
         "expectedStepSeconds": 0.5,
+        "pricePerMillionTokens": 100_000,
+        "expectedCost": 3,
         "temperature": 0,
         "answers": "LABELS",
     }
