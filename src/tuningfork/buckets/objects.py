@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from tuningfork.buckets.checksums import Checksums, checksumming_of
 from tuningfork.buckets.configuration import BucketSettings
-from tuningfork.buckets.errors import ConditionNotMet, InvalidName, ObjectNotFound
+from tuningfork.buckets.errors import BucketNotFound, ConditionNotMet, InvalidName, ObjectNotFound
 from tuningfork.buckets.listing import Page, Wanted, has_objects, list_keys
 from tuningfork.buckets.metadata import (
     FileIdentity,
@@ -127,6 +127,7 @@ class LocalObjects:
 
         Raises:
             InvalidName: no object can have this key, or no file can be there beside those that are.
+            BucketNotFound: there is no such bucket any more.
             ConditionNotMet: the object that is there is not as the conditions say.
             OSError: the disk is full. Nothing was changed.
 
@@ -135,7 +136,7 @@ class LocalObjects:
         _flush(file)
         with (
             self._changing,
-            self._writing_at(key),
+            self._writing_at(bucket, key),
             directory_below(self._directory(bucket), segments[:-1], make=True) as at,
         ):
             before = self._found_in(at, bucket, key)
@@ -241,9 +242,12 @@ class LocalObjects:
 
     @staticmethod
     @contextmanager
-    def _writing_at(key: str) -> Iterator[None]:
+    def _writing_at(bucket: str, key: str) -> Iterator[None]:
         try:
             yield
+        except FileNotFoundError as error:
+            # Somebody has removed the bucket meanwhile; it is not made anew without an owner.
+            raise BucketNotFound(bucket) from error
         except OSError as error:
             if error.errno in (errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.ENOTEMPTY, errno.EEXIST):
                 raise InvalidName(

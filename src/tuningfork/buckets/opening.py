@@ -19,17 +19,16 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 @contextmanager
 def directory_below(root: Path, names: Sequence[str], *, make: bool = False) -> Iterator[int]:
-    """The descriptor of a directory below the root; `make` makes those that are missing, for the server's user only.
+    """The descriptor of a directory below the root.
 
-    The root itself may be, or be reached by, a symbolic link.
+    The root itself may be, or be reached by, a symbolic link. `make` makes the directories that are missing below it,
+    for the server's user only.
 
     Raises:
         FileNotFoundError: it is not there.
         OSError: a name on the way is no directory (ENOTDIR, ELOOP), or it cannot be opened.
 
     """
-    if make:
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(root, _DIRECTORY)
     try:
         for name in names:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,6 +58,9 @@ class BucketRecords:
     def __init__(self, settings: BucketSettings) -> None:
         self.root = settings.root
         self._directory = settings.server_files / "records"
+        self._metadata = settings.server_files / "metadata"
+        # Held while a bucket is made or removed: of two callers who make one at a time, one is its owner.
+        self._changing = threading.Lock()
         self._mapped = {each.name: each for each in settings.mapped}
 
     def find(self, name: str) -> BucketRecord | None:
@@ -87,27 +92,13 @@ class BucketRecords:
         """Make the bucket; False: there is one of this name."""
         if record.name in self._mapped:
             return False
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        place = self._place(record.name)
-        if (self.root / record.name).exists():
-            return False
-        written = {
-            "owner": record.owner,
-            "project": record.project,
-            "createTime": record.create_time.isoformat(),
-        }
-        # The record comes first: a crash leaves no bucket, and never one that belongs to somebody else.
-        aside = place.with_suffix(".aside")
-        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            json.dump(written, file)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(place)
-        try:
+        with self._changing:
+            if (self.root / record.name).exists():
+                return False
+            # The record comes first: a crash leaves no bucket, and never one that belongs to somebody else.
+            self._write(record)
             (self.root / record.name).mkdir(mode=0o700)
-        except FileExistsError:
-            return False
-        return True
+            return True
 
     def remove(self, name: str) -> None:
         """Remove an empty bucket.
@@ -116,8 +107,21 @@ class BucketRecords:
             OSError: it is not empty.
 
         """
-        (self.root / name).rmdir()
-        self._place(name).unlink(missing_ok=True)
+        with self._changing:
+            (self.root / name).rmdir()
+            self._place(name).unlink(missing_ok=True)
+            shutil.rmtree(self._metadata / name, ignore_errors=True)
+
+    def _write(self, record: BucketRecord) -> None:
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        place = self._place(record.name)
+        aside = place.with_suffix(".aside")
+        written = {"owner": record.owner, "project": record.project, "createTime": record.create_time.isoformat()}
+        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            json.dump(written, file)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(place)
 
     def _read(self, name: str) -> BucketRecord:
         found = json.loads(self._place(name).read_text(encoding="utf-8"))

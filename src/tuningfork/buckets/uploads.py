@@ -95,12 +95,6 @@ class Arriving:
             self._checksumming = Checksumming()
             self._checksumming.add(piece)
 
-    def restart(self) -> None:
-        """Forget the bytes so far."""
-        self._path.unlink(missing_ok=True)
-        self.size = 0
-        self._checksumming = None
-
     def checksumming(self) -> Checksumming:
         """The checksums of all bytes so far. They are read again if some arrived before a restart, or were cut off."""
         if self._checksumming is None or self._checksumming.size != self.size:
@@ -183,7 +177,8 @@ class Uploads:
     def done(self, arriving: Arriving, generation: int) -> None:
         """Remember that the bytes have become an object, for callers who ask again."""
         arriving.record(replace(arriving.upload, done=generation))
-        arriving.restart()
+        with self._lock:
+            self._open.pop(arriving.directory.name, None)
 
     def cancel(self, arriving: Arriving) -> None:
         """Remove an upload."""
