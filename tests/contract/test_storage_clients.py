@@ -4,6 +4,7 @@ from uuid import uuid4
 
 import pytest
 
+import live_server
 from contract.environments import NodeEnvironment, PythonEnvironment
 
 NEWEST = PythonEnvironment("gcsfs-2026.10.1")
@@ -14,11 +15,19 @@ NODE = NodeEnvironment("google-cloud-storage-js-8.4.0")
 @pytest.fixture
 def of_buckets(server):
     """Where the client finds the server, whose caller it is, and a bucket of its own."""
-    return {
-        "STORAGE_EMULATOR_HOST": server.url,
-        "ACCESS_TOKEN": server.key,
-        "BUCKET": f"contract-{uuid4().hex[:8]}",
-    }
+    return {"ACCESS_TOKEN": server.key, **addresses(server)}
+
+
+@pytest.fixture(scope="module")
+def open_server(tmp_path_factory):
+    """A server that lets in programs of this machine that send no credential."""
+    directory = tmp_path_factory.mktemp("open-server")
+    with live_server.running(directory, variables={"TUNINGFORK_STORAGE_WITHOUT_CREDENTIALS": "true"}) as running:
+        yield running
+
+
+def addresses(server):
+    return {"STORAGE_EMULATOR_HOST": server.url, "BUCKET": f"contract-{uuid4().hex[:8]}"}
 
 
 @pytest.mark.parametrize("client", [NEWEST, OLD], ids=lambda client: client.name)
@@ -53,6 +62,12 @@ def test_googles_client_for_python_uploads_reads_lists_changes_and_removes(told,
     }
 
 
+def test_it_needs_no_credential_where_the_operator_lets_in_programs_of_this_machine(told, open_server):
+    done = told(NEWEST, "storage/objects.py", **addresses(open_server))
+
+    assert (done["large"], done["unknown"], done["gone"]) == (True, True, None)
+
+
 def test_gcsfs_writes_reads_lists_and_removes(told, of_buckets):
     bucket = of_buckets["BUCKET"]
     done = told(NEWEST, "storage/gcsfs_files.py", **of_buckets)
@@ -69,8 +84,11 @@ def test_gcsfs_writes_reads_lists_and_removes(told, of_buckets):
     }
 
 
-def test_googles_client_for_node_uploads_reads_lists_changes_and_removes(told, of_buckets):
-    done = told(NODE, "storage/objects.mjs", **of_buckets)
+@pytest.mark.parametrize("sends", ["a credential", "none"])
+def test_googles_client_for_node_uploads_reads_lists_changes_and_removes(told, server, open_server, sends):
+    """Its resumable uploads send no credential to an address of one's own; with one, each upload is one request."""
+    where = {"ACCESS_TOKEN": server.key, **addresses(server)} if sends == "a credential" else addresses(open_server)
+    done = told(NODE, "storage/objects.mjs", **where)
 
     assert done == {
         "listed": True,

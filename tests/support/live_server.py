@@ -132,9 +132,9 @@ class LiveServer:
 
 
 @contextmanager
-def running(directory: Path, *options: str):
+def running(directory: Path, *options: str, variables: Mapping[str, str] | None = None):
     """A server that has started, for as long as the context lasts."""
-    server = LiveServer(directory, *options)
+    server = LiveServer(directory, *options, variables=variables)
     try:
         server.start()
         yield server
