@@ -15,6 +15,7 @@ from job_lives import follow
 from mortality import Deaths
 from tuningfork.domain.base_model import Catalog
 from tuningfork.domain.conversation import Conversation, Preference, Speaker, Turn
+from tuningfork.domain.early_stopping import EarlyStopping
 from tuningfork.domain.errors import Code
 from tuningfork.domain.hyperparameters import RequestedHyperparameters
 from tuningfork.domain.objective import DirectPreferenceOptimization
@@ -24,7 +25,7 @@ from tuningfork.execution.local.trainers import LocalTrainers
 from tuningfork.service.metrics import Metrics
 from tuningfork.service.tuning.running import Running
 from tuningfork.service.tuning.tuning import Tuning
-from tuningfork.store import evaluations
+from tuningfork.store import checkpoints, evaluations
 from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.database import Database
 from workshop import ADA, NUMBER_PAIRS, SERVER, number_request
@@ -57,6 +58,15 @@ class Service:
     def evaluations(self, tuned):
         with self.database.read() as connection:
             return evaluations.evaluations_of(connection, tuned.job.id)
+
+    def default(self, tuned):
+        """The step and the weights of the default checkpoint, the only one beside the last."""
+        with self.database.read() as connection:
+            kept = checkpoints.checkpoints_of(connection, tuned.job.id)
+            default = checkpoints.find_checkpoint(connection, tuned.model.id)
+        assert [each.step for each in kept] == [default.step, self.job(tuned).completed_steps]
+        place = self.artifacts.store.root / default.artifact
+        return default.step, (place / "adapter_model.safetensors").read_bytes()
 
     def weights(self, tuned):
         return (self.artifacts.adapter_directory(tuned.job.id) / "adapter_model.safetensors").read_bytes()
@@ -186,3 +196,33 @@ def test_a_validation_example_longer_than_the_context_fails_the_job_before_its_f
     job = service.job(tuned)
     assert (job.state, job.completed_steps, job.error.code) == (JobState.FAILED, 0, Code.INVALID_ARGUMENT)
     assert job.error.message.startswith("validation[3]: ")
+
+
+def test_a_job_whose_trainer_is_killed_stops_early_at_the_same_step_with_the_same_weights(service, tiny_llama):
+    # The model becomes sure of an answer that is not the one in the validation set.
+    request = number_request(
+        base_model=tiny_llama.name,
+        examples=tuple(Conversation.pair(asked, "2") for asked in "1357"),
+        validation=(Conversation.pair("1", "7"), Conversation.pair("3", "7")),
+        hyperparameters=RequestedHyperparameters(epoch_count=40, batch_size=2, learning_rate=0.002),
+        evaluate_every=2,
+        early_stopping=EarlyStopping(patience=4),
+    )
+    undisturbed = service.tuning.create(ADA, request)
+    follow(service.running, service.trainers)
+    wanted = service.job(undisturbed)
+    disturbed = service.tuning.create(ADA, request)
+    for last_step in (3, wanted.completed_steps - 2):
+        service.deaths.order(after_step=last_step, saved=True)
+        follow(service.running, service.trainers)
+        assert service.job(disturbed).state is JobState.QUEUED
+    follow(service.running, service.trainers)
+
+    done = service.job(disturbed)
+    assert (wanted.state, done.state) == (JobState.SUCCEEDED, JobState.SUCCEEDED)
+    assert 8 < done.completed_steps == wanted.completed_steps < wanted.total_steps
+    assert service.weights(disturbed) == service.weights(undisturbed)
+    defaults = [service.default(tuned) for tuned in (undisturbed, disturbed)]
+    assert defaults[0] == defaults[1]
+    step, _ = defaults[0]
+    assert step == min(service.evaluations(disturbed), key=lambda each: each.mean_loss).step < done.completed_steps

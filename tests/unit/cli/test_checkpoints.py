@@ -116,7 +116,7 @@ class TestCheckpoints:
     def test_on_a_terminal_they_are_a_table(self, tuningfork, become_terminal):
         become_terminal()
         lines = tuningfork("checkpoints", "m-1").output.splitlines()
-        assert lines[0] == "Checkpoints of tunedModels/m-1"
+        assert "Checkpoints of tunedModels/m-1" in lines[0]
         assert lines[1].split() == ["checkpoint", "step", "epoch", "loss", "validation", "loss", "right", "tokens"]
         assert lines[3].split() == ["1", "2", "0", "0.2500", "0.5000", "0.500", "answers"]
 
