@@ -174,8 +174,9 @@ def test_however_often_the_loss_falls_few_checkpoints_are_on_the_disk(store, ass
     events = trained(store, falling, look=lambda: counts.append(len(store.refs_below(place))))
 
     improved = [each for each in events if isinstance(each, CheckpointKept)]
-    assert len(improved) > 10
-    assert max(counts) <= 3
+    assert len(improved) > 3
+    # Of the savepoint, the best complete one, one that has just been completed, and one that waited for it.
+    assert max(counts) <= 4
 
 
 def test_the_last_weights_have_no_checkpoint_even_if_they_are_the_best(store, assignment):

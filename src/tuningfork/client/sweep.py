@@ -76,7 +76,8 @@ class Grid:
             ("number of epochs", self.epochs, best.epochs),
         ):
             tried = sorted(set(values))
-            if len(tried) < 2 or value not in (tried[0], tried[-1]):
+            is_least = name != "learning rate" and value == 1
+            if len(tried) < 2 or value not in (tried[0], tried[-1]) or is_least:
                 continue
             is_lowest = value == tried[0]
             end, further = ("lowest", "lower") if is_lowest else ("highest", "higher")

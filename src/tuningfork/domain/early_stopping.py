@@ -58,6 +58,15 @@ def best_of(evaluations: Sequence[Evaluation]) -> Evaluation | None:
     return min(evaluations, key=lambda each: (each.mean_loss, each.step), default=None)
 
 
+def improvements(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
+    """Those of these evaluations that were the best when they came; the last of them is the best of all."""
+    found: list[Evaluation] = []
+    for each in evaluations:
+        if not found or each.mean_loss < found[-1].mean_loss:
+            found.append(each)
+    return found
+
+
 def usual_evaluate_every(total_steps: int, trained_examples: int, validation_count: int) -> int:
     """The number of steps between evaluations where nobody has chosen it.
 

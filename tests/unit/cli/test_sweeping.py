@@ -49,7 +49,7 @@ def test_the_best_model_stays_under_its_name_and_the_others_go(tuningfork, servi
     assert (ended.code, ended.output, shown) == (0, f"{name}\n", "pairs")
     assert len(service.bodies) == 9
     assert {json.dumps(each["tuningTask"]["validation"]) for each in service.bodies} == {
-        json.dumps({"heldOutPercent": 10, "keepBest": True})
+        json.dumps({"heldOutPercent": 10.0, "keepBest": True})
     }
     assert (
         "Best: learning rate 0.01, rank 8, with a validation loss of 0.5000 after step 2: 0.5000 (50.0%)"

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tuningfork.domain.early_stopping import EarlyStopping, best_of, usual_evaluate_every
+from tuningfork.domain.early_stopping import EarlyStopping, best_of, improvements, usual_evaluate_every
 from tuningfork.domain.evaluation import Evaluation
 
 
@@ -60,6 +60,13 @@ def test_of_equal_losses_the_earliest_is_best():
     given = evaluations(3.0, 2.0, 2.0, 2.5)
     assert best_of(given) is given[1]
     assert best_of([]) is None
+
+
+def test_improvements_are_those_that_were_the_best_when_they_came():
+    given = evaluations(3.0, 3.0, 2.0, 2.5, 1.0, 1.0)
+    assert improvements(given) == [given[0], given[2], given[4]]
+    assert improvements(given)[-1] == best_of(given)
+    assert improvements([]) == []
 
 
 def test_words_say_after_which_step_and_why():

@@ -49,6 +49,15 @@ class KeptCheckpoints:
         """Write the checkpoint of this step in the background. `write` is called with the directory to create."""
         self._writing[step] = self.writers.submit(self._write, step, write)
 
+    def give_up(self, is_needed: Callable[[int], bool]) -> None:
+        """Do not write those checkpoints that still wait for the disk and are not needed any more, by their steps.
+
+        Each that waits takes as much memory as an adapter.
+        """
+        for step, future in [*self._writing.items()]:
+            if not is_needed(step) and future.cancel():
+                del self._writing[step]
+
     def drop(self, step: int) -> None:
         """Remove the checkpoint of this step, which is complete."""
         self.artifacts.delete(self.ref(step))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tuningfork.artifacts.base import ArtifactDamaged, ArtifactMissing, ArtifactStore
 from tuningfork.domain.artifact import ArtifactRef
-from tuningfork.domain.early_stopping import best_of
+from tuningfork.domain.early_stopping import best_of, improvements
 from tuningfork.domain.errors import Code
 from tuningfork.domain.evaluation import Evaluation
 from tuningfork.execution.base import CheckpointKept, Failed, Resumed, TrainingAssignment
@@ -66,19 +66,23 @@ class RunningJob:
             return
         best = best_of(self.savepoints.evaluations)
         if best == evaluation and not is_last and not self.is_scheduled(evaluation.step):
+            self.checkpoints.give_up(self.is_scheduled)
             self.checkpoints.keep(evaluation.step, self.engine.adapter_writer(self.assignment.job_id))
         self._drop_superseded()
 
     def _drop_superseded(self) -> None:
-        """Remove checkpoints that are not the best any more, also not for a trainer that resumes from the savepoint."""
+        """Remove checkpoints that are not the best any more, also not for a trainer that resumes from the savepoint.
+
+        The best one may still be written. Until it is complete, the best complete one is needed.
+        """
         evaluations = self.savepoints.evaluations
         try:
             resumes_from = self.savepoints.last_step()
-            at_savepoint = [each for each in evaluations if each.step <= resumes_from]
-            needed = [best.step for best in map(best_of, (evaluations, at_savepoint)) if best is not None]
+            at_savepoint = best_of([each for each in evaluations if each.step <= resumes_from])
             found = self.checkpoints.found(self.completed_steps)
-            # Only when the best one is complete is an earlier one not needed.
-            for step in found if needed[0] in found else ():
+            complete = [each.step for each in improvements(evaluations) if each.step in found]
+            needed = {*complete[-1:], *([at_savepoint.step] if at_savepoint else [])}
+            for step in found if complete else ():
                 if step not in needed and not self.is_scheduled(step):
                     self.checkpoints.drop(step)
         except OSError:

@@ -62,7 +62,9 @@ def findings_of(database: Database, job_id: JobId) -> tuple[Finding, ...]:
 
 def _diagnosed(connection: Transaction, job: TuningJob) -> tuple[Finding, ...]:
     taken, evaluated = snapshots_of(connection, job), evaluations_of(connection, job.id)
-    return diagnose(taken, evaluated, over_preferences=job.hyperparameters.objective.over_preferences)
+    found = diagnose(taken, evaluated, over_preferences=job.hyperparameters.objective.over_preferences)
+    # The model of a job that keeps its best checkpoint answers with the weights from before the loss rose.
+    return tuple(each for each in found if not (job.keep_best and each.kind is FindingKind.OVERFITTING))
 
 
 def tell(job: TuningJob, findings: Sequence[Finding], metrics: Metrics) -> None:

@@ -55,3 +55,31 @@ def test_one_that_could_not_be_written_is_logged_and_the_next_is_kept(kept, capl
     with caplog.at_level(logging.ERROR):
         assert kept.completed(wait=True) == [2]
     assert "job job has no checkpoint of step 1" in caplog.text
+
+
+def test_one_that_waits_and_is_not_needed_any_more_is_not_written(kept):
+    begun, opened = threading.Event(), threading.Event()
+
+    def slow(directory):
+        begun.set()
+        assert opened.wait(PATIENCE_SECONDS)
+        write(directory)
+
+    kept.keep(1, slow)
+    assert begun.wait(PATIENCE_SECONDS)
+    for step in (2, 3):
+        kept.keep(step, write)
+    kept.give_up(lambda step: step == 3)
+    opened.set()
+
+    # The first one had begun.
+    assert kept.completed(wait=True) == [1, 3]
+    assert kept.found(10) == [1, 3]
+
+
+def test_one_that_is_dropped_is_not_found_any_more(kept):
+    for step in (1, 2):
+        kept.keep(step, write)
+    kept.completed(wait=True)
+    kept.drop(1)
+    assert kept.found(10) == [2]

@@ -11,7 +11,7 @@ from tuningfork.domain.findings import FindingKind
 from tuningfork.domain.tuning_job import JobState, Snapshot
 from tuningfork.service.tuning.diagnosing import Diagnosing
 from tuningfork.store.schema import job_events
-from workshop import ADA, BOB, number_request
+from workshop import ADA, BOB, NUMBER_PAIRS, number_request
 
 LEVEL = [2.0, 2.1, 1.9] * 6
 FALLING = [2.0 / step for step in range(1, 19)]
@@ -30,9 +30,9 @@ def adapter(workshop, tuned):
     return ref
 
 
-def begun(workshop, losses, evaluations=()):
+def begun(workshop, losses, evaluations=(), **changes):
     """A running job after steps with these losses."""
-    tuned = workshop.tuning.create(ADA, number_request())
+    tuned = workshop.tuning.create(ADA, number_request(**changes))
     assert workshop.running.claim([tuned.job.id]) is not None
     for step, loss in enumerate(losses, start=1):
         taken = Snapshot(step=step, epoch=step * 4 // 15, mean_loss=loss, compute_time=workshop.clock())
@@ -127,6 +127,11 @@ def test_evaluations_are_looked_at_too(workshop, diagnosing):
     assert finding.kind is FindingKind.OVERFITTING
     assert "lowest after step 6" in finding.description
     assert workshop.job(tuned).findings == (FindingKind.OVERFITTING,)
+
+
+def test_a_job_that_keeps_its_best_checkpoint_is_not_warned_of_the_weights_after_it(workshop, diagnosing):
+    tuned = begun(workshop, FALLING, [1.0, 0.5, 2.0], validation=NUMBER_PAIRS, keep_best=True)
+    assert diagnosing.of(ADA, tuned.model.id).findings == ()
 
 
 def test_a_running_job_is_diagnosed_by_its_steps_so_far_alone_and_in_the_list(workshop, diagnosing):
