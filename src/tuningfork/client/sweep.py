@@ -17,6 +17,8 @@ from tuningfork.domain.tuning_job import TuningRequest
 
 MOST_SETTINGS = 16
 _POLL_SECONDS = 0.5
+_PAUSES = 9.0
+"""It waits so many times longer than it has asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +153,7 @@ class Sweep:
                 return
             asked = time.monotonic()
             self.trials = tuple(map(self._newest, self.trials))
-            self._sleep(max(_POLL_SECONDS, 9 * (time.monotonic() - asked)))
+            self._sleep(max(_POLL_SECONDS, _PAUSES * (time.monotonic() - asked)))
 
     def _begin_further(self) -> None:
         """Begin the runs that wait, in their order, as far as the server takes them."""

@@ -41,6 +41,25 @@ def test_evaluations_are_read_in_the_order_of_their_steps_and_from_a_step_on(dat
     assert found(database, job, after_step=12) == ()
 
 
+def test_some_are_read_and_those_of_some_steps_and_the_best(database, job):
+    made = [evaluation(4, mean_loss=1.0), evaluation(8, mean_loss=0.5), evaluation(12, mean_loss=0.5)]
+    put(database, job, *made)
+
+    assert found(database, job, most=2) == tuple(made[:2])
+    with database.read() as connection:
+        assert evaluations.evaluations_at(connection, job.id, [12, 5, 4]) == {4: made[0], 12: made[2]}
+        assert evaluations.best_evaluation(connection, job.id) == made[1]
+        assert evaluations.best_evaluation(connection, "none") is None
+
+
+def test_those_that_are_missing_are_added_and_no_other_is_changed(database, job):
+    put(database, job, evaluation(4), evaluation(8, mean_loss=3.0))
+    with database.write() as connection:
+        evaluations.add_missing_evaluations(connection, job.id, [evaluation(8), evaluation(12)])
+
+    assert found(database, job) == (evaluation(4), evaluation(8, mean_loss=3.0), evaluation(12))
+
+
 def test_an_evaluation_that_is_made_again_takes_the_place_of_the_earlier_one(database, job):
     put(database, job, evaluation(4), evaluation(8), evaluation(4, mean_loss=3.0))
 

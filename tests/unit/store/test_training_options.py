@@ -9,6 +9,7 @@ from fakes import ECHO_BASE
 from store_rows import keep, new_job
 from tuningfork.domain.checkpoint_schedule import CheckpointSchedule
 from tuningfork.domain.conversation import Conversation, Preference, Speaker, Turn
+from tuningfork.domain.early_stopping import EarlyStopping
 from tuningfork.domain.hyperparameters import RequestedHyperparameters
 from tuningfork.domain.objective import CrossEntropy, DirectPreferenceOptimization
 from tuningfork.store import schema, training_options, tuning_jobs
@@ -21,7 +22,15 @@ SCHEDULE = CheckpointSchedule(steps_every=5, epochs_every=2)
 def test_options_are_read_as_they_were_written(database):
     usual = new_job("a")
     hyperparameters = replace(usual.hyperparameters, objective=DPO)
-    job = replace(usual, hyperparameters=hyperparameters, checkpoints=SCHEDULE, validation_count=7, evaluate_every=4)
+    job = replace(
+        usual,
+        hyperparameters=hyperparameters,
+        checkpoints=SCHEDULE,
+        validation_count=7,
+        evaluate_every=4,
+        keep_best=True,
+        early_stopping=EarlyStopping(patience=5, least_improvement=0.25),
+    )
     keep(database, job)
 
     with database.read() as connection:

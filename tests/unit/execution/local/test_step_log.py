@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from tuningfork.domain.evaluation import Evaluation
 from tuningfork.domain.tuning_job import Snapshot
-from tuningfork.execution.local.step_log import StepLog
+from tuningfork.execution.local.step_log import EvaluationLog, StepLog
 
 STEPS = tuple(
     Snapshot(step=step, epoch=step // 2, mean_loss=1 / step, compute_time=datetime(2024, 1, 1, 0, 0, step, tzinfo=UTC))
@@ -55,3 +56,24 @@ def test_a_torn_line_is_passed_over_and_harms_no_later_one(log, torn):
     log.append(STEPS[3:])
 
     assert log.read(10) == STEPS
+
+
+class TestEvaluations:
+    def evaluation(self, step, loss=1.5):
+        time = datetime(2024, 3, 14, 15, 9, 4, 511322, tzinfo=UTC)
+        return Evaluation(step=step, epoch=1, mean_loss=loss, targets=9, right_targets=4, compute_time=time)
+
+    def test_they_are_read_back_up_to_a_step_and_the_last_line_of_a_step_counts(self, tmp_path):
+        log = EvaluationLog(tmp_path / "evaluations.jsonl")
+        assert log.read(10) == ()
+        log.append([self.evaluation(2), self.evaluation(4)])
+        log.append([self.evaluation(4, 1.25), self.evaluation(6)])
+        assert log.read(5) == (self.evaluation(2), self.evaluation(4, 1.25))
+
+    def test_a_line_that_a_crash_left_incomplete_is_left_out(self, tmp_path):
+        log = EvaluationLog(tmp_path / "evaluations.jsonl")
+        log.append([self.evaluation(2)])
+        with log.path.open("a") as file:
+            file.write('[4, 1, 1.5\n[4, 1]\n"x"\n')
+        log.append([self.evaluation(6)])
+        assert log.read(10) == (self.evaluation(2), self.evaluation(6))
