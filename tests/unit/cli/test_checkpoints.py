@@ -1,6 +1,7 @@
 """`tuningfork tune` with a validation set, and `tuningfork checkpoints`."""
 
 import json
+import re
 
 import pytest
 
@@ -115,10 +116,11 @@ class TestCheckpoints:
 
     def test_on_a_terminal_they_are_a_table(self, tuningfork, become_terminal):
         become_terminal()
-        lines = tuningfork("checkpoints", "m-1").output.splitlines()
-        assert "Checkpoints of tunedModels/m-1" in lines[0]
-        assert lines[1].split() == ["checkpoint", "step", "epoch", "loss", "validation", "loss", "right", "tokens"]
-        assert lines[3].split() == ["1", "2", "0", "0.2500", "0.5000", "0.500", "answers"]
+        output = re.sub(r"\x1b\[[0-9;]*m", "", tuningfork("checkpoints", "m-1").output)
+        lines = [line.split() for line in output.splitlines()]
+        assert lines[0] == ["Checkpoints", "of", "tunedModels/m-1"]
+        assert lines[1] == ["checkpoint", "step", "epoch", "loss", "validation", "loss", "right", "tokens"]
+        assert lines[3] == ["1", "2", "0", "0.2500", "0.5000", "0.500", "answers"]
 
     def test_one_is_made_the_default(self, tuningfork, service):
         shown = json.loads(tuningfork("checkpoints", "m-1", "--use", "2", "--json").output)

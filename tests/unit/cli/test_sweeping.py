@@ -15,8 +15,9 @@ CSV = "text_input,output\n1,2\n3,4\n7,8\n"
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    # Why: a test needs no half seconds between two looks, and on a busy machine not nine times as long as a look.
+    # Why: a test needs no half seconds between two looks.
     monkeypatch.setattr(sweeps, "_POLL_SECONDS", 0.0)
+    # Why: on a busy machine a look takes long, and nine times as long is minutes.
     monkeypatch.setattr(sweeps, "_PAUSES", 0.0)
 
 
