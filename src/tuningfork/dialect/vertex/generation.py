@@ -10,7 +10,7 @@ from tuningfork.dialect.call import Awaited, Binding, MessageStream, MethodCall,
 from tuningfork.dialect.vertex.serving_methods import ServingMethod
 from tuningfork.dialect.vertex.serving_places import PARENTS, place_of
 from tuningfork.domain.base_model import with_prefix
-from tuningfork.domain.errors import FailedPrecondition, InvalidArgument
+from tuningfork.domain.errors import FailedPrecondition, InvalidArgument, Unimplemented
 from tuningfork.domain.generation import Chunk
 from tuningfork.domain.references import BaseRef, ModelRef
 from tuningfork.service.answering.generation import Answer, Generation
@@ -101,7 +101,8 @@ class GenerationMethods:
 
     async def predict(self, call: MethodCall) -> Typed:
         """The methods predict and rawPredict, which models that generate text do not have."""
-        await self._asked(call)
+        if isinstance(await self._asked(call), BaseRef):
+            raise Unimplemented("Base models of this server make no embeddings, and have generateContent alone.")
         raise FailedPrecondition("This model does not support predict. Call generateContent or streamGenerateContent.")
 
     async def _begin(self, call: MethodCall) -> tuple[Answer, wire.VertexHead]:

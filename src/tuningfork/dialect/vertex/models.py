@@ -151,12 +151,14 @@ class ModelMethods:
 
     def get_publishers(self, call: MethodCall) -> Typed:
         """publishers.models.get: a base model, by any of its names."""
+        place_of(call)
         parse_get(call.query, call.repeated)
         found = self.generation.model(BaseRef(with_prefix(call.path["model"])))
         return render_publisher_model(found, call.path["publisher"], call.version)
 
     def list_publishers(self, call: MethodCall) -> Typed:
         """publishers.models.list: every name of every base model, on one page."""
+        place_of(call)
         parse_list(call.query, call.repeated)
         return render_publisher_models(self.generation.models(), call.path["publisher"], call.version)
 

@@ -230,12 +230,13 @@ class Generation:
         Raises:
             NotFound: there is no such model, or its base is no longer served.
             PermissionDenied: the caller may not use it.
-            InvalidArgument: a text is not valid Unicode.
+            InvalidArgument: the texts are too long together, or one is not valid Unicode.
             Unavailable: the generator died twice; the same request may succeed later.
 
         """
         callee = await self._find(principal, asked)
         check_described(callee.base)
+        _refuse(violations.of_tokenized(texts))
         base, owner = callee.base.base, principal.email
         return await self._twice(lambda: self._generators.tokenize(base, texts, owner=owner))
 

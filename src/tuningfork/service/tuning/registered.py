@@ -5,14 +5,14 @@ model is told that there is none.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from tuningfork.domain.checkpoint import Checkpoint
 from tuningfork.domain.errors import FieldViolation, InvalidArgument, NotFound, Reason
 from tuningfork.domain.permission import Action, Principal
 from tuningfork.domain.refusals import ResourceNotFound, RoleInsufficient
-from tuningfork.domain.tuned_model import ProjectLocation, TunedModel, TunedModelId
+from tuningfork.domain.tuned_model import DEFAULT_VERSION, ProjectLocation, TunedModel, TunedModelId
 from tuningfork.service.identity.keys import model_for
 from tuningfork.service.paging import made_up
 from tuningfork.service.tuning.tuned import Tuned, with_jobs
@@ -21,7 +21,7 @@ from tuningfork.store.database import Transaction
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_SCANNED = 200
+_SCANNED = 50
 """How many models are read at a time, to find those that a filter holds of."""
 
 
@@ -97,14 +97,28 @@ def version_of(
         PermissionDenied: the caller may not do this.
 
     """
-    model = registry.find_version(connection, place, number, version)
-    if model is None:
+    versions = versions_of(connection, place, number)
+    named = (each for each in versions if version in (str(each.model.version), *each.model.version_aliases))
+    found = next(named, None)
+    if found is None:
         raise NoSuchModel
-    check(connection, principal, model.id, action, NoSuchModel)
-    [registered] = registered_of(connection, [model])
-    if not registered.checkpoints:
-        raise NoSuchModel
-    return registered
+    check(connection, principal, found.model.id, action, NoSuchModel)
+    return found
+
+
+def versions_of(connection: Transaction, place: ProjectLocation, number: int) -> tuple[Registered, ...]:
+    """All registered versions of the model with this number, the first one first; empty if there is none here.
+
+    While the job of the default version has left no checkpoint yet, the newest of the others is the default one.
+    """
+    found = registered_of(connection, registry.versions_of(connection, place, number))
+    registered = [each for each in found if each.checkpoints]
+    if registered and not any(DEFAULT_VERSION in each.model.version_aliases for each in registered):
+        newest = registered[-1]
+        aliases = (*newest.model.version_aliases, DEFAULT_VERSION)
+        model = replace(newest.model, version_aliases=aliases)
+        registered[-1] = replace(newest, tuned=replace(newest.tuned, model=model))
+    return tuple(registered)
 
 
 def served_at(

@@ -7,11 +7,13 @@ from datetime import datetime
 from tuningfork.domain.errors import InvalidArgument
 from tuningfork.domain.permission import Action, Principal
 from tuningfork.domain.references import TunedRef
+from tuningfork.domain.refusals import ModelNotUsable, Purpose
 from tuningfork.domain.tuned_model import (
     DEFAULT_VERSION,
     MAX_REGISTERED_NAME_CHARACTERS,
     Changeable,
     ModelChange,
+    ModelState,
     ProjectLocation,
 )
 from tuningfork.service.paging import Page, place_of, size_of, token_of
@@ -25,12 +27,12 @@ from tuningfork.service.tuning.registered import (
     may,
     place_in,
     refused,
-    registered_of,
     version_of,
+    versions_of,
 )
 from tuningfork.service.tuning.tuning import Tuning
 from tuningfork.store import checkpoints, registry, tuned_models
-from tuningfork.store.database import Database
+from tuningfork.store.database import Database, Transaction
 
 _NAMES = {Changeable.DISPLAY_NAME, Changeable.DESCRIPTION}
 
@@ -64,15 +66,14 @@ class Registry:
 
         """
         with self._database.read() as connection:
-            found = [
+            found = tuple(
                 each
-                for each in registry.versions_of(connection, place, number)
-                if may(connection, principal, each.id, Action.GET)
-            ]
-            registered = tuple(each for each in registered_of(connection, found) if each.checkpoints)
-        if not registered:
+                for each in versions_of(connection, place, number)
+                if may(connection, principal, each.model.id, Action.GET)
+            )
+        if not found:
             raise NoSuchModel
-        return registered
+        return found
 
     def list(
         self,
@@ -104,8 +105,9 @@ class Registry:
         with self._database.read() as connection:
             after = place_in(place_of(page_token, constant, (int, str))) if page_token else None
             for each in listed(connection, principal, place, after):
-                if each.checkpoints and DEFAULT_VERSION in each.model.version_aliases and wanted(each):
-                    shown.append(each)
+                registered = _as_default(connection, place, each)
+                if registered is not None and wanted(registered):
+                    shown.append(registered)
                 if len(shown) > size:
                     break
         token = token_of(key_of(shown[size - 1].model), constant) if len(shown) > size else ""
@@ -139,6 +141,7 @@ class Registry:
         Raises:
             NotFound: there is no such version, or the caller has no role on it.
             PermissionDenied: the caller may not write it.
+            FailedPrecondition: another checkpoint is wanted, and the model is not ACTIVE.
             InvalidArgument: everything that is wrong with the change; or there is no such checkpoint.
 
         """
@@ -150,6 +153,8 @@ class Registry:
             before = version_of(connection, principal, place, number, version, Action.UPDATE)
             model = replace(before.model, update_time=self._clock())
             if default_checkpoint is not None:
+                if model.state is not ModelState.ACTIVE:
+                    raise ModelNotUsable(TunedRef(model.id), model.state, Purpose.CHOOSE_CHECKPOINT)
                 _check_checkpoint(before, default_checkpoint)
                 checkpoints.set_default(connection, model.id, default_checkpoint)
                 model = replace(model, default_checkpoint=default_checkpoint)
@@ -187,7 +192,7 @@ class Registry:
             return version_of(connection, principal, place, number, str(target.model.version), Action.GET)
 
     def delete(self, principal: Principal, place: ProjectLocation, number: int) -> None:
-        """Delete all versions of a model, with their jobs and all their files.
+        """Delete all registered versions of a model, with their jobs and all their files.
 
         Raises:
             NotFound: there is no such model, or the caller has no role on any version.
@@ -195,9 +200,9 @@ class Registry:
 
         """
         with self._database.read() as connection:
-            versions = registry.versions_of(connection, place, number)
-            seen = [each for each in versions if may(connection, principal, each.id, Action.GET)]
-            if not seen:
+            # A version whose job has left no checkpoint is not registered yet; its job goes on.
+            versions = [each.model for each in versions_of(connection, place, number)]
+            if not any(may(connection, principal, each.id, Action.GET) for each in versions):
                 raise NoSuchModel
             for each in versions:
                 check(connection, principal, each.id, Action.DELETE, NoSuchModel)
@@ -215,11 +220,22 @@ class Registry:
         """
         with self._database.read() as connection:
             found = version_of(connection, principal, place, number, version, Action.DELETE)
-            others = len(registry.versions_of(connection, place, number)) > 1
+            others = len(versions_of(connection, place, number)) > 1
         if others and DEFAULT_VERSION in found.model.version_aliases:
             described = f"version {found.model.version} is the default one; make another version the default first"
             raise refused("name", described)
         self._tuning.delete(principal, found.model.id)
+
+
+def _as_default(connection: Transaction, place: ProjectLocation, found: Registered) -> Registered | None:
+    """The model if it is registered and the default version of its number; else None."""
+    if not found.checkpoints:
+        return None
+    if DEFAULT_VERSION in found.model.version_aliases:
+        return found
+    versions = versions_of(connection, place, found.model.registry_model)
+    default = next((each for each in versions if DEFAULT_VERSION in each.model.version_aliases), None)
+    return default if default is not None and default.model.id == found.model.id else None
 
 
 def _check_checkpoint(registered: Registered, number: int) -> None:

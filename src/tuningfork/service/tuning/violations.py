@@ -1,6 +1,6 @@
 """Finds everything that is wrong with a request, at once, with the request's field paths."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -30,6 +30,8 @@ from tuningfork.domain.tuned_model import (
 )
 from tuningfork.domain.tuning_job import TuningRequest
 
+MAX_TOKENIZED_CHARACTERS = 300_000
+"""Each token of a text that is told one by one takes some hundred bytes."""
 MAX_TUNED_TEMPERATURE = 1.0
 """The largest default temperature of a tuned model, which is lower than that of a request."""
 
@@ -120,6 +122,14 @@ def of_prompt(prompt: Conversation, limits: Limits) -> Iterator[FieldViolation]:
     for text in texts:
         if refusal := refusal_of(text):
             yield FieldViolation(field="prompt", description=f"the input {refusal}", reason=Reason.MALFORMED)
+
+
+def of_tokenized(texts: Sequence[str]) -> Iterator[FieldViolation]:
+    """Everything wrong with texts whose tokens are to be told one by one."""
+    characters = sum(map(len, texts))
+    if characters > MAX_TOKENIZED_CHARACTERS:
+        said = f"the texts must be at most {MAX_TOKENIZED_CHARACTERS} characters together; they have {characters}"
+        yield FieldViolation(field="prompt", description=said, reason=Reason.TOO_LONG)
 
 
 def of_sampling(sampling: RequestedSampling, max_temperature: float) -> Iterator[FieldViolation]:

@@ -233,10 +233,20 @@ def test_tokens_are_those_of_contents(caller, method, body, said):
 
 @pytest.mark.parametrize("method", ["predict", "rawPredict"])
 def test_predict_is_refused_with_the_name_of_what_to_call(caller, method):
-    answer = caller.post(f"{BASE}:{method}", {"instances": []})
+    tuned = caller.post(f"/v1/{two_checkpoints(caller).endpoints[0]}:{method}", {"instances": []})
+    base = caller.post(f"{BASE}:{method}", {"instances": []})
 
-    assert (answer.status_code, answer.json()["error"]["status"]) == (400, "FAILED_PRECONDITION")
-    assert "generateContent" in message(answer)
+    assert (tuned.status_code, tuned.json()["error"]["status"]) == (400, "FAILED_PRECONDITION")
+    assert (base.status_code, base.json()["error"]["status"]) == (501, "UNIMPLEMENTED")
+    assert "generateContent" in message(tuned)
+    assert "no embeddings" in message(base)
+
+
+def test_only_so_many_characters_are_told_token_by_token(caller):
+    answer = caller.post(f"{BASE}:computeTokens", {"contents": [turn("x" * 300_001)]})
+
+    assert answer.status_code == 400
+    assert "* ComputeTokensRequest.contents: the texts must be at most 300000 characters" in message(answer)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import pytest
 
 from caller import TUTORIAL_BODY
+from tuningfork.store import registry, schema
 from vertex_serving import V1, keep_early, key_in_adas_project, serving_caller, two_checkpoints
 from workshop import ADA, BOB
 
@@ -194,6 +195,72 @@ def test_display_names_may_be_as_long_as_on_the_hosted_service(caller):
     made = two_checkpoints(caller)
 
     assert caller.call("PATCH", made.path(), {"displayName": "x" * 128}).status_code == 200
+
+
+def test_a_checkpoint_becomes_the_default_once_its_model_can_be_called(caller):
+    caller.post("/v1beta/tunedModels?tunedModelId=numbers", TUTORIAL_BODY)
+    keep_early(caller.workshop, "numbers")
+    number = caller.workshop.tuning.get(ADA, "numbers").model.number
+
+    answer = caller.call("PATCH", f"{V1}/models/{number}", {"defaultCheckpointId": "1"})
+
+    assert (answer.status_code, answer.json()["error"]["status"]) == (400, "FAILED_PRECONDITION")
+
+
+@pytest.fixture
+def versions(caller):
+    """A model with a second version, which is the default one; its number."""
+    first, second = two_checkpoints(caller, "first").model, two_checkpoints(caller, "second").model
+    with caller.workshop.database.write() as connection:
+        columns = schema.tuned_models.c
+        registry.set_aliases(connection, first.id, ())
+        change = schema.tuned_models.update().where(columns.id == second.id)
+        connection.execute(change.values(registry_model=first.number, version=2))
+    return first.number
+
+
+def test_versions_have_one_number_and_one_of_them_is_the_default(caller, versions):
+    listed = caller.get(f"{V1}/models/{versions}:listVersions").json()["models"]
+
+    assert [(each["versionId"], each.get("versionAliases")) for each in listed] == [("1", None), ("2", ["default"])]
+    assert caller.get(f"{V1}/models/{versions}").json()["versionId"] == "2"
+    assert [each["versionId"] for each in caller.get(f"{V1}/models").json()["models"]] == ["2"]
+
+
+def test_while_the_default_version_has_no_checkpoint_the_newest_of_the_others_is_the_default(caller, versions):
+    with caller.workshop.database.write() as connection:
+        connection.execute(schema.checkpoints.delete().where(schema.checkpoints.c.job_id == job_of(caller, "second")))
+
+    found = caller.get(f"{V1}/models/{versions}").json()
+
+    assert (found["versionId"], found["versionAliases"]) == ("1", ["default"])
+    assert [each["versionId"] for each in caller.get(f"{V1}/models").json()["models"]] == ["1"]
+    # Its job is not lost with the others.
+    caller.call("DELETE", f"{V1}/models/{versions}")
+    assert caller.get("/v1beta/tunedModels/first").status_code == 404
+    assert caller.get("/v1beta/tunedModels/second").status_code == 200
+
+
+def test_a_version_is_deleted_unless_it_is_the_default_one_of_several(caller, versions):
+    refused = caller.call("DELETE", f"{V1}/models/{versions}@2:deleteVersion")
+    moved = caller.post(f"{V1}/models/{versions}@1:mergeVersionAliases", {"versionAliases": ["default"]})
+    deleted = caller.call("DELETE", f"{V1}/models/{versions}@2:deleteVersion")
+
+    assert refused.status_code == 400
+    assert "make another version the default first" in message(refused)
+    assert moved.json()["versionAliases"] == ["default"]
+    assert deleted.json()["done"] is True
+    assert caller.get(f"{V1}/models/{versions}@2").status_code == 404
+
+
+def test_when_the_default_version_is_deleted_the_newest_other_one_becomes_it(caller, versions):
+    caller.call("DELETE", "/v1beta/tunedModels/second")
+
+    assert caller.get(f"{V1}/models/{versions}").json()["versionId"] == "1"
+
+
+def job_of(caller, model_id):
+    return caller.workshop.tuning.get(ADA, model_id).job.id
 
 
 def test_an_alias_moves_from_version_to_version_and_the_default_one_always_belongs_to_one(caller):
