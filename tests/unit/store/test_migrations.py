@@ -166,7 +166,10 @@ def test_a_database_of_revision_8_keeps_every_row_and_gets_numbers(database_url)
 
     after = rows_in(database_url)
     assert before["snapshots"]
-    assert {table: len(rows) for table, rows in after.items()} == {table: len(rows) for table, rows in before.items()}
+    # Tables of later revisions are empty.
+    assert {table: len(rows) for table, rows in after.items() if rows or table in before} == {
+        table: len(rows) for table, rows in before.items()
+    }
     for table, rows in before.items():
         for old, new in zip(rows, after[table], strict=True):
             assert {name: new[name] for name in old} == old
