@@ -38,6 +38,7 @@ class DialectService:
         wait_until(self.is_quiet, what="earlier callers have left", every=0.005)
         self.tuned = {}
         self.bodies = []
+        self.asked_by = []
         self.ranks = []
         self.fail_with = None
         self.findings = {}
@@ -291,6 +292,7 @@ class Routes:
 
     def generate(self, name, verb, body):
         self.service.bodies.append(body)
+        self.service.asked_by.append(verb)
         text = self.service.answer(name, body["contents"][0]["parts"][0]["text"])
         if verb == "generateContent":
             return JSONResponse(candidate(text))

@@ -82,7 +82,8 @@ def generate(
                 _write(piece)
             _write("\n")
         else:
-            _write(client.generate(model, asked, sampling), "\n")
+            # As a stream, whose pieces show that the server is at work: an answer without a limit may take very long.
+            _write("".join(client.stream(model, asked, sampling)), "\n")
 
 
 def _write_json(client: "Client", model: str, asked: str, sampling: "RequestedSampling", *, stream: bool) -> None:

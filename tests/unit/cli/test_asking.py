@@ -12,6 +12,12 @@ def test_the_answer_is_all_of_the_output(tuningfork):
     assert (ended.code, ended.output, ended.errors) == (0, "七 [bold]\n", "")
 
 
+def test_an_answer_is_fetched_in_pieces_so_that_one_that_takes_long_is_not_given_up(tuningfork, service):
+    tuningfork("generate", "models/tuningfork-mini-001", "LXIII")
+
+    assert service.asked_by == ["streamGenerateContent"]
+
+
 def test_a_negative_number_is_a_prompt(tuningfork):
     assert tuningfork("generate", "models/tuningfork-mini-001", "-42", "--temperature", "0").output == "-42\n"
 
