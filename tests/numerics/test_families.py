@@ -7,6 +7,8 @@ few tokens, where chance does not even out, twice as far.
 """
 
 import copy
+import json
+import shutil
 from collections.abc import Sequence
 
 import pytest
@@ -16,8 +18,9 @@ from torch import Tensor
 
 from families import FAMILIES, WINDOW
 from family_models import without
-from tiny_models import CONTEXT_TOKENS, packed_logits
+from tiny_models import CONTEXT_TOKENS, Architecture, packed_logits, tiny_base_model
 from tuningfork.modeling.adapters import format as adapter_format
+from tuningfork.modeling.loading import load_base
 
 # PEFT 0.21 still asks transformers by a name that is on its way out.
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
@@ -163,3 +166,65 @@ def test_what_sets_a_family_apart_shows_in_its_small_model(family):
 def test_a_family_has_the_head_that_its_configuration_says(family):
     head, embedding = family.plain().get_output_embeddings(), family.plain().get_input_embeddings()
     assert family.config.tie_word_embeddings == torch.equal(head.weight, embedding.weight)
+
+
+SCALED = {
+    "default": {"rope_type": "default", "rope_theta": 10_000.0},
+    "linear": {"rope_type": "linear", "rope_theta": 10_000.0, "factor": 4.0},
+    "dynamic": {"rope_type": "dynamic", "rope_theta": 10_000.0, "factor": 4.0},
+    "yarn": {
+        "rope_type": "yarn",
+        "rope_theta": 10_000.0,
+        "factor": 4.0,
+        "original_max_position_embeddings": CONTEXT_TOKENS // 4,
+    },
+    "llama3": {
+        "rope_type": "llama3",
+        "rope_theta": 10_000.0,
+        "factor": 8.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 48,
+    },
+    "longrope": {
+        "rope_type": "longrope",
+        "rope_theta": 10_000.0,
+        "short_factor": [1.0, 1.3, 1.6, 1.9],
+        "long_factor": [2.0, 4.0, 6.0, 8.0],
+        "original_max_position_embeddings": CONTEXT_TOKENS // 4,
+    },
+}
+"""How rotations are scaled, by transformers' names. Two of these change the frequencies of all positions where one
+position is beyond a length."""
+
+
+@pytest.mark.parametrize("rope", SCALED)
+def test_a_rotation_depends_on_its_position_alone_beside_and_after_the_longest_text(rope, tiny_directories, tmp_path):
+    directory = shutil.copytree(tiny_directories["llama"], tmp_path / rope)
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps(config | {"rope_parameters": SCALED[rope]}))
+    base = load_base(tiny_base_model(Architecture.LLAMA, directory), dtype=torch.float32)
+    short, longest = torch.arange(9), torch.arange(base.context_tokens)
+    tables = list(base.decoder.rotations.values())
+
+    alone = [table(short) for table in tables]
+    beside = [[each[-9:] for each in table(torch.cat([longest, short]))] for table in tables]
+    after = [table(short) for table in tables]
+
+    assert config["rope_parameters"]["rope_type"] == "default"
+    assert base.model.config.rope_parameters["rope_type"] == rope
+    for wanted, *others in zip(alone, beside, after, strict=True):
+        assert all(torch.equal(one, other) for found in others for one, other in zip(wanted, found, strict=True))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("rope", ["dynamic", "longrope"])
+def test_beyond_the_context_rotations_would_change_so_the_test_above_can_fail(rope, tiny_directories, tmp_path):
+    directory = shutil.copytree(tiny_directories["llama"], tmp_path / rope)
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps(config | {"rope_parameters": SCALED[rope]}))
+    base = load_base(tiny_base_model(Architecture.LLAMA, directory), dtype=torch.float32)
+    (table,) = base.decoder.rotations.values()
+    short, beyond = torch.arange(9), torch.arange(base.context_tokens + 1)
+
+    assert not torch.equal(table(short)[0], table(torch.cat([beyond, short]))[0][-9:])
