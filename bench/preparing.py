@@ -3,6 +3,7 @@
     python bench/preparing.py --gigabytes 1
 
 The library encodes the texts of the same rows in batches, with all cores, before and after: its throughput is the mean.
+Both are told by the clock, which counts on a quiet machine, and by processor time, which other processes hardly change.
 Memory is what the preparer's process takes, which there is none of when a server is idle, and by how much this process,
 in the server's place, grew. Then the same file is prepared with a malformed last row. Linux only.
 """
@@ -10,10 +11,12 @@ in the server's place, grew. Then the same file is prepared with a malformed las
 import argparse
 import json
 import os
+import resource
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
@@ -77,16 +80,40 @@ def texts_of(path: Path, most_bytes: int) -> list[str]:
     return found
 
 
-def library_seconds(base: BaseModel, texts: list[str]) -> float:
-    """How long the library takes to encode these texts with all cores."""
+@dataclass(frozen=True)
+class Taken:
+    """What some work took: seconds by the clock, and seconds of all processors together."""
+
+    clock: float
+    processors: float
+
+    def rate(self, size: float) -> "Taken":
+        """Megabytes a second by either, of so many bytes."""
+        return Taken(size / self.clock / 1e6, size / self.processors / 1e6)
+
+
+def used() -> Taken:
+    """The clock, and what this process and its ended children have computed."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return Taken(time.perf_counter(), time.process_time() + children.ru_utime + children.ru_stime)
+
+
+def since(begun: Taken) -> Taken:
+    """What was taken since then."""
+    now = used()
+    return Taken(now.clock - begun.clock, now.processors - begun.processors)
+
+
+def encoded(base: BaseModel, texts: list[str]) -> Taken:
+    """What the library takes to encode these texts with all cores."""
     from tuningfork.modeling.describing import check_location, load_tokenizer  # noqa: PLC0415
 
     backend = load_tokenizer(base, check_location(base)).backend_tokenizer
     backend.encode_batch(texts[:BATCH], add_special_tokens=False)
-    begun = time.perf_counter()
+    begun = used()
     for begin in range(0, len(texts), BATCH):
         backend.encode_batch(texts[begin : begin + BATCH], add_special_tokens=False)
-    return time.perf_counter() - begun
+    return since(begun)
 
 
 class Watch(threading.Thread):
@@ -126,8 +153,8 @@ def base_of(name: str) -> BaseModel:
     )
 
 
-def prepared(folder: Path, base: BaseModel, name: str) -> tuple[float, int]:
-    """Prepare a file in this folder; how long it took, and how many rows it has."""
+def prepared(folder: Path, base: BaseModel, name: str) -> tuple[Taken, int]:
+    """Prepare a file in this folder; what it took, with the start of the preparer, and how many rows it has."""
     variables = environment.of_worker(os.cpu_count() or 1, "warning") | environment.of_artifacts(folder / "artifacts")
     preparers = LocalPreparers(variables)
     settings = BucketSettings(root=folder / "none", mapped=(MappedBucket(name="bench", directory=folder),))
@@ -139,15 +166,15 @@ def prepared(folder: Path, base: BaseModel, name: str) -> tuple[float, int]:
         read_row=read_row,
         work=ArtifactRef("work/bench"),
     )
-    begun = time.perf_counter()
+    begun = used()
     try:
         count = preparers.prepare(request).statistics.examples
     except RowFault as fault:
-        print(f"poisoned: refused after {time.perf_counter() - begun:.0f} s: {fault.message[:80]}")
+        print(f"poisoned: refused after {since(begun).clock:.0f} s: {fault.message[:80]}")
         count = fault.row
     finally:
         preparers.close()
-    return time.perf_counter() - begun, count
+    return since(begun), count
 
 
 def main() -> None:
@@ -165,17 +192,20 @@ def main() -> None:
         texts = texts_of(file, SAMPLE_BYTES)
         sampled = sum(len(text.encode()) for text in texts)
         whole = sampled * file.stat().st_size / min(SAMPLE_BYTES, file.stat().st_size)
-        before = library_seconds(base, texts)
+        before = encoded(base, texts)
         watch, idle = Watch(), memory("self", "VmRSS")
         watch.start()
-        seconds, count = prepared(folder, base, file.name)
+        taken, count = prepared(folder, base, file.name)
         watch.ended.set()
         grown = memory("self", "VmRSS") - idle
-        library = 2 * sampled / (before + library_seconds(base, texts)) / 1e6
-        ours = whole / seconds / 1e6
+        after = encoded(base, texts)
+        library = Taken(before.clock + after.clock, before.processors + after.processors).rate(2 * sampled)
+        ours = taken.rate(whole)
         print(f"{count:,} rows, {file.stat().st_size / 1e9:.2f} GB, base {chosen.base}")
-        print(f"library: {library:.2f} MB of text a second")
-        print(f"preparer: {ours:.2f} MB of text a second in {seconds:.0f} s, {ours / library:.0%} of the library's")
+        print(f"library: {library.clock:.2f} MB of text a second, {library.processors:.2f} MB of a processor's")
+        print(f"preparer: {ours.clock:.2f} and {ours.processors:.2f} MB, in {taken.clock:.0f} s")
+        shares = ours.clock / library.clock, ours.processors / library.processors
+        print(f"of the library's throughput: {shares[0]:.0%} by the clock, {shares[1]:.0%} by processor time")
         print(f"memory: {watch.most / 1e6:.0f} MB the preparer, {grown / 1e6:.0f} MB more in this process")
         with file.open("ab") as more:
             more.write(b'{"input_text": "1", "output_text": "2"}\n')

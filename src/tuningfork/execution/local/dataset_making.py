@@ -23,9 +23,9 @@ from tuningfork.domain.turn_labels import teaches_next_turn
 from tuningfork.execution.preparation import LineSource, PreparationRequest, Prepared, PreparedDataset
 from tuningfork.modeling.token_counting import TokenCount, TokenCounter, Written
 
-_BATCH_CHARACTERS = 2**18
+_BATCH_CHARACTERS = 2**19
 """How much text is encoded together. A token takes some hundred bytes until it is counted."""
-_BATCH_ROWS = 1_000
+_BATCH_ROWS = 2_000
 _NEAR = 0.95
 """From this share of the most tokens on, an example is rendered as in training: there a token more or less matters."""
 
