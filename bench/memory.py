@@ -1,6 +1,6 @@
 """The memory that a real base takes in the trainer and the generator together, beside its weights in two bytes.
 
-    python bench/memory.py [--base NAME=DIRECTORY]
+    python bench/memory.py [--base NAME=DIRECTORY] [--weights int8]
 
 Proportional set sizes (PSS) after a tuning job and an answer on a warm server: what both processes share counts once.
 The same is measured with the embedded base alone, a thousandth as large: so much is Python, torch and the rest of the
@@ -28,18 +28,23 @@ ROLES = ("trainer", "generator")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", help="NAME=DIRECTORY; default: SmolLM2, as `make smollm2` fetches it")
-    chosen = parser.parse_args().base
+    parser.add_argument(
+        "--weights", default="stored", help="as of `tuningfork serve`; other than stored writes no result"
+    )
+    arguments = parser.parse_args()
+    chosen = arguments.base
     try:
         chosen = chosen or f"{real_base.NAME}={real_base.directory()}"
     except real_base.NoBase as error:
         raise SystemExit(f"memory was not measured: no {real_base.NAME}: {error}") from error
     name, _, location = chosen.partition("=")
     weights = weight_count(Path(location))
-    small = after_work(EMBEDDED_MODEL.name)
-    large = after_work(f"models/{name}", "--base-model", chosen)
+    small = after_work(EMBEDDED_MODEL.name, "--weights", arguments.weights)
+    large = after_work(f"models/{name}", "--base-model", chosen, "--weights", arguments.weights)
     row = compared(name, weights, small=small, large=large)
     report.show("Memory", [row.as_json()])
-    report.write_result("memory", [row], title="Memory of the two workers", caveats=CAVEATS)
+    if arguments.weights == "stored":
+        report.write_result("memory", [row], title="Memory of the two workers", caveats=CAVEATS)
 
 
 CAVEATS = (

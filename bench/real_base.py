@@ -60,7 +60,14 @@ class Text:
         files = sorted((report.ROOT / "examples" / "data").glob("*.training.jsonl"))
         rows = [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
         written = "\n\n".join(text for row in rows for text in _texts(row))
-        self._ids: list[int] = AutoTokenizer.from_pretrained(base)(written, verbose=False).input_ids
+        self._tokenizer = AutoTokenizer.from_pretrained(base)
+        self._ids: list[int] = self._tokenizer(written, verbose=False).input_ids
+
+    def tokens_of(self, *files: Path) -> list[int]:
+        """The tokens of other texts, one after the other."""
+        written = "\n\n".join(file.read_text(encoding="utf-8") for file in files)
+        ids: list[int] = self._tokenizer(written, verbose=False).input_ids
+        return ids
 
     def prompts(self, count: int, length: int, seed: str) -> list[list[int]]:
         """So many prompts of so many tokens. Other seeds give others: whoever keeps what it has read gains nothing.

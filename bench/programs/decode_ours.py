@@ -9,7 +9,7 @@ from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
 
-from tuningfork.domain.base_model import BaseModel, with_prefix
+from tuningfork.domain.base_model import BaseModel, WeightType, with_prefix
 from tuningfork.domain.generation import Sampling
 from tuningfork.inference.engine import InferenceEngine, TokenRequest
 from tuningfork.modeling.adapters import format as adapter_format
@@ -36,7 +36,7 @@ class Ours:
         entry = BaseModel(
             name=with_prefix("shaped"), location=setup["model"], display_name="", context_tokens=setup["context_tokens"]
         )
-        base = load_base(entry, device=setup["device"])
+        base = load_base(entry, device=setup["device"], weights=WeightType(setup.get("weights", "stored")))
         base = replace(base, chat=_Endless(base.chat))
         self._slots = [base.slots.load(adapter_format.load(Path(each))) for each in setup["adapters"]]
         self._engine = InferenceEngine(base)

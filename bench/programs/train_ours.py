@@ -11,7 +11,7 @@ from time import perf_counter, process_time
 import torch
 
 from tuningfork.catalog import EMBEDDED_MODEL
-from tuningfork.domain.base_model import AdapterShape, BaseModel, with_prefix
+from tuningfork.domain.base_model import AdapterShape, BaseModel, WeightType, with_prefix
 from tuningfork.domain.conversation import Conversation
 from tuningfork.domain.hyperparameters import Hyperparameters
 from tuningfork.domain.tuning_job import JobId
@@ -27,7 +27,8 @@ class Ours:
 
     def __init__(self, setup: dict) -> None:
         self._setup = setup
-        self._base = load_base(_entry(setup["model"]), device=setup["device"])
+        weights = WeightType(setup.get("weights", "stored"))
+        self._base = load_base(_entry(setup["model"]), device=setup["device"], weights=weights)
         self._engine = TrainingEngine(
             self._base,
             clock=lambda: datetime.now(UTC),

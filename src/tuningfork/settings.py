@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 from tuningfork.buckets.configuration import BucketSettings, parse_mapped, parse_store
 from tuningfork.dialect.gemini.methods import SCOPES
+from tuningfork.domain.base_model import WeightType
 from tuningfork.domain.loopback import is_loopback
 from tuningfork.domain.tuned_model import TunedModelId
 from tuningfork.domain.user_directories import default_data_directory
@@ -105,6 +106,11 @@ class Settings(BaseSettings):
     )
     generator_threads: int = Field(
         default_factory=usable_cores, ge=1, description="Threads that the generator computes with."
+    )
+    weights: WeightType = Field(
+        default=WeightType.STORED,
+        description="What base models' weights are kept in: stored, or on a CPU int8, which rounds them and takes half "
+        "the memory of two-byte weights.",
     )
     gpu_shortcuts: bool = Field(
         default=True,

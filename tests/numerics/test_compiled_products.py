@@ -54,7 +54,7 @@ def assert_close(found, wanted):
 def test_both_directions_are_those_of_exact_arithmetic(level, dtype, shape):
     parts, x_TD, grad_TO, bias_O = drawn(shape, dtype)
     weight_OD = torch.cat(parts).double()
-    product = CompiledProduct(LIBRARY, parts, level)
+    product = CompiledProduct(LIBRARY, parts, level=level)
 
     assert_close(product(x_TD), x_TD.double() @ weight_OD.t())
     assert_close(product(x_TD, bias_O), x_TD.double() @ weight_OD.t() + bias_O)
@@ -66,7 +66,7 @@ def test_both_directions_are_those_of_exact_arithmetic(level, dtype, shape):
 @EACH_LEVEL
 def test_a_row_has_the_same_bits_in_any_company_and_on_any_number_of_threads(level, dtype, shape, threads):
     parts, x_TD, grad_TO, bias_O = drawn(shape, dtype)
-    product = CompiledProduct(LIBRARY, parts, level)
+    product = CompiledProduct(LIBRARY, parts, level=level)
     threads(1)
     y_TO, grad_TD = product(x_TD, bias_O), product.backward(grad_TO)
 
@@ -87,7 +87,7 @@ def test_large_products_are_divided_among_threads_without_a_change(level, thread
     outputs, inputs = (40, 8), 1000
     parts = [torch.randn(each, inputs).bfloat16() for each in outputs]
     x_TD, grad_TO = torch.randn(300, inputs), torch.randn(300, sum(outputs))
-    product = CompiledProduct(LIBRARY, parts, level)
+    product = CompiledProduct(LIBRARY, parts, level=level)
     threads(1)
     y_TO, grad_TD = product(x_TD), product.backward(grad_TO)
     assert_close(y_TO, x_TD.double() @ torch.cat(parts).double().t())
@@ -102,7 +102,10 @@ def test_large_products_are_divided_among_threads_without_a_change(level, thread
 @EACH_LEVEL
 def test_parts_are_as_one_matrix(level):
     parts, x_TD, grad_TO, _ = drawn(SHAPES["odd parts"], torch.float16)
-    product, whole = CompiledProduct(LIBRARY, parts, level), CompiledProduct(LIBRARY, [torch.cat(parts)], level)
+    product, whole = (
+        CompiledProduct(LIBRARY, parts, level=level),
+        CompiledProduct(LIBRARY, [torch.cat(parts)], level=level),
+    )
 
     assert torch.equal(product(x_TD), whole(x_TD))
     assert torch.equal(product.backward(grad_TO), whole.backward(grad_TO))
@@ -111,20 +114,40 @@ def test_parts_are_as_one_matrix(level):
 @EACH_TYPE
 @EACH_LEVEL
 def test_weights_are_widened_exactly(level, dtype):
-    # Each weight by itself: all 65,536 numbers of two bytes, subnormal ones and infinities among them.
+    # Each weight by itself: all 65,536 numbers of two bytes, subnormal ones and infinities among them; all of one byte.
     bits = torch.arange(-(2**15), 2**15, dtype=torch.int16)
-    weights_O1 = (bits.view(dtype) if dtype.itemsize == 2 else bits.float() * 0.37)[:, None].contiguous()
-    product = CompiledProduct(LIBRARY, [weights_O1], level)
+    weights_O1 = (bits.view(dtype) if dtype.itemsize < 4 else bits.float() * 0.37)[:, None].contiguous()
+    product = CompiledProduct(LIBRARY, [weights_O1], level=level)
 
     [found_O] = product(torch.ones(1, 1))
 
     assert torch.equal(found_O.nan_to_num(7.0), weights_O1[:, 0].float().nan_to_num(7.0))
 
 
+@EACH_SHAPE
+@EACH_LEVEL
+def test_scales_multiply_each_output_whatever_the_company_and_the_threads(level, shape, threads):
+    parts, x_TD, grad_TO, bias_O = drawn(shape, torch.float32)
+    parts = [(30 * part).round().clamp(-127, 127).to(torch.int8) for part in parts]
+    scale_O = torch.rand(len(bias_O)) + 0.5
+    weight_OD = torch.cat(parts).double() * scale_O.double()[:, None]
+    product = CompiledProduct(LIBRARY, parts, scale_O, level=level)
+    threads(1)
+    y_TO, grad_TD = product(x_TD, bias_O), product.backward(grad_TO)
+
+    assert_close(y_TO, x_TD.double() @ weight_OD.t() + bias_O)
+    assert_close(grad_TD, grad_TO.double() @ weight_OD)
+    for count in (1, 2, 3):
+        threads(count)
+        for rows in ROWS:
+            assert torch.equal(product(x_TD[-rows:], bias_O), y_TO[-rows:])
+            assert torch.equal(product.backward(grad_TO[-rows:]), grad_TD[-rows:])
+
+
 @EACH_LEVEL
 def test_rows_may_be_slices_of_wider_ones(level):
     parts, x_TD, grad_TO, _ = drawn(SHAPES["three parts"], torch.bfloat16)
-    product = CompiledProduct(LIBRARY, parts, level)
+    product = CompiledProduct(LIBRARY, parts, level=level)
     wide_TD, wide_TO = torch.randn(MOST, 200), torch.randn(MOST, 200)
     wide_TD[:, 50:146], wide_TO[:, 50:178] = x_TD, grad_TO
 
@@ -149,7 +172,7 @@ def test_what_products_cannot_take_is_refused_in_a_sentence():
         with pytest.raises(Exception, match="rows of 7 numbers in fp32"):
             product(rows)
     for parts in ([torch.randn(5, 7).double()], [torch.randn(7, 5).t()]):
-        with pytest.raises(Exception, match="contiguous fp32, bf16 and fp16"):
+        with pytest.raises(Exception, match="contiguous fp32, bf16, fp16 and int8"):
             CompiledProduct(LIBRARY, parts)
     with pytest.raises(Exception, match="differ in their types or inputs"):
         CompiledProduct(LIBRARY, [torch.randn(5, 7), torch.randn(5, 7).half()])

@@ -136,17 +136,17 @@ def test_weights_in_two_bytes_are_widened_exactly(family, dtype, level):
     rows = rows_of(family)
     decoder = rows.base.decoder
     products = [decoder.head, *(product.frozen for layer in decoder.layers for product in layer.products)]
-    exact = [(product.parts, product.compiled) for product in products]
+    exact = [(product.parts, product.stored) for product in products]
     try:
         for product in products:
             product.parts = tuple(part.to(dtype) for part in product.parts)
         found_BV = rows.by_step(level)
         for product in products:
-            product.parts, product.compiled = (product.weight.float(),), None
+            product.parts, product.stored = (product.weight.float(),), None
         right_BV = rows.by_decoder()
     finally:
-        for product, (parts, compiled) in zip(products, exact, strict=True):
-            product.parts, product.compiled = parts, compiled
+        for product, (parts, stored) in zip(products, exact, strict=True):
+            product.parts, product.stored = parts, stored
     rounds = level == Level.AVX512_BF16 and dtype == torch.bfloat16
     check_close(found_BV, right_BV, 0.1 if rounds else TOLERANCE)
 

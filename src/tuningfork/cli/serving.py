@@ -11,6 +11,7 @@ import typer
 from tuningfork.cli import output
 from tuningfork.cli.help import Commands
 from tuningfork.cli.operating import ConfigFile, DataDirectory, refuse, settings_of
+from tuningfork.domain.base_model import WeightType
 from tuningfork.domain.permission import LOCAL_PRINCIPAL
 
 if TYPE_CHECKING:
@@ -80,6 +81,15 @@ GrpcPrivateKey = Annotated[
         envvar="TUNINGFORK_GRPC_PRIVATE_KEY", metavar="FILE", help="PEM file of the private key of this certificate."
     ),
 ]
+Weights = Annotated[
+    WeightType | None,
+    typer.Option(
+        envvar="TUNINGFORK_WEIGHTS",
+        metavar="stored|int8",
+        show_default="stored",
+        help="What base models' weights are kept in: as stored, or rounded to int8, in half of the memory; CPUs only.",
+    ),
+]
 NoAuth = Annotated[
     bool,
     typer.Option(
@@ -137,6 +147,7 @@ def serve(
     config: ConfigFile = None,
     base_model: BaseModels = None,
     catalog: CatalogFile = None,
+    weights: Weights = None,
     no_auth: NoAuth = False,
     cors_origins: CorsOrigins = None,
     safety: Safety = None,
@@ -157,6 +168,7 @@ def serve(
             config=config,
             base_model=base_model,
             catalog=catalog,
+            weights=weights,
             # The option is False if it was not given. Then None lets the environment variable decide.
             no_auth=no_auth or None,
             cors_origins=cors_origins,

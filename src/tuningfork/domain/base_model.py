@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import NewType
 
 from tuningfork.domain.tuning_defaults import ALPHA, LEARNING_RATE, RANK
@@ -13,6 +14,15 @@ EMBEDDED = "embedded"
 """The location of the base model that ships inside the package."""
 EMBEDDED_NAME = "tuningfork-mini-001"
 """Its public name without the prefix."""
+
+
+class WeightType(StrEnum):
+    """What a base's weights are kept in while it is served and tuned."""
+
+    STORED = "stored"
+    """The type that they are stored in, or the type that is computed in."""
+    INT8 = "int8"
+    """Eight bits, rounded, with a scale for each row of a matrix: less memory and, for a few rows, less time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

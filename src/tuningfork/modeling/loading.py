@@ -13,8 +13,9 @@ import transformers
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from tuningfork.domain.base_model import BaseModel
-from tuningfork.domain.errors import BaseUnusable
+from tuningfork.domain.base_model import BaseModel, WeightType
+from tuningfork.domain.errors import BaseUnusable, TuningforkError
+from tuningfork.domain.user_directories import NoHomeDirectory
 from tuningfork.modeling.adapters.slots import AdapterSlots, Slots
 from tuningfork.modeling.attention.plans import AttentionParameters, AttentionPlan, PackedPlan
 from tuningfork.modeling.attention.registration import ATTENTION
@@ -23,13 +24,14 @@ from tuningfork.modeling.compiled.library import Level
 from tuningfork.modeling.compiled.products import CompiledProduct
 from tuningfork.modeling.compiled.proof import proven
 from tuningfork.modeling.decoder.decoder import Decoder
-from tuningfork.modeling.decoder.products import Fp32Products
+from tuningfork.modeling.decoder.products import StoredProducts
 from tuningfork.modeling.decoder.recipe import decoder_of, is_written_out
 from tuningfork.modeling.describing import LOADING_FAULTS, chat_format, check_location
 from tuningfork.modeling.device.processor import native_dtype
 from tuningfork.modeling.files.base_files import fingerprint_of
 from tuningfork.modeling.files.context_length import context_length_of
 from tuningfork.modeling.files.skeleton import read_config, skeleton
+from tuningfork.modeling.int8_weights import Int8Product, take_int8_
 from tuningfork.modeling.kernels.base import Kernels
 from tuningfork.modeling.kernels.choice import kernels_for
 from tuningfork.modeling.kernels.plain import PLAIN
@@ -88,6 +90,7 @@ def load_base(
     gpu_shortcuts: bool = True,
     kernels: Kernels | None = None,
     chat: Chat | None = None,
+    weights: WeightType = WeightType.STORED,
 ) -> LoadedBase:
     """Load the base, frozen, with adapter slots on its linear layers and attention over packed rows.
 
@@ -102,26 +105,26 @@ def load_base(
             them breaks the GPU's context, the process ends.
         kernels: the kernels to use; None: those that `kernels_for` chooses.
         chat: renders conversations for this base; None: its chat format is made in this process.
+        weights: what its weights are kept in: in int8 on a CPU only, and only if the family is written out.
 
     Raises:
         BaseMemoryShort: there is too little free memory at the moment.
-        BaseUnusable: files are missing, the machine has too little memory, or the architecture has no pluggable
-            attention or no linear layers.
+        BaseUnusable: files are missing, the machine has too little memory, or the model or `weights` cannot be had.
 
     """
     place = torch.device(device)
     dtype = dtype or native_dtype(place)
     location = check_location(base)
-    compiled = _compiled_products(place, dtype)
-    stored = _kept_dtype(base, location, dtype) if compiled is not None else dtype
+    products = _products(place, dtype, weights)
+    stored, on_disk = _stored_dtypes(base, location, place, dtype, weights, is_compiled=products is not None)
     planned = _planned(base, location, place, dtype, stored)
-    model = _load_model(base, location, stored)
+    model = _load_model(base, location, on_disk)
     cast("nn.Module", model).to(place).eval()
     chat = chat or chat_format(base, location, model.generation_config)
     kernels = kernels or kernels_for(place, gpu_shortcuts=gpu_shortcuts)
     slots = AdapterSlots.attach(model, kernels.adapters, dtype)
     if stored != dtype:
-        widen_(model)
+        _narrow_(base, location, model, stored, dtype)
     parameters = _check_attention(base, model)
     return LoadedBase(
         location=location,
@@ -137,14 +140,17 @@ def load_base(
         revision=base.revision,
         exported_name=base.exported_name,
         fingerprint=fingerprint_of(location, base.revision),
-        decoder=decoder_of(model, slots, parameters, kernels.layers, compiled),
+        decoder=decoder_of(model, slots, parameters, kernels.layers, products),
     )
 
 
-def _compiled_products(device: torch.device, dtype: torch.dtype) -> Fp32Products | None:
+def _products(device: torch.device, dtype: torch.dtype, weights: WeightType) -> StoredProducts | None:
+    """What makes the products of weights that are not in `dtype`; None: there are to be no such weights."""
     library = proven() if device.type == "cpu" and dtype == torch.float32 else None
     # Below AVX2, torch's products are faster than the code for any processor.
-    return partial(CompiledProduct, library) if library is not None and library.level >= Level.AVX2 else None
+    if library is not None and library.level >= Level.AVX2:
+        return partial(CompiledProduct, library)
+    return partial(Int8Product, dtype=dtype) if weights is WeightType.INT8 else None
 
 
 def _planned(
@@ -157,6 +163,63 @@ def _planned(
         kind = BaseMemoryShort if planned.may_pass else BaseUnusable
         raise kind(f"base model {base.name} ({location}) {planned.shortage}")
     return planned
+
+
+def _stored_dtypes(
+    base: BaseModel,
+    location: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    weights: WeightType,
+    *,
+    is_compiled: bool,
+) -> tuple[torch.dtype, torch.dtype]:
+    """The type that the weights will have, and the one to read them from their files in.
+
+    Raises:
+        BaseUnusable: they cannot be in int8 as they are to be.
+
+    """
+    if weights is WeightType.STORED:
+        stored = _kept_dtype(base, location, dtype) if is_compiled else dtype
+        return stored, stored
+    try:
+        config = read_config(location, revision=base.revision)
+        # Making modules takes it out of the configuration.
+        on_disk = config.dtype or dtype
+        model = skeleton(config)
+    except LOADING_FAULTS:
+        # Loading the model finds the same fault, and reports it.
+        return dtype, dtype
+    reason = None
+    if device.type != "cpu":
+        reason = f"computes on {device}, and weights in int8 are for CPUs"
+    elif getattr(config, "quantization_config", None) is not None:
+        reason = "has weights that are quantized already"
+    elif not (is_written_out(model) and can_be_widened(model)):
+        reason = f"is a {type(model).__name__}, which runs by transformers' code, and that takes no weights in int8"
+    if reason is not None:
+        raise BaseUnusable(f"base model {base.name} ({location}) {reason}; start the server without --weights int8")
+    return torch.int8, on_disk
+
+
+def _narrow_(base: BaseModel, location: str, model: PreTrainedModel, stored: torch.dtype, dtype: torch.dtype) -> None:
+    """Let the model compute in `dtype` with its weights in `stored`, a narrower type."""
+    if stored == torch.int8:
+        _take_int8_(base, location, model)
+    widen_(model, dtype)
+
+
+def _take_int8_(base: BaseModel, location: str, model: PreTrainedModel) -> None:
+    try:
+        take_int8_(model, location, base.revision)
+    except TuningforkError as error:
+        raise BaseUnusable(f"base model {base.name} ({location}) {error.message}") from error
+    except (*LOADING_FAULTS, NoHomeDirectory) as error:
+        raise BaseUnusable(
+            f"base model {base.name} ({location}) could not be kept in int8: {error}; its weights in int8 are written "
+            "to the user's cache once, and XDG_CACHE_HOME names another place for it"
+        ) from error
 
 
 def _kept_dtype(base: BaseModel, location: str, dtype: torch.dtype) -> torch.dtype:

@@ -7,7 +7,7 @@ process. Two processes that load at the same time may both count the same free m
 
 import gc
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -301,7 +301,7 @@ def plan_loading(
         if getattr(config, "quantization_config", None) is not None:
             return LoadingPlan()
         on_disk = config.dtype
-        cost = footprint(skeleton(config, stored), dtype)
+        cost = _cost(config, stored, dtype)
     except _PLANNING_FAULTS:
         return LoadingPlan()
     needed = plan(cost, rank=rank)
@@ -320,6 +320,14 @@ def plan_loading(
         may_pass=all(memory is None or each.needed <= memory.most_bytes for each, memory in found),
         weight_copies=weight_copies(cost, found[0][1], rank=rank),
     )
+
+
+def _cost(config: Any, stored: torch.dtype, dtype: torch.dtype) -> Footprint:
+    if stored != torch.int8:
+        return footprint(skeleton(config, stored), dtype)
+    # No module can be made in int8. The scales of rows are some hundredths of the bytes.
+    wide = footprint(skeleton(config, torch.bfloat16), dtype)
+    return replace(wide, parameters=wide.parameters // 2, linears=wide.linears // 2, head=wide.head // 2)
 
 
 def _short(needed: MemoryPlan, memory: Memory | None) -> bool:

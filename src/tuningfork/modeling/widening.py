@@ -1,7 +1,7 @@
-"""Lets a model compute in fp32 while its weights stay in the two bytes in which they are stored.
+"""Lets a model compute in one type while its weights stay in a narrower one: in two bytes, or in int8 with scales.
 
 Two processes that map the same file then share its pages, and hold no copies. Each weight is widened when it is used:
-by the compiled products of our own decoder, and by the modules of this file where transformers' code runs.
+by the products of our own decoder, and by the modules of this file where transformers' code runs.
 """
 
 from typing import Any
@@ -46,33 +46,38 @@ def can_be_widened(model: PreTrainedModel) -> bool:
     return type(embedding) is nn.Embedding or hasattr(embedding, "scalar_embed_scale")
 
 
-def widen_(model: PreTrainedModel) -> None:
-    """Make a model with weights of two bytes compute in fp32, in place.
+def widen_(model: PreTrainedModel, dtype: torch.dtype = torch.float32) -> None:
+    """Make a model with narrower weights compute in this type, in place.
 
-    Matrices keep their type and their place in memory. Norms and biases become fp32. The linear layers must be
-    `SlotLinear`, which widens by itself, except the output head.
+    Matrices keep their type and their place in memory. Norms and biases get the type. The linear layers must be
+    `SlotLinear`, which widens by itself, except the output head. The scales of weights in int8 are those that
+    `int8_weights.take_int8_` has put beside them.
     """
     head: Any = model.get_output_embeddings()  # type: ignore[no-untyped-call]
-    model.set_input_embeddings(_WidenedEmbedding(model.get_input_embeddings()))
+    model.set_input_embeddings(_WidenedEmbedding(model.get_input_embeddings(), dtype))
     model.set_output_embeddings(_WidenedLinear(head))  # type: ignore[no-untyped-call]
     module: nn.Module
     for module in model.modules():
         for name, parameter in list(module.named_parameters(recurse=False)):
             if parameter.dim() == 1:
-                setattr(module, name, nn.Parameter(parameter.detach().float(), requires_grad=False))
+                setattr(module, name, nn.Parameter(parameter.detach().to(dtype), requires_grad=False))
 
 
 class _WidenedEmbedding(nn.Module):
-    """An embedding that looks rows up in two bytes and gives fp32. Gemma's embeddings are scaled."""
+    """An embedding that looks rows up in their own type and widens them. Gemma's embeddings are scaled."""
 
-    def __init__(self, base: Any) -> None:
+    def __init__(self, base: Any, dtype: torch.dtype) -> None:
         super().__init__()
         self.weight = base.weight
+        self._scale_V: Tensor | None = getattr(base, "scale_O", None)
         self._scale = getattr(base, "scalar_embed_scale", None)
+        self._dtype = dtype
 
     def forward(self, ids: Tensor) -> Tensor:
         rows = functional.embedding(ids, self.weight).float()
-        return rows if self._scale is None else rows * self._scale
+        if self._scale_V is not None:
+            rows = rows * self._scale_V[ids][..., None]
+        return (rows if self._scale is None else rows * self._scale).to(self._dtype)
 
 
 class _WidenedLinear(nn.Module):
@@ -81,6 +86,7 @@ class _WidenedLinear(nn.Module):
     def __init__(self, base: Any) -> None:
         super().__init__()
         self.weight, self.bias = base.weight, base.bias
+        self.scale_O: Tensor | None = getattr(base, "scale_O", None)
 
     def forward(self, x: Tensor) -> Tensor:
-        return widened_linear(x, self.weight, self.bias)
+        return widened_linear(x, self.weight, self.bias, self.scale_O)

@@ -273,6 +273,7 @@ def _engines(settings: Settings) -> LocalEngines:
         log_format=settings.log_format,
         adapter_limits=settings.adapter_limits,
         gpu_shortcuts=settings.gpu_shortcuts,
+        weights=settings.weights,
         silence_seconds=settings.worker_silence_seconds,
         rendering_seconds=settings.rendering_seconds,
     )

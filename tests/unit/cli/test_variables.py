@@ -78,7 +78,7 @@ def test_every_variable_that_is_documented_is_known(tmp_path):
 
 
 def test_the_variables_of_worker_processes_are_known(tmp_path):
-    names = ("THREADS", "ARTIFACTS", "ADAPTERS", "ADAPTER_BYTES", "GPU_SHORTCUTS")
+    names = ("THREADS", "ARTIFACTS", "ADAPTERS", "ADAPTER_BYTES", "GPU_SHORTCUTS", "WEIGHTS")
     variables = {f"TUNINGFORK_WORKER_{name}": "1" for name in names}
 
     assert run("keys", "list", TUNINGFORK_DATA_DIR=str(tmp_path), **variables).exit_code == 0

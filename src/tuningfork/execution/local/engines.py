@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from tuningfork.domain.base_model import WeightType
 from tuningfork.execution.base import AdapterLimits
 from tuningfork.execution.local import environment
 from tuningfork.execution.local.child import SILENCE_SECONDS
@@ -46,6 +47,7 @@ class LocalEngines:
         log_format: LogFormat = LogFormat.TEXT,
         adapter_limits: AdapterLimits | None = None,
         gpu_shortcuts: bool = True,
+        weights: WeightType = WeightType.STORED,
         silence_seconds: float = SILENCE_SECONDS,
         rendering_seconds: int = environment.RENDERING_SECONDS,
     ) -> "LocalEngines":
@@ -59,6 +61,7 @@ class LocalEngines:
             log_level=log_level,
             log_format=log_format,
             gpu_shortcuts=gpu_shortcuts,
+            weights=weights,
             rendering_seconds=rendering_seconds,
         )
         return cls(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tuningfork.artifacts.base import ArtifactStore
 from tuningfork.artifacts.local import LocalArtifactStore
+from tuningfork.domain.base_model import WeightType
 from tuningfork.execution.base import AdapterLimits
 from tuningfork.logs.formats import LogFormat
 
@@ -15,6 +16,7 @@ ADAPTERS_VARIABLE = "TUNINGFORK_WORKER_ADAPTERS"
 BYTES_VARIABLE = "TUNINGFORK_WORKER_ADAPTER_BYTES"
 LOG_FORMAT_VARIABLE = "TUNINGFORK_WORKER_LOG_FORMAT"
 SHORTCUTS_VARIABLE = "TUNINGFORK_WORKER_GPU_SHORTCUTS"
+WEIGHTS_VARIABLE = "TUNINGFORK_WORKER_WEIGHTS"
 RENDERING_VARIABLE = "TUNINGFORK_WORKER_RENDERING_SECONDS"
 VARIABLES = (
     THREADS_VARIABLE,
@@ -22,6 +24,7 @@ VARIABLES = (
     ADAPTERS_VARIABLE,
     BYTES_VARIABLE,
     SHORTCUTS_VARIABLE,
+    WEIGHTS_VARIABLE,
     LOG_FORMAT_VARIABLE,
     RENDERING_VARIABLE,
 )
@@ -37,17 +40,19 @@ def of_worker(
     *,
     log_format: LogFormat = LogFormat.TEXT,
     gpu_shortcuts: bool = True,
+    weights: WeightType = WeightType.STORED,
     rendering_seconds: int = RENDERING_SECONDS,
 ) -> dict[str, str]:
     """The environment variables of every worker.
 
-    `threads`: torch's threads; for `gpu_shortcuts` see `modeling.loading.load_base`.
+    `threads`: torch's threads; for `gpu_shortcuts` and `weights` see `modeling.loading.load_base`.
     """
     return {
         THREADS_VARIABLE: str(threads),
         "TUNINGFORK_LOG_LEVEL": log_level,
         LOG_FORMAT_VARIABLE: log_format.value,
         SHORTCUTS_VARIABLE: "on" if gpu_shortcuts else "off",
+        WEIGHTS_VARIABLE: weights.value,
         RENDERING_VARIABLE: str(rendering_seconds),
         "OMP_NUM_THREADS": str(threads),
         # Two busy workers share the cores: a waiting thread must sleep rather than spin.

@@ -17,6 +17,7 @@ from tuningfork.execution.local.process_names import RENDERER, name_this_process
 from tuningfork.execution.local.reading_back import reader_of
 from tuningfork.modeling.chat_template import ChatFormat, RenderedRow
 from tuningfork.modeling.describing import describe
+from tuningfork.modeling.device.free_memory import give_back
 
 MOST_ANSWER_BYTES = 2**28
 """The most bytes of an answer. A token takes some five of them."""
@@ -76,6 +77,8 @@ def serve(pipe: Connection) -> None:
             pipe.send(Raised(_unusable(opening.base, error)))
             return
         pipe.send(Opened(chat.end_of_turn_ids, chat.lead, chat.next_turn_labels))
+        # What a large tokenizer was read from.
+        give_back()
         while True:
             call: Call = pipe.recv()
             limit_time(call.cpu_seconds)

@@ -1,5 +1,6 @@
 """The renderers of a worker: one for each base model that it has, so that a bad base stops no other."""
 
+import importlib
 import logging
 import os
 import sys
@@ -12,10 +13,14 @@ from tuningfork.execution.local.environment import RENDERING_SECONDS, RENDERING_
 from tuningfork.execution.local.forking import ForkServer
 from tuningfork.execution.local.renderer import Renderer, RenderingLimits, unusable_prefix
 from tuningfork.execution.local.renderer_process import serve
+from tuningfork.modeling.device.free_memory import give_back
 
 __all__ = ["Renderer", "Renderers", "RenderingLimits"]
 
 logger = logging.getLogger(__name__)
+
+_OF_ALL_BASES = ("transformers.generation.utils", "transformers.models.auto.tokenization_auto")
+"""What reading any base imports. Imported before this process is copied, it is in memory once for all copies."""
 
 
 class Renderers:
@@ -37,6 +42,10 @@ class Renderers:
             return None
         seconds = int(environment.get(RENDERING_VARIABLE, RENDERING_SECONDS))
         limits = RenderingLimits(open_seconds=3 * seconds, call_seconds=seconds)
+        for name in _OF_ALL_BASES:
+            importlib.import_module(name)
+        # What is free now would be held three times, by this process and by those that are copies of it.
+        give_back()
         return cls(ForkServer(serve, closed_there=[pipe], on_loss=_end_worker), limits)
 
     def is_ready(self, base: BaseModel) -> bool:

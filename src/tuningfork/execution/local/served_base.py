@@ -62,7 +62,7 @@ def serve_base(
         BaseUnusable: it cannot be loaded.
 
     """
-    loaded = load_base(base, device=worker.best_device(), gpu_shortcuts=worker.takes_gpu_shortcuts(), chat=chat)
+    loaded = load_base(base, chat=chat, **worker.loading_options())
     engine = InferenceEngine(loaded)
     pool = AdapterPool(
         loaded.slots,

@@ -307,9 +307,7 @@ class Trainer:
                     self.renderers.close(idle)
             chat = self.renderers.chat_of(base) if self.renderers is not None else None
             try:
-                loaded = load_base(
-                    base, device=worker.best_device(), gpu_shortcuts=worker.takes_gpu_shortcuts(), chat=chat
-                )
+                loaded = load_base(base, chat=chat, **worker.loading_options())
             except BaseException:
                 if self.renderers is not None:
                     self.renderers.close(base)

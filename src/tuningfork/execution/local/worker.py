@@ -9,18 +9,28 @@ import sys
 import threading
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypedDict, TypeVar
 
+from tuningfork.domain.base_model import WeightType
 from tuningfork.domain.exhaustion import is_out_of_memory, reason_of
-from tuningfork.execution.local.environment import LOG_FORMAT_VARIABLE, SHORTCUTS_VARIABLE, THREADS_VARIABLE
+from tuningfork.execution.local.environment import (
+    LOG_FORMAT_VARIABLE,
+    SHORTCUTS_VARIABLE,
+    THREADS_VARIABLE,
+    WEIGHTS_VARIABLE,
+)
 from tuningfork.execution.local.messages import LastWords, Ping, Pong
 from tuningfork.logs.configuration import configure
 from tuningfork.logs.formats import LogFormat
 from tuningfork.logs.tracebacks import in_words
+from tuningfork.modeling.device.free_memory import give_back
 
 SWITCH_SECONDS = 0.0005
 """How long a computing thread may hold Python's global interpreter lock while another thread, such as the one that
 reads commands, waits for it."""
+
+IDLE_SECONDS = 2.0
+"""After how long without a command a worker without work gives free memory back to the system."""
 
 _MOST_LAST_WORDS = 500
 """The most characters of the error that a worker reports when it ends."""
@@ -52,12 +62,20 @@ class Line(Generic[Command]):
 
     def waiting(self, *, block: bool) -> list[Command]:
         """All commands since the last call; with `block`, waits until there is one."""
-        commands = [self._commands.get()] if block else []
+        commands = [self._next()] if block else []
         while True:
             try:
                 commands.append(self._commands.get_nowait())
             except queue.Empty:
                 return commands
+
+    def _next(self) -> Command:
+        """Wait for a command; if none comes for a while, memory that is free goes back to the system."""
+        try:
+            return self._commands.get(timeout=IDLE_SECONDS)
+        except queue.Empty:
+            give_back()
+            return self._commands.get()
 
     def send(self, message: object) -> None:
         """Send a message to the server. May be called from any thread."""
@@ -90,9 +108,21 @@ def best_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def takes_gpu_shortcuts() -> bool:
-    """Whether the operator allows GPU shortcuts in this process; see `modeling.loading.load_base`."""
-    return os.environ.get(SHORTCUTS_VARIABLE) != "off"
+class LoadingOptions(TypedDict):
+    """How this process loads bases; see `modeling.loading.load_base`."""
+
+    device: str
+    gpu_shortcuts: bool
+    weights: WeightType
+
+
+def loading_options() -> LoadingOptions:
+    """How this process loads bases, as the server has told it."""
+    return {
+        "device": best_device(),
+        "gpu_shortcuts": os.environ.get(SHORTCUTS_VARIABLE) != "off",
+        "weights": WeightType(os.environ.get(WEIGHTS_VARIABLE) or WeightType.STORED),
+    }
 
 
 class Worker(Protocol[Command_contra]):

@@ -40,13 +40,22 @@ class Routing:
     selection: AdapterSelection | None = None
 
 
-def widened_linear(x: Tensor, weight_OD: Tensor, bias_O: Tensor | None) -> Tensor:
-    """`torch.nn.functional.linear` in the type of x, with weights of this type or a narrower one."""
+def widened_linear(x: Tensor, weight_OD: Tensor, bias_O: Tensor | None, scale_O: Tensor | None = None) -> Tensor:
+    """`torch.nn.functional.linear` in the type of x, with weights of this type or a narrower one.
+
+    `scale_O`: what the weights of each output are multiplied with, in fp32; None: nothing.
+    """
     if weight_OD.dtype == x.dtype:
         return functional.linear(x, weight_OD, bias_O)
-    rows = max(1, _AT_ONCE // weight_OD.shape[1])
-    y = torch.cat([functional.linear(x, part.to(x.dtype)) for part in torch.split(weight_OD, rows)], dim=-1)
+    y = torch.cat([functional.linear(x, part.to(x.dtype)) for part in blocks_of(weight_OD)], dim=-1)
+    if scale_O is not None:
+        y = (y * scale_O).to(x.dtype)
     return y if bias_O is None else y + bias_O
+
+
+def blocks_of(weight_OD: Tensor) -> tuple[Tensor, ...]:
+    """The weights in blocks of rows, each of which may be widened at once."""
+    return torch.split(weight_OD, max(1, _AT_ONCE // weight_OD.shape[1]))
 
 
 class Pairs(Protocol):
@@ -66,6 +75,8 @@ class SlotLinear(nn.Module):
         self.out_features = base.out_features
         self.weight = base.weight
         self.bias = base.bias
+        self.scale_O: Tensor | None = None
+        """What the weights of each output are multiplied with, if they are in int8."""
         self._routing = routing
         self._own: tuple[Pairs, int, int] | None = None
 
@@ -76,7 +87,7 @@ class SlotLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The output of the base layer plus that of each token's adapter; `x` is `[..., D]`."""
-        base = widened_linear(x, self.weight, self.bias)
+        base = widened_linear(x, self.weight, self.bias, self.scale_O)
         selection = self._routing.selection
         if selection is None or self._own is None:
             return base

@@ -23,6 +23,9 @@ struct Lanes8 {
         return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(eight(from)), 16))};
     }
     static inline Lanes8 load_fp16(const uint16_t* from) { return {_mm256_cvtph_ps(eight(from))}; }
+    static inline Lanes8 load_int8(const int8_t* from) {
+        return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))))};
+    }
     static inline Lanes8 load_even_bf16(const uint16_t* from) {
         return {_mm256_castsi256_ps(_mm256_slli_epi32(sixteen(from), 16))};
     }

@@ -22,6 +22,9 @@ struct Lanes16 {
         return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(sixteen(from)), 16))};
     }
     static inline Lanes16 load_fp16(const uint16_t* from) { return {_mm512_cvtph_ps(sixteen(from))}; }
+    static inline Lanes16 load_int8(const int8_t* from) {
+        return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))))};
+    }
     static inline Lanes16 load_even_bf16(const uint16_t* from) {
         return {_mm512_castsi512_ps(_mm512_slli_epi32(thirty_two(from), 16))};
     }

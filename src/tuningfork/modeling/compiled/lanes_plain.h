@@ -56,6 +56,11 @@ struct Lanes8 {
         for (int i = 0; i < count; ++i) y.at[i] = of_fp16(from[i]);
         return y;
     }
+    static inline Lanes8 load_int8(const int8_t* from) {
+        Lanes8 y;
+        for (int i = 0; i < count; ++i) y.at[i] = static_cast<float>(from[i]);
+        return y;
+    }
     // Every second one of sixteen numbers in bfloat16, from the first or the second on.
     static inline Lanes8 load_even_bf16(const uint16_t* from) {
         Lanes8 y;

@@ -1,4 +1,4 @@
-// Products of fp32 rows with frozen weights of two or four bytes, forward and backward.
+// Products of fp32 rows with frozen weights of one, two or four bytes, forward and backward.
 //
 // Weights are the parts of one matrix W, one below the other, each row-major with `inputs` numbers a row. They are read
 // where they lie, such as in a mapped file, and widened to fp32. All sums are in fp32, each in one order that depends on
@@ -13,7 +13,8 @@ struct TfWeights {
     const int64_t* outputs;  // rows of each part
     int64_t count;
     int64_t inputs;
-    int32_t type;  // 0 fp32, 1 bf16, 2 fp16
+    int32_t type;         // 0 fp32, 1 bf16, 2 fp16, 3 int8
+    const float* scales;  // what the weights of each output are to be multiplied with; null: with nothing
 };
 
 // Rows of numbers, `stride` numbers apart.

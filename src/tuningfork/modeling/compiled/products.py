@@ -1,4 +1,4 @@
-"""Products of fp32 rows with frozen weights of two or four bytes, by the compiled library.
+"""Products of fp32 rows with frozen weights of one, two or four bytes, by the compiled library.
 
 Weights are read where they lie, such as in a mapped file, and widened to fp32 in registers or caches. Sums are in fp32,
 each in one order that depends on the shape of the weights and on the instruction set only. So a row's numbers depend on
@@ -16,7 +16,7 @@ from torch import Tensor
 from tuningfork.domain.errors import InternalError
 from tuningfork.modeling.compiled.library import Level, Library
 
-TYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
+TYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2, torch.int8: 3}
 """The number by which the library knows each type of weights."""
 
 
@@ -29,6 +29,7 @@ class _Weights(ctypes.Structure):
         ("count", ctypes.c_int64),
         ("inputs", ctypes.c_int64),
         ("type", ctypes.c_int32),
+        ("scales", ctypes.c_void_p),
     )
 
 
@@ -38,21 +39,32 @@ class CompiledProduct:
     Args:
         library: the compiled library.
         parts_OD: the parts of W, one below the other; contiguous, on the CPU, of one type of `TYPES`.
+        scale_O: what the weights of each output are multiplied with, in fp32; None: nothing.
         level: the instructions to use; None: the best that the processor has.
 
     """
 
-    def __init__(self, library: Library, parts_OD: Sequence[Tensor], level: Level | None = None) -> None:
+    dtype = torch.float32
+
+    def __init__(
+        self,
+        library: Library,
+        parts_OD: Sequence[Tensor],
+        scale_O: Tensor | None = None,
+        *,
+        level: Level | None = None,
+    ) -> None:
         first = parts_OD[0]
         for part in parts_OD:
             if part.device.type != "cpu" or not part.is_contiguous() or part.dtype not in TYPES:
                 raise InternalError(
                     f"weights of shape {tuple(part.shape)} in {part.dtype} on {part.device} are not for compiled "
-                    "products, which take contiguous fp32, bf16 and fp16 on the CPU"
+                    "products, which take contiguous fp32, bf16, fp16 and int8 on the CPU"
                 )
             if part.dtype != first.dtype or part.shape[1] != first.shape[1]:
                 raise InternalError("the parts of one product's weights differ in their types or inputs")
         self._parts = tuple(parts_OD)
+        self._scale_O = None if scale_O is None else scale_O.float().contiguous()
         self._calls = library.calls
         self._calls.tf_product.argtypes = _FORWARD
         self._calls.tf_product_backward.argtypes = _BACKWARD
@@ -65,6 +77,7 @@ class CompiledProduct:
             count,
             self.inputs,
             TYPES[first.dtype],
+            None if self._scale_O is None else self._scale_O.data_ptr(),
         )
 
     def __call__(self, x_TD: Tensor, bias_O: Tensor | None = None) -> Tensor:

@@ -59,9 +59,10 @@ inline void widen(const typename Stored<TYPE>::Number* from, int64_t count, int6
     if (at < filled) store(to + at, wide_start<TYPE>(from + at, count - at));
 }
 
-// Where four outputs of a row go, and what is added to them.
+// Where four outputs of a row go, what their sums are multiplied with, and what is added to them.
 struct Place {
     float* to;
+    const float* scales;
     const float* bias;
     int count;
     bool is_first, is_last;
@@ -69,12 +70,14 @@ struct Place {
     inline void put(Four sums) const {
         if (count == 4) {
             if (!is_first) sums = four_at(to) + sums;
+            if (is_last && scales != nullptr) sums = sums * four_at(scales);
             if (is_last && bias != nullptr) sums = sums + four_at(bias);
             put_four(to, sums);
             return;
         }
         for (int at = 0; at < count; ++at) {
             float sum = is_first ? sums[at] : to[at] + sums[at];
+            if (is_last && scales != nullptr) sum *= scales[at];
             if (is_last && bias != nullptr) sum += bias[at];
             to[at] = sum;
         }
@@ -115,9 +118,19 @@ inline void tile(const float* x, int64_t stride, const typename Stored<TYPE>::Nu
     }
 }
 
+inline const float* from_column(const float* numbers, int64_t column) {
+    return numbers == nullptr ? nullptr : numbers + column;
+}
+
 inline void copy_rows(TfRows x, int64_t row, int64_t rows, int64_t from, int64_t count, int64_t filled, float* to) {
     for (int64_t at = 0; at < rows; ++at) {
         widen<FP32>(x.numbers + (row + at) * x.stride + from, count, filled, to + at * filled);
+    }
+}
+
+inline void scale_rows(float* rows, int64_t count, int64_t stride, const float* scales, int64_t size) {
+    for (; count > 0; --count, rows += stride) {
+        for (int64_t at = 0; at < size; ++at) rows[at] *= scales[at];
     }
 }
 
@@ -151,8 +164,8 @@ void forward_few(const TfWeights& weights, TfRows x, const float* bias, TfRows y
                                                                whole[3] + from};
             const auto next = whole[0] + 2 * TILE_COLUMNS * inputs + TILE_COLUMNS * from;
             for (int64_t at = 0; at < rows; at += TILE_ROWS) {
-                const Place place{y.numbers + (row + at) * y.stride + column, bias == nullptr ? nullptr : bias + column,
-                                  count, from == 0, from + size >= inputs};
+                const Place place{y.numbers + (row + at) * y.stride + column, from_column(weights.scales, column),
+                                  from_column(bias, column), count, from == 0, from + size >= inputs};
                 few_rest<TILE_ROWS, TYPE>(least(TILE_ROWS, rows - at), scratch + at * stride + from, stride, w,
                                           least(size, inputs - from), place, y.stride,
                                           at > 0 ? nullptr : reinterpret_cast<const char*>(next));
@@ -204,8 +217,8 @@ inline void forward_group(const TfWeights& weights, const Group& group, const fl
     for (int64_t at = 0; at < rows; at += TILE_ROWS) {
         for (int64_t n = 0; n < group.columns; n += TILE_COLUMNS) {
             const int64_t output = group.column + n;
-            const Place place{y.numbers + (row + at) * y.stride + output, bias == nullptr ? nullptr : bias + output,
-                              static_cast<int>(least(TILE_COLUMNS, group.columns - n)), group.from == 0,
+            const Place place{y.numbers + (row + at) * y.stride + output, from_column(weights.scales, output),
+                              from_column(bias, output), static_cast<int>(least(TILE_COLUMNS, group.columns - n)), group.from == 0,
                               group.from + group.count == weights.inputs};
             const char* own = at > 0 ? nullptr : next + n / TILE_COLUMNS * (filled / LANES) * tile_bytes<TYPE>();
             forward_rest<TILE_ROWS, tile_bytes<TYPE>()>(least(TILE_ROWS, rows - at), block + at * stride, stride,
@@ -306,6 +319,7 @@ void backward_of(const TfWeights& weights, TfRows dy, TfRows dx, int64_t row, in
         for (int64_t begin = row; begin < rows_end; begin += block_rows) {
             const int64_t rows = least(block_rows, rows_end - begin);
             copy_rows(dy, begin, rows, from, outputs, filled, block);
+            if (weights.scales != nullptr) scale_rows(block, rows, filled, weights.scales + from, outputs);
             for (int64_t group = column; group < columns_end; group += BACK_COLUMNS) {
                 const int64_t columns = least(BACK_COLUMNS, columns_end - group);
                 for (int64_t at = 0; at < outputs; ++at) {
@@ -324,6 +338,7 @@ void forward_any(const TfWeights& weights, TfRows x, const float* bias, TfRows y
                  int64_t column, int64_t columns_end, float* scratch) {
     const auto kernel = weights.type == BF16   ? forward_of<BF16>
                         : weights.type == FP16 ? forward_of<FP16>
+                        : weights.type == INT8 ? forward_of<INT8>
                                                : forward_of<FP32>;
     kernel(weights, x, bias, y, row, rows_end, column, columns_end, scratch);
 }
@@ -332,6 +347,7 @@ void backward_any(const TfWeights& weights, TfRows dy, TfRows dx, int64_t row, i
                   int64_t columns_end, float* scratch) {
     const auto kernel = weights.type == BF16   ? backward_of<BF16>
                         : weights.type == FP16 ? backward_of<FP16>
+                        : weights.type == INT8 ? backward_of<INT8>
                                                : backward_of<FP32>;
     kernel(weights, dy, dx, row, rows_end, column, columns_end, scratch);
 }

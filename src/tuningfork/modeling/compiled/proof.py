@@ -37,18 +37,28 @@ class ProductTrial:
     def __call__(self, tried: Library) -> Iterator[Pair]:
         """Yield the results of both directions, and those of fewer rows, which must have the same bits."""
         draw = torch.Generator().manual_seed(0)
-        parts = [torch.randn(each, self.inputs, generator=draw).to(self.dtype) for each in self.outputs]
+        parts, scale_O = self._weights(draw)
         weight_OD = torch.cat(parts).double()
+        if scale_O is not None:
+            weight_OD *= scale_O[:, None]
         most, (outputs, inputs) = max(_ROWS), weight_OD.shape
         x_TD, grad_TO = (torch.randn(most, each, generator=draw) for each in (inputs, outputs))
         bias_O = torch.randn(outputs, generator=draw)
-        product = CompiledProduct(tried, parts)
+        product = CompiledProduct(tried, parts, scale_O)
         y_TO, grad_TD = product(x_TD, bias_O), product.backward(grad_TO)
         yield y_TO, x_TD.double() @ weight_OD.t() + bias_O
         yield grad_TD, grad_TO.double() @ weight_OD
         for rows in _ROWS:
             yield product(x_TD[-rows:], bias_O), y_TO[-rows:]
             yield product.backward(grad_TO[-rows:]), grad_TD[-rows:]
+
+    def _weights(self, draw: torch.Generator) -> tuple[list[Tensor], Tensor | None]:
+        parts = [torch.randn(each, self.inputs, generator=draw) for each in self.outputs]
+        if self.dtype != torch.int8:
+            return [part.to(self.dtype) for part in parts], None
+        # From -127 to 127, so that all bits take part.
+        rounded = [(part * 127 / part.abs().amax()).round().to(torch.int8) for part in parts]
+        return rounded, torch.rand(sum(self.outputs), generator=draw) + 0.5
 
 
 TRIALS: tuple[Trial, ...] = tuple(

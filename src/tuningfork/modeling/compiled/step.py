@@ -223,7 +223,8 @@ class DecodingStep:
     def _product(self, frozen: FrozenProduct, group: int) -> CProduct:
         parts = frozen.parts
         bias_O = None if frozen.bias_O is None else frozen.bias_O.float().contiguous()
-        self._kept += [*parts, bias_O]
+        scale_O = None if frozen.scale_O is None else frozen.scale_O.float().contiguous()
+        self._kept += [*parts, scale_O, bias_O]
         layers = () if group < 0 else self._decoder.slots.groups[group].out_features
         return CProduct(
             weights=(ctypes.c_void_p * MOST_PARTS)(*map(_address, parts)),
@@ -231,6 +232,7 @@ class DecodingStep:
             parts=len(parts),
             inputs=parts[0].shape[1],
             type=TYPES[parts[0].dtype],
+            scales=None if scale_O is None else _address(scale_O),
             bias=None if bias_O is None else _address(bias_O),
             group=group,
             layers=len(layers),

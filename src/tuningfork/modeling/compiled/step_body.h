@@ -81,6 +81,7 @@ inline void hand_over(const Worker& w, const TfProduct& product, int64_t row, co
     float* prepared = w.memory.prepared + row * w.memory.prepared_stride;
     if (product.type == TF_FLOAT32) prepare<TF_FLOAT32>(x, product.inputs, prepared);
     else if (product.type == TF_BFLOAT16) prepare<TF_BFLOAT16>(x, product.inputs, prepared);
+    else if (product.type == TF_INT8) prepare<TF_INT8>(x, product.inputs, prepared);
     else prepare<TF_FLOAT16>(x, product.inputs, prepared);
     if (!adds(w, product)) return;
     const int64_t outputs = outputs_of(product);
@@ -99,7 +100,7 @@ inline void hand_over(const Worker& w, const TfProduct& product, int64_t row, co
 inline void compute(const Worker& w, const TfProduct& product, int64_t begin, int64_t end, float* y, int64_t stride) {
     const int64_t rows = w.step.row_count, inputs = product.inputs, x_stride = w.memory.prepared_stride;
     const float* x = w.memory.prepared;
-    const Outputs all{y, stride, adds(w, product)};
+    const Outputs all{y, stride, product.scales, adds(w, product)};
     int64_t first = 0;
     for (int64_t part = 0; part < product.parts; ++part) {
         const int64_t outputs = product.outputs[part];
@@ -112,6 +113,8 @@ inline void compute(const Worker& w, const TfProduct& product, int64_t begin, in
                 block<Factors<TF_FLOAT32>>(weights + 4 * skipped, inputs, count, x, x_stride, rows, own);
             else if (product.type == TF_BFLOAT16)
                 block<Factors<TF_BFLOAT16>>(weights + 2 * skipped, inputs, count, x, x_stride, rows, own);
+            else if (product.type == TF_INT8)
+                block<Factors<TF_INT8>>(weights + skipped, inputs, count, x, x_stride, rows, own);
             else
                 block<Factors<TF_FLOAT16>>(weights + 2 * skipped, inputs, count, x, x_stride, rows, own);
         }
@@ -124,7 +127,7 @@ constexpr int64_t TASK_BYTES = 96 * 1024;    // of weights; they stay in a core'
 // How many outputs a task computes: as many as fit into a core's cache, and few enough that all threads have tasks.
 inline int64_t outputs_per_task(const Worker& w, const TfProduct& product, int64_t outputs) {
     constexpr int64_t UNIT = 24;             // a multiple of every number of outputs that `tiles` computes at once
-    const int64_t bytes = product.inputs * (product.type == TF_FLOAT32 ? 4 : 2);
+    const int64_t bytes = product.inputs * (product.type == TF_FLOAT32 ? 4 : product.type == TF_INT8 ? 1 : 2);
     const int64_t cached = TASK_BYTES / (bytes * UNIT), shared = outputs / (4 * w.threads * UNIT);
     const int64_t units = cached < shared || w.threads == 1 ? cached : shared;
     return UNIT * (units > 1 ? units : 1);

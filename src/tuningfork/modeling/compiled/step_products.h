@@ -49,6 +49,13 @@ struct Weights<TF_FLOAT16> {
     static inline Lanes in_order(const uint16_t* from) { return Lanes::load_fp16(from); }
 };
 
+// Not scaled. Adapters and caches are never in this type.
+template <>
+struct Weights<TF_INT8> {
+    using Type = int8_t;
+    static inline Lanes load(const int8_t* from, int half) { return Lanes::load_int8(from + half * Lanes::count); }
+};
+
 // How weights and rows are multiplied: `STEP` inputs in each turn of the innermost loop, in two halves.
 template <int type>
 struct Factors {
@@ -102,13 +109,17 @@ struct Factors<TF_BFLOAT16> {
 };
 #endif
 
-// Where the outputs of rows go. `adds`: they are added to what is there.
+// Where the outputs of rows go, and what they are multiplied with (null: nothing). `adds`: they are added to what is
+// there.
 struct Outputs {
     float* y;
     int64_t stride;
+    const float* scales;
     bool adds;
 
-    inline Outputs from(int64_t row, int64_t output) const { return {y + row * stride + output, stride, adds}; }
+    inline Outputs from(int64_t row, int64_t output) const {
+        return {y + row * stride + output, stride, scales ? scales + output : nullptr, adds};
+    }
 };
 
 // The outputs of N rows of weights for M prepared rows. `ahead`: whether the next N rows of weights are fetched too.
@@ -162,7 +173,8 @@ inline void tile(const typename Kind::Type* weights, int64_t inputs, const typen
     for (int n = 0; n < N; ++n) {
         for (int m = 0; m < M; ++m) {
             float& y = to.y[m * to.stride + n];
-            y = to.adds ? y + found[n * M + m] : found[n * M + m];
+            const float own = to.scales ? found[n * M + m] * to.scales[n] : found[n * M + m];
+            y = to.adds ? y + own : own;
         }
     }
 }

@@ -6,7 +6,7 @@ from ctypes import POINTER, c_double, c_int32, c_int64, c_void_p
 import torch
 
 MOST_PARTS = 3
-TYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
+TYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2, torch.int8: 3}
 """The numbers by which the library knows the types of weights."""
 
 
@@ -19,6 +19,7 @@ class Product(ctypes.Structure):
         ("parts", c_int64),
         ("inputs", c_int64),
         ("type", c_int64),
+        ("scales", c_void_p),
         ("bias", c_void_p),
         ("group", c_int64),
         ("layers", c_int64),

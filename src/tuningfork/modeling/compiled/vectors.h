@@ -22,7 +22,7 @@
 
 namespace {
 
-enum Type : int32_t { FP32 = 0, BF16 = 1, FP16 = 2 };
+enum Type : int32_t { FP32 = 0, BF16 = 1, FP16 = 2, INT8 = 3 };
 
 typedef float Four __attribute__((vector_size(16)));
 static_assert(sizeof(Four) == 16, "four numbers of four bytes");
@@ -74,6 +74,9 @@ inline Vec load_bf16(const uint16_t* from) {
 inline Vec load_fp16(const uint16_t* from) {
     return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
 }
+inline Vec load_int8(const int8_t* from) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
+}
 inline __m256 halves_added(Vec a) {
     const __m256 high = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(a), 1));
     return _mm256_add_ps(_mm512_castps512_ps256(a), high);
@@ -97,6 +100,9 @@ inline Vec load_bf16(const uint16_t* from) {
 inline Vec load_fp16(const uint16_t* from) {
     return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
 }
+inline Vec load_int8(const int8_t* from) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
+}
 inline __m256 halves_added(Vec a) { return a; }
 
 #else
@@ -119,6 +125,10 @@ inline Vec load_bf16(const uint16_t* from) {
 }
 inline Vec load_fp16(const uint16_t* from) {
     return Vec{widened_fp16(from[0]), widened_fp16(from[1]), widened_fp16(from[2]), widened_fp16(from[3])};
+}
+inline Vec load_int8(const int8_t* from) {
+    return Vec{static_cast<float>(from[0]), static_cast<float>(from[1]), static_cast<float>(from[2]),
+               static_cast<float>(from[3])};
 }
 
 #endif
@@ -155,6 +165,11 @@ template <>
 struct Stored<FP16> {
     typedef uint16_t Number;
     static Vec wide(const uint16_t* from) { return load_fp16(from); }
+};
+template <>
+struct Stored<INT8> {
+    typedef int8_t Number;
+    static Vec wide(const int8_t* from) { return load_int8(from); }
 };
 
 // The first `count` numbers, fewer than LANES, and zeros after them.

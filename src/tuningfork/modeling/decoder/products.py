@@ -6,7 +6,8 @@ numbers are the same to the last bit (docs/log.md). This takes a second copy of 
 backward pass.
 
 On a CPU in fp32, products are compiled ones where the package has them (`modeling/compiled/products.py`). They read
-weights where they lie, such as in a mapped file, and in the type that they are stored in.
+weights where they lie, such as in a mapped file, and in the type that they are stored in. Weights in int8
+(`modeling/int8_weights.py`) are multiplied by these too, or else by torch, which widens some of them at a time.
 
 A product of a long pass is computed in blocks of rows, so that the pass can be suspended in between.
 
@@ -33,8 +34,13 @@ def can_be_packed(weight: Tensor) -> bool:
     return weight.device.type == "cpu" and weight.dtype == torch.bfloat16 and rearranges(weight.dtype)
 
 
-class Fp32Product(Protocol):
-    """Computes a product in fp32, from weights of any type: `modeling/compiled/products.CompiledProduct`."""
+class StoredProduct(Protocol):
+    """Computes a product from weights of another type: `modeling/compiled/products.CompiledProduct`, for example."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of x and y."""
+        ...
 
     def __call__(self, x_TD: Tensor, bias_O: Tensor | None = None) -> Tensor:
         """The output `TO`."""
@@ -45,8 +51,8 @@ class Fp32Product(Protocol):
         ...
 
 
-Fp32Products = Callable[[Sequence[Tensor]], Fp32Product]
-"""Makes the product of weights given as parts `OD`, which stand one below the other."""
+StoredProducts = Callable[[Sequence[Tensor], Tensor | None], StoredProduct]
+"""Makes the product of weights given as parts `OD`, which stand one below the other, and their scales `O` or None."""
 
 
 @dataclass(slots=True)
@@ -57,10 +63,12 @@ class FrozenProduct:
     """
 
     parts: tuple[Tensor, ...]
-    """The weights `OD`, which stand one below the other in W. Without `compiled` they are one tensor."""
+    """The weights `OD`, which stand one below the other in W. Without `stored` they are one tensor."""
     bias_O: Tensor | None = None
-    compiled: Fp32Product | None = None
-    """Computes the product in fp32; None: torch computes it, in the type of the weights."""
+    stored: StoredProduct | None = None
+    """Computes the product from weights as they are stored; None: torch computes it, in the type of the weights."""
+    scale_O: Tensor | None = None
+    """What `stored` multiplies the weights of each output with, in fp32; None: nothing."""
     _packed: Any = None
     _packed_transposed: Any = None
     piece: int = PIECE_PRODUCTS
@@ -78,20 +86,20 @@ class FrozenProduct:
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type of x and y. Compiled products compute in fp32, whatever the type of the weights."""
-        return self.parts[0].dtype if self.compiled is None else torch.float32
+        """The type of x and y."""
+        return self.parts[0].dtype if self.stored is None else self.stored.dtype
 
     @property
     def weight(self) -> Tensor:
-        """The whole of W, in the type that it is stored in. If it has several parts, a copy."""
+        """The whole of W, in the type that it is stored in and without scales. If it has several parts, a copy."""
         return self.parts[0] if len(self.parts) == 1 else torch.cat(self.parts)
 
     def pack(self, *, backward: bool) -> None:
         """Copy the weights in oneDNN's order for the forward pass and, if `backward`, for the backward pass.
 
-        If the product is compiled, or oneDNN does not support the weights, nothing is copied.
+        If `stored` computes the product, or oneDNN does not support the weights, nothing is copied.
         """
-        if self.compiled is None and can_be_packed(self.weight):
+        if self.stored is None and can_be_packed(self.weight):
             if self._packed is None:
                 self._packed = rearranged(self.weight)
             if backward and self._packed_transposed is None:
@@ -99,16 +107,16 @@ class FrozenProduct:
 
     def __call__(self, x_TD: Tensor) -> Tensor:
         """The output `TO`."""
-        if self.compiled is not None:
-            return self.compiled(x_TD, self.bias_O)
+        if self.stored is not None:
+            return self.stored(x_TD, self.bias_O)
         if self._packed is None:
             return linear(x_TD, self.weight, self.bias_O)
         return rearranged_linear(x_TD, self._packed, self.bias_O)
 
     def backward(self, grad_TO: Tensor) -> Tensor:
         """The gradient of x, `TD`, given that of y, `TO`."""
-        if self.compiled is not None:
-            return self.compiled.backward(grad_TO)
+        if self.stored is not None:
+            return self.stored.backward(grad_TO)
         if self._packed_transposed is None:
             return grad_TO @ self.weight
         return rearranged_linear(grad_TO, self._packed_transposed, None)

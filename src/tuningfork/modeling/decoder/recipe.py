@@ -17,7 +17,7 @@ from tuningfork.modeling.adapters.slots import AdapterSlots
 from tuningfork.modeling.attention.plans import AttentionParameters
 from tuningfork.modeling.decoder.decoder import Decoder
 from tuningfork.modeling.decoder.layer import Layer, Product
-from tuningfork.modeling.decoder.products import Fp32Products, FrozenProduct
+from tuningfork.modeling.decoder.products import FrozenProduct, StoredProducts
 from tuningfork.modeling.kernels.base import Activation, HeadNorms, LayerKernels, RmsNorm
 
 FAMILIES = frozenset(
@@ -49,7 +49,7 @@ def decoder_of(
     slots: AdapterSlots,
     parameters: Sequence[AttentionParameters],
     kernels: LayerKernels,
-    compiled: Fp32Products | None = None,
+    stored: StoredProducts | None = None,
 ) -> Decoder | None:
     """The model as a `Decoder` that shares its weights; None: the family is not supported.
 
@@ -58,15 +58,15 @@ def decoder_of(
         slots: the model's adapter slots.
         parameters: each layer's attention parameters, as the model's own forward pass gives them to attention.
         kernels: compute the operations between the matrix products.
-        compiled: makes the matrix products, which compute in fp32; None: torch computes them in the type of the
-            weights.
+        stored: makes the matrix products from weights as they are stored; None: torch computes them in the type of
+            the weights.
 
     """
     if not is_written_out(model):
         return None
     config = model.config.get_text_config()
     stem: Any = model.get_decoder()  # type: ignore[no-untyped-call]
-    reader = _Reader(slots, kernels, compiled, is_gemma=type(model).__name__.startswith("Gemma"))
+    reader = _Reader(slots, kernels, stored, is_gemma=type(model).__name__.startswith("Gemma"))
     layers = [
         reader.layer(module, own, index)
         for index, (module, own) in enumerate(zip(stem.layers, parameters, strict=True))
@@ -93,15 +93,15 @@ def is_written_out(model: PreTrainedModel) -> bool:
 class _Reader:
     """Builds the decoder's `Layer`s from the modules of a model that transformers has loaded.
 
-    Weights that read the same input are fused; the modules then hold views of the fused weight. Compiled products read
-    them as parts, and copy none.
+    Weights that read the same input are fused; the modules then hold views of the fused weight. Products of stored
+    weights read them as parts, and copy none.
     """
 
     def __init__(
-        self, slots: AdapterSlots, kernels: LayerKernels, compiled: Fp32Products | None, *, is_gemma: bool
+        self, slots: AdapterSlots, kernels: LayerKernels, stored: StoredProducts | None, *, is_gemma: bool
     ) -> None:
         self._kernels = kernels
-        self._compiled = compiled
+        self._stored = stored
         self._is_gemma = is_gemma
         self._groups = {id(layer): index for index, group in enumerate(slots.groups) for layer in group.layers}
 
@@ -152,11 +152,15 @@ class _Reader:
 
     def frozen(self, layers: Sequence[Any]) -> FrozenProduct:
         """The product with the weights of linear layers that read the same input."""
-        if self._compiled is None:
+        if self._stored is None:
             return _fused(layers)
         parts = tuple(layer.weight.detach() for layer in layers)
-        biases = [layer.bias.detach().float() for layer in layers if layer.bias is not None]
-        return FrozenProduct(parts, torch.cat(biases) if biases else None, self._compiled(parts))
+        biases = [layer.bias.detach() for layer in layers if layer.bias is not None]
+        scales = [layer.scale_O for layer in layers if getattr(layer, "scale_O", None) is not None]
+        scale_O = torch.cat(scales) if scales else None
+        product = self._stored(parts, scale_O)
+        bias_O = torch.cat(biases).to(product.dtype) if biases else None
+        return FrozenProduct(parts, bias_O, product, scale_O)
 
 
 def _fused(layers: Sequence[Any]) -> FrozenProduct:

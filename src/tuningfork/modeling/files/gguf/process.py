@@ -4,7 +4,6 @@
 writes a JSON object on a line for each thing it tells: how far it is, or why the file is refused.
 """
 
-import fcntl
 import json
 import logging
 import os
@@ -13,8 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -23,6 +21,7 @@ from tuningfork.domain.errors import BaseUnusable
 from tuningfork.modeling.files.disk import reach_disk
 from tuningfork.modeling.files.gguf.conversion import convert
 from tuningfork.modeling.files.gguf.weights import Told
+from tuningfork.modeling.files.making import alone
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +70,7 @@ def convert_gguf(file: Path, into: Path, told: Told, *, limits: Limits = USUAL_L
 
     """
     into.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(into):
+    with alone(into):
         if (into / _WHOLE).is_file():
             return
         for left in into.parent.glob(f".{into.name}.*.partial"):
@@ -86,18 +85,6 @@ def convert_gguf(file: Path, into: Path, told: Told, *, limits: Limits = USUAL_L
             reach_disk(into.parent)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-
-
-@contextmanager
-def _alone(into: Path) -> Iterator[None]:
-    """Hold the lock of a directory that is to be made; the system lets go of it if this process ends."""
-    with (into.parent / f".{into.name}.lock").open("a", encoding="ascii") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            logger.info("another process makes %s; waiting for it", into, extra={"action": "gguf_waiting"})
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _convert_within_limits(file: Path, into: Path, told: Told, limits: Limits) -> None:
