@@ -48,7 +48,8 @@ class PreparationRequest:
     max_validation_examples: int | None = None
     """A validation file with more examples is refused; None: it may have any number."""
     validation_share: float = 0.0
-    """The share of the training file's examples that are held out as the validation set, if there is no such file."""
+    """About which share of the training examples is held out as the validation set, if there is no validation file.
+    Equal examples stay together, and which ones are held out does not depend on the others."""
     drop_share: float = 0.1
     """The share of a file's examples that may be dropped; if there are more, the data is refused."""
 

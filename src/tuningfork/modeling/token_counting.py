@@ -8,6 +8,7 @@ differently from the way in which the model generated it, the example is rendere
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from tuningfork.domain.conversation import Conversation, Example, Preference, Speaker, Turn
@@ -57,13 +58,15 @@ class TokenCount:
 class Written:
     """An example that is to be counted, as one text.
 
-    `borders` are the places in the text where each output begins, and where the output before it ended. `count` is the
-    result if the example had to be rendered as in training; then there is no text.
+    `borders` are the places in the text where each output begins, and where the output before it ended; for the first,
+    0. `left_out` tokens at the beginning of the example are not in the text. `count` is the result if the example had
+    to be rendered as in training; then there is no text.
     """
 
     example: Example
     text: str = ""
     borders: tuple[tuple[int, int], ...] = ()
+    left_out: int = 0
     count: TokenCount | None = None
 
 
@@ -76,9 +79,14 @@ class TokenCounter:
     def __init__(self, chat: ChatFormat) -> None:
         self._chat = chat
         self._backend: Any = getattr(chat.tokenizer, "backend_tokenizer", None) if chat.tokenizer.is_fast else None
+        self._start, self._start_tokens = "", 0
         # Some tokenizers of transformers do more to a text than their backend does.
         if self._backend is not None and not self._agrees():
             self._backend = None
+        if self._backend is not None:
+            self._start, self._start_tokens = self._usual_start()
+            if not self._agrees():
+                self._start, self._start_tokens = "", 0
 
     def exact(self, example: Example) -> TokenCount:
         """The tokens of an example, which is rendered as in training.
@@ -140,7 +148,12 @@ class TokenCounter:
             text = header + self._chat.answer_text(turn.text)
             borders.append((before, len(header)))
             before = len(text)
-        return None if _MARK in text or not text else Written(example, text, tuple(borders))
+        if _MARK in text or not text:
+            return None
+        if self._start and text.startswith(self._start) and borders[0][1] >= (skipped := len(self._start)):
+            moved = [(max(0, end - skipped), begin - skipped) for end, begin in borders]
+            return Written(example, text[skipped:], tuple(moved), self._start_tokens)
+        return Written(example, text, tuple(borders))
 
     def _counted(self, written: Written, encoding: Any) -> TokenCount | None:
         """The tokens of a text; None if a token covers a border, or an earlier answer does not end as outputs do."""
@@ -156,8 +169,9 @@ class TokenCounter:
             if found is None:
                 return None
             begin = found
-        tokens = len(encoding) + len(ending)
-        return TokenCount(tokens, learned + tokens - begin, tokens)
+        learned += len(encoding) + len(ending) - begin
+        tokens = written.left_out + len(encoding) + len(ending)
+        return TokenCount(tokens, learned, tokens)
 
     def _counted_apart(self, written: Written) -> TokenCount | None:
         """The tokens of a text with one answer, encoded apart from its header, as training does where a token covers
@@ -171,7 +185,20 @@ class TokenCounter:
             for text in (written.text[:border], written.text[border:])
         )
         learned = output + len(self._chat.ending)
-        return TokenCount(header + learned, learned, header + learned)
+        tokens = written.left_out + header + learned
+        return TokenCount(tokens, learned, tokens)
+
+    def _usual_start(self) -> tuple[str, int]:
+        """What every pair begins with, up to the end of a control token, and its number of tokens.
+
+        Many templates write a system instruction of their own there. Control tokens are cut out of a text before it is
+        encoded, so that what stands behind one does not depend on what stands before it.
+        """
+        headers = [self._chat.prompt_text(Conversation(turns=each.turns[:1])) for each in _SAMPLES[:2]]
+        common = "".join(one for one, _ in takewhile(lambda both: both[0] == both[1], zip(*headers, strict=False)))
+        names = [token.content for token in self._chat.tokenizer.added_tokens_decoder.values() if token.special]
+        end = max((common.rfind(name) + len(name) for name in names if name in common), default=0)
+        return common[:end], len(self._backend.encode(common[:end], add_special_tokens=False))
 
     def _agrees(self) -> bool:
         """Whether the quick way counts the tokens of some samples as training makes them."""

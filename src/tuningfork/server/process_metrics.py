@@ -11,7 +11,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from tuningfork import __version__
-from tuningfork.execution.local.process_names import FORK_SERVER, RENDERER
+from tuningfork.execution.local.process_names import FORK_SERVER, PREPARER, RENDERER
 from tuningfork.modeling.compiled.library import library
 
 _PROCESSES = Path("/proc")
@@ -59,6 +59,8 @@ class ProcessMetrics(Collector):
     def _processes(self) -> Iterator[tuple[str, int]]:
         """The role and the process id of each process."""
         yield "server", os.getpid()
+        # One for each job whose data is being read: they come and go.
+        yield from (("preparer", pid) for pid in _started_by(os.getpid()) if _name(pid) == PREPARER)
         for role, worker in self._workers().items():
             yield role, worker
             for started in _started_by(worker):

@@ -103,3 +103,11 @@ def test_a_tokenizer_that_does_more_than_its_backend_is_asked_itself():
     pair = Conversation.pair("one", "two")
 
     assert counted(TokenCounter(chat), pair) == [TokenCount.of(chat.render_example(pair))]
+
+
+def test_what_every_example_begins_with_is_encoded_once():
+    qwen = TokenCounter(FORMATS["qwen3"])
+    written = qwen.write(Conversation.pair("one", "two"))
+
+    assert written.left_out == 1
+    assert written.text.startswith("user\n")

@@ -41,6 +41,26 @@ def test_the_memory_of_every_process_that_runs_is_told(metric):
     assert registry.get_sample_value(metric, {"role": "generator"}) is None
 
 
+PREPARER = """
+import sys
+from tuningfork.execution.local.process_names import PREPARER, name_this_process
+name_this_process(PREPARER)
+print("named", flush=True)
+sys.stdin.read()
+"""
+
+
+@ON_LINUX
+def test_preparers_are_told_while_they_run():
+    registry = CollectorRegistry()
+    ProcessMetrics(dict, registry)
+    with subprocess.Popen([sys.executable, "-c", PREPARER], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as preparer:
+        assert preparer.stdout.readline() == b"named\n"
+        assert registry.get_sample_value(METRICS[0], {"role": "preparer"}) > 2**20
+
+    assert registry.get_sample_value(METRICS[0], {"role": "preparer"}) is None
+
+
 @ON_LINUX
 def test_processes_that_a_worker_has_started_are_told_by_their_roles():
     registry = CollectorRegistry()

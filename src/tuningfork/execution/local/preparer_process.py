@@ -18,6 +18,7 @@ from tuningfork.execution.local.dataset_making import DatasetMaking
 from tuningfork.execution.local.environment import RENDERING_SECONDS, RENDERING_VARIABLE, artifacts_in
 from tuningfork.execution.local.preparer_messages import DataPrepared, DataRefused, Prepare, PreparerReport, RowsRead
 from tuningfork.execution.local.process_limits import limit_memory, limit_time
+from tuningfork.execution.local.process_names import PREPARER, name_this_process
 from tuningfork.execution.preparation import PreparationRequest, Prepared
 from tuningfork.modeling.describing import describe
 from tuningfork.modeling.token_counting import TokenCounter
@@ -110,5 +111,6 @@ def _as_tuningfork_error(request: PreparationRequest, error: Exception) -> Tunin
 
 
 if __name__ == "__main__":
+    name_this_process(PREPARER)
     worker.step_back(worker.PREPARER_NICENESS)
     worker.run(Preparer(), with_torch=False)

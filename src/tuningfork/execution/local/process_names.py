@@ -5,6 +5,7 @@ from pathlib import Path
 
 FORK_SERVER = "fork-server"
 RENDERER = "renderer"
+PREPARER = "preparer"
 
 
 def name_this_process(name: str) -> None:

@@ -90,7 +90,7 @@ def _row_of_contents(fields: Mapping[str, Any]) -> Row:
 
 def _instruction_in(fields: Mapping[str, Any]) -> str | None:
     """The system instruction, whose role means nothing; None if there is none, or no text in it."""
-    given = [fields[name] for name in _SYSTEM if fields.get(name) is not None]
+    given = [fields[name] for name in _SYSTEM if fields.get(name) not in (None, {})]
     if len(given) > 1:
         raise _Wrong("was given twice, as system_instruction too; give one of them.", _SYSTEM[0])
     try:

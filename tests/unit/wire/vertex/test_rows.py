@@ -77,7 +77,7 @@ def test_turns_of_the_model_with_different_weights_stay_apart():
 
 
 def test_null_and_empty_lists_are_as_if_they_were_not_there():
-    fields = {"contents": [ASKED, ANSWERED], "systemInstruction": None, "tools": [], "messages": None}
+    fields = {"contents": [ASKED, ANSWERED], "systemInstruction": {}, "tools": [], "messages": None}
 
     assert row(fields).example == Conversation.pair("1", "2")
 
