@@ -65,7 +65,7 @@ def evaluations(server, name):
 
 
 def told(found):
-    return [(each["step"], each["meanLoss"]) for each in found["evaluations"]]
+    return [(each["step"], each["meanLoss"]) for each in found.get("evaluations", ())]
 
 
 def weights(server, name, place):

@@ -59,6 +59,7 @@ class DialectService:
         self.validation_losses = lambda _body: [1.0, 0.5, 0.75, 0.875]
         self.most_runs = math.inf
         self.refuse_with = []
+        self.private = set()
         self.tokens_made = 0
         self.token_lifetime = timedelta(hours=1)
         self.key_project = "local"
@@ -197,6 +198,8 @@ class Routes:
         of = request.path_params.get("id")
         if of and f"tunedModels/{of}" not in self.service.tuned:
             return missing(f"tunedModels/{of}")
+        if f"tunedModels/{of}" in self.service.private:
+            return error(403, "PERMISSION_DENIED", f"You do not have permission to access tunedModels/{of}")
         runs = [self.service.operation(name) for name in self.service.tuned if not of or name == f"tunedModels/{of}"]
         if "fields" in request.query_params:
             for run in runs:

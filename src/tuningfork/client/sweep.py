@@ -103,7 +103,7 @@ class Trial:
     @property
     def name(self) -> str:
         """The name of the model that it makes."""
-        return f"tunedModels/{self.request.tuned_model_id}"
+        return f"tunedModels/{self.request.tuned_model_id}" if self.run is None else self.run.tuned_model
 
     @property
     def is_done(self) -> bool:
@@ -175,7 +175,13 @@ class Sweep:
         except ServiceRefusal as refusal:
             if refusal.status != Code.ALREADY_EXISTS:
                 raise
-        return self._client.with_results(self._client.operations(trial.name)[-1])
+        try:
+            return self._client.with_results(self._client.operations(trial.name)[-1])
+        except ServiceRefusal as refusal:
+            if refusal.status != Code.PERMISSION_DENIED:
+                raise
+        # Somebody else tries the same on this server. Theirs cannot be looked at.
+        return self._client.create_tuned_model(replace(trial.request, tuned_model_id=None))
 
     def _newest(self, trial: Trial) -> Trial:
         if trial.run is None or trial.run.done:
@@ -198,11 +204,19 @@ class Sweep:
         for trial in self.trials:
             if trial.name == best.name or trial.run is None:
                 continue
-            if keeps_others or self._client.tuned_model(trial.name).display_name != trial.request.display_name:
+            if keeps_others or not self._is_deleted(trial):
                 stays.append(trial.name)
-            else:
-                self._client.delete_tuned_model(trial.name)
         return stays
+
+    def _is_deleted(self, trial: Trial) -> bool:
+        """Delete the model of a trial, unless it has another name now or the server refuses; whether it is gone."""
+        try:
+            if self._client.tuned_model(trial.name).display_name != trial.request.display_name:
+                return False
+            self._client.delete_tuned_model(trial.name)
+        except ServiceRefusal as refusal:
+            return refusal.status == Code.NOT_FOUND
+        return True
 
 
 def ranked(trials: Sequence[Trial]) -> list[Trial]:

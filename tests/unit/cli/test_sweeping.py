@@ -97,6 +97,16 @@ def test_a_model_that_somebody_has_renamed_stays(tuningfork, service, pairs):
     assert f"The other models that stay: {published}" in ended.errors
 
 
+def test_a_run_of_somebody_else_under_the_same_id_is_left_alone(tuningfork, service, pairs):
+    tuningfork("sweep", pairs, "--ranks", "4,8", "--keep")
+    theirs = {*service.tuned}
+    service.private = theirs
+    ended = tuningfork("sweep", pairs, "--ranks", "4,8", "--json")
+    assert ended.code == 0
+    assert theirs < {*service.tuned}
+    assert not theirs & {each["tunedModel"] for each in json.loads(ended.output)["trials"]}
+
+
 def test_a_server_that_takes_one_run_at_a_time_gets_them_one_after_the_other(tuningfork, service, pairs):
     service.most_runs = 1
     ended = tuningfork("sweep", pairs, "--ranks", "4,8,16")
