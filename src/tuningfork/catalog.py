@@ -25,7 +25,6 @@ from tuningfork.domain.base_model import (
     Alias,
     BaseModel,
     Catalog,
-    Limits,
     SamplingDefaults,
     with_prefix,
 )
@@ -34,58 +33,12 @@ from tuningfork.domain.public_names import ALLOWED, refusal_of_name, suggested_n
 from tuningfork.domain.tuning_defaults import ALPHA, LEARNING_RATE, RANK
 from tuningfork.domain.user_directories import NoHomeDirectory
 from tuningfork.embedded import model_directory
+from tuningfork.familiar import FAMILIAR, GEMINI_LIMITS, VERTEX, with_description, with_vertex_names
 from tuningfork.modeling.files.gguf.kept import converted, gguf_file_of
 from tuningfork.modeling.files.small_files import Unreadable, context_length, read_object, sampling_values
 from tuningfork.pulling.kept import KeptBase
 
 logger = logging.getLogger(__name__)
-
-GEMINI_LIMITS = Limits(
-    max_input_characters=40_000,
-    max_output_characters=5_000,
-    json_mode=False,
-    system_instruction=False,
-    conversations=False,
-    completion=False,
-)
-"""The limits of models under the names of Gemini models, from the Gemini API's tuning guide ("Limitations")."""
-
-PALM_LIMITS = replace(GEMINI_LIMITS, completion=True)
-"""The limits of models under the names of PaLM models, which take bare texts."""
-
-FAMILIAR = (
-    Alias(
-        name=with_prefix("gemini-1.0-pro-001"),
-        display_name="Gemini 1.0 Pro 001 (Tuning)",
-        description="The name that the tuning tutorial uses",
-        input_tokens=30_720,
-        output_tokens=2_048,
-        limits=GEMINI_LIMITS,
-    ),
-    Alias(
-        name=with_prefix("gemini-1.5-flash-001-tuning"),
-        display_name="Gemini 1.5 Flash 001 Tuning",
-        description="The name of the last tunable Gemini model",
-        input_tokens=16_384,
-        output_tokens=8_192,
-        limits=GEMINI_LIMITS,
-    ),
-    Alias(
-        name=with_prefix("text-bison-001"),
-        display_name="Text Bison 001",
-        description="The name of the tunable PaLM model",
-        input_tokens=8_196,
-        output_tokens=1_024,
-        limits=PALM_LIMITS,
-    ),
-)
-"""The names of Google's tunable models, with the limits that these names promise."""
-
-
-def with_description(alias: Alias, base: str) -> Alias:
-    """The alias with a description that says which base model answers."""
-    return replace(alias, description=f"{alias.description}; answered by {base}.")
-
 
 EMBEDDED_MODEL = BaseModel(
     name=with_prefix(EMBEDDED_NAME),
@@ -171,7 +124,7 @@ def build_catalog(
         own = tuple(alias for alias in model.aliases if alias.name not in own_names)
         models.append(_without_aliases(replace(model, aliases=own), models))
     try:
-        return Catalog((_without_aliases(EMBEDDED_MODEL, models), *models))
+        return Catalog(with_vertex_names((_without_aliases(EMBEDDED_MODEL, models), *models)))
     except ValueError as error:
         raise CatalogError(str(error)) from error
 
@@ -181,7 +134,7 @@ def without_fetched(catalog: Catalog, kept: Mapping[Path, KeptBase]) -> Catalog:
     fetched = {(with_prefix(base.name), str(directory.resolve())) for directory, base in kept.items()}
     others = (model for model in catalog.models if model.location != EMBEDDED)
     named = [model for model in others if (model.name, model.location) not in fetched]
-    return Catalog((_without_aliases(EMBEDDED_MODEL, named), *named))
+    return Catalog(with_vertex_names((_without_aliases(EMBEDDED_MODEL, named), *named)))
 
 
 def _fetched(kept: Mapping[Path, KeptBase], named: Iterable[BaseModel]) -> list[BaseModel]:
@@ -350,7 +303,7 @@ def _described(entry: _Entry) -> BaseModel:
 
 
 def _aliases(entry: _Entry) -> tuple[Alias, ...]:
-    familiar = {alias.name: alias for alias in FAMILIAR}
+    familiar = {alias.name: replace(alias, listed=True) for alias in (*FAMILIAR, *VERTEX)}
     answering = entry.display_name or entry.name.removeprefix("models/")
     return tuple(
         with_description(familiar[name], answering)

@@ -3,7 +3,7 @@
 import os
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, ValidationInfo, field_validator
@@ -226,6 +226,14 @@ class Settings(BaseSettings):
     )
     concurrent_tuning_jobs_per_key: int | None = Field(
         default=None, ge=1, description="Tuning jobs of a key that may wait and run at a time."
+    )
+    concurrent_tuning_jobs_per_project: int | None = Field(
+        default=None, ge=1, description="Tuning jobs of a project that are trained at a time, in all its locations."
+    )
+    over_project_quota: Literal["queue", "reject"] = Field(
+        default="queue",
+        description="What happens to further jobs of such a project: queue lets them wait; reject answers 429 to "
+        "requests of Vertex AI's API while the project has so many that have not ended.",
     )
 
     @classmethod

@@ -19,7 +19,6 @@ from datetime import UTC, datetime, timedelta
 from pairs import pairs_of
 from patience import PATIENCE_SECONDS
 from tuningfork.artifacts.base import ArtifactStore
-from tuningfork.catalog import GEMINI_LIMITS
 from tuningfork.domain.artifact import ArtifactRef
 from tuningfork.domain.base_model import (
     AdapterShape,
@@ -60,6 +59,7 @@ from tuningfork.execution.base import (
     WorkerDied,
 )
 from tuningfork.execution.dataset_file import DatasetFile
+from tuningfork.familiar import GEMINI_LIMITS
 
 ECHO_BASE = BaseModel(
     name=BaseModelName("models/echo-001"),

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from gguf_writing import small_llama
-from tuningfork.catalog import GEMINI_LIMITS, CatalogError, build_catalog, without_fetched
+from tuningfork.catalog import CatalogError, build_catalog, without_fetched
 from tuningfork.domain.base_model import OWN_LIMITS
+from tuningfork.familiar import GEMINI_LIMITS
 from tuningfork.pulling.kept import KeptBase
 
 

@@ -37,6 +37,14 @@ class Limits:
     """Whether an example may be more than one input and one output: several turns, or a system instruction."""
     completion: bool = True
     """Whether a prompt may be a bare text instead of a conversation."""
+    adapter_ranks: tuple[int, ...] | None = None
+    """The ranks that an adapter may have; None: all up to the base's largest one."""
+    default_rank: int | None = None
+    """The rank of an adapter if nobody chose one; None: that of the base."""
+    max_example_tokens: int | None = None
+    """Tokens of an example in a bucket; longer ones are dropped."""
+    max_validation_examples: int | None = None
+    """Examples of a validation set in a bucket."""
 
 
 OWN_LIMITS = Limits()
@@ -117,6 +125,8 @@ class Alias:
     limits: Limits
     input_tokens: int | None = None
     output_tokens: int | None = None
+    listed: bool = True
+    """Whether the list of base models has this name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,6 +224,7 @@ class Catalog:
             limits=found.limits,
         )
 
-    def public_models(self) -> Iterable[PublicModel]:
-        """Every public name, in catalog order."""
-        return self._by_name.values()
+    def public_models(self, *, unlisted: bool = True) -> Iterable[PublicModel]:
+        """Every public name, in catalog order; with `unlisted` False those that lists of base models have."""
+        hidden = {alias.name for base in self.models for alias in base.aliases if not alias.listed and not unlisted}
+        return [face for name, face in self._by_name.items() if name not in hidden]

@@ -36,15 +36,18 @@ from tuningfork.dispatcher import Dispatcher
 from tuningfork.domain.base_model import Catalog
 from tuningfork.domain.errors import TuningforkError
 from tuningfork.execution.local.engines import LocalEngines, WorkerThreads
+from tuningfork.preparer import Preparer
 from tuningfork.pulling.kept import kept_bases
 from tuningfork.safety.configuration import RaterError, choose_rater
 from tuningfork.server.belonging import artifacts_of, disk_reserve, finish_restore
+from tuningfork.server.bucket_tuning import project_quota
 from tuningfork.server.connections import ConnectionLimits, OpenConnections, affordable_connections
 from tuningfork.server.credentials import first_key, identity_of, refresh_tokens_of
 from tuningfork.server.data_directory import StartError, make_private, now, only_server_of, open_database
 from tuningfork.server.open_doors import check_open_doors
 from tuningfork.server.ports import GrpcAddress, HttpServer, grpc_address, host_and_port, listen, start_grpc
 from tuningfork.server.process_metrics import ProcessMetrics
+from tuningfork.server.vertex import vertex_of
 from tuningfork.service.answering.generation import Generation
 from tuningfork.service.answering.raters import safety_of
 from tuningfork.service.answering.residency import Residency, ResidentAdapters
@@ -80,7 +83,7 @@ logger = logging.getLogger(__name__)
 
 _IMPORT_THREADS = 2
 _FORM = GoogleForm(GEMINI_ERRORS)
-"""The form of both dialects, and of requests for paths that belong to neither."""
+"""The form of Gemini's dialect and ours, and of requests for paths that belong to no dialect."""
 
 
 SWITCH_SECONDS = 0.0005
@@ -102,6 +105,7 @@ class Server:
     _services: Services
     _connections: OpenConnections
     _dispatcher: Dispatcher
+    _preparer: Preparer
     _engines: LocalEngines
 
     def run(self) -> None:
@@ -117,6 +121,7 @@ class Server:
         http = HttpServer(create_app(services), self._connections, services.stopping, self._grpc)
         _leave_out_of_collections()
         self._dispatcher.start()
+        self._preparer.start()
         try:
             self._loop.run(http.serve(sockets=[self._listener]))
         finally:
@@ -124,6 +129,7 @@ class Server:
             ending = [threading.Thread(target=role.close) for role in (self._engines.generators, self._engines.raters)]
             for thread in ending:
                 thread.start()
+            self._preparer.close()
             self._dispatcher.close()
             self._engines.close()
 
@@ -206,7 +212,8 @@ def _build(
     residency = Residency(database, artifacts, catalog, engines.generators, settings.pinned_ids)
     safety = _safety(settings, engines, metrics, loop)
     server, every = server_id(settings.data_dir, secrets.randbits), settings.savepoint_every
-    running = Running(database, artifacts, catalog, now, metrics, server=server, savepoint_every=every)
+    common, quota = (database, artifacts, catalog, now, metrics), project_quota(settings)
+    running = Running(*common, server=server, savepoint_every=every, project_quota=quota)
     reserve, price = disk_reserve(settings), settings.training_price
     dispatcher = _dispatcher(settings, running, engines, metrics, partial(_call_all, residency.refresh, reserve.refill))
     parts = (requests, artifacts, catalog, now, secrets.randbits, metrics)
@@ -230,7 +237,9 @@ def _build(
     )
     sharing = Sharing(requests, secrets.randbits)
     gemini_dialect = gemini(UseCases(tuning=tuning, sharing=sharing, generation=generation), _FORM)
-    dialects: tuple[Dialect[Any], ...] = (gemini_dialect, own(ours, _FORM), *_buckets(settings))
+    made = partial(vertex_of, server=server, queued=dispatcher.wake, check_base=usable)
+    of_vertex, preparer = made(settings, parts, tuning, generation, quotas)
+    dialects: tuple[Dialect[Any], ...] = (gemini_dialect, own(ours, _FORM), of_vertex, *_buckets(settings))
     ready = _readiness(database, artifacts, dispatcher, engines)
     gate = _gate(settings, identity, quotas)
     services = _services(settings, gate, dialects, metrics, dispatcher, ready, ours.refresh_tokens)
@@ -248,6 +257,7 @@ def _build(
         _services=services,
         _connections=_connections(settings, services, most - most_over_grpc),
         _dispatcher=dispatcher,
+        _preparer=preparer,
         _engines=engines,
     )
 

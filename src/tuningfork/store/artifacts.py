@@ -273,6 +273,10 @@ class Artifacts:
         """Remove the job's work directory."""
         self._remove(self.work(job_id))
 
+    def discard_data(self, job_id: JobId) -> None:
+        """Remove the data of a job that is prepared anew, since a crash came before its row said that it was."""
+        self._forget_data(job_id)
+
     def discard_adapter(self, job_id: JobId) -> None:
         """Remove the adapter of a job that ends without one."""
         self._remove(self.adapter(job_id))

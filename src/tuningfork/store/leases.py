@@ -1,4 +1,4 @@
-"""Which server holds which running job, as columns of `tuning_jobs`.
+"""Which server holds which running or preparing job, as columns of `tuning_jobs`.
 
 Each time a server takes a job, the job gets a new claim number. A server that writes for a job checks its claim in the
 same transaction, so a server that has lost the job writes nothing, however late. `lease_renewals` is a counter that the
@@ -20,7 +20,7 @@ ServerId = NewType("ServerId", str)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """The right to work on one running job. `number` counts how often servers have taken the job."""
+    """The right to work on one running or preparing job. `number` counts how often servers have taken the job."""
 
     job_id: JobId
     server: ServerId | None
@@ -71,9 +71,18 @@ def renew(connection: Connection, claims: Collection[Claim]) -> None:
 
 def running(connection: Connection) -> list[Lease]:
     """The leases of all running jobs, in the order of the jobs' ids."""
+    return _leases(connection, JobState.RUNNING)
+
+
+def preparing(connection: Connection) -> list[Lease]:
+    """The leases of all jobs whose examples are being read, in the order of the jobs' ids."""
+    return [lease for lease in _leases(connection, JobState.PREPARING) if lease.claim.server is not None]
+
+
+def _leases(connection: Connection, state: JobState) -> list[Lease]:
     columns = tuning_jobs.c
     query = select(columns.id, columns.held_by, columns.claim_number, columns.lease_renewals)
-    query = query.where(columns.state == JobState.RUNNING.value).order_by(columns.id)
+    query = query.where(columns.state == state.value).order_by(columns.id)
     return [
         Lease(
             claim=Claim(
@@ -91,7 +100,7 @@ def _is_held(claim: Claim) -> ColumnElement[bool]:
     columns = tuning_jobs.c
     return and_(
         columns.id == claim.job_id,
-        columns.state == JobState.RUNNING.value,
+        columns.state.in_([JobState.RUNNING.value, JobState.PREPARING.value]),
         columns.held_by.is_not_distinct_from(claim.server),
         columns.claim_number == claim.number,
     )

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from fakes import ECHO_BASE, ECHO_CATALOG
-from tuningfork.catalog import GEMINI_LIMITS
 from tuningfork.domain.base_model import EMBEDDED, Alias, BaseModel, BaseModelName, Catalog, with_prefix
+from tuningfork.familiar import GEMINI_LIMITS
 
 
 def test_a_base_is_found_by_its_own_name_and_by_every_alias():

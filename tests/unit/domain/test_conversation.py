@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuningfork.catalog import GEMINI_LIMITS
 from tuningfork.domain.base_model import Limits
 from tuningfork.domain.conversation import Conversation, Preference, Speaker, Turn
 from tuningfork.domain.dataset import characters_of, violations_of
 from tuningfork.domain.dataset_lines import example_in, line_of
 from tuningfork.domain.objective import DirectPreferenceOptimization
+from tuningfork.familiar import GEMINI_LIMITS
 
 ASKED = Turn.said(Speaker.USER, "q")
 ANSWERED = Turn.said(Speaker.MODEL, "a")

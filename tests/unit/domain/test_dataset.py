@@ -1,9 +1,9 @@
 """The rules that training examples must meet."""
 
-from tuningfork.catalog import GEMINI_LIMITS
 from tuningfork.domain.base_model import Limits
 from tuningfork.domain.conversation import Conversation
 from tuningfork.domain.dataset import MAX_REPORTED_VIOLATIONS, violations_of
+from tuningfork.familiar import GEMINI_LIMITS
 
 
 def fields(examples, limits=GEMINI_LIMITS):

@@ -44,8 +44,9 @@ def error_answer(
     """
     if isinstance(error, BodyTooLarge) and error.most_bytes == MAX_PAYLOAD_BYTES:
         error = payload_too_large()
-    status = status or HTTP_STATUS[error.code]
-    shape = render_error(printed(error, words, version), status, first_format=wants_first_error_format(head))
+    shown = printed(error, words, version)
+    status = status or HTTP_STATUS[shown.code]
+    shape = render_error(shown, status, first_format=wants_first_error_format(head))
     return json_answer(status, shape, pretty=wants_pretty(head), headers=_headers(error))
 
 

@@ -125,7 +125,7 @@ class Generation:
 
     def models(self) -> Sequence[PublicModel]:
         """Every public name of every base model, in catalog order."""
-        return with_faults(tuple(self._catalog.public_models()), self._generators)
+        return with_faults(tuple(self._catalog.public_models(unlisted=False)), self._generators)
 
     def model(self, asked: BaseRef) -> PublicModel:
         """The base model of this public name.

@@ -51,7 +51,10 @@ class Origin:
     @property
     def adapter(self) -> AdapterShape:
         """The shape of an adapter whose rank nobody chose: that of the source tuned model, or else the base's."""
-        return self.source.job.adapter if self.source else self.base.base.adapter
+        if self.source is not None:
+            return self.source.job.adapter
+        usual, rank = self.base.base.adapter, self.base.limits.default_rank
+        return usual if rank is None else replace(usual, rank=rank)
 
     def adapter_of(self, rank: int | None) -> AdapterShape:
         """The shape of an adapter of this rank, with the usual alpha; None: of the usual rank.

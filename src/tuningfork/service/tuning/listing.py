@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from tuningfork.domain.errors import Reason
 from tuningfork.domain.permission import Principal, Role
-from tuningfork.domain.tuned_model import TunedModel, TunedModelId
+from tuningfork.domain.tuned_model import ProjectLocation, TunedModel, TunedModelId
 from tuningfork.service.paging import made_up, place_of, refusal, size_of, token_of
 from tuningfork.store.tuned_models import Place, Search
 
@@ -57,6 +57,27 @@ class Listing:
             limit=size + 1,
         )
         return cls(page_size=size, search=search, filter=filter)
+
+    @classmethod
+    def newest_first(
+        cls, principal: Principal, place: ProjectLocation, *, page_token: str, constant: str, rows: int
+    ) -> "Listing":
+        """A request for models of a project and location, the newest first.
+
+        Args:
+            principal: the caller, who sees the models on which they, their groups or their project have a role.
+            place: the project and location.
+            page_token: the token that came with the previous page; "": the first page.
+            constant: what must be the same in the call for the next page.
+            rows: how many rows are read at a time.
+
+        Raises:
+            InvalidArgument: the token is not for this list.
+
+        """
+        after = _place(page_token, constant) if page_token else None
+        search = Search(principal=principal, belonging_to=place, newest_first=True, after=after, limit=rows)
+        return cls(page_size=rows, search=search, filter=constant)
 
     def next_page_token(self, last_shown: TunedModel) -> str:
         """The token of the page that follows this model."""

@@ -23,6 +23,7 @@ from tuningfork.service.tuning import checkpointing, conclusion, diagnosing, rec
 from tuningfork.service.tuning.blame import blame
 from tuningfork.service.tuning.job_names import JobNames
 from tuningfork.service.tuning.lease_watch import LEASE_SECONDS, RENEWALS_IN_A_LEASE, LeaseWatch
+from tuningfork.service.tuning.project_quota import UNLIMITED_PROJECTS, ProjectQuota
 from tuningfork.service.tuning.speeds import Speeds
 from tuningfork.service.tuning.turns import Turns
 from tuningfork.store import checkpoints, leases, suspects, tuned_models, tuning_jobs
@@ -63,6 +64,7 @@ class Running:
         savepoint_every: int,
         lease_seconds: float = LEASE_SECONDS,
         monotonic: Callable[[], float] = time.monotonic,
+        project_quota: ProjectQuota = UNLIMITED_PROJECTS,
     ) -> None:
         self._database = database
         self._artifacts = artifacts
@@ -77,7 +79,7 @@ class Running:
         self._watch = LeaseWatch(lease_seconds, monotonic)
         self._claims: dict[JobId, Claim] = {}
         self.names = JobNames(database)
-        self.turns = Turns(database, artifacts, catalog)
+        self.turns = Turns(database, artifacts, catalog, project_quota)
         self.speeds = Speeds(monotonic)
 
     def claim(self, candidates: Sequence[JobId] | None = None) -> TrainingAssignment | None:

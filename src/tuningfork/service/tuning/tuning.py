@@ -20,7 +20,7 @@ from tuningfork.domain.refusals import (
     ResourceTaken,
 )
 from tuningfork.domain.tuned_model import Changeable, ModelChange, ModelState, TunedModelId
-from tuningfork.domain.tuning_job import JobId, JobState, TuningJob, TuningRequest
+from tuningfork.domain.tuning_job import JobId, JobState, TuningRequest
 from tuningfork.service.base_models import base_of, check_described, found_base
 from tuningfork.service.metrics import Metrics
 from tuningfork.service.paging import Page, made_up, size_of
@@ -34,7 +34,7 @@ from tuningfork.service.tuning.job_queue import MAX_QUEUED_JOBS, JobQueue
 from tuningfork.service.tuning.listing import Listing
 from tuningfork.service.tuning.tuned import Tuned, hold, load, with_jobs, with_snapshots
 from tuningfork.service.tuning.weights import check_weights
-from tuningfork.store import deleted_jobs, registry, tuned_models, tuning_jobs
+from tuningfork.store import deleted_jobs, leases, registry, tuned_models, tuning_jobs
 from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.database import Database, Transaction
 from tuningfork.store.disk_reserve import DiskReserve, no_reserve
@@ -329,17 +329,17 @@ class Tuning:
 
         """
 
-        def write(connection: Transaction) -> TuningJob:
+        def write(connection: Transaction) -> tuple[JobId, bool]:
             tuned = hold(connection, principal, model_id, Action.DELETE)
+            prepared_now = {lease.claim.job_id for lease in leases.preparing(connection)}
             registry.pass_on_default(connection, tuned.model)
             tuned_models.delete(connection, model_id)
             deleted_jobs.note(connection, tuned.job.id, self._clock())
-            return tuned.job
+            return tuned.job.id, tuned.job.state is JobState.RUNNING or tuned.job.id in prepared_now
 
-        job = self._reserve.write(self._database, write)
+        job_id, is_written = self._reserve.write(self._database, write)
         self._wake()
-        # Whoever writes there still removes the rest.
-        self._artifacts.delete(job.id, keep_work=job.state in (JobState.PREPARING, JobState.RUNNING))
+        self._artifacts.delete(job_id, keep_work=is_written)
 
     def adapter_directory(self, principal: Principal, model_id: TunedModelId) -> Path:
         """The directory of the adapter of the model's default checkpoint, in PEFT's format. Its content never changes.

@@ -6,6 +6,7 @@ from itertools import islice
 from tuningfork.domain.base_model import Catalog
 from tuningfork.domain.tuning_job import JobId, TuningJob
 from tuningfork.domain.turns import LEAST_SECONDS, InTraining, Turn, by_owners, making_room, turn_beside_suspects
+from tuningfork.service.tuning.project_quota import UNLIMITED_PROJECTS, ProjectQuota
 from tuningfork.store import suspects, tuning_jobs
 from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.database import Database
@@ -19,15 +20,24 @@ _CANDIDATES = 50
 class Turns:
     """Reads the queue for one server. `catalog` are its base models; jobs of those with a fault wait.
 
+    So do jobs of a project that has as many in training as `project_quota` allows.
+
     Attributes:
         least_seconds: how long a job is in training at least before it makes room for another owner's.
 
     """
 
-    def __init__(self, database: Database, artifacts: Artifacts, catalog: Catalog) -> None:
+    def __init__(
+        self,
+        database: Database,
+        artifacts: Artifacts,
+        catalog: Catalog,
+        project_quota: ProjectQuota = UNLIMITED_PROJECTS,
+    ) -> None:
         self._database = database
         self._artifacts = artifacts
         self._catalog = catalog
+        self._project_quota = project_quota
         # A job that is claimed for a base that cannot be loaded fails, and with it all its steps are lost.
         whole = [model for model in catalog.public_models() if not model.base.fault]
         own_names = [model.name for model in whole if model.name == model.base.name]
@@ -57,6 +67,7 @@ class Turns:
             suspects_running = suspects.among(connection, running)
             waiting = {job.id: job for job in tuning_jobs.queued_of_owners(connection, *self._served)}
             owners = tuning_jobs.owners_of(connection, running)
+            over_quota = self._project_quota.waiting(connection, waiting)
         self._lacking = {job_id: missing for job_id, missing in self._lacking.items() if job_id in waiting}
         here = self._here(waiting, (job_id for job_id in suspected if job_id not in running))
         if (turn := turn_beside_suspects(running, suspects_running, here)) is not None:
@@ -66,7 +77,7 @@ class Turns:
             InTraining(job_id=job_id, owner=owners.get(job_id, ""), seconds=seconds)
             for job_id, seconds in running.items()
         ]
-        free = [(job.id, job.owner) for job in waiting.values() if job.id not in elsewhere]
+        free = [(job.id, job.owner) for job in waiting.values() if job.id not in elsewhere | over_quota]
         candidates = by_owners(free, in_training, self._last_turns)
         if len(running) < places:
             return Turn(next=tuple(self._here(waiting, (job_id for job_id, _ in candidates))))

@@ -152,13 +152,14 @@ class ErrorWords:
 
     `service` is the API's name, such as `generativelanguage.googleapis.com`. `usual_version` is the API version that
     messages name if the request names none. `about_quotas` is the link that an error about a used-up quota carries.
-    `message_of` gives the message of an error for a caller of an API version.
+    `message_of` gives the message of an error for a caller of an API version. `finish` changes how an error is printed.
     """
 
     service: str
     usual_version: str
     about_quotas: Mapping[str, str]
     message_of: Callable[[TuningforkError, str], str]
+    finish: Callable[[TuningforkError, "Printed"], "Printed"] = lambda _, shown: shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +185,8 @@ def printed(error: TuningforkError, words: ErrorWords, version: str | None) -> P
     if isinstance(error, Busy):
         further = (Typed(RETRY_INFO, {"retry_delay": f"{error.retry_seconds}s"}),)
     info = info_of(error, words.service)
-    return Printed(code=error.code, message=message, violations=error.violations, info=info, further=further)
+    shown = Printed(code=error.code, message=message, violations=error.violations, info=info, further=further)
+    return words.finish(error, shown)
 
 
 def render_error(error: Printed, http_status: int | None = None, *, first_format: bool = False) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from sqlalchemy import update
 
 from fakes import ECHO_BASE, ECHO_CATALOG
 from spoken import refusing, said
-from tuningfork.catalog import GEMINI_LIMITS
 from tuningfork.domain.base_model import AdapterShape, Alias, BaseModelName, Catalog, Limits
 from tuningfork.domain.conversation import Conversation
 from tuningfork.domain.errors import (
@@ -23,6 +22,7 @@ from tuningfork.domain.references import TunedRef
 from tuningfork.domain.refusals import BaseModelNotFound
 from tuningfork.domain.tuned_model import Changeable, ModelChange, ModelState
 from tuningfork.domain.tuning_job import JobState
+from tuningfork.familiar import GEMINI_LIMITS
 from tuningfork.service.tuning.tuning import Tuning
 from tuningfork.store import access
 from tuningfork.store.artifacts import Artifacts
