@@ -14,6 +14,8 @@ FailedPrecondition
 ├── WeightsLost              the tuned model's weights are missing on this server, or damaged
 ├── BaseReplaced             the tuned model's base has other weights now
 └── JobUnfinished            the job has not ended
+ResourceExhausted
+└── ProjectQuotaExceeded     the project has as many tuning jobs as it may have
 InvalidArgument
 ├── OwnershipFixed           an owner's permission is neither changed nor deleted
 ├── FeatureNotServed         the model does not have what the request asks for
@@ -23,7 +25,14 @@ InvalidArgument
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tuningfork.domain.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
+from tuningfork.domain.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    ResourceExhausted,
+)
 from tuningfork.domain.permission import Action, Permission, PermissionId
 from tuningfork.domain.references import BaseRef, ModelRef, TunedRef
 from tuningfork.domain.tuned_model import ModelState, TunedModelId
@@ -173,3 +182,11 @@ class LastTurnNotUsers(InvalidArgument):
 
     def __init__(self) -> None:
         super().__init__("the last turn must be the user's")
+
+
+class ProjectQuotaExceeded(ResourceExhausted):
+    """The project has as many tuning jobs as it may have."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"A project may have {most} tuning jobs at a time; try again when one of them has ended.")
+        self.most = most

@@ -3,18 +3,10 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from tuningfork.domain.errors import ResourceExhausted
+from tuningfork.domain.refusals import ProjectQuotaExceeded
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.store import project_jobs
 from tuningfork.store.database import Transaction
-
-
-class ProjectQuotaExceeded(ResourceExhausted):
-    """The project has as many tuning jobs as it may have."""
-
-    def __init__(self, most: int) -> None:
-        super().__init__(f"A project may have {most} tuning jobs at a time; try again when one of them has ended.")
-        self.most = most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

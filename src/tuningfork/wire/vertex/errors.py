@@ -11,7 +11,7 @@ from tuningfork.domain.errors import (
     TuningforkError,
 )
 from tuningfork.domain.references import BaseRef, CheckpointRef, TunedRef
-from tuningfork.domain.refusals import BaseModelNotFound, JobRef, PermissionRef, ResourceNotFound
+from tuningfork.domain.refusals import BaseModelNotFound, JobRef, PermissionRef, ProjectQuotaExceeded, ResourceNotFound
 from tuningfork.wire.gemini.errors import message_of as gemini_message_of
 from tuningfork.wire.gemini.names import name_of
 from tuningfork.wire.google.errors import ErrorInfo, ErrorWords, Printed
@@ -52,6 +52,11 @@ def _(error: ResourceNotFound, _version: str) -> str:
         case PermissionRef():
             kind = "Permission"
     return f"The {kind} does not exist."
+
+
+@message_of.register
+def _(_error: ProjectQuotaExceeded, _version: str) -> str:
+    return "The following quota metrics exceed quota limits: aiplatform.googleapis.com/global_concurrent_tuning_jobs"
 
 
 @message_of.register
