@@ -24,8 +24,9 @@ def model_directory(tmp_path):
 def test_the_embedded_model_answers_to_its_own_name_and_to_the_tutorials(model_directory):
     catalog = build_catalog(catalog_file=None, named=[])
 
-    names = {model.name for model in catalog.public_models()}
+    names = {model.name for model in catalog.public_models(unlisted=False)}
 
+    assert catalog.find("gemini-1.5-pro-002").base.name == "models/tuningfork-mini-001"
     assert names == {
         "models/tuningfork-mini-001",
         "models/gemini-1.0-pro-001",
@@ -61,7 +62,7 @@ def test_a_catalog_file_overrides_what_the_model_says_of_itself(tmp_path, model_
         [[models]]
         name = "models/mine"
         location = "{model_directory}"
-        aliases = ["gemini-1.5-flash-002"]
+        aliases = ["gemini-1.5-flash-002", "gemini-1.5-flash-001"]
         context_tokens = 1000
         temperature = 0.1
         adapter_rank = 16
@@ -74,7 +75,9 @@ def test_a_catalog_file_overrides_what_the_model_says_of_itself(tmp_path, model_
     base = catalog.find("models/mine").base
     assert (base.context_tokens, base.sampling.temperature, base.adapter.rank) == (1000, 0.1, 16)
     assert base.max_adapter_rank == 64
-    assert catalog.find("gemini-1.5-flash-002").limits.system_instruction is False
+    assert catalog.find("gemini-1.5-flash-001").limits.system_instruction is False
+    assert catalog.find("gemini-1.5-flash-002").base is base
+    assert catalog.find("gemini-1.5-flash-002").limits.adapter_ranks == (1, 4, 8, 16)
     assert catalog.find("models/mine").limits.system_instruction is True
 
 

@@ -210,7 +210,6 @@ def _build(
     quotas, engines = _quotas(settings), _engines(settings)
     metrics = _metrics(database, engines)
     residency = Residency(database, artifacts, catalog, engines.generators, settings.pinned_ids)
-    safety = _safety(settings, engines, metrics, loop)
     server, every = server_id(settings.data_dir, secrets.randbits), settings.savepoint_every
     common, quota = (database, artifacts, catalog, now, metrics), project_quota(settings)
     running = Running(*common, server=server, savepoint_every=every, project_quota=quota)
@@ -220,8 +219,9 @@ def _build(
     usable = partial(check_usable, generators=engines.generators)
     tuning = Tuning(*parts, wake=dispatcher.wake, quotas=quotas, reserve=reserve, check_base=usable)
     calling = (requests, artifacts, catalog, engines.generators, metrics, quotas)
-    generation = Generation(*calling, safety=safety, share_prefixes=settings.share_prefixes)
-    identity = identity_of(settings, requests, access)
+    safety, shared = _safety(settings, engines, metrics, loop), settings.share_prefixes
+    generation = Generation(*calling, safety=safety, share_prefixes=shared)
+    identity, sharing = identity_of(settings, requests, access), Sharing(requests, secrets.randbits)
     ours = OwnUseCases(
         exporting=Exporting(tuning, catalog),
         importing=Importing(*parts, generators=engines.generators, server=server, check_base=usable),
@@ -235,16 +235,13 @@ def _build(
         tokens=identity.tokens,
         refresh_tokens=refresh_tokens_of(requests, identity),
     )
-    sharing = Sharing(requests, secrets.randbits)
     gemini_dialect = gemini(UseCases(tuning=tuning, sharing=sharing, generation=generation), _FORM)
     made = partial(vertex_of, server=server, queued=dispatcher.wake, check_base=usable)
     of_vertex, preparer = made(settings, parts, tuning, generation, quotas)
     dialects: tuple[Dialect[Any], ...] = (gemini_dialect, own(ours, _FORM), of_vertex, *_buckets(settings))
-    ready = _readiness(database, artifacts, dispatcher, engines)
-    gate = _gate(settings, identity, quotas)
+    ready, gate = _readiness(database, artifacts, dispatcher, engines), _gate(settings, identity, quotas)
     services = _services(settings, gate, dialects, metrics, dispatcher, ready, ours.refresh_tokens)
-    most = affordable_connections(settings.max_connections)
-    most_over_grpc = 0 if settings.grpc_port is None else max(1, most // 4)
+    most, most_over_grpc = _most_connections(settings)
     grpc = start_grpc(settings, services, gemini_dialect, loop, most_over_grpc)
     return Server(
         settings=settings,
@@ -260,6 +257,12 @@ def _build(
         _preparer=preparer,
         _engines=engines,
     )
+
+
+def _most_connections(settings: Settings) -> tuple[int, int]:
+    """The most connections of all, and of these over gRPC."""
+    most = affordable_connections(settings.max_connections)
+    return most, 0 if settings.grpc_port is None else max(1, most // 4)
 
 
 def _buckets(settings: Settings) -> tuple[Dialect[StorageAnswer], ...]:

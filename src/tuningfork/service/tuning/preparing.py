@@ -35,7 +35,7 @@ from tuningfork.store.leases import Claim, ServerId
 logger = logging.getLogger(__name__)
 
 MOST_CHECKPOINTS = 10
-"""A job with more epochs keeps about so many checkpoints, evenly distributed (vertex-api section 4.4)."""
+"""A job with more epochs keeps about so many checkpoints, evenly distributed."""
 
 
 class Preparing:
