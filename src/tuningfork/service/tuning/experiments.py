@@ -25,7 +25,7 @@ class NoSuchExperiment(NotFound):
     """No job has this number, or nobody with the caller's roles may know."""
 
     def __init__(self) -> None:
-        super().__init__("there is no such experiment")
+        super().__init__("The Experiment does not exist.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,14 +56,14 @@ class NoSuchModel(NotFound):
     """There is no such model, or no such version, or nobody with the caller's roles may know."""
 
     def __init__(self) -> None:
-        super().__init__("there is no such model")
+        super().__init__("The Model does not exist.")
 
 
 class NoSuchEndpoint(NotFound):
     """There is no such endpoint, or nobody with the caller's roles may know."""
 
     def __init__(self) -> None:
-        super().__init__("there is no such endpoint")
+        super().__init__("The Endpoint does not exist.")
 
 
 def may(connection: Transaction, principal: Principal, model_id: TunedModelId, action: Action) -> bool:
