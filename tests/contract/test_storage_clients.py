@@ -62,6 +62,18 @@ def test_googles_client_for_python_uploads_reads_lists_changes_and_removes(told,
     }
 
 
+@pytest.mark.parametrize("client", [NEWEST, OLD], ids=lambda client: client.name)
+def test_it_finds_a_file_of_credentials_by_itself(told, operate, server, tmp_path, client):
+    file = tmp_path / "adc.json"
+    operate("auth", "application-default", "login", "--url", server.url, "--adc", str(file), "--project", "p")
+
+    # With STORAGE_EMULATOR_HOST it would look for no credential.
+    bucket = addresses(server)["BUCKET"]
+    where = {"API_ENDPOINT_OVERRIDE": server.url, "BUCKET": bucket, "GOOGLE_APPLICATION_CREDENTIALS": str(file)}
+    done = told(client, "storage/objects.py", **where)
+    assert (done["large"], done["unknown"], done["gone"]) == (True, True, None)
+
+
 def test_it_needs_no_credential_where_the_operator_lets_in_programs_of_this_machine(told, open_server):
     done = told(NEWEST, "storage/objects.py", **addresses(open_server))
 

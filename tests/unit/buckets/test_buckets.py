@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -280,3 +282,17 @@ def _is_installed(name):
 def test_an_address_is_written_as_it_was_given():
     assert str(parse_uri("gs://training/a b/%2e/ü")) == "gs://training/a b/%2e/ü"
     assert str(parse_uri("file:///a/b")) == "file:///a/b"
+
+
+def test_of_many_who_make_a_bucket_at_a_time_one_is_its_owner(buckets):
+    people = [Email(f"p{number}@example.com") for number in range(8)]
+    began = threading.Barrier(len(people))
+
+    def make(email):
+        began.wait()
+        return buckets.records.add(BucketRecord(name="wanted", owner=email, project="", create_time=datetime.now(UTC)))
+
+    with ThreadPoolExecutor(len(people)) as threads:
+        made = list(threads.map(make, people))
+    assert made.count(True) == 1
+    assert buckets.records.find("wanted").owner == people[made.index(True)]

@@ -43,9 +43,10 @@ def sentence_of(error: TuningforkError) -> str:
     match error:
         case CallerUnknown():
             return (
-                "No credential was sent. Point GOOGLE_APPLICATION_CREDENTIALS at a file of credentials for this "
-                "server, or send an access token or API key. The operator of a server on this machine can also let "
-                "in programs without any: TUNINGFORK_STORAGE_WITHOUT_CREDENTIALS=true."
+                "No credential was sent. Send an access token or an API key. Google's client for Python finds a file "
+                "of credentials by itself (GOOGLE_APPLICATION_CREDENTIALS) if it has the server's address from "
+                "API_ENDPOINT_OVERRIDE instead of STORAGE_EMULATOR_HOST. The operator of a server on this machine can "
+                "also let in programs without any credential: TUNINGFORK_STORAGE_WITHOUT_CREDENTIALS=true."
             )
         case TokenNotValid() | ApiKeyNotValid():
             return "The access token or API key is unknown, expired or revoked."

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from tuningfork.buckets.errors import RangeNotSatisfiable
 from tuningfork.domain.errors import FieldViolation, InvalidArgument
 
-_CONTENT_RANGE = re.compile(r"bytes\s+(?:(\d{1,18})-(\d{1,18}|\*)|\*)/(\d{1,18}|\*)")
-_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+_CONTENT_RANGE = re.compile(r"bytes\s+(?:(\d{1,18})-(\d{1,18}|\*)|\*)/(\d{1,18}|\*)", re.ASCII)
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

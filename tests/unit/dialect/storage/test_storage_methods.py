@@ -8,6 +8,8 @@ import google_crc32c
 import pytest
 
 from storage_caller import UPLOAD, StorageCaller, settings_below, shape_is_that_of_storage
+from tuningfork.buckets.errors import BucketNotFound
+from tuningfork.buckets.metadata import Properties
 from tuningfork.buckets.uploads import KEPT_SECONDS, Upload, Uploads
 from tuningfork.service.storage.storing import Storing
 from workshop import ADA
@@ -504,6 +506,18 @@ def test_a_disk_without_room_is_told_and_keeps_nothing(workshop, tmp_path):
     assert "operator has made room" in refused.json()["error"]["message"]
     assert storage.names() == ["x"]
     assert storage.call("DELETE", "/storage/v1/b/training/o/x").status_code == 204
+
+
+def test_an_upload_makes_no_bucket_anew_that_was_removed_meanwhile(workshop, tmp_path):
+    storage = StorageCaller(workshop, tmp_path)
+    storage.make()
+    location = storage.begin("x")
+    storage.storing._records.remove("training")
+
+    assert storage.chunk(location, b"1", "bytes 0-0/1").status_code == 404
+    with pytest.raises(BucketNotFound):
+        storage.storing._objects.put("training", "x", tmp_path / "shared", None, Properties())
+    assert not (storage.settings.root / "training").exists()
 
 
 def test_uploads_that_nobody_goes_on_with_are_removed(tmp_path):
