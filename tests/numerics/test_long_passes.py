@@ -275,8 +275,24 @@ def test_a_suspended_pass_holds_no_more_memory_than_is_counted(roomy, keep, vali
         engine.advance()
 
     assert parts > 50
-    # The estimate is loosest in fp32 with all activations: 4.3 times.
-    assert held / 5 < found <= held
+    # The estimate is loosest in fp32 with all activations, 3.3 times: of two layers, the last one keeps few tokens.
+    assert held / 3.5 < found <= held
+
+
+def test_a_suspended_pass_of_many_short_examples_holds_no_more_memory_than_is_counted(base):
+    """Their attention is computed in one piece each."""
+    gc.collect()
+    engine = engine_in_parts(base, job("many", examples=LETTERS * 10, batch_size=60, epoch_count=1))
+    engine._passes.pass_bytes = 10**12
+    many = engine._jobs["many"]
+    before, found, held, parts = tensor_bytes(), 0, 0, 0
+    engine.advance()
+    while (suspended := many.suspended) is not None:
+        found, held, parts = max(found, tensor_bytes() - before), suspended.held_bytes, parts + 1
+        engine.advance()
+
+    assert parts > 3
+    assert held / 3.5 < found <= held
 
 
 def tensor_bytes():

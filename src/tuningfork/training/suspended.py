@@ -15,10 +15,6 @@ _FP32 = 4
 _ROWS_BETWEEN_LAYERS = 4
 """Tensors of one fp32 row a token beside the layers: the residual stream in two parts, and its gradient in two."""
 
-_BACKWARD_LAYERS = 2
-"""What one layer's backward pass has in memory, in units of what the layer keeps: its activations and their
-gradients."""
-
 _LOGIT_COPIES = 2
 """The copies of a block's logits in fp32 that are in memory beside the head's output in the base's type."""
 
@@ -91,8 +87,10 @@ class PassMemory:
 
     def of_training(self, tokens: int, targets: int, *, keep: bool) -> int:
         """What a training pass holds; `keep` as in `passes.in_parts`."""
-        layers = self.kept_per_token if keep else self.inputs_per_token
-        return tokens * (layers + _BACKWARD_LAYERS * self.layer_per_token) + self._beside(tokens, targets)
+        # One layer's backward pass has gradients as large as what the layer keeps. With activation checkpointing the
+        # layer's activations are there for it only, and are counted with them.
+        layers = self.kept_per_token if keep else self.inputs_per_token + self.layer_per_token
+        return tokens * (layers + self.layer_per_token) + self._beside(tokens, targets)
 
     def of_forward(self, tokens: int, targets: int) -> int:
         """What a pass holds that is run forward only, such as an evaluation's."""
