@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _BELOW = _DIRECTORY | os.O_NOFOLLOW
+_BUFFER_BYTES = 2**20
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -68,7 +69,7 @@ def file_below(root: Path, names: Sequence[str]) -> Iterator[tuple[BinaryIO, os.
         # Before it is opened: opening a device can already do something.
         status_of(names[-1], directory)
         descriptor = os.open(names[-1], _FILE, dir_fd=directory)
-    with os.fdopen(descriptor, "rb") as file:
+    with os.fdopen(descriptor, "rb", buffering=_BUFFER_BYTES) as file:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise FileNotFoundError
