@@ -13,7 +13,7 @@ from tuningfork.execution.base import Evaluated, Finished, Stepped
 from tuningfork.service.tuning.endpoints import Endpoints
 from tuningfork.service.tuning.experiments import Experiments
 from tuningfork.service.tuning.registry import Registry
-from tuningfork.wire.gemini.errors import GEMINI_ERRORS
+from tuningfork.wire.vertex.errors import VERTEX_ERRORS
 from workshop import ADA, Workshop
 
 PLACE = f"projects/{ADA.project}/locations/global"
@@ -37,7 +37,7 @@ def serving_caller(workshop: Workshop) -> Caller:
     dialect = Dialect(
         prefixes={"/v1": "v1", "/v1beta1": "v1beta1"},
         bindings=serving_of(workshop).bindings(),
-        form=GoogleForm(GEMINI_ERRORS),
+        form=GoogleForm(VERTEX_ERRORS),
     )
     return caller_of(workshop, further=(dialect,))
 

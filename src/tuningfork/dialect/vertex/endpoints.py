@@ -1,13 +1,15 @@
 """Endpoints, at which checkpoints of tuned models are called; and operations, which are done when they are answered."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
 from tuningfork.dialect.call import Binding, Direct, MethodCall, translated_errors
+from tuningfork.dialect.vertex.places import PARENTS, place_of, roles_named
 from tuningfork.dialect.vertex.serving_methods import ServingMethod
-from tuningfork.dialect.vertex.serving_places import PARENTS, place_of
 from tuningfork.domain.errors import NotFound, Unimplemented
+from tuningfork.domain.tuned_model import ProjectLocation
 from tuningfork.service.tuning.endpoints import Endpoints
 from tuningfork.service.tuning.registered import NoSuchEndpoint, Served
 from tuningfork.wire.google.proto_json.encode import Typed
@@ -22,9 +24,9 @@ from tuningfork.wire.vertex.done_operations import (
     render_done,
     render_no_operations,
 )
+from tuningfork.wire.vertex.filters import all_hold
+from tuningfork.wire.vertex.names import location_name, number_in, version_name
 from tuningfork.wire.vertex.packages import PACKAGES
-from tuningfork.wire.vertex.serving_filters import all_hold
-from tuningfork.wire.vertex.serving_names import number_in, version_name
 
 _LIST = RequestWords("ListEndpointsRequest")
 _UNDEPLOY = RequestWords("UndeployModelRequest")
@@ -61,7 +63,8 @@ class EndpointMethods:
     def get(self, call: MethodCall) -> Typed:
         """endpoints.get."""
         refuse_query(call.query)
-        return _rendered(self.endpoints.get(call.principal, place_of(call), _number(call)), call.version)
+        place = place_of(call, "endpoints.get")
+        return _rendered(self.endpoints.get(call.principal, place, _number(call)), call.version)
 
     def list(self, call: MethodCall) -> Typed:
         """endpoints.list."""
@@ -69,7 +72,7 @@ class EndpointMethods:
         with translated_errors(_LIST):
             page = self.endpoints.list(
                 call.principal,
-                place_of(call),
+                place_of(call, "endpoints.list"),
                 page_size=wanted.page_size,
                 page_token=wanted.page_token,
                 wanted=lambda each: all_hold(
@@ -99,23 +102,23 @@ class EndpointMethods:
     def delete(self, call: MethodCall) -> Typed:
         """endpoints.delete. It is done when it is answered."""
         refuse_query(call.query)
-        with translated_errors(_DELETE):
-            self.endpoints.delete(call.principal, place_of(call), _number(call))
+        with _asking(call, "endpoints.delete") as place, translated_errors(_DELETE):
+            self.endpoints.delete(call.principal, place, _number(call))
         return render_done(place_of(call), DoneOperation(deed=Deed.DELETE, time=self.clock()), call.version)
 
     def undeploy(self, call: MethodCall) -> Typed:
         """endpoints.undeployModel. It is done when it is answered."""
         refuse_query(call.query)
         deployed = wire.parse_undeploy(call.body)
-        with translated_errors(_UNDEPLOY):
-            self.endpoints.undeploy(call.principal, place_of(call), _number(call), deployed)
+        with _asking(call, "endpoints.undeploy") as place, translated_errors(_UNDEPLOY):
+            self.endpoints.undeploy(call.principal, place, _number(call), deployed)
         return render_done(place_of(call), DoneOperation(deed=Deed.UNDEPLOY, time=self.clock()), call.version)
 
     def deploy(self, call: MethodCall) -> Typed:
         """endpoints.deployModel: an endpoint's own checkpoint again. Every other deployment is refused."""
         refuse_query(call.query)
         wanted = wire.parse_deploy(call.body)
-        place, number = place_of(call), _number(call)
+        place, number = place_of(call, "endpoints.deploy"), _number(call)
         served = self.endpoints.get(call.principal, place, number)
         model, checkpoint = served.registered.tuned.model, served.checkpoint
         own = version_name(model)
@@ -124,7 +127,8 @@ class EndpointMethods:
             raise Unimplemented(
                 f"Only {own} with checkpoint {checkpoint.number} can be deployed at this endpoint, which belongs to it."
             )
-        deployed = self.endpoints.deploy(call.principal, place, number)
+        with _asking(call, "endpoints.deploy"):
+            deployed = self.endpoints.deploy(call.principal, place, number)
         answer = Typed(
             PACKAGES[call.version].message(messages.DEPLOY_RESPONSE),
             {"deployed_model": wire.render_deployed(model, deployed.checkpoint)},
@@ -151,6 +155,14 @@ class EndpointMethods:
         if found is None:
             raise NotFound("The Operation does not exist.")
         return found
+
+
+@contextmanager
+def _asking(call: MethodCall, permission: str) -> Iterator[ProjectLocation]:
+    """The place of a call that needs this permission; a role that does not suffice is told as a lack of it."""
+    place = place_of(call, permission)
+    with roles_named(permission, f"{location_name(place)}/endpoints/{call.path['endpoint']}"):
+        yield place
 
 
 def _number(call: MethodCall) -> int:

@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import TypeVar
 
 from tuningfork.dialect.call import Awaited, Binding, MessageStream, MethodCall, Streamed, translated_errors
+from tuningfork.dialect.vertex.places import PARENTS, place_of
 from tuningfork.dialect.vertex.serving_methods import ServingMethod
-from tuningfork.dialect.vertex.serving_places import PARENTS, place_of
 from tuningfork.domain.base_model import with_prefix
 from tuningfork.domain.errors import FailedPrecondition, InvalidArgument, Unimplemented
 from tuningfork.domain.generation import Chunk
@@ -21,7 +21,7 @@ from tuningfork.wire.google.generation import COUNT, GENERATE
 from tuningfork.wire.google.proto_json.encode import Typed
 from tuningfork.wire.google.queries import refuse_query
 from tuningfork.wire.vertex import generation as wire
-from tuningfork.wire.vertex.serving_names import number_in, split_version
+from tuningfork.wire.vertex.names import number_in, split_version
 
 Parsed = TypeVar("Parsed")
 
@@ -123,7 +123,7 @@ class GenerationMethods:
             NotFound: there is no such endpoint or tuned model here, or the caller has no role on it.
 
         """
-        path, place = call.path, place_of(call)
+        path, place = call.path, place_of(call, "endpoints.predict")
         publisher = path.get("publisher", "")
         # google-genai writes a number alone as a model of Google's; base models have names.
         if publisher and publisher != _ENDPOINTS and number_in(path["model"]) is None:

@@ -3,15 +3,15 @@
 from dataclasses import dataclass
 
 from tuningfork.dialect.call import Binding, Direct, MethodCall
+from tuningfork.dialect.vertex.places import PARENTS, place_of
 from tuningfork.dialect.vertex.serving_methods import ServingMethod
-from tuningfork.dialect.vertex.serving_places import PARENTS, place_of
 from tuningfork.domain.tuned_model import TunedModel
 from tuningfork.service.tuning.experiments import Experiments, Measured, NoSuchExperiment
 from tuningfork.wire.google.proto_json.encode import Typed
 from tuningfork.wire.google.queries import refuse_query
 from tuningfork.wire.vertex import metrics as wire
-from tuningfork.wire.vertex.serving_filters import all_hold
-from tuningfork.wire.vertex.serving_names import experiment_number, number_in, run_context_number
+from tuningfork.wire.vertex.filters import all_hold
+from tuningfork.wire.vertex.names import experiment_number, number_in, run_context_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class MetricMethods:
         return wire.render_batch(tuple(wire.named_series(series, ids)), call.version)
 
     def _model(self, call: MethodCall, number: int) -> TunedModel:
-        return self.experiments.find(call.principal, place_of(call), number).model
+        return self.experiments.find(call.principal, place_of(call, "contexts.get"), number).model
 
     def _of_tensorboard(self, call: MethodCall) -> TunedModel:
         """The model whose job's tensorboard, experiment and run are in the path."""
@@ -123,7 +123,9 @@ class MetricMethods:
         return model
 
     def _series(self, call: MethodCall) -> tuple[TunedModel, tuple[wire.Series, ...]]:
-        measured: Measured = self.experiments.measured(call.principal, place_of(call), _tensorboard(call))
+        measured: Measured = self.experiments.measured(
+            call.principal, place_of(call, "tensorboards.get"), _tensorboard(call)
+        )
         _check_path(call, measured.tuned.model)
         return measured.tuned.model, wire.series_of(measured.tuned.job, measured.evaluations)
 

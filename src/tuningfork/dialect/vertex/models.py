@@ -1,14 +1,16 @@
 """Registered models: their versions and checkpoints, and the base models of publishers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
 from tuningfork.dialect.call import Binding, Direct, MethodCall, translated_errors
+from tuningfork.dialect.vertex.places import PARENTS, place_of, roles_named
 from tuningfork.dialect.vertex.serving_methods import ServingMethod
-from tuningfork.dialect.vertex.serving_places import PARENTS, place_of
 from tuningfork.domain.base_model import with_prefix
 from tuningfork.domain.references import BaseRef
+from tuningfork.domain.tuned_model import ProjectLocation
 from tuningfork.service.answering.generation import Generation
 from tuningfork.service.tuning.registered import NoSuchModel, Registered
 from tuningfork.service.tuning.registry import Registry
@@ -17,9 +19,9 @@ from tuningfork.wire.google.queries import refuse_query
 from tuningfork.wire.google.requests import RequestWords
 from tuningfork.wire.vertex import registry as wire
 from tuningfork.wire.vertex.done_operations import Deed, DoneOperation, render_done
+from tuningfork.wire.vertex.filters import all_hold
+from tuningfork.wire.vertex.names import location_name, split_version
 from tuningfork.wire.vertex.publishers import parse_get, parse_list, render_publisher_model, render_publisher_models
-from tuningfork.wire.vertex.serving_filters import all_hold
-from tuningfork.wire.vertex.serving_names import split_version
 
 _LIST = RequestWords("ListModelsRequest")
 _UPDATE = RequestWords("UpdateModelRequest", {"": "model."})
@@ -79,7 +81,8 @@ class ModelMethods:
         """models.get."""
         refuse_query(call.query)
         number, version = _named(call)
-        return _rendered(self.registry.version(call.principal, place_of(call), number, version), call.version)
+        place = place_of(call, "models.get")
+        return _rendered(self.registry.version(call.principal, place, number, version), call.version)
 
     def list(self, call: MethodCall) -> Typed:
         """models.list: each model in its default version."""
@@ -87,7 +90,7 @@ class ModelMethods:
         with translated_errors(_LIST):
             page = self.registry.list(
                 call.principal,
-                place_of(call),
+                place_of(call, "models.list"),
                 page_size=wanted.page_size,
                 page_token=wanted.page_token,
                 wanted=lambda each: all_hold(wanted.conditions, wire.model_values(each.tuned.model, each.tuned.job)),
@@ -103,7 +106,7 @@ class ModelMethods:
         number, _ = _named(call)
         versions = [
             each
-            for each in self.registry.versions(call.principal, place_of(call), number)
+            for each in self.registry.versions(call.principal, place_of(call, "models.get"), number)
             if all_hold(wanted.conditions, wire.model_values(each.tuned.model, each.tuned.job))
         ]
         return wire.render_models([_rendered(each, call.version) for each in versions], "", call.version, versions=True)
@@ -112,16 +115,16 @@ class ModelMethods:
         """models.listCheckpoints: all on one page."""
         wire.parse_list_checkpoints(call.query)
         number, version = _named(call)
-        found = self.registry.version(call.principal, place_of(call), number, version)
+        found = self.registry.version(call.principal, place_of(call, "models.get"), number, version)
         return wire.render_checkpoints(found.checkpoints, call.version)
 
     def patch(self, call: MethodCall) -> Typed:
         """models.patch, with an update mask or without one."""
         number, version = _named(call)
         patched = wire.parse_patch(call.query, call.body)
-        with translated_errors(_UPDATE):
+        with _asking(call, "models.update") as place, translated_errors(_UPDATE):
             changed = self.registry.change(
-                call.principal, place_of(call), number, version, patched.change, patched.default_checkpoint
+                call.principal, place, number, version, patched.change, patched.default_checkpoint
             )
         return _rendered(changed, call.version)
 
@@ -130,23 +133,24 @@ class ModelMethods:
         refuse_query(call.query)
         number, version = _named(call)
         aliases = wire.parse_merge_aliases(call.body)
-        with translated_errors(_ALIASES):
-            changed = self.registry.merge_aliases(call.principal, place_of(call), number, version, aliases)
+        with _asking(call, "models.update") as place, translated_errors(_ALIASES):
+            changed = self.registry.merge_aliases(call.principal, place, number, version, aliases)
         return _rendered(changed, call.version)
 
     def delete(self, call: MethodCall) -> Typed:
         """models.delete: all versions. It is done when it is answered."""
         refuse_query(call.query)
         number, _ = _named(call)
-        self.registry.delete(call.principal, place_of(call), number)
+        with _asking(call, "models.delete") as place:
+            self.registry.delete(call.principal, place, number)
         return self._deleted(call)
 
     def delete_version(self, call: MethodCall) -> Typed:
         """models.deleteVersion."""
         refuse_query(call.query)
         number, version = _named(call)
-        with translated_errors(_DELETE):
-            self.registry.delete_version(call.principal, place_of(call), number, version)
+        with _asking(call, "models.delete") as place, translated_errors(_DELETE):
+            self.registry.delete_version(call.principal, place, number, version)
         return self._deleted(call)
 
     def get_publishers(self, call: MethodCall) -> Typed:
@@ -164,6 +168,14 @@ class ModelMethods:
 
     def _deleted(self, call: MethodCall) -> Typed:
         return render_done(place_of(call), DoneOperation(deed=Deed.DELETE, time=self.clock()), call.version)
+
+
+@contextmanager
+def _asking(call: MethodCall, permission: str) -> Iterator[ProjectLocation]:
+    """The place of a call that needs this permission; a role that does not suffice is told as a lack of it."""
+    place = place_of(call, permission)
+    with roles_named(permission, f"{location_name(place)}/models/{call.path['model']}"):
+        yield place
 
 
 def _named(call: MethodCall) -> tuple[int, str]:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from tuningfork.dialect.call import Binding, Direct, MethodCall
+from tuningfork.dialect.vertex.places import PARENTS, place_of
 from tuningfork.dialect.vertex.serving_methods import ServingMethod
-from tuningfork.dialect.vertex.serving_places import PARENTS, place_of
 from tuningfork.domain.errors import Unimplemented
 from tuningfork.wire.google.proto_json.encode import Typed
 

@@ -12,8 +12,8 @@ from tuningfork.wire.google.proto_json.descriptors import Message
 from tuningfork.wire.google.proto_json.encode import Typed
 from tuningfork.wire.google.queries import EMPTY
 from tuningfork.wire.vertex import registry_messages as messages
+from tuningfork.wire.vertex.names import number_in, operation_name
 from tuningfork.wire.vertex.packages import PACKAGES
-from tuningfork.wire.vertex.serving_names import number_in, operation_name
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

@@ -17,9 +17,8 @@ from tuningfork.wire.google.proto_json.encode import Typed
 from tuningfork.wire.google.proto_json.scalars import shown
 from tuningfork.wire.google.requests import refused
 from tuningfork.wire.vertex import metrics_messages as messages
-from tuningfork.wire.vertex.packages import PACKAGES
-from tuningfork.wire.vertex.serving_filters import Condition, parse_filter
-from tuningfork.wire.vertex.serving_names import (
+from tuningfork.wire.vertex.filters import Condition, parse_filter
+from tuningfork.wire.vertex.names import (
     context_name,
     experiment_id,
     experiment_number,
@@ -28,6 +27,7 @@ from tuningfork.wire.vertex.serving_names import (
     run_id,
     tensorboard_name,
 )
+from tuningfork.wire.vertex.packages import PACKAGES
 
 EXPERIMENT_TITLE, RUN_TITLE = "system.Experiment", "system.ExperimentRun"
 """The schemas of contexts. Programs compare them."""

@@ -19,9 +19,9 @@ from tuningfork.wire.google.proto_json.text import read
 from tuningfork.wire.google.requests import refused
 from tuningfork.wire.google.update_masks import masked_fields
 from tuningfork.wire.vertex import registry_messages as messages
+from tuningfork.wire.vertex.filters import Condition, parse_filter
+from tuningfork.wire.vertex.names import endpoint_name, model_name, number_in, place_of_model, version_name
 from tuningfork.wire.vertex.packages import PACKAGES
-from tuningfork.wire.vertex.serving_filters import Condition, parse_filter
-from tuningfork.wire.vertex.serving_names import endpoint_name, model_name, number_in, place_of_model, version_name
 
 BASE_LABEL = "google-vertex-llm-tuning-base-model-id"
 JOB_LABEL = "google-vertex-llm-tuning-job-id"

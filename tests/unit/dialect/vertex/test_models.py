@@ -326,8 +326,10 @@ def test_a_reader_may_look_and_not_change(caller):
     colleague = key_in_adas_project(caller, BOB)
 
     assert caller.get(made.path(), key=colleague).status_code == 200
-    assert caller.call("PATCH", made.path(), {"displayName": "x"}, key=colleague).status_code == 403
-    assert caller.call("DELETE", made.path(), key=colleague).status_code == 403
+    for verb, permission in (("PATCH", "update"), ("DELETE", "delete")):
+        refused = caller.call(verb, made.path(), {"displayName": "x"}, key=colleague)
+        assert refused.status_code == 403
+        assert message(refused).startswith(f"Permission 'aiplatform.models.{permission}' denied on resource '//")
 
 
 def test_a_model_does_not_exist_in_another_location_or_project(caller):

@@ -11,7 +11,7 @@ from tuningfork.dialect.form import Dialect
 from tuningfork.dialect.gemini.description import described
 from tuningfork.dialect.vertex.serving_description import SERVING_EXCHANGES
 from tuningfork.dialect.vertex.serving_methods import ServingMethod
-from tuningfork.wire.gemini.errors import GEMINI_ERRORS
+from tuningfork.wire.vertex.errors import VERTEX_ERRORS
 from vertex_serving import serving_of
 
 
@@ -20,7 +20,7 @@ def caller(workshop):
     dialect = Dialect(
         prefixes={"/v1": "v1", "/v1beta1": "v1beta1"},
         bindings=serving_of(workshop).bindings(),
-        form=GoogleForm(GEMINI_ERRORS),
+        form=GoogleForm(VERTEX_ERRORS),
         describe=lambda: described({method.name.lower(): each for method, each in SERVING_EXCHANGES.items()}),
     )
     return caller_of(workshop, further=(dialect,))
