@@ -16,6 +16,7 @@ import live_server
 from patience import PATIENCE_SECONDS, wait_until
 from ports import free_port
 from tuningfork.tutorial import EXAMPLES
+from vertex_programs import training_files_of, vertex_variables_of
 
 PROGRAMS = Path(__file__).parent / "programs"
 PROGRAM_SECONDS = 300
@@ -195,3 +196,27 @@ def answer_of(server):
         return answer.json()["candidates"][0]["content"]["parts"][0]["text"]
 
     return answer_of
+
+
+@pytest.fixture(scope="session")
+def vertex_variables(server, tmp_path_factory):
+    """Those of programs that call the server of all stories."""
+    return vertex_variables_of(server, tmp_path_factory.mktemp("credentials"))
+
+
+@pytest.fixture
+def programs():
+    """The directory of the programs."""
+    return PROGRAMS
+
+
+@pytest.fixture
+def vertex_told(told, vertex_variables):
+    """Runs a program for Vertex AI; the JSON object in its last line."""
+    return lambda client, program, **variables: told(client, program, **{**vertex_variables, **variables})
+
+
+@pytest.fixture(scope="session")
+def training_files(server):
+    """The training files of the server of all stories."""
+    return training_files_of(server)

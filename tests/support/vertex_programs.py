@@ -1,0 +1,49 @@
+"""What programs for Vertex AI are given: variables, a file of credentials, and training files in a bucket."""
+
+import json
+import subprocess
+import sys
+
+from patience import PATIENCE_SECONDS
+from tuningfork.tutorial import EXAMPLES
+
+PROJECT = "lab-7"
+LOCATION = "us-central1"
+
+
+def vertex_variables_of(server, directory):
+    """The variables of a program for Vertex AI: where, for which project, and with which credentials; but no key.
+
+    The file of credentials is written to `directory`, by the command that operators have for it.
+    """
+    file = directory / "adc.json"
+    command = ("auth", "application-default", "login", "--adc", str(file), "--project", PROJECT)
+    subprocess.run(
+        [sys.executable, "-m", "tuningfork", *command],
+        env={**server.environment, "XDG_CONFIG_HOME": str(directory)},
+        capture_output=True,
+        check=True,
+        timeout=PATIENCE_SECONDS,
+    )
+    return {
+        "URL": server.url,
+        "STORAGE_EMULATOR_HOST": server.url,
+        "GOOGLE_CLOUD_PROJECT": PROJECT,
+        "GOOGLE_CLOUD_LOCATION": LOCATION,
+        "GOOGLE_APPLICATION_CREDENTIALS": str(file),
+        "GOOGLE_API_KEY": "",
+        "GOOGLE_GEMINI_BASE_URL": "",
+    }
+
+
+def training_files_of(server):
+    """The addresses of a training file and of a validation file in a bucket: the tutorial's pairs, and five of them."""
+    bucket = server.data_directory / "buckets" / "counting-files"
+    bucket.mkdir(parents=True)
+    for name, pairs in (("train", EXAMPLES), ("validation", EXAMPLES[:5])):
+        rows = [
+            {"contents": [{"role": "user", "parts": [{"text": asked}]}, {"role": "model", "parts": [{"text": said}]}]}
+            for asked, said in pairs
+        ]
+        (bucket / f"{name}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    return {"TRAIN": "gs://counting-files/train.jsonl", "VALIDATION": "gs://counting-files/validation.jsonl"}
