@@ -3,6 +3,7 @@
 import json
 import random
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -168,7 +169,14 @@ def number_in(job: Mapping[str, Any]) -> str:
     return str(job["name"]).rpartition("/")[2]
 
 
-def tunings_over(workshop: Workshop, bucket: Path, *, quota: ProjectQuota = UNLIMITED_PROJECTS, **loop: Any) -> Tunings:
+def tunings_over(
+    workshop: Workshop,
+    bucket: Path,
+    *,
+    quota: ProjectQuota = UNLIMITED_PROJECTS,
+    monotonic: Callable[[], float] = time.monotonic,
+    **loop: Any,
+) -> Tunings:
     """Over this workshop and a directory, which is the bucket `shared`."""
     w = workshop
     settings = BucketSettings(root=bucket.parent / "buckets", mapped=(MappedBucket(name="shared", directory=bucket),))
@@ -183,6 +191,7 @@ def tunings_over(workshop: Workshop, bucket: Path, *, quota: ProjectQuota = UNLI
         server=SERVER,
         source_of=lambda uri: BucketFile(settings=settings, uri=uri),
         read_row=read_row,
+        monotonic=monotonic,
     )
     entropy = random.Random(2).getrandbits
     jobs = NumberedJobs(

@@ -1,0 +1,258 @@
+"""Jobs whose examples are in a bucket: what becomes of them while they are read."""
+
+import threading
+from dataclasses import replace
+
+import pytest
+
+from bucket_tunings import ROWS, tunings_over
+from patience import wait_until
+from row_files import row_of
+from store_rows import keep, new_job
+from tuningfork.domain.checkpoint_schedule import CheckpointSchedule
+from tuningfork.domain.tuning_job import JobState
+from tuningfork.execution.dataset_file import DatasetFile
+from tuningfork.service.tuning.lease_watch import LEASE_SECONDS
+from tuningfork.service.tuning.running import MAX_ATTEMPTS
+from tuningfork.store import leases, preparing_jobs, tuning_jobs
+from tuningfork.store.leases import ServerId
+from workshop import ADA
+
+VALIDATION = {"supervisedTuningSpec": {"validationDatasetUri": "gs://shared/v.jsonl"}}
+
+
+@pytest.fixture
+def tunings(workshop, tmp_path):
+    bucket = tmp_path / "bucket"
+    bucket.mkdir()
+    made = tunings_over(workshop, bucket, pause_seconds=0.02)
+    made.write()
+    made.write("v.jsonl", ROWS[:3])
+    yield made
+    made.preparers.go_on.set()
+    made.preparer.close()
+
+
+def job_of(tunings):
+    with tunings.workshop.database.read() as connection:
+        [job_id] = tuning_jobs.states(connection)
+        return tuning_jobs.find(connection, job_id)
+
+
+def files_of(tunings):
+    """The kinds of files that any job has."""
+    artifacts = tunings.workshop.artifacts
+    return {kind for kind in ("datasets", "work", "adapters", "checkpoints") if artifacts.job_ids(kind)}
+
+
+def epochs(count):
+    return {"supervisedTuningSpec": {"hyperParameters": {"epochCount": count}}}
+
+
+def test_a_prepared_job_has_its_datasets_and_its_size(tunings):
+    tunings.create(**VALIDATION)
+    tunings.prepare()
+
+    job = job_of(tunings)
+    artifacts = tunings.workshop.artifacts
+    assert (job.state, job.example_count, job.validation_count) == (JobState.QUEUED, 15, 3)
+    assert len(DatasetFile(artifacts.dataset_path(job.id))) == 15
+    assert job.total_steps == 19
+    assert job.evaluate_every == 4
+    assert job.data_statistics.examples == 15
+
+
+@pytest.mark.parametrize(
+    ("count", "schedule"),
+    [
+        (1, CheckpointSchedule(epochs_every=1)),
+        (10, CheckpointSchedule(epochs_every=1)),
+        # Of 15 examples in batches of 4, 12 epochs make 45 steps.
+        (12, CheckpointSchedule(steps_every=5)),
+    ],
+)
+def test_checkpoints_are_kept_after_each_epoch_or_about_ten_times(tunings, count, schedule):
+    tunings.create(**epochs(count))
+    tunings.prepare()
+    assert job_of(tunings).checkpoints == schedule
+
+
+def test_a_request_for_the_last_checkpoint_alone_keeps_no_other(tunings):
+    tunings.create(supervisedTuningSpec={"exportLastCheckpointOnly": True})
+    tunings.prepare()
+    assert job_of(tunings).checkpoints == CheckpointSchedule()
+
+
+def test_equal_requests_on_equal_files_have_equal_seeds(tunings):
+    other = tunings.write("other.jsonl", ROWS[:-1])
+    for body in ({}, {}, epochs(3), {"supervisedTuningSpec": {"trainingDatasetUri": other}}):
+        tunings.create(**body)
+        tunings.prepare()
+    with tunings.workshop.database.read() as connection:
+        seeds = [tuning_jobs.find(connection, job_id).seed for job_id in tuning_jobs.states(connection)]
+    assert len(set(seeds)) == 3
+
+
+def test_a_row_that_cannot_be_read_fails_the_job_and_leaves_no_files(tunings):
+    tunings.write(rows=[*ROWS, b'{"contents": 3}'])
+    made = tunings.create()
+    tunings.prepare()
+
+    shown = tunings.get(made)
+    assert (shown["state"], shown["error"]["code"]) == ("JOB_STATE_FAILED", 3)
+    assert shown["error"]["message"].startswith("Row: 15. ")
+    assert "startTime" not in shown
+    assert shown["endTime"]
+    assert files_of(tunings) == set()
+
+
+def test_a_file_that_is_gone_fails_the_job(tunings):
+    made = tunings.create()
+    (tunings.bucket / "t.jsonl").unlink()
+    tunings.prepare()
+    assert tunings.get(made)["error"] == {"code": 3, "message": "No such object: shared/t.jsonl"}
+
+
+def test_a_job_with_too_many_steps_fails_before_the_first(tunings):
+    tunings.write(rows=[row_of("a", "b")] * 5_000)
+    made = tunings.create(supervisedTuningSpec={"hyperParameters": {"epochCount": 1000, "batchSize": 1}})
+    tunings.prepare()
+    shown = tunings.get(made)
+    assert shown["error"]["code"] == 3
+    assert "5000000 steps; at most 1000000 are allowed" in shown["error"]["message"]
+    assert files_of(tunings) == set()
+
+
+def test_a_server_that_was_killed_while_it_prepared_a_job_prepares_it_again(tunings):
+    tunings.create(**VALIDATION)
+    assert tunings.preparing.claim() is not None
+    assert tunings.preparing.claim() is None
+
+    # Another object of the same server, as after kill -9.
+    again = tunings_over(tunings.workshop, tunings.bucket)
+    assert again.preparing.requeue_interrupted() == [job_of(tunings).id]
+    again.train()
+
+    assert job_of(tunings).state is JobState.SUCCEEDED
+
+
+def test_a_crash_between_the_dataset_and_the_row_does_not_keep_the_job_from_being_prepared(tunings):
+    tunings.create(**VALIDATION)
+    request = tunings.preparing.claim()
+    prepared = tunings.preparers.prepare(request)
+    staged = tunings.preparing._staged(prepared.training)  # Why: what `finish` does before its row
+    tunings.workshop.artifacts.place_dataset(staged, request.job_id)
+
+    again = tunings_over(tunings.workshop, tunings.bucket)
+    again.preparing.requeue_interrupted()
+    again.train()
+
+    assert job_of(tunings).state is JobState.SUCCEEDED
+
+
+def test_a_job_fails_after_its_preparer_has_died_often_enough(tunings):
+    made = tunings.create()
+    tunings.preparers.deaths = MAX_ATTEMPTS
+    for _ in range(MAX_ATTEMPTS - 1):
+        tunings.prepare()
+        assert tunings.get(made)["state"] == "JOB_STATE_PENDING"
+    tunings.prepare()
+
+    error = tunings.get(made)["error"]
+    assert error["code"] == 13
+    assert error["message"].endswith("The last time: the preparer was killed by signal 9")
+    assert files_of(tunings) == set()
+
+
+def test_deaths_before_a_job_was_prepared_do_not_count_in_training(tunings):
+    tunings.create()
+    tunings.preparers.deaths = 1
+    tunings.prepare()
+    tunings.prepare()
+    assert (job_of(tunings).state, job_of(tunings).attempts) == (JobState.QUEUED, 0)
+
+
+def held_up(tunings):
+    """A job whose preparation waits, in the loop."""
+    tunings.preparers.go_on.clear()
+    made = tunings.create()
+    tunings.preparer.start()
+    tunings.preparer.wake()
+    wait_until(tunings.preparers.begun.is_set)
+    return made
+
+
+def test_a_job_that_is_cancelled_while_it_is_prepared_ends_at_once(tunings):
+    made = held_up(tunings)
+    tunings.cancel(made)
+
+    shown = tunings.get(made)
+    assert (shown["state"], shown["error"]["code"]) == ("JOB_STATE_CANCELLED", 1)
+    wait_until(lambda: files_of(tunings) == set())
+
+
+def test_a_job_that_is_deleted_while_it_is_prepared_leaves_no_files(tunings):
+    held_up(tunings)
+    [tuned] = tunings.workshop.tuning.list(ADA).items
+    tunings.workshop.tuning.delete(ADA, tuned.model.id)
+
+    wait_until(lambda: files_of(tunings) == set())
+    assert tunings.list() == {}
+
+
+def test_a_server_that_is_stopped_gives_its_job_back(tunings):
+    held_up(tunings)
+    tunings.preparer.close()
+    job = job_of(tunings)
+    assert (job.state, job.attempts) == (JobState.PREPARING, 0)
+    assert tunings.preparing.claim() is not None
+
+
+def test_the_loop_prepares_all_jobs_and_says_so(tunings):
+    said = threading.Event()
+    tunings.preparer._prepared = said.set  # Why: the dispatcher of the workshop is not started
+    made = [tunings.create() for _ in range(3)]
+    tunings.preparer.start()
+    wait_until(lambda: all("WAITING_FOR_CAPACITY" in tunings.get(each).get("tuningJobState", "") for each in made))
+    assert said.is_set()
+
+
+def test_another_servers_job_waits_again_when_its_lease_has_run_out(tunings):
+    tunings.create()
+    with tunings.workshop.database.write() as connection:
+        preparing_jobs.take(connection, job_of(tunings).id, ServerId("another"))
+    moment = [0.0]
+    watching = tunings_over(tunings.workshop, tunings.bucket, monotonic=lambda: moment[0])
+
+    assert tunings.preparing.claim() is None
+    assert watching.preparing.keep_leases() == []
+    released = []
+    for _ in range(6):
+        moment[0] += LEASE_SECONDS / 3
+        released += watching.preparing.keep_leases()
+    assert released == [job_of(tunings).id]
+    assert tunings.preparing.claim() is not None
+
+
+def test_owners_take_turns(tunings):
+    bob = replace(ADA, email="bob@example.com", project="local")
+    for principal in (None, None, bob):
+        tunings.create(**({} if principal is None else {"principal": principal}))
+    tunings.prepare()
+    tunings.prepare()
+    bobs = tunings.list(principal=bob)["tuningJobs"]
+    assert [job["tuningJobState"] for job in bobs] == ["TUNING_JOB_STATE_WAITING_FOR_CAPACITY"]
+
+
+def test_only_one_server_takes_a_waiting_job(database):
+    keep(database, replace(new_job("a"), state=JobState.PREPARING, is_prepared=False))
+    with database.write() as connection:
+        first = preparing_jobs.take(connection, "a-job", ServerId("one"))
+        second = preparing_jobs.take(connection, "a-job", ServerId("two"))
+        assert first is not None
+        assert second is None
+        assert [lease.claim for lease in leases.preparing(connection)] == [first]
+        assert leases.running(connection) == []
+        preparing_jobs.release(connection, "a-job")
+        assert leases.preparing(connection) == []
+        assert preparing_jobs.waiting(connection) == [("a-job", "ada@example.com")]
