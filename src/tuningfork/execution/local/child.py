@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 GRACE_SECONDS = 2.0
 """How long a child may take to exit after its pipe was closed. Children exit at once."""
 
+KILLED_SECONDS = 2.0
+"""How long a child may take to end after it was killed, until it is given up. Killed children end at once."""
+
 SILENCE_SECONDS = 30.0
 """How long a child may leave a ping without an answer before it is killed."""
 
@@ -50,7 +53,8 @@ class Child:
         read: makes a message of the bytes that the child has sent; it raises `pickle.UnpicklingError` if they are
             none, and then the child is killed.
         silence_seconds: how long the child may leave a ping without an answer before it is killed.
-        grace_seconds: how long it may take to exit after `close`, before it is killed, and then until it is given up.
+        grace_seconds: how long it may take to exit after `close`, before it is killed.
+        killed_seconds: how long it may take to end after it was killed, until it is given up.
 
     """
 
@@ -64,6 +68,7 @@ class Child:
         read: Callable[[bytes], object] = pickle.loads,
         silence_seconds: float = SILENCE_SECONDS,
         grace_seconds: float = GRACE_SECONDS,
+        killed_seconds: float = KILLED_SECONDS,
     ) -> None:
         ours, theirs = socket.socketpair()
         self._memory_kills_before = memory_kills()
@@ -82,6 +87,7 @@ class Child:
         self._read = read
         self._silence_seconds = silence_seconds
         self._grace_seconds = grace_seconds
+        self._killed_seconds = killed_seconds
         self._last_words = ""
         self._closing = threading.Lock()
         self._listener = threading.Thread(target=self._listen, name=f"listen-{name}", daemon=True)
@@ -136,7 +142,7 @@ class Child:
         except subprocess.TimeoutExpired:
             self._process.kill()
         try:
-            return self._process.wait(self._grace_seconds)
+            return self._process.wait(self._killed_seconds)
         except subprocess.TimeoutExpired:
             # It waits in the kernel, for example for a device or a network file system, where no signal ends it.
             logger.warning(

@@ -29,6 +29,9 @@ MODULE = "tuningfork.execution.local.preparer_process"
 _GRACE_SECONDS = 0.3
 """How long a preparer may take to exit after its pipe was closed, before it is killed."""
 
+_KILLED_SECONDS = 30.0
+"""How long a preparer may take to end after it was killed, which takes long only where processors are very scarce."""
+
 _read = reader_of(
     *(RowsRead, DataPrepared, DataRefused, LastWords, Pong, Prepared, PreparedDataset, ArtifactRef, AnswerKind),
     *(DatasetStatistics, DataStatistics, Distribution, Bucket, DroppedExample, Turn, Speaker),
@@ -100,6 +103,7 @@ class LocalPreparers:
             read=_read,
             silence_seconds=self._silence_seconds,
             grace_seconds=_GRACE_SECONDS,
+            killed_seconds=_KILLED_SECONDS,
         )
         try:
             child.send(Prepare(request), always=True)
