@@ -1,7 +1,6 @@
 """Puts together what tunes on examples in buckets: the use cases of numbered jobs, and the loop that reads examples."""
 
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -115,12 +114,12 @@ def _reads(buckets: Buckets) -> Callable[[Principal, str], None]:
 
 def _looks(buckets: Buckets) -> Callable[[str], None]:
     def look(uri: str) -> None:
-        with closing(buckets.lines(uri)) as lines:
-            rows = (line for line in lines if line.strip())
-            for number, line in enumerate(islice(rows, _LOOKED_AT)):
-                try:
-                    read_row(line)
-                except InvalidArgument as error:
-                    raise RowFault(number, error.message) from error
+        # Closed when the iterator is collected, right after the last row that is looked at.
+        rows = (line for line in buckets.lines(uri) if line.strip())
+        for number, line in enumerate(islice(rows, _LOOKED_AT)):
+            try:
+                read_row(line)
+            except InvalidArgument as error:
+                raise RowFault(number, error.message) from error
 
     return look

@@ -28,5 +28,7 @@ EXCHANGES: Mapping[Method, Exchange] = {
 
 def describe() -> Description:
     """What the methods of Vertex AI's API take and give."""
-    exchanges = {**EXCHANGES, **SERVING_EXCHANGES}
+    exchanges: dict[Method, Exchange] = {}
+    exchanges.update(EXCHANGES)
+    exchanges.update(SERVING_EXCHANGES)
     return described({method.name.lower(): each for method, each in exchanges.items()})

@@ -242,16 +242,22 @@ class NumberedJobs:
         )
         data = TrainingData(count=0, hyperparameters=NO_TRAINING, seed=0)
         made = draft(principal, request, origin, data, now=self._clock(), entropy=self._entropy)
-        here = {"project": place.project, "location": place.location}
         job = replace(
             made.job,
-            **here,
+            project=place.project,
+            location=place.location,
             state=JobState.PREPARING,
             preparation=wanted.preparation,
             is_prepared=False,
             request_details=wanted.details,
         )
-        model = replace(made.model, **here, labels=wanted.labels, parent=_parent(wanted, origin, place))
+        model = replace(
+            made.model,
+            project=place.project,
+            location=place.location,
+            labels=wanted.labels,
+            parent=_parent(wanted, origin, place),
+        )
         return Tuned(model=model, job=job)
 
     def _display_name(self, wanted: BucketTuning, origin: Origin) -> str:
