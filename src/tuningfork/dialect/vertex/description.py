@@ -28,7 +28,6 @@ EXCHANGES: Mapping[Method, Exchange] = {
 
 def describe() -> Description:
     """What the methods of Vertex AI's API take and give."""
-    exchanges: dict[Method, Exchange] = {}
-    exchanges.update(EXCHANGES)
-    exchanges.update(SERVING_EXCHANGES)
-    return described({method.name.lower(): each for method, each in exchanges.items()})
+    exchanges = {method.name.lower(): each for method, each in EXCHANGES.items()}
+    exchanges |= {method.name.lower(): each for method, each in SERVING_EXCHANGES.items()}
+    return described(exchanges)
