@@ -6,7 +6,10 @@ import metrics
 import service
 
 TRAINING = service.read("bank_messages.training.csv")
-HELD_OUT = service.read("bank_messages.held-out.csv")
+USUAL = service.read("bank_messages.held-out.csv")
+# Messages that often talk about their matter without naming it.
+ROUNDABOUT = service.read("bank_messages.roundabout.csv")
+HELD_OUT = [*USUAL, *ROUNDABOUT]
 LABELS = sorted({row["output"] for row in TRAINING})
 
 SETTINGS = {"epochCount": 2, "batchSize": 4, "learningRate": 0.001}
@@ -22,11 +25,17 @@ BASE_PROMPTS = [INSTRUCTION + prompt for prompt in PROMPTS]
 
 
 def score(answers: Sequence[str]) -> dict[str, float]:
-    """How many answers are the right label, and how many are a label at all."""
+    """How many answers are the right label, for each of the two kinds of messages, and how many are a label at all."""
+    usual, roundabout = answers[: len(USUAL)], answers[len(USUAL) :]
     return {
-        "accuracy": metrics.share(answer == row["output"] for answer, row in zip(answers, HELD_OUT, strict=True)),
+        "accuracy": _right(usual, USUAL),
+        "accuracy on roundabout messages": _right(roundabout, ROUNDABOUT),
         "a label and nothing else": metrics.share(answer in LABELS for answer in answers),
     }
+
+
+def _right(answers: Sequence[str], rows: Sequence[dict[str, str]]) -> float:
+    return metrics.share(answer == row["output"] for answer, row in zip(answers, rows, strict=True))
 
 
 def main() -> None:

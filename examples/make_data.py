@@ -21,6 +21,8 @@ HERE = Path(__file__).parent
 WRITING = HERE / "writing"
 DATA = HERE / "data"
 PARTS = ("training", "held-out")
+FURTHER_PARTS = {"bank_messages": ("roundabout",)}
+"""Held-out parts that only some cases have."""
 NAMES = ("name", "her", "him", "surname")
 """The lists of words that are people's names."""
 SLOT = re.compile(r"\{[a-z]+\d?\}")
@@ -53,7 +55,7 @@ class Chance:
 def words(part: str) -> dict[str, Any]:
     """The lists and tables that fill the slots of a part's texts."""
     tables: dict[str, dict[str, Any]] = tomllib.loads((WRITING / "words.toml").read_text(encoding="utf-8"))
-    return tables["both"] | tables[part.replace("-", "_")]
+    return tables["both"] | tables["training" if part == "training" else "held_out"]
 
 
 def blocks(case: str, part: str) -> list[str]:
@@ -227,7 +229,7 @@ def path_of(case: str, part: str) -> Path:
 def main() -> None:
     """Write all files."""
     for case in CASES:
-        for part in PARTS:
+        for part in (*PARTS, *FURTHER_PARTS.get(case, ())):
             path_of(case, part).write_text(made(case, part), encoding="utf-8")
             print(f"wrote {path_of(case, part).relative_to(HERE)}")
 

@@ -15,6 +15,8 @@ import table_bookings
 from tuningfork.client import read_training_data
 
 CASES = list(make_data.CASES)
+HELD_OUT_PARTS = [(case, part) for case in CASES for part in ("held-out", *make_data.FURTHER_PARTS.get(case, ()))]
+ALL_PARTS = [*((case, "training") for case in CASES), *HELD_OUT_PARTS]
 OVERLAPPING_WORDS = 5
 """Of a sequence that held-out texts should not share with training."""
 MOST_CHARACTERS = 1_500
@@ -38,17 +40,16 @@ def sequences(text):
     return {tuple(found[at : at + OVERLAPPING_WORDS]) for at in range(len(found) - OVERLAPPING_WORDS + 1)}
 
 
-@pytest.mark.parametrize("part", make_data.PARTS)
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(("case", "part"), ALL_PARTS)
 def test_a_file_is_what_the_texts_make(case, part):
     assert make_data.path_of(case, part).read_text(encoding="utf-8") == make_data.made(case, part), (
         "run: python examples/make_data.py"
     )
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_there_are_enough_examples_and_no_two_of_a_part_are_the_same(case):
-    training, held_out = rows(case, "training"), rows(case, "held-out")
+@pytest.mark.parametrize(("case", "held_out_part"), HELD_OUT_PARTS)
+def test_there_are_enough_examples_and_no_two_of_a_part_are_the_same(case, held_out_part):
+    training, held_out = rows(case, "training"), rows(case, held_out_part)
 
     assert 100 <= len(training) <= 500
     assert len(held_out) >= 100
@@ -56,12 +57,12 @@ def test_there_are_enough_examples_and_no_two_of_a_part_are_the_same(case):
         assert len({json.dumps(row) for row in part}) == len(part)
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_no_held_out_text_is_in_training(case):
+@pytest.mark.parametrize(("case", "held_out_part"), HELD_OUT_PARTS)
+def test_no_held_out_text_is_in_training(case, held_out_part):
     seen = {given(row) for row in rows(case, "training")}
     known = set().union(*(sequences(text) for text in seen))
     shares = []
-    for row in rows(case, "held-out"):
+    for row in rows(case, held_out_part):
         own = sequences(given(row))
         shares.append(len(own & known) / max(1, len(own)))
         assert given(row) not in seen
