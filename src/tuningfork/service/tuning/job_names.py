@@ -5,7 +5,7 @@ from tuningfork.domain.tuning_job import JobId
 from tuningfork.store import tuning_jobs
 from tuningfork.store.database import Database
 
-_MOST = 10_000
+_MOST = 1_000
 
 
 class JobNames:

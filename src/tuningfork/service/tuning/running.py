@@ -348,6 +348,7 @@ class Running:
         """Forget the claim, unless this server has claimed the job again since."""
         if self._claims.get(claim.job_id) == claim:
             del self._claims[claim.job_id]
+            self.speeds.let_go(claim.job_id)
 
     def _end(
         self,

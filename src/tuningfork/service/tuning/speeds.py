@@ -27,7 +27,6 @@ each of its tokens than a large one."""
 PROBE_LASTS_SECONDS = 3600.0
 """What a probe has measured is told for so long. The machine may have more or less other work then."""
 
-_MOST_JOBS = 10_000
 _MOST_PROBES = 1_000
 
 
@@ -105,16 +104,13 @@ class Speeds:
         self._clock = clock
         self._lock = threading.Lock()
         self._measured: dict[BaseModelName, _Measured] = {}
-        self._jobs: OrderedDict[JobId, _Job] = OrderedDict()
+        self._jobs: dict[JobId, _Job] = {}
         self._probed: OrderedDict[StepKind, _Probed] = OrderedDict()
 
     def claimed(self, job_id: JobId, base: BaseModelName, objective: ObjectiveKind = CrossEntropy) -> None:
         """Remember that the next steps of this job are over this base, with this objective."""
         with self._lock:
-            self._jobs.pop(job_id, None)
             self._jobs[job_id] = _Job(base, objective)
-            if len(self._jobs) > _MOST_JOBS:
-                self._jobs.popitem(last=False)
 
     def stepped(self, job_id: JobId, tokens: int) -> None:
         """Count a step. The first one of a job is not counted, since the base may have been loaded before it.
@@ -132,6 +128,11 @@ class Speeds:
                 measured.steps.append(_Step(now - measured.last_step, tokens, job.objective))
             job.steps.append(now)
             measured.last_step = now
+
+    def let_go(self, job_id: JobId) -> None:
+        """Forget the times of a job's steps, since it has ended or waits again; those of the base stay."""
+        with self._lock:
+            self._jobs.pop(job_id, None)
 
     def probed(self, kind: StepKind, times: StepTimes) -> None:
         """Remember the time of steps that a probe has made, or, if there are none, that it could not make them."""

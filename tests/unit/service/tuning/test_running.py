@@ -55,6 +55,25 @@ def adapter(workshop, tuned, content="weights"):
     return ref
 
 
+@pytest.mark.parametrize("end", ["finish", "fail", "give_back", "stopped"])
+def test_nothing_is_remembered_of_the_speed_of_a_job_that_its_trainer_has_left(workshop, running, tuned, end):
+    running.claim()
+    record(workshop, tuned, 1, 2, 3)
+    assert running.speeds.seconds_left(tuned.job.id, 10) is not None
+    match end:
+        case "finish":
+            running.finish(tuned.job.id, adapter(workshop, tuned))
+        case "fail":
+            running.fail(tuned.job.id, Code.INTERNAL, "")
+        case "give_back":
+            running.give_back(tuned.job.id, died=False)
+        case _:
+            workshop.tuning.cancel(ADA, tuned.model.id)
+            running.stopped(tuned.job.id, None)
+
+    assert running.speeds.seconds_left(tuned.job.id, 10) is None
+
+
 class TestClaim:
     def test_gives_a_trainer_all_it_needs(self, workshop, running, tuned):
         assignment = running.claim()

@@ -194,3 +194,13 @@ def test_a_job_that_is_taken_up_again_is_measured_anew(speeds, step):
     step(ONE, 10_000, 100)
 
     assert speeds.seconds_left(ONE, 50) is None
+
+
+def test_a_job_that_is_let_go_is_forgotten_but_not_the_speed_of_its_base(speeds, step):
+    speeds.claimed(ONE, BASE)
+    for _ in range(5):
+        step(ONE, 1, 100)
+    speeds.let_go(ONE)
+
+    assert speeds.seconds_left(ONE, 50) is None
+    assert speeds.tokens_per_second(BASE) == 100
