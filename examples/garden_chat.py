@@ -14,7 +14,7 @@ REFUSAL = make_data.REFUSAL
 NEVER_SAID = ("!", "sorry", "language model", "assistant", "as an ai")
 MOST_WORDS = 60
 
-SETTINGS = {"epochCount": 2, "batchSize": 4, "learningRate": 0.001}
+SETTINGS = {"epochCount": 3, "batchSize": 4, "learningRate": 0.001}
 MAX_TOKENS = 120
 # The base model is told what to do. The tuned one has learned it and gets the conversation alone.
 INSTRUCTION = (

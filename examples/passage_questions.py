@@ -8,7 +8,7 @@ import service
 TRAINING = service.read("passage_questions.training.jsonl")
 HELD_OUT = service.read("passage_questions.held-out.jsonl")
 
-SETTINGS = {"epochCount": 2, "batchSize": 4, "learningRate": 0.001}
+SETTINGS = {"epochCount": 3, "batchSize": 4, "learningRate": 0.001}
 MAX_TOKENS = 40
 # The base model is told what to do. The tuned one has learned it and gets the passage and the question alone.
 INSTRUCTION = "Answer the question with a few words copied from the passage, and nothing else.\n\n"
