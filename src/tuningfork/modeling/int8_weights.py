@@ -81,7 +81,7 @@ def take_int8_(model: PreTrainedModel, location: str, revision: str | None) -> N
     for module in list(model.modules()):
         own = taken.get(id(getattr(module, "weight", None)))
         if own is not None:
-            module.weight, module.scale_O = own  # type: ignore[assignment]
+            module.weight, module.scale_O = own
 
 
 def rounded_to_int8(weight_OD: Tensor) -> tuple[Tensor, Tensor]:

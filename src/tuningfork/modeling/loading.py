@@ -186,7 +186,7 @@ def _stored_dtypes(
     try:
         config = read_config(location, revision=base.revision)
         # Making modules takes it out of the configuration.
-        on_disk = config.dtype or dtype
+        on_disk = cast("torch.dtype | None", config.dtype) or dtype
         model = skeleton(config)
     except LOADING_FAULTS:
         # Loading the model finds the same fault, and reports it.
