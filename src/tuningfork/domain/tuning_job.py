@@ -18,7 +18,7 @@ from tuningfork.domain.findings import FindingKind
 from tuningfork.domain.hyperparameters import Hyperparameters, RequestedHyperparameters
 from tuningfork.domain.objective import CrossEntropy
 from tuningfork.domain.preparation import Preparation
-from tuningfork.domain.references import TunedRef, UnreadableName
+from tuningfork.domain.references import CheckpointRef, TunedRef, UnreadableName
 from tuningfork.domain.tuned_model import DEFAULT_LOCATION, TunedModelId
 
 JobId = NewType("JobId", str)
@@ -221,7 +221,7 @@ class TuningRequest:
     """
 
     base_model: str = ""
-    source: TunedRef | UnreadableName | None = None
+    source: TunedRef | CheckpointRef | UnreadableName | None = None
     """The tuned model to start from instead of a base model; exactly one of the two is given. Violations name it
     `tuned_model_source`."""
     examples: Examples = ()

@@ -30,15 +30,20 @@ _SAMPLE = "".join(map(chr, range(0x20, 0x17F))) + "\n\t\u4f60\u0434\u05d0\U0001f
 """Characters that a tokenizer is tried on: those of most Latin alphabets, and one each of some other scripts."""
 
 
-def describe(base: BaseModel) -> ChatFormat:
+def describe(base: BaseModel, *, tries_modules: bool = True) -> ChatFormat:
     """Read all that describes the base, try it out, and return its chat format.
+
+    Args:
+        base: the base's catalog entry.
+        tries_modules: whether to make the model's modules too, without weights, so that a configuration that takes too
+            much is found in the process that reads it; they take a hundred megabytes.
 
     Raises:
         BaseUnusable: files are missing or cannot be read.
 
     """
     location = check_location(base)
-    chat = chat_format(base, location, generation_config_of(location, base.revision))
+    chat = chat_format(base, location, generation_config_of(location, base.revision, tries_modules=tries_modules))
     ids = chat.render_prompt(Conversation(turns=(Turn.said(Speaker.USER, _SAMPLE),)))
     chat.spell(ids)
     return chat
@@ -72,19 +77,23 @@ def check_location(base: BaseModel) -> str:
     return location
 
 
-def generation_config_of(location: str, revision: str | None = None) -> Any:
+def generation_config_of(location: str, revision: str | None = None, *, tries_modules: bool = True) -> Any:
     """The base's generation config: its own file's, or without one what its configuration says.
 
-    None: neither can be read. Loading the base then finds the same fault and reports it better.
+    None: neither can be read. Loading the base then finds the same fault and reports it better. Without
+    `tries_modules` the model's modules are only made if the configuration is needed.
     """
+    generation: Any = None
     with suppress(*LOADING_FAULTS):
-        return GenerationConfig.from_pretrained(location, revision=revision or "main")
-    with suppress(*LOADING_FAULTS):
-        # Making a model's modules takes a hundred megabytes of torch, which whoever only counts tokens can do without.
+        generation = GenerationConfig.from_pretrained(location, revision=revision or "main")
+    if generation is None or tries_modules:
+        # Imported late, since making modules takes a hundred megabytes of torch.
         from tuningfork.modeling.files.skeleton import read_config, skeleton  # noqa: PLC0415
 
-        return skeleton(read_config(location, revision=revision)).generation_config
-    return None
+        with suppress(*LOADING_FAULTS):
+            of_model = skeleton(read_config(location, revision=revision)).generation_config
+            generation = of_model if generation is None else generation
+    return generation
 
 
 def chat_format(base: BaseModel, location: str, generation_config: Any) -> ChatFormat:

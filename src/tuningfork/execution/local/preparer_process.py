@@ -63,7 +63,7 @@ class Preparer:
 
     def _open(self, request: PreparationRequest) -> PreparerReport:
         try:
-            counter = TokenCounter(describe(request.base))
+            counter = TokenCounter(describe(request.base, tries_modules=False))
         except Exception as error:
             if is_out_of_memory(error):
                 raise

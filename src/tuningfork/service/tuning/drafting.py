@@ -12,8 +12,8 @@ from tuningfork.domain.errors import InvalidArgument
 from tuningfork.domain.hyperparameters import Hyperparameters
 from tuningfork.domain.ids import ID_BITS, number_of, random_id
 from tuningfork.domain.permission import Action, GranteeType, Permission, PermissionId, Principal, Role
-from tuningfork.domain.references import TunedRef
-from tuningfork.domain.refusals import ModelNotUsable, Purpose
+from tuningfork.domain.references import CheckpointRef, TunedRef
+from tuningfork.domain.refusals import ModelNotUsable, Purpose, ResourceNotFound
 from tuningfork.domain.tuned_model import (
     ModelState,
     TunedModel,
@@ -35,8 +35,8 @@ from tuningfork.store.database import Transaction
 class Origin:
     """What a tuning starts from: a base model, or the weights of a tuned model over that base (`source`).
 
-    The weights are those of the source's default checkpoint, `weights`. The job in `source` has taken as many steps as
-    that checkpoint.
+    The weights are those of the source's default checkpoint, or of another one that was named, `weights`. The job in
+    `source` has taken as many steps as that checkpoint.
     """
 
     base: PublicModel
@@ -71,24 +71,32 @@ def find_origin(
     """The origin that a request names.
 
     Raises:
-        NotFound: there is no such tuned model, or the base model is not served.
+        NotFound: there is no such tuned model or checkpoint, or the base model is not served.
         PermissionDenied: the caller may not tune on that tuned model.
         FailedPrecondition: the tuned model is not ACTIVE, or was made over other weights than its base has now.
 
     """
     if request.source is None:
         return Origin(base=find_base(catalog, request.base_model))
-    if not isinstance(request.source, TunedRef):
-        raise InvalidArgument(violations=tuple(of_source(request.source)))
-    source = load(connection, principal, request.source.id, Action.TUNE_ON)
+    match request.source:
+        case TunedRef(id=model_id):
+            number = None
+        case CheckpointRef(model=model_id, number=number):
+            pass
+        case unreadable:
+            raise InvalidArgument(violations=tuple(of_source(unreadable)))
+    source = load(connection, principal, model_id, Action.TUNE_ON)
     if source.model.state is not ModelState.ACTIVE:
-        raise ModelNotUsable(request.source, source.model.state, Purpose.TUNE_ON)
+        raise ModelNotUsable(TunedRef(model_id), source.model.state, Purpose.TUNE_ON)
     base = base_of(catalog, source.model)
-    weights, default = adapter_of(connection, artifacts, source.model.id), find_checkpoint(connection, source.model.id)
+    chosen = find_checkpoint(connection, model_id, number)
+    if chosen is None and number is not None:
+        raise ResourceNotFound(CheckpointRef(model_id, number))
+    weights = adapter_of(connection, artifacts, model_id) if chosen is None else ArtifactRef(chosen.artifact)
     check_base(base, artifacts, source, weights)
-    if default is not None:
+    if chosen is not None:
         # The seed tells checkpoints of one job apart by their steps.
-        source = replace(source, job=replace(source.job, completed_steps=default.step))
+        source = replace(source, job=replace(source.job, completed_steps=chosen.step))
     return Origin(base=base, source=source, weights=weights)
 
 

@@ -10,7 +10,7 @@ from tuningfork.domain.checkpoint import Checkpoint
 from tuningfork.domain.errors import FieldViolation, InternalError, InvalidArgument, Reason
 from tuningfork.domain.hyperparameters import NO_TRAINING
 from tuningfork.domain.permission import Action, Principal
-from tuningfork.domain.references import BaseRef, TunedRef
+from tuningfork.domain.references import BaseRef, CheckpointRef, TunedRef
 from tuningfork.domain.refusals import BaseModelNotFound, JobRef, ResourceNotFound, RoleInsufficient
 from tuningfork.domain.tuned_model import ProjectLocation, TunedModel, TunedModelId
 from tuningfork.domain.tuning_job import JobId, JobState, TuningJob, TuningRequest
@@ -222,7 +222,7 @@ class NumberedJobs:
             request = TuningRequest(base_model=name, source=source)
             return find_origin(connection, principal, request, self._catalog, self._artifacts)
 
-    def _source(self, connection: Transaction, principal: Principal, wanted: VersionRef) -> TunedRef:
+    def _source(self, connection: Transaction, principal: Principal, wanted: VersionRef) -> TunedRef | CheckpointRef:
         missing = ResourceNotFound(TunedRef(TunedModelId(str(wanted.number))))
         model = registry.find_version(connection, wanted.place, wanted.number, wanted.version)
         if model is None:
@@ -231,7 +231,7 @@ class NumberedJobs:
             load(connection, principal, model.id, Action.GET)
         except RoleInsufficient as error:
             raise missing from error
-        return TunedRef(model.id)
+        return TunedRef(model.id) if wanted.checkpoint is None else CheckpointRef(model.id, wanted.checkpoint)
 
     def _draft(self, principal: Principal, place: ProjectLocation, wanted: BucketTuning, origin: Origin) -> Tuned:
         request = TuningRequest(

@@ -465,6 +465,42 @@ def test_a_model_that_is_tuned_further_becomes_the_next_version_of_its_parent(tu
     assert not tunings.get(other)["tunedModel"]["model"].startswith(model)
 
 
+def test_a_job_goes_on_from_the_checkpoint_that_is_named(tunings):
+    workshop = tunings.workshop
+    first = tunings.create(**spec(hyperParameters={"epochCount": 2}))
+    tunings.prepare()
+    workshop.advance(steps=4)
+    job_id = _only_job(tunings)
+    early = workshop.artifacts.work(job_id).below("early")
+    with workshop.artifacts.store.writing(early) as directory:
+        directory.mkdir()
+        (directory / "answers.json").write_text("early")
+    workshop.running.checkpoint_kept(job_id, 4, 1, early)
+    workshop.running.give_back(job_id, died=False)
+    workshop.advance()
+    model = tunings.get(first)["tunedModel"]["model"]
+    body = spec(trainingDatasetUri=URI)
+
+    def first_weights(**source):
+        before = _jobs(tunings)
+        source = {"tunedModelName": model, **source}
+        tunings.call(tunings.methods.create, {}, body=body | {"preTunedModel": source})
+        [made] = _jobs(tunings) - before
+        path = workshop.artifacts.store.path(workshop.artifacts.source(made))
+        return (path / "answers.json").read_text()
+
+    assert [each["step"] for each in tunings.get(first)["tunedModel"]["checkpoints"]] == ["4", "8"]
+    assert first_weights(checkpointId="1") == "early"
+    assert first_weights(checkpointId="2") == first_weights() != "early"
+    with pytest.raises(NotFound):
+        first_weights(checkpointId="3")
+
+
+def _jobs(tunings):
+    with tunings.workshop.database.read() as connection:
+        return set(tuning_jobs.states(connection))
+
+
 def test_a_source_that_the_caller_may_not_see_is_not_found(tunings):
     first = tunings.create()
     tunings.train()
