@@ -27,7 +27,7 @@ def vertex_variables_of(server, directory):
     )
     return {
         "URL": server.url,
-        "STORAGE_EMULATOR_HOST": server.url,
+        "API_ENDPOINT_OVERRIDE": server.url,
         "GOOGLE_CLOUD_PROJECT": PROJECT,
         "GOOGLE_CLOUD_LOCATION": LOCATION,
         "GOOGLE_APPLICATION_CREDENTIALS": str(file),

@@ -19,7 +19,7 @@ while not job.has_ended:
     time.sleep(0.2)
     job.refresh()
 refused = []
-for arguments in ({"adapter_size": 32}, {"train_dataset": "t.jsonl"}, {"source_model": "gemini-9"}):
+for arguments in ({"adapter_size": 16}, {"train_dataset": "t.jsonl"}, {"source_model": "gemini-9"}):
     wanted = {"source_model": "gemini-1.5-pro-002", "train_dataset": os.environ["TRAIN"], **arguments}
     try:
         refused.append(sft.train(**wanted).resource_name)
