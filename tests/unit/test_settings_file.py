@@ -46,6 +46,8 @@ def test_every_setting_can_be_in_a_file(write):
         "log_format": '"json"',
         "metrics_token": '"for-metrics-only-1"',
         "oidc_issuer": '"https://x.example"',
+        "weights": '"int8"',
+        "over_project_quota": '"reject"',
     }
     lines = {
         name: f"{name} = {special.get(name) or sample(str(field.annotation))}"

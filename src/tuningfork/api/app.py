@@ -31,6 +31,10 @@ from tuningfork.domain.errors import TuningforkError
 from tuningfork.logs.access import key_of
 
 
+def _any_client(_headers: Mapping[str, str]) -> None:
+    """Every client may ask for `/`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """What the application is built from.
@@ -40,7 +44,8 @@ class Services:
     A body that keeps the server waiting for more than `body_seconds` is refused. With `open_metrics`, `/metrics` needs
     no API key; otherwise `metrics_token` is taken there as well. `ready` gives the same as `healthy` for each part of
     the server. Through `stopping`, whoever stops the server ends its open requests. `routes` belong to no dialect: each
-    is a verb and a path, with its endpoint.
+    is a verb and a path, with its endpoint. `check_client` gets the headers of requests for `/`, and refuses those of
+    clients that lost the rest of their path.
     """
 
     gate: Gate
@@ -55,6 +60,7 @@ class Services:
     ready: Callable[[], Mapping[str, str | None]] = dict
     stopping: Stopping = field(default_factory=Stopping)
     routes: tuple[tuple[str, str, Endpoint], ...] = ()
+    check_client: Callable[[Mapping[str, str]], None] = _any_client
 
 
 class _Id(Convertor[str]):
@@ -119,14 +125,14 @@ def create_app(services: Services) -> FastAPI:
         ready_check=HealthCheck(services.ready),
         admit=_metrics_gate(services),
     )
-    front = FrontRoutes(lambda: _document(services, (*routes.routes(), *further)))
+    front = FrontRoutes(lambda: _document(services, (*routes.routes(), *further)), services.check_client)
     further = (*front.routes(), *services.routes)
     for verb, path, endpoint in routes.routes():
         app.add_route(path, recorded(endpoint, path, quiet=True), methods=[verb])
     for verb, path, endpoint in further:
         app.add_route(path, recorded(endpoint, path), methods=[verb])
     mounts = Mounts(services.dialects, default_form=services.default_form)
-    answers = ErrorAnswers(mounts)
+    answers = ErrorAnswers(mounts, services.check_client)
     app.add_exception_handler(TuningforkError, answers.answer_error)
     app.add_exception_handler(HTTPException, answers.answer_routing_error)
     # The middleware that is added last is the outermost.

@@ -1,6 +1,7 @@
 """Turns every error into an answer: errors of methods, errors of routing, and unexpected exceptions."""
 
 import logging
+from collections.abc import Callable, Mapping
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -11,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tuningfork.api.body import drain
 from tuningfork.api.body_times import SlowBody
 from tuningfork.api.mounts import Mounts, head_of
-from tuningfork.domain.errors import DeadlineExceeded, NotFound, Unimplemented
+from tuningfork.domain.errors import DeadlineExceeded, InvalidArgument, NotFound, Unimplemented
 from tuningfork.logs.access import shown_path, shown_verb
 
 logger = logging.getLogger(__name__)
@@ -22,10 +23,14 @@ _SHOWN_PATH_CHARACTERS = 200
 
 
 class ErrorAnswers:
-    """Exception handlers of the application, which answer in the form of the dialect at the request's path."""
+    """Exception handlers of the application, which answer in the form of the dialect at the request's path.
 
-    def __init__(self, mounts: Mounts) -> None:
+    `check_client` looks at the headers of requests for `/`, and refuses those of clients that lost their path.
+    """
+
+    def __init__(self, mounts: Mounts, check_client: Callable[[Mapping[str, str]], None]) -> None:
         self._mounts = mounts
+        self._check_client = check_client
 
     async def answer_error(self, request: Request, error: Exception) -> Response:
         """The answer for an error of the domain."""
@@ -36,6 +41,11 @@ class ErrorAnswers:
         await drain(request.stream())
         head = head_of(request.scope)
         path = request.url.path[:_SHOWN_PATH_CHARACTERS]
+        try:
+            if path == "/":
+                self._check_client(request.headers)
+        except InvalidArgument as lost:
+            return self._mounts.error_response(lost, head)
         allowed = sorted(_verbs_at(request))
         if not allowed:
             return self._mounts.error_response(

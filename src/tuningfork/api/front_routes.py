@@ -4,7 +4,7 @@ No credential is needed, and nothing here depends on the server's data.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,11 +13,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tuningfork import __version__
-from tuningfork.api.body import drain
 from tuningfork.api.carrying import Endpoint
 from tuningfork.api.openapi import Document
 from tuningfork.api.reference_page import page, reference_page
-from tuningfork.domain.errors import InvalidArgument
 
 _HTML = "text/html; charset=UTF-8"
 _JSON = "application/json; charset=UTF-8"
@@ -33,32 +31,29 @@ _WHAT = "Tuningfork: self-hosted fine-tuning of language models."
 
 @dataclass(frozen=True)
 class FrontRoutes:
-    """The routes. `make_document` is called once, when somebody asks for the document, since making it takes time."""
+    """The routes. `make_document` is called once, when somebody asks for the document, since making it takes time.
+
+    `check_client` looks at the headers of requests for `/`, and refuses those of clients that lost their path.
+    """
 
     make_document: Callable[[], Document]
+    check_client: Callable[[Mapping[str, str]], None]
 
     def routes(self) -> tuple[tuple[str, str, Endpoint], ...]:
         """Every verb and path, with its endpoint."""
         return (
             ("GET", "/", self.front),
-            ("POST", "/", self.nothing_named),
             ("GET", "/openapi.json", self.openapi),
             ("GET", "/docs", self.docs),
         )
 
     async def front(self, request: Request) -> Response:
         """What this server is, and where its documents are: a page for browsers, JSON for programs."""
-        _refuse_lost_client(request)
+        self.check_client(request.headers)
         headers = {"vary": "Accept", **_NO_SCRIPTS}
         if _wants_html(request.headers.get("accept", "")):
             return Response(_FRONT_PAGE, media_type=_HTML, headers=headers)
         return Response(_FRONT_JSON, media_type=_JSON, headers=headers)
-
-    async def nothing_named(self, request: Request) -> Response:
-        """Refused: no method is at this path. Clients that lost their project and location learn what to change."""
-        await drain(request.stream())
-        _refuse_lost_client(request)
-        raise InvalidArgument("The path names no method; /docs lists the methods of this server.")
 
     async def openapi(self, _request: Request) -> Response:
         """The document of the API: OpenAPI 3.1."""
@@ -79,19 +74,6 @@ class FrontRoutes:
     @cached_property
     def _as_page(self) -> str:
         return reference_page(self._document)
-
-
-def _refuse_lost_client(request: Request) -> None:
-    """Tell google-genai's users why it sends requests of Vertex AI's API to `/`, without path and credential.
-
-    Since its version 2 it does so with a base URL, if project and location are not arguments of `genai.Client`.
-
-    Raises:
-        InvalidArgument: a program of that library has sent the request.
-
-    """
-    if request.headers.get("user-agent", "").startswith("google-genai-sdk"):
-        raise InvalidArgument("your client sent no project and location: pass project= and location= to genai.Client")
 
 
 def _wants_html(accept: str) -> bool:

@@ -73,7 +73,7 @@ def head_of(scope: Scope) -> RequestHead:
         path=scope["path"],
         query=query,
         headers=Headers(scope=scope),
-        scheme=scope["scheme"],
+        scheme=scope.get("scheme", "http"),
         repeated=several,
     )
 

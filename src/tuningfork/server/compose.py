@@ -19,8 +19,9 @@ from prometheus_client import CollectorRegistry
 
 from tuningfork.api.app import Services, create_app
 from tuningfork.api.google.form import GoogleForm
+from tuningfork.api.google.lost_clients import refuse_lost_client
 from tuningfork.api.mounts import Mounts
-from tuningfork.api.oauth_routes import OAuthRoutes
+from tuningfork.api.oauth.routes import OAuthRoutes
 from tuningfork.api.overload import Refusing, unreadable_answer
 from tuningfork.api.stopping import Stopping
 from tuningfork.api.storage.form import STORAGE_FORM
@@ -335,6 +336,7 @@ def _services(
         ready=ready.results,
         stopping=stopping,
         routes=OAuthRoutes(refresh_tokens=refresh_tokens, quotas=gate.quotas).routes(),
+        check_client=refuse_lost_client,
     )
 
 

@@ -117,5 +117,5 @@ def test_a_client_that_lost_its_project_and_location_is_told_what_to_change(call
 def test_nothing_is_posted_to_the_front(caller):
     answer = caller.post("/", {}, key="")
 
-    assert (answer.status_code, answer.json()["error"]["status"]) == (400, "INVALID_ARGUMENT")
-    assert "/docs" in answer.json()["error"]["message"]
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
+    assert answer.json()["error"]["message"] == "POST is not served at /; use GET or HEAD."

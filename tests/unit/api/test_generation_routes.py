@@ -201,7 +201,7 @@ def test_neighbouring_turns_of_one_role_are_one_turn_and_every_role_is_passed_on
         ("model", "c"),
         ("user", "d"),
     ]
-    assert assignment.prompt.system_instruction == "be brief"
+    assert assignment.prompt.system_instruction == "be\n\n brief"
 
 
 # generateText

@@ -16,6 +16,13 @@ from tuningfork.domain.authorization import (
 from tuningfork.domain.permission import Action, Role
 
 METHODS = (*GeminiMethod, *OwnMethod)
+MAKING_TOKENS = [
+    OwnMethod.CREATE_ACCESS_TOKEN,
+    OwnMethod.CREATE_REFRESH_TOKEN,
+    OwnMethod.LIST_REFRESH_TOKENS,
+    OwnMethod.REVOKE_REFRESH_TOKEN,
+]
+"""Only a key makes credentials, and lists and revokes those it made."""
 KEY = Credential(kind=CredentialKind.API_KEY)
 
 
@@ -26,19 +33,19 @@ def token(*scopes: str) -> Credential:
 def test_every_method_has_scopes_and_an_action() -> None:
     named = [method.full_name for method in METHODS]
     assert len(set(named)) == len(named)
-    assert [method for method in METHODS if not method.requirement.scopes] == [OwnMethod.CREATE_ACCESS_TOKEN]
+    assert [method for method in METHODS if not method.requirement.scopes] == MAKING_TOKENS
     assert {method for method in METHODS if method.requirement.action is None} == {
         GeminiMethod.LIST_MODELS,
         GeminiMethod.GET_MODEL,
         GeminiMethod.LIST_TUNED_MODELS,
-        OwnMethod.CREATE_ACCESS_TOKEN,
+        *MAKING_TOKENS,
         # There is no model yet of which it would need a role.
         OwnMethod.IMPORT_TUNED_MODEL,
     }
 
 
 @pytest.mark.parametrize("scope", [Scope.CLOUD_PLATFORM, Scope.GENERATIVE_LANGUAGE])
-@pytest.mark.parametrize("method", [method for method in METHODS if method is not OwnMethod.CREATE_ACCESS_TOKEN])
+@pytest.mark.parametrize("method", [method for method in METHODS if method not in MAKING_TOKENS])
 def test_the_two_broad_scopes_suffice_for_everything(method: Method, scope: Scope) -> None:
     assert decide_caller(method.requirement, token(scope)) is CallDecision.ALLOWED
 
@@ -65,14 +72,15 @@ def test_any_one_of_the_scopes_is_enough() -> None:
 
 
 def test_a_token_without_scopes_is_good_for_nothing() -> None:
-    assert {
-        decide_caller(method.requirement, token()) for method in METHODS if method is not OwnMethod.CREATE_ACCESS_TOKEN
-    } == {CallDecision.SCOPE_INSUFFICIENT}
+    assert {decide_caller(method.requirement, token()) for method in METHODS if method not in MAKING_TOKENS} == {
+        CallDecision.SCOPE_INSUFFICIENT
+    }
 
 
-def test_no_token_makes_tokens() -> None:
-    assert decide_caller(OwnMethod.CREATE_ACCESS_TOKEN.requirement, token(*Scope)) is CallDecision.API_KEY_REQUIRED
-    assert decide_caller(OwnMethod.CREATE_ACCESS_TOKEN.requirement, KEY) is CallDecision.ALLOWED
+@pytest.mark.parametrize("method", MAKING_TOKENS)
+def test_no_token_makes_tokens(method: Method) -> None:
+    assert decide_caller(method.requirement, token(*Scope)) is CallDecision.API_KEY_REQUIRED
+    assert decide_caller(method.requirement, KEY) is CallDecision.ALLOWED
 
 
 @pytest.mark.parametrize("method", METHODS)

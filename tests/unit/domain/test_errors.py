@@ -44,6 +44,9 @@ def test_every_class_of_the_tree_has_a_code_of_its_own_meaning():
         Code.INTERNAL,
         Code.UNAVAILABLE,
         Code.UNAUTHENTICATED,
+        # Of the room of buckets.
+        Code.ABORTED,
+        Code.OUT_OF_RANGE,
     }
 
 

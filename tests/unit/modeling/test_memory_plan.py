@@ -298,7 +298,7 @@ def test_weights_that_are_fused_are_held_by_the_trainer_and_by_the_generator():
 def test_the_layers_of_a_base_are_counted_as_it_holds_them(tiny_llama):
     """Fused where torch computes; as they are stored, once, where compiled products read them."""
     base = load_base(tiny_llama, dtype=torch.float32)
-    compiled = base.decoder.layers[0].query_key_value.frozen.compiled is not None
+    compiled = base.decoder.layers[0].query_key_value.frozen.stored is not None
     layers = [*base.slots.layers.values()]
     stored = sum(layer.weight.numel() * layer.weight.element_size() for layer in layers)
     apart = {"o_proj", "down_proj"}

@@ -125,7 +125,7 @@ def suspended(chosen, parts):
         longest=max(chosen.examples.tokens),
         held_bytes=sum(chosen.examples.tokens),
     )
-    return Batch(jobs=[chosen], tokens=[0], terms=[1], passes=deque(), losses=[0.0], suspended=pass_)
+    return Batch(jobs=[chosen], tokens=[0], terms=[1], passes=deque(), losses=[0.0], predictions=[], suspended=pass_)
 
 
 def iter_parts(count):

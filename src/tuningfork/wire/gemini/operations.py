@@ -138,7 +138,7 @@ def _metadata(model: TunedModel, job: TuningJob) -> Typed:
 
 def _percent(job: TuningJob) -> float:
     """How much of the job is done. One that has ended well is done, also if it has stopped early."""
-    if job.state is JobState.SUCCEEDED:
+    if job.state is JobState.SUCCEEDED and job.completed_steps:
         return 100.0
     if job.total_steps:
         return 100 * job.completed_steps / job.total_steps
