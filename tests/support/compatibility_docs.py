@@ -1,6 +1,6 @@
 """The tables of `docs/compatibility.md` as they should be.
 
-Made from the published methods (tests/data/gemini/methods.json), the methods that the dialect binds, the message
+Made from the published methods (tests/data/gemini/methods.json), the methods that the dialects bind, the message
 tables of the wire, and what `docs/compatibility.toml` says of single methods and fields. Run as a script, it writes
 the page; tests compare, and ask a server whether what is said of request fields is true.
 """
@@ -18,6 +18,10 @@ from typing import Any
 import tuningfork.wire.gemini
 import tuningfork.wire.google
 from tuningfork.dialect.gemini.table import UseCases, bindings
+from tuningfork.dialect.vertex.places import PARENTS
+from tuningfork.dialect.vertex.serving import Serving
+from tuningfork.dialect.vertex.table import VertexUseCases
+from tuningfork.dialect.vertex.table import bindings as vertex_bindings
 from tuningfork.wire.gemini.service import PACKAGE
 from tuningfork.wire.google.packages import Package
 from tuningfork.wire.google.proto_json.descriptors import Enum, Field, Kind, Message, Rule
@@ -28,6 +32,9 @@ PUBLISHED = json.loads((Path(__file__).parents[1] / "data" / "gemini" / "methods
 SAID = tomllib.loads((DOCS / "compatibility.toml").read_text("utf-8"))
 
 GEMINI = Package(PACKAGE)
+
+_UNNAMED = "PredictionService.NotServed"
+"""The method of all bindings that are refused by name. `SAID` has the method's own name before the remark."""
 
 WORDS = ("served", "differs", "passed over", "refused", "never")
 """What can be said of a method or field; a reason may follow after a colon.
@@ -59,6 +66,30 @@ def methods() -> list[tuple[str, str, str, str, str]]:
             remark = SAID["methods"].get(f"{place[0]} {_shown(each.path)}", "the original has no such binding")
             rows.append((service.rpartition(".")[2], method, f"{place[0]} {_shown(each.path)}", "yes", remark))
     return rows
+
+
+def vertex_methods() -> list[tuple[str, str, str, str, str]]:
+    """(method, HTTP binding, yes or no, yes or no, remark) for every binding of Vertex AI's dialect, refused ones last.
+
+    The first answer is whether it is served; the second whether also without a project and a location in its path.
+    """
+    below, *_ = PARENTS
+    bound = vertex_bindings(_no_vertex_use_cases())
+    bare = {(each.verb, each.path) for each in bound}
+    rows = []
+    for each in bound:
+        if not each.path.startswith(below):
+            continue
+        path = each.path.removeprefix(below)
+        service, _, method = each.method.full_name.rpartition(".")
+        place, name = f"{each.verb} {_shown(path)}", f"{service.rpartition('.')[2]}.{method}"
+        said = SAID["vertex_methods"]
+        remark = said.get(place) or said.get(name, "")
+        name, remark = (remark.split(": ", 1)) if name == _UNNAMED else (name, remark)
+        refused = remark.startswith("refused: ")
+        without = "yes" if (each.verb, path) in bare else "no"
+        rows.append((name, place, "no" if refused else "yes", without, remark.removeprefix("refused: ")))
+    return sorted(rows, key=lambda row: row[2] == "no")
 
 
 def table_modules() -> list[ModuleType]:
@@ -121,7 +152,8 @@ def _passed_over() -> frozenset[str]:
 def render() -> str:
     """The whole page: what people wrote, with the tables between its marks made anew."""
     page = PATH.read_text(encoding="utf-8")
-    for mark, table in (("methods", _methods_table()), ("fields", _fields_tables())):
+    tables = {"methods": _methods_table(), "methods of Vertex AI": _vertex_table(), "fields": _fields_tables()}
+    for mark, table in tables.items():
         begin, end = f"<!-- {mark} -->\n", f"<!-- end of {mark} -->"
         before, _, rest = page.partition(begin)
         _, _, after = rest.partition(end)
@@ -132,6 +164,12 @@ def render() -> str:
 def _methods_table() -> str:
     lines = ["| method | binding | served | remarks |", "|---|---|---|---|"]
     lines += ["| {}.{} | `{}` | {} | {} |".format(*row) for row in methods()]
+    return "\n".join(lines) + "\n"
+
+
+def _vertex_table() -> str:
+    lines = ["| method | binding | served | also without a project | remarks |", "|---|---|---|---|---|"]
+    lines += ["| {} | `{}` | {} | {} | {} |".format(*row) for row in vertex_methods()]
     return "\n".join(lines) + "\n"
 
 
@@ -173,6 +211,15 @@ def _shown(path: str) -> str:
 
 def _no_use_cases() -> Any:
     return UseCases(**dict.fromkeys(UseCases.__dataclass_fields__))
+
+
+def _no_vertex_use_cases() -> Any:
+    serving: Any = Serving(**dict.fromkeys(Serving.__dataclass_fields__))
+    return VertexUseCases(jobs=_nothing(), serving=serving)
+
+
+def _nothing() -> Any:
+    return None
 
 
 if __name__ == "__main__":

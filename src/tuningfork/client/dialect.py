@@ -18,7 +18,7 @@ from tuningfork.domain.conversation import Conversation, Example
 from tuningfork.domain.dataset import Examples
 from tuningfork.domain.errors import FieldViolation
 from tuningfork.domain.generation import RequestedSampling
-from tuningfork.domain.references import TunedRef
+from tuningfork.domain.references import CheckpointRef, TunedRef, UnreadableName
 from tuningfork.domain.tuned_model import Changeable, ModelChange
 from tuningfork.domain.tuning_job import Snapshot, TuningRequest
 
@@ -123,8 +123,7 @@ def render_creation(request: TuningRequest) -> dict[str, Any]:
         learningRate=request.hyperparameters.learning_rate,
         learningRateMultiplier=request.hyperparameters.learning_rate_multiplier,
     )
-    source = request.source
-    name = f"tunedModels/{source.id}" if isinstance(source, TunedRef) else source and source.text
+    name = _source_name(request)
     validation = _rendered_validation(request)
     task = {"hyperparameters": hyperparameters, "trainingData": {"examples": _rendered_examples(request.examples)}}
     return {
@@ -166,6 +165,18 @@ def has_validation(request: TuningRequest) -> bool:
 def needs_conversations(examples: Examples) -> bool:
     """Whether an example is more than one input and one output, which only `v1alpha` has a message for."""
     return any(_pair(example) is None for example in examples)
+
+
+def _source_name(request: TuningRequest) -> str | None:
+    match request.source:
+        case None:
+            return None
+        case TunedRef(id):
+            return f"tunedModels/{id}"
+        case UnreadableName(text):
+            return text
+        case CheckpointRef():
+            raise ValueError("the Gemini API tunes on a model's default checkpoint; another checkpoint was given")
 
 
 def _rendered_examples(examples: Examples) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from tuningfork.client.address import is_loopback
 from tuningfork.domain.base_model import AdapterShape
 from tuningfork.domain.conversation import Conversation
 from tuningfork.domain.generation import RequestedSampling
-from tuningfork.domain.references import TunedRef
+from tuningfork.domain.references import CheckpointRef, TunedRef
 from tuningfork.domain.tuned_model import Changeable, ModelChange, TunedModelId
 from tuningfork.domain.tuning_job import TuningRequest
 
@@ -384,6 +384,16 @@ def test_going_on_from_a_tuned_model_names_it_instead_of_a_base():
     body = json.loads(server.requests[0].content)
     assert body["tunedModelSource"] == {"tunedModel": "tunedModels/a"}
     assert "baseModel" not in body
+
+
+def test_another_checkpoint_than_the_default_one_is_refused_instead_of_taken_for_it():
+    server = Server(operation())
+    request = TuningRequest(source=CheckpointRef(TunedModelId("a"), 2), examples=(Conversation.pair("1", "2"),))
+
+    with pytest.raises(ValueError, match="default checkpoint"):
+        server.client().create_tuned_model(request)
+
+    assert server.requests == []
 
 
 def test_a_tuned_model_is_looked_up_by_its_name():

@@ -8,6 +8,7 @@ from tuningfork.dialect.method import Method
 from tuningfork.dialect.vertex.methods import VertexMethod
 from tuningfork.dialect.vertex.serving_description import SERVING_EXCHANGES
 from tuningfork.wire.google.queries import EMPTY
+from tuningfork.wire.vertex import registry_messages as registry
 from tuningfork.wire.vertex import tuning_messages as tuning
 
 EXCHANGES: Mapping[Method, Exchange] = {
@@ -17,12 +18,12 @@ EXCHANGES: Mapping[Method, Exchange] = {
     ),
     VertexMethod.GET_TUNING_JOB: Exchange(answer=tuning.TUNING_JOB),
     VertexMethod.CANCEL_TUNING_JOB: Exchange(body=tuning.CANCEL_TUNING_JOB_REQUEST, answer=EMPTY),
-    VertexMethod.REBASE_TUNED_MODEL: Exchange(body=EMPTY, answer=tuning.OPERATION),
+    VertexMethod.REBASE_TUNED_MODEL: Exchange(body=EMPTY, answer=registry.OPERATION),
     VertexMethod.OPTIMIZE_PROMPT: Exchange(body=EMPTY, answer=EMPTY),
-    VertexMethod.PROCESS_DATA: Exchange(body=EMPTY, answer=tuning.OPERATION),
+    VertexMethod.PROCESS_DATA: Exchange(body=EMPTY, answer=registry.OPERATION),
     VertexMethod.VALIDATE_REWARD: Exchange(body=EMPTY, answer=EMPTY),
-    VertexMethod.GET_TUNING_OPERATION: Exchange(answer=tuning.OPERATION),
-    VertexMethod.LIST_TUNING_OPERATIONS: Exchange(answer=tuning.LIST_OPERATIONS_RESPONSE),
+    VertexMethod.GET_TUNING_OPERATION: Exchange(answer=registry.OPERATION),
+    VertexMethod.LIST_TUNING_OPERATIONS: Exchange(answer=registry.LIST_OPERATIONS_RESPONSE),
 }
 
 

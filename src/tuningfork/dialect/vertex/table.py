@@ -9,8 +9,7 @@ from tuningfork.dialect.vertex.serving import Serving
 from tuningfork.dialect.vertex.tuning_jobs import TuningJobMethods
 from tuningfork.service.tuning.numbered_jobs import NumberedJobs
 from tuningfork.wire.google.proto_json.encode import Typed
-
-VERSIONS = ("v1", "v1beta1")
+from tuningfork.wire.vertex.packages import VERSIONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,11 +15,10 @@ from tuningfork.service.tuning.numbered_jobs import NumberedJob, NumberedJobs
 from tuningfork.wire.google.proto_json.encode import Typed
 from tuningfork.wire.google.queries import refuse_query, render_empty
 from tuningfork.wire.vertex import tuning_jobs as wire
-from tuningfork.wire.vertex import tuning_messages as messages
-from tuningfork.wire.vertex.names import job_name, location_name
+from tuningfork.wire.vertex.done_operations import render_no_operations
+from tuningfork.wire.vertex.names import job_name, location_name, number_in
 from tuningfork.wire.vertex.requests import translated
 
-_MOST_DIGITS = 19
 _UNSERVED = {
     "rebaseTunedModel": VertexMethod.REBASE_TUNED_MODEL,
     "optimizePrompt": VertexMethod.OPTIMIZE_PROMPT,
@@ -92,7 +91,7 @@ class TuningJobMethods:
     def list_operations(self, call: MethodCall) -> Typed:
         """tuningJobs.operations.list: a job is no operation and has none."""
         self._found(call, "tuningJobs.get")
-        return Typed(messages.LIST_OPERATIONS_RESPONSE, {})
+        return render_no_operations()
 
     def operation(self, call: MethodCall) -> Typed:
         """tuningJobs.operations.get."""
@@ -128,9 +127,10 @@ def _number_of(call: MethodCall) -> int:
 
     """
     text = call.path["tuning_job"]
-    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
+    number = number_in(text)
+    if number is None:
         raise ResourceNotFound(JobRef(TunedModelId(""), JobId(text)))
-    return int(text)
+    return number
 
 
 def _shown(found: NumberedJob) -> wire.ShownJob:

@@ -213,18 +213,3 @@ LIST_TUNING_JOBS_RESPONSE = Message(
     (Field(1, "tuning_jobs", TUNING_JOB, repeated=True), Field(2, "next_page_token", Kind.STRING)),
 )
 CANCEL_TUNING_JOB_REQUEST = Message(f"{PACKAGE}.CancelTuningJobRequest", (Field(1, "name", Kind.STRING),))
-OPERATION = Message(
-    f"{PACKAGE}.Operation",
-    (
-        Field(1, "name", Kind.STRING),
-        Field(2, "metadata", Kind.ANY),
-        Field(3, "done", Kind.BOOL),
-        Field(4, "error", STATUS, oneof="result"),
-        Field(5, "response", Kind.ANY, oneof="result"),
-    ),
-)
-"""google.longrunning.Operation, under a name of its own in the document of the API, which has Gemini's too."""
-LIST_OPERATIONS_RESPONSE = Message(
-    f"{PACKAGE}.ListOperationsResponse",
-    (Field(1, "operations", OPERATION, repeated=True), Field(2, "next_page_token", Kind.STRING)),
-)

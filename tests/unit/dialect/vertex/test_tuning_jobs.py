@@ -317,6 +317,12 @@ def test_a_job_that_is_not_there_is_not_found(tunings, number):
         tunings.get({"name": f"tuningJobs/{number}"})
 
 
+def test_a_job_has_one_name_only_without_zeros_before_its_number(tunings):
+    number = tunings.create()["name"].rpartition("/")[2]
+    with pytest.raises(NotFound):
+        tunings.get({"name": f"tuningJobs/0{number}"})
+
+
 def test_nobody_sees_jobs_of_models_on_which_they_have_no_role(tunings):
     made = tunings.create()
     assert tunings.list(principal=BOBS) == {}
