@@ -91,8 +91,9 @@ class Preparer:
         while not self._closing.is_set():
             self._woken.clear()
             try:
-                self._preparing.keep_leases()
                 self._followers = {job_id: each for job_id, each in self._followers.items() if each.is_alive()}
+                self._preparing.let_go(besides=self._followers)
+                self._preparing.keep_leases()
                 for job_id in self._preparing.unwanted(self._followers.keys()) if self._followers else ():
                     self._preparers.cancel(job_id)
                 self._take_up()
@@ -119,7 +120,7 @@ class Preparer:
         try:
             self._prepare(request)
         except Exception:
-            # The next start, or another server after the lease has run out, lets it wait again.
+            # The loop lets it go, so that it waits again when its lease has run out.
             extra = {"action": "preparing_failed", "job": request.job_id}
             logger.exception("what became of job %s could not be recorded", request.job_id, extra=extra)
             self._pause()

@@ -31,6 +31,7 @@ from tuningfork.modeling.token_counting import TokenCounter
 from tuningfork.preparer import Preparer
 from tuningfork.server.bucket_tuning import checks_of
 from tuningfork.service.tuning.job_queue import JobQueue
+from tuningfork.service.tuning.lease_watch import LEASE_SECONDS
 from tuningfork.service.tuning.numbered_jobs import NumberedJobs
 from tuningfork.service.tuning.preparing import Preparing
 from tuningfork.service.tuning.project_quota import UNLIMITED_PROJECTS, ProjectQuota
@@ -175,6 +176,8 @@ def tunings_over(
     *,
     quota: ProjectQuota = UNLIMITED_PROJECTS,
     monotonic: Callable[[], float] = time.monotonic,
+    preparing: type[Preparing] = Preparing,
+    lease_seconds: float = LEASE_SECONDS,
     **loop: Any,
 ) -> Tunings:
     """Over this workshop and a directory, which is the bucket `shared`."""
@@ -182,7 +185,7 @@ def tunings_over(
     settings = BucketSettings(root=bucket.parent / "buckets", mapped=(MappedBucket(name="shared", directory=bucket),))
     catalog = replace(ECHO_CATALOG, models=tuple(_with_vertex_names(base) for base in ECHO_CATALOG.models))
     preparers = InProcessPreparers(w.artifacts.store)
-    preparing = Preparing(
+    use_cases = preparing(
         w.database,
         w.artifacts,
         catalog,
@@ -191,6 +194,7 @@ def tunings_over(
         server=SERVER,
         source_of=lambda uri: BucketFile(settings=settings, uri=uri),
         read_row=read_row,
+        lease_seconds=lease_seconds,
         monotonic=monotonic,
     )
     entropy = random.Random(2).getrandbits
@@ -205,8 +209,8 @@ def tunings_over(
         queue=JobQueue(w.database, w.artifacts, w.quotas, entropy, project_quota=quota),
         checks=checks_of(Buckets(settings)),
     )
-    preparer = Preparer(preparing, preparers, prepared=w.dispatcher.wake, poll_seconds=0.02, **loop)
-    return Tunings(workshop=w, bucket=bucket, preparers=preparers, preparing=preparing, preparer=preparer, jobs=jobs)
+    preparer = Preparer(use_cases, preparers, prepared=w.dispatcher.wake, poll_seconds=0.02, **loop)
+    return Tunings(workshop=w, bucket=bucket, preparers=preparers, preparing=use_cases, preparer=preparer, jobs=jobs)
 
 
 def _with_vertex_names(base: BaseModel) -> BaseModel:

@@ -26,9 +26,9 @@ from tuningfork.service.metrics import Metrics
 from tuningfork.service.tuning import conclusion, tidying
 from tuningfork.service.tuning.lease_watch import LEASE_SECONDS, RENEWALS_IN_A_LEASE, LeaseWatch
 from tuningfork.service.tuning.running import MAX_ATTEMPTS
-from tuningfork.store import leases, preparing_jobs, tuning_jobs
+from tuningfork.store import leases, preparing_jobs, tuned_models, tuning_jobs
 from tuningfork.store.artifacts import Artifacts
-from tuningfork.store.database import Database
+from tuningfork.store.database import Database, Transaction
 from tuningfork.store.dataset_writing import StagedDataset
 from tuningfork.store.leases import Claim, ServerId
 
@@ -84,6 +84,8 @@ class Preparing:
         self._claims: dict[JobId, Claim] = {}
         # By owner, the number of its last turn.
         self._last_turns: dict[str, int] = {}
+        # The jobs whose source this server lacks, as its log says.
+        self._told: set[JobId] = set()
 
     def claim(self) -> PreparationRequest | None:
         """Claim the job whose turn it is: owner by owner, then by age. None: none waits whose base this server has."""
@@ -108,6 +110,8 @@ class Preparing:
         job = self._held(job_id)
         base = None if job is None else self._catalog.find(job.base_model, job.resolved_base)
         if job is None or base is None:
+            self._claims.pop(job_id, None)
+            self.tidy(job_id)
             return
         ready = _prepared(job, prepared, base)
         if fault := _fault_of(ready.hyperparameters, ready.example_count):
@@ -167,6 +171,14 @@ class Preparing:
         elif job.state.is_final:
             self._artifacts.discard_draft(job_id)
 
+    def let_go(self, *, besides: Collection[JobId]) -> None:
+        """Renew the leases of no other jobs than these any more; the others wait again when their leases have run out.
+
+        What became of them could not be written, such as while the database was away.
+        """
+        for job_id in self._claims.keys() - set(besides):
+            self._claims.pop(job_id, None)
+
     def requeue_interrupted(self) -> list[JobId]:
         """Let the jobs wait again that this server was preparing when it ended. Once, before the first claim."""
         with self._database.read() as connection:
@@ -201,6 +213,8 @@ class Preparing:
             base = None if job is None else self._catalog.find(job.base_model, job.resolved_base)
             if job is None or job.preparation is None or base is None or base.base.fault:
                 return None
+            if not self._has_source(connection, job):
+                return None
             claim = preparing_jobs.take(connection, job_id, self._server)
             if claim is None:
                 return None
@@ -208,6 +222,20 @@ class Preparing:
         self._claims[job_id] = claim
         logger.info("job %s: its examples are read", job_id, extra={"action": "job_preparing", "job": job_id})
         return self._request(job, job.preparation, base)
+
+    def _has_source(self, connection: Transaction, job: TuningJob) -> bool:
+        """Whether this server has the adapter that the job goes on from, if any; the job's dataset belongs beside it.
+
+        A server that prepared a job without it would have the one, another server the other, and none could train it.
+        """
+        model = tuned_models.find(connection, job.model_id)
+        if model is None or model.source is None or self._artifacts.store.has(self._artifacts.source(job.id)):
+            return True
+        if job.id not in self._told:
+            self._told.add(job.id)
+            said = "job %s waits for a server that has the adapter that it goes on from; this one lacks it"
+            logger.warning(said, job.id, extra={"action": "data_elsewhere", "job": job.id})
+        return False
 
     def _request(self, job: TuningJob, preparation: Preparation, base: PublicModel) -> PreparationRequest:
         validation = preparation.validation_uri

@@ -5,16 +5,19 @@ from dataclasses import replace
 
 import pytest
 
-from bucket_tunings import ROWS, tunings_over
+from bucket_tunings import ROWS, URI, tunings_over
 from patience import wait_until
 from row_files import row_of
 from store_rows import keep, new_job
 from tuningfork.domain.checkpoint_schedule import CheckpointSchedule
+from tuningfork.domain.errors import Busy
 from tuningfork.domain.tuning_job import JobState
 from tuningfork.execution.dataset_file import DatasetFile
 from tuningfork.service.tuning.lease_watch import LEASE_SECONDS
+from tuningfork.service.tuning.preparing import Preparing
 from tuningfork.service.tuning.running import MAX_ATTEMPTS
 from tuningfork.store import leases, preparing_jobs, tuning_jobs
+from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.leases import ServerId
 from workshop import ADA
 
@@ -198,6 +201,68 @@ def test_a_job_that_is_deleted_while_it_is_prepared_leaves_no_files(tunings):
 
     wait_until(lambda: files_of(tunings) == set())
     assert tunings.list() == {}
+
+
+@pytest.mark.parametrize("ends", ["cancelled", "deleted"])
+def test_a_job_that_ends_when_its_preparation_is_just_done_leaves_no_files(tunings, ends):
+    made = tunings.create()
+    request = tunings.preparing.claim()
+    prepared = tunings.preparers.prepare(request)
+    assert files_of(tunings) == {"work"}
+    if ends == "cancelled":
+        tunings.cancel(made)
+    else:
+        [tuned] = tunings.workshop.tuning.list(ADA).items
+        tunings.workshop.tuning.delete(ADA, tuned.model.id)
+    tunings.preparing.finish(request.job_id, prepared)
+
+    assert files_of(tunings) == set()
+
+
+def test_a_job_of_which_nothing_could_be_written_is_prepared_again(tunings):
+    class Away(Preparing):
+        """The database is away when the first preparation ends."""
+
+        refused = 0
+
+        def finish(self, job_id, prepared):
+            self._refuse("finish")
+            super().finish(job_id, prepared)
+
+        def give_back(self, job_id, *, died, reason):
+            self._refuse("give_back")
+            super().give_back(job_id, died=died, reason=reason)
+
+        def _refuse(self, method):
+            if self.refused < 2:
+                self.refused += 1
+                raise Busy(f"The database is away: {method}.", retry_seconds=1)
+
+    made = tunings.create()
+    away = tunings_over(tunings.workshop, tunings.bucket, preparing=Away, lease_seconds=0.1, pause_seconds=0.02)
+    away.preparer.start()
+    try:
+        wait_until(lambda: job_of(tunings).state is JobState.QUEUED)
+    finally:
+        away.preparer.close()
+    assert away.preparing.refused == 2
+    assert tunings.get(made)["state"] == "JOB_STATE_PENDING"
+    assert job_of(tunings).attempts == 0
+
+
+def test_a_server_without_the_adapter_that_a_job_goes_on_from_leaves_the_job_to_the_one_that_has_it(tunings, tmp_path):
+    first = tunings.create()
+    tunings.train()
+    model = tunings.get(first)["tunedModel"]["model"]
+    spec = {"trainingDatasetUri": URI}
+    body = {"supervisedTuningSpec": spec, "preTunedModel": {"tunedModelName": model}}
+    tunings.call(tunings.methods.create, {}, body=body)
+    elsewhere = replace(tunings.workshop, artifacts=Artifacts(tmp_path / "elsewhere"))
+
+    assert tunings_over(elsewhere, tunings.bucket).preparing.claim() is None
+    tunings.train()
+    with tunings.workshop.database.read() as connection:
+        assert set(tuning_jobs.states(connection).values()) == {JobState.SUCCEEDED}
 
 
 def test_a_server_that_is_stopped_gives_its_job_back(tunings):
