@@ -45,7 +45,8 @@ class Follower:
         """
         try:
             self._newest = begin()
-            steps = f"{self._newest.total_steps} steps" if self._newest.total_steps else "imported, not tuned here"
+            known = f"{self._newest.total_steps} steps" if self._newest.total_steps else "its steps are not known yet"
+            steps = "imported, not tuned here" if self._newest.is_import else known
             output.say(f"{self._newest.tuned_model}: {steps}{_examples(self._newest)}")
             states = chain([self._newest], self._client.watch(self._newest))
             done = progress.follow(Console(stderr=True, highlight=False, markup=False), self._noted(states))

@@ -129,8 +129,8 @@ def _stages(client: "Client") -> "dict[str, RunStage]":
 
 def _row(run: "Operation", found: "dict[str, tuple[RunFinding, ...]]", stage: "RunStage | None") -> tuple[str, ...]:
     share = f" ({100 * run.completed_steps // run.total_steps} %)" if run.total_steps else ""
-    # A run of no steps made nothing: its adapter was trained elsewhere.
-    steps = f"{run.completed_steps:,} of {run.total_steps:,}{share}" if run.total_steps else "imported"
+    known = f"{run.completed_steps:,} of {run.total_steps:,}{share}" if run.total_steps else ""
+    steps = "imported" if run.is_import else known
     waits = stage is not None and not run.done and (stage.is_held_up or not run.completed_steps)
     waits_for = stage.in_full if stage is not None and waits else ""
     left = stage.time_left if stage is not None and not run.done else ""

@@ -64,6 +64,14 @@ class Operation:
         return self.snapshots[-1].step if self.snapshots else self.told_steps
 
     @property
+    def is_import(self) -> bool:
+        """Whether its adapter was trained elsewhere, so that it is done without a step.
+
+        Nobody knows yet, or ever knew, how many steps another run without any takes: its examples are still to be read.
+        """
+        return self.done and self.error is None and not self.total_steps
+
+    @property
     def losses(self) -> tuple[float, ...]:
         """The mean loss of every step so far, in nats per trained token."""
         return tuple(snapshot.mean_loss for snapshot in self.snapshots)

@@ -70,10 +70,11 @@ def follow(console: Console, states: Iterable[Operation], *, indent: int = 0) ->
 
 def in_words(operation: Operation) -> str:
     """Step, epoch and mean loss in one line, and the last validation loss if there is one."""
-    if operation.done and not operation.total_steps:
+    if operation.is_import:
         return "no steps to take: the adapter was imported"
     if not operation.snapshots:
-        return operation.waits_for or f"waiting to begin {operation.total_steps} steps"
+        known = f"waiting to begin {operation.total_steps} steps" if operation.total_steps else "no steps yet"
+        return operation.waits_for or known
     newest = operation.snapshots[-1]
     words = f"step {newest.step}/{operation.total_steps} · epoch {newest.epoch} · mean loss {newest.mean_loss:.3f}"
     validation = operation.results.in_words if operation.results else ""

@@ -43,6 +43,17 @@ def test_jobs_are_a_table_on_a_terminal(tuningfork, service, run, become_termina
     assert "1 of 4 (25 %)" in output
 
 
+def test_a_run_whose_examples_could_not_be_read_is_not_called_imported(tuningfork, service, run, become_terminal):
+    service.tuned[run] |= {"total": 0, "error": "Row: 3. It has no contents."}
+    become_terminal()
+
+    output = tuningfork("jobs").output
+
+    assert "ended" in output
+    assert "imported" not in output
+    assert "imported" not in tuningfork("watch", run).errors
+
+
 LOADING = {"stage": "LOADING_BASE", "loadingBaseModel": "models/large", "loadingSeconds": 12.3}
 
 

@@ -82,6 +82,14 @@ def test_a_wait_in_the_queue_is_one_line_not_many():
     assert text.splitlines() == ["waiting to begin 19 steps", "step 1/1 · epoch 0 · mean loss 2.000"]
 
 
+def test_only_a_run_that_is_done_without_a_step_was_imported():
+    imported = progress.in_words(state(0, total=0, done=True))
+    assert imported == "no steps to take: the adapter was imported"
+    # Its examples are being read, or could not be.
+    assert progress.in_words(state(0, total=0)) == "no steps yet"
+    assert progress.in_words(state(0, total=0, done=True, error="Row: 3.")) == "no steps yet"
+
+
 def rising(step, *, done=False, of=40):
     """A run whose loss is far above its beginning."""
     taken = [replace(each, mean_loss=1.0 if each.step == 1 else 9.0) for each in state(step).snapshots]
