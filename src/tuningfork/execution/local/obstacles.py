@@ -61,13 +61,14 @@ class Waits:
         """Whether the job has already waited for the longest time between two tries."""
         return self._last.get(job_id) == LONGEST_WAIT_SECONDS
 
-    def next(self, job_id: JobId, error: Exception, *, others: bool) -> float | None:
+    def next(self, job_id: JobId, error: Exception, *, patient: bool) -> float | None:
         """For how many seconds the job waits now; None: it has waited for memory long enough.
 
-        `others`: the trainer trains other jobs, which give memory back when they end. Until then the job waits however
-        long that takes. Without them only other programs can, and nobody knows of those.
+        `patient`: it waits however long that takes, since the trainer trains other jobs, which give memory back when
+        they end; or since it has a savepoint, which would be lost with it. Else only other programs can give memory
+        back, and nobody knows of those.
         """
-        if others or not isinstance(error, MemoryShort | BaseMemoryShort):
+        if patient or not isinstance(error, MemoryShort | BaseMemoryShort):
             self._alone_since.pop(job_id, None)
         elif self.monotonic() - self._alone_since.setdefault(job_id, self.monotonic()) >= self.memory_patience_seconds:
             return None

@@ -184,11 +184,12 @@ class Trainer:
         """Try again later to take the job up: what is in its way, one of `PASSING`, may be gone by then.
 
         The job keeps its savepoints. If it was cancelled and the longest wait has not helped, it ends without adapter.
-        It fails if it has waited for memory long enough.
+        It fails if it has waited for memory long enough, unless its steps so far would be lost.
         """
         assignment, job_id = opening.assignment, opening.assignment.job_id
         gives_up = opening.stop_requested and self.waits.was_longest(job_id)
-        seconds = None if gives_up else self.waits.next(job_id, error, others=bool(self._jobs))
+        patient = bool(self._jobs) or self._has_savepoint(assignment)
+        seconds = None if gives_up else self.waits.next(job_id, error, patient=patient)
         if seconds is not None:
             obstacle = Obstacle.of(error)
             said = "job %s waits for %g s, since %s"

@@ -267,18 +267,44 @@ def test_a_job_waits_for_memory_as_long_as_others_are_trained(scarce, assignment
     assert ends == ["abc", "def"]
 
 
+class ShortAtFirst:
+    """Finds no memory for the base a few times."""
+
+    def __init__(self, times):
+        self.times = times
+
+    def __call__(self, *arguments, **options):
+        self.times -= 1
+        if self.times >= 0:
+            raise BaseMemoryShort("base model models/tiny-llama needs 9.0 GiB of memory")
+        return load_base(*arguments, **options)
+
+
+def test_a_job_with_a_savepoint_never_gives_up_waiting_for_memory_for_its_base(scarce, store, assignment, monkeypatch):
+    trainer, memory = scarce
+    memory.is_free = True
+    list(trainer.obey(Admit(assignment)))
+    list(trainer.advance())
+    list(trainer.obey(Pause(assignment.job_id)))
+    list(trainer.advance())
+    # Why: as in the next test.
+    monkeypatch.setattr(trainer_process, "load_base", ShortAtFirst(2))
+    restarted = Trainer(store)
+    restarted.waits.memory_patience_seconds = 0.0
+
+    told = list(restarted.obey(Admit(assignment)))
+    while not restarted.idle:
+        told += list(restarted.advance())
+
+    assert [type(each) for each in told[:2]] == [LoadingBase, HeldUp]
+    steps = [each.event.snapshot.step for each in told if isinstance(getattr(each, "event", None), Stepped)]
+    assert steps == [2, 3, 4, 5, 6]
+    assert isinstance(told[-1].event, Finished)
+
+
 def test_a_job_whose_base_finds_no_memory_at_the_moment_waits_for_it(store, assignment, monkeypatch, tiny_llama):
-    class ShortAtFirst:
-        tries = 0
-
-        def __call__(self, *arguments, **options):
-            self.tries += 1
-            if self.tries == 1:
-                raise BaseMemoryShort("base model models/tiny-llama needs 9.0 GiB of memory")
-            return load_base(*arguments, **options)
-
     # Why: no test can fill the machine's memory, and the trainer measures it below this function.
-    monkeypatch.setattr(trainer_process, "load_base", ShortAtFirst())
+    monkeypatch.setattr(trainer_process, "load_base", ShortAtFirst(1))
     trainer = Trainer(store)
 
     told = list(trainer.obey(Admit(assignment)))
