@@ -32,7 +32,19 @@ def place_of(call: MethodCall, permission: str = "locations.get") -> ProjectLoca
         InvalidArgument: the project or the location is `-`, which stands for all of them.
 
     """
-    place = _named(call)
+    return checked_place(call, _named(call), permission)
+
+
+def checked_place(call: MethodCall, named: ProjectLocation, permission: str) -> ProjectLocation:
+    """The place that a call names, in its path or elsewhere. The location `None` is the default one.
+
+    Raises:
+        PermissionDenied: the caller's key is bound to another project.
+        InvalidArgument: the project or the location is `-`.
+
+    """
+    location = DEFAULT_LOCATION if named.location == NO_LOCATION else named.location
+    place = ProjectLocation(named.project, location)
     for name, given in (("project", place.project), ("location", place.location)):
         if given == _WILDCARD:
             described = f"{name} must be the name of one {name}; {given!r} was given"
@@ -55,4 +67,4 @@ def _named(call: MethodCall) -> ProjectLocation:
     project, location = call.path.get("project"), call.path.get("location")
     if project is None or location is None:
         return ProjectLocation(call.principal.project, DEFAULT_LOCATION)
-    return ProjectLocation(project, DEFAULT_LOCATION if location == NO_LOCATION else location)
+    return ProjectLocation(project, location)

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tuningfork.dialect.call import Binding, Direct, MethodCall
 from tuningfork.dialect.vertex.methods import VertexMethod
-from tuningfork.dialect.vertex.places import PARENTS, place_of, roles_named
+from tuningfork.dialect.vertex.places import PARENTS, checked_place, place_of, roles_named
 from tuningfork.domain.errors import NotFound, TuningforkError, Unimplemented
 from tuningfork.domain.refusals import JobRef, ResourceNotFound
 from tuningfork.domain.tuned_model import TunedModelId
@@ -56,6 +56,9 @@ class TuningJobMethods:
         refuse_query(call.query)
         place = place_of(call, "tuningJobs.create")
         wanted = wire.parse_create(call.body)
+        if wanted.source is not None:
+            source = checked_place(call, wanted.source.place, "models.get")
+            wanted = replace(wanted, source=replace(wanted.source, place=source))
         with _about_request(), roles_named("models.get", location_name(place)):
             made = self.jobs.create(call.principal, place, wanted)
         return wire.render_job(_shown(made), call.version)

@@ -1,6 +1,7 @@
 """Tuning jobs for dialects that name them by numbers below a project and location, and tune on examples in buckets."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -12,7 +13,7 @@ from tuningfork.domain.hyperparameters import NO_TRAINING
 from tuningfork.domain.permission import Action, Principal
 from tuningfork.domain.references import BaseRef, CheckpointRef, TunedRef
 from tuningfork.domain.refusals import BaseModelNotFound, JobRef, ResourceNotFound, RoleInsufficient
-from tuningfork.domain.tuned_model import ProjectLocation, TunedModel, TunedModelId
+from tuningfork.domain.tuned_model import DEFAULT_VERSION, ProjectLocation, TunedModel, TunedModelId
 from tuningfork.domain.tuning_job import JobId, JobState, TuningJob, TuningRequest
 from tuningfork.service.base_models import check_described
 from tuningfork.service.metrics import Metrics
@@ -20,6 +21,7 @@ from tuningfork.service.paging import Page, size_of
 from tuningfork.service.tuning.drafting import Origin, TrainingData, draft, find_origin
 from tuningfork.service.tuning.job_queue import JobQueue
 from tuningfork.service.tuning.listing import Listing
+from tuningfork.service.tuning.registered import NoSuchModel, may, version_of
 from tuningfork.service.tuning.tuned import Tuned, load, with_jobs
 from tuningfork.service.tuning.tuning import Tuning
 from tuningfork.store import checkpoints, registry, tuned_models
@@ -109,8 +111,9 @@ class NumberedJobs:
         self._check_base(origin.base)
         for name, uri in _files_of(wanted):
             self._check_file(principal, name, uri)
+        parent = self._parent(principal, place, wanted, origin)
         for _ in range(_ID_TRIES):
-            made = self._draft(principal, place, wanted, origin)
+            made = self._draft(principal, place, wanted, origin, parent)
             try:
                 kept = self._queue.join_unprepared(principal, made, origin)
             except IdTaken:
@@ -227,13 +230,37 @@ class NumberedJobs:
         model = registry.find_version(connection, wanted.place, wanted.number, wanted.version)
         if model is None:
             raise missing
+        if wanted.version == DEFAULT_VERSION:
+            # As for those who call the model: the newest one before, as long as the default one has left nothing.
+            with suppress(NoSuchModel):
+                model = version_of(connection, principal, wanted.place, wanted.number, wanted.version, Action.GET).model
         try:
             load(connection, principal, model.id, Action.GET)
         except RoleInsufficient as error:
             raise missing from error
         return TunedRef(model.id) if wanted.checkpoint is None else CheckpointRef(model.id, wanted.checkpoint)
 
-    def _draft(self, principal: Principal, place: ProjectLocation, wanted: BucketTuning, origin: Origin) -> Tuned:
+    def _parent(self, principal: Principal, place: ProjectLocation, wanted: BucketTuning, origin: Origin) -> int | None:
+        """As the function `_parent`; also None unless the caller owns all versions there are.
+
+        The next version becomes the default one: whoever may only read a model must not change what it answers.
+        """
+        number = _parent(wanted, origin, place)
+        if number is None:
+            return None
+        with self._database.read() as connection:
+            versions = registry.versions_of(connection, place, number)
+            owned = all(may(connection, principal, each.id, Action.DELETE) for each in versions)
+        return number if owned else None
+
+    def _draft(
+        self,
+        principal: Principal,
+        place: ProjectLocation,
+        wanted: BucketTuning,
+        origin: Origin,
+        parent: int | None,
+    ) -> Tuned:
         request = TuningRequest(
             base_model=origin.base.name,
             display_name=self._display_name(wanted, origin),
@@ -256,7 +283,7 @@ class NumberedJobs:
             project=place.project,
             location=place.location,
             labels=wanted.labels,
-            parent=_parent(wanted, origin, place),
+            parent=parent,
         )
         return Tuned(model=model, job=job)
 

@@ -284,12 +284,12 @@ def _tuned_model(model: TunedModel, kept: tuple[Checkpoint, ...]) -> dict[str, A
     place = place_of_model(model)
     rendered = [
         {
-            "checkpoint_id": str(number),
+            "checkpoint_id": str(each.number),
             "epoch": each.epoch,
             "step": each.step,
             "endpoint": "" if each.answers_at is None else endpoint_name(place, each.answers_at),
         }
-        for number, each in enumerate(kept, 1)
+        for each in kept
     ]
     default = next((each for each in kept if each.number == model.default_checkpoint), None)
     endpoint = None if default is None else default.answers_at

@@ -6,9 +6,11 @@ import pytest
 
 from bucket_tunings import PLACE, URI, number_in, tunings_over
 from tuningfork.domain.errors import InvalidArgument, NotFound, PermissionDenied, ResourceExhausted
+from tuningfork.domain.permission import GranteeType, PermissionRequest, Role
+from tuningfork.domain.tuned_model import ProjectLocation
 from tuningfork.domain.tuning_job import JobState
 from tuningfork.service.tuning.project_quota import ProjectQuota
-from tuningfork.store import tuning_jobs
+from tuningfork.store import checkpoints, registry, tuning_jobs
 from tuningfork.wire.vertex.errors import IamDenied
 from workshop import ADA, BOB
 
@@ -469,6 +471,73 @@ def test_a_model_that_is_tuned_further_becomes_the_next_version_of_its_parent(tu
     assert tunings.get(named)["tunedModel"]["model"] == f"{model}@3"
     assert tunings.get(other)["tunedModel"]["model"].endswith("@1")
     assert not tunings.get(other)["tunedModel"]["model"].startswith(model)
+
+
+def test_whoever_may_only_read_a_model_makes_a_model_of_their_own_of_it(tunings):
+    first = tunings.create(tunedModelDisplayName="mine")
+    tunings.train()
+    model = tunings.get(first)["tunedModel"]["model"].partition("@")[0]
+    everyone = PermissionRequest(grantee_type=GranteeType.EVERYONE, role=Role.READER)
+    tunings.workshop.sharing.create(ADA, _model(tunings, first).id, everyone)
+
+    body = spec(trainingDatasetUri=URI) | {"preTunedModel": {"tunedModelName": model}}
+    bobs = tunings.call(tunings.methods.create, {}, body=body, principal=BOBS)
+    tunings.train()
+
+    own = bobs["name"].replace("tuningJobs", "models")
+    assert tunings.get(bobs, principal=BOBS)["tunedModel"]["model"] == f"{own}@1"
+    assert _model(tunings, first).version_aliases == ("default",)
+
+
+def test_a_job_goes_on_from_the_version_before_as_long_as_the_next_one_has_left_nothing(tunings):
+    first = tunings.create(tunedModelDisplayName="mine")
+    tunings.train()
+    model = tunings.get(first)["tunedModel"]["model"].partition("@")[0]
+    body = spec(trainingDatasetUri=URI) | {"preTunedModel": {"tunedModelName": model}}
+    second = tunings.call(tunings.methods.create, {}, body=body)
+    tunings.cancel(second)
+
+    third = tunings.call(tunings.methods.create, {}, body=body)
+
+    assert _model(tunings, third).source == _model(tunings, first).id
+    assert _model(tunings, third).version == 3
+
+
+def test_a_key_that_was_made_for_a_project_goes_on_from_models_of_this_project_alone(tunings):
+    first = tunings.create()
+    tunings.train()
+    model = tunings.get(first)["tunedModel"]["model"]
+    elsewhere = {"project": "q", "location": "us-central1"}
+    bound = replace(ADA, project="q")
+    for source in ({"preTunedModel": {"tunedModelName": model}}, {"baseModel": model}):
+        body = spec(trainingDatasetUri=URI) | source
+        with pytest.raises(IamDenied):
+            tunings.call(tunings.methods.create, {}, body=body, principal=bound, place=elsewhere)
+    assert tunings.list(principal=bound, place=elsewhere) == {}
+
+
+def test_checkpoints_have_the_ids_that_their_model_has_for_them(tunings):
+    made = tunings.create(**spec(hyperParameters={"epochCount": 2}))
+    tunings.prepare()
+    job_id = _only_job(tunings)
+    early = tunings.workshop.artifacts.work(job_id).below("early")
+    with tunings.workshop.artifacts.store.writing(early) as directory:
+        directory.mkdir()
+    tunings.workshop.advance(steps=4)
+    tunings.workshop.running.checkpoint_kept(job_id, 4, 1, early)
+    tunings.workshop.running.give_back(job_id, died=False)
+    tunings.workshop.advance()
+    with tunings.workshop.database.write() as connection:
+        checkpoints.drop_checkpoint(connection, job_id, 1)
+
+    [kept] = tunings.get(made)["tunedModel"]["checkpoints"]
+
+    assert kept["checkpointId"] == str(_model(tunings, made).default_checkpoint) == "2"
+
+
+def _model(tunings, made):
+    with tunings.workshop.database.read() as connection:
+        return registry.find_numbered(connection, ProjectLocation("p", "us-central1"), int(number_in(made)))
 
 
 def test_a_job_goes_on_from_the_checkpoint_that_is_named(tunings):
