@@ -259,7 +259,9 @@ class Storing:
 
         """
         arriving = self._uploads.take(upload_id)
-        if arriving.upload.owner != principal.email:
+        record = self._records.find(arriving.upload.bucket)
+        is_hidden = record is not None and not record.is_readable_by(principal)
+        if arriving.upload.owner != principal.email or is_hidden:
             self._uploads.give_back(arriving)
             raise UploadGone
         return arriving

@@ -115,14 +115,19 @@ def media_headers(found: ObjectMetadata) -> dict[str, str]:
         "x-goog-metageneration": str(found.metageneration),
         "x-goog-stored-content-length": str(found.size),
         "x-goog-storage-class": "STANDARD",
-        **{name: value for name, value in said.items() if value and value.isascii()},
+        **{name: value for name, value in said.items() if value and _fits_header(value)},
     }
 
 
 def type_of(found: ObjectMetadata) -> str:
     """The type of an object's bytes."""
     told = found.properties.content_type
-    return told if told and told.isascii() else USUAL_TYPE
+    return told if told and _fits_header(told) else USUAL_TYPE
+
+
+def _fits_header(text: str) -> bool:
+    """Whether a header of an answer can have this value: control characters end the connection instead."""
+    return text.isascii() and text.isprintable()
 
 
 def etag_of(found: ObjectMetadata) -> str:

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+from dataclasses import replace
 
 import google_crc32c
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from storage_caller import UPLOAD, StorageCaller, settings_below, shape_is_that_of_storage
 from tuningfork.buckets.errors import BucketNotFound
 from tuningfork.buckets.metadata import Properties
-from tuningfork.buckets.uploads import KEPT_SECONDS, Upload, Uploads
+from tuningfork.buckets.uploads import KEPT_SECONDS, Upload, UploadGone, Uploads
 from tuningfork.service.storage.storing import Storing
 from workshop import ADA
 
@@ -518,6 +519,26 @@ def test_an_upload_makes_no_bucket_anew_that_was_removed_meanwhile(workshop, tmp
     with pytest.raises(BucketNotFound):
         storage.storing._objects.put("training", "x", tmp_path / "shared", None, Properties())
     assert not (storage.settings.root / "training").exists()
+
+
+def test_a_key_that_was_made_for_another_project_does_not_go_on_with_an_upload(workshop, tmp_path):
+    storing = Storing(settings_below(tmp_path), workshop.clock)
+    storing.create_bucket(replace(ADA, project="p"), "training", "p")
+    upload_id = storing.begin(replace(ADA, project="p"), Upload(bucket="training", key="x", owner=ADA.email))
+
+    with pytest.raises(UploadGone):
+        storing.take(replace(ADA, project="q"), upload_id)
+    storing.give_back(storing.take(replace(ADA, project="p"), upload_id))
+
+
+def test_a_type_with_control_characters_is_no_header_of_the_download(storage):
+    body = b'--a\n\n{"name":"x"}\n--a\ncontent-type: text/\x01\n\n1\n--a--'
+    path = f"{UPLOAD}/training/o?uploadType=multipart"
+    assert storage.call("POST", path, body, content_type="multipart/related; boundary=a").status_code == 200
+
+    answer = storage.content("x")
+
+    assert (answer.content, answer.headers["content-type"]) == (b"1", "application/octet-stream")
 
 
 def test_uploads_that_nobody_goes_on_with_are_removed(tmp_path):
