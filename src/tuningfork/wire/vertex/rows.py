@@ -26,6 +26,7 @@ _MOST_QUOTED = 40
 _SYSTEM = ("systemInstruction", "system_instruction")
 _SETTINGS = ("generationConfig", "generation_config")
 _MEDIA_RESOLUTION = {"mediaResolution", "media_resolution"}
+_INSTRUCTION_FIELDS = {"role", "parts"}
 _CONTENT_FIELDS = {"role", "parts", "weight"}
 _MESSAGE_FIELDS = {"role", "content", "weight"}
 _CONTENT_SPEAKERS = {speaker.value: speaker for speaker in Speaker}
@@ -94,7 +95,7 @@ def _instruction_in(fields: Mapping[str, Any]) -> str | None:
     if len(given) > 1:
         raise _Wrong("was given twice, as system_instruction too; give one of them.", _SYSTEM[0])
     try:
-        return instruction_of(_texts_of(given[0])) or None if given else None
+        return instruction_of(_texts_of_instruction(given[0])) or None if given else None
     except _Wrong as wrong:
         raise wrong.below(_SYSTEM[0]) from wrong
 
@@ -119,7 +120,9 @@ def _object_in(line: bytes) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise InvalidArgument(f"The row is not UTF-8: byte {error.start} is 0x{line[error.start]:02x}.") from error
     try:
-        fields = json.loads(text)
+        fields = json.loads(text, object_pairs_hook=_once_each)
+    except _Wrong as error:
+        raise InvalidArgument(error.reason) from error
     except json.JSONDecodeError as error:
         raise InvalidArgument(f"The row is not valid JSON: {error.msg} (character {error.colno}).") from error
     except RecursionError as error:
@@ -130,6 +133,16 @@ def _object_in(line: bytes) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise InvalidArgument(f"A row must be a JSON object; {_kind(fields)} was given.")
     return fields
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The members of an object of the row; of two with one name the first would be lost."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _Wrong(f"The row has {_quoted(twice)} twice in one object; give it once.")
+    return found
 
 
 def _cure_of(fields: Mapping[str, Any]) -> str:
@@ -171,6 +184,13 @@ def _entry_of(entry: Any) -> _Entry:
     # Responses of functions may have no role, and are refused as what they are.
     text = "".join(_texts_of(entry))
     return _speaker_of(entry, _CONTENT_SPEAKERS), _weight_of(entry), text
+
+
+def _texts_of_instruction(instruction: Any) -> list[str]:
+    """The texts of a system instruction's parts."""
+    if isinstance(instruction, dict) and (unknown := instruction.keys() - _INSTRUCTION_FIELDS):
+        raise _Wrong(f"unknown field {_quoted(min(unknown))}; it may have role and parts.")
+    return _texts_of(instruction)
 
 
 def _texts_of(content: Any) -> list[str]:

@@ -265,3 +265,18 @@ def test_nothing_stands_beside_messages():
     assert refusal({"messages": [], "tools": [1]}) == (
         "Unknown field 'tools'; a row of messages has nothing beside them."
     )
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (b'{"contents": [], "contents": []}', "'contents' twice"),
+        (
+            b'{"contents": [], "systemInstruction": {"parts": [{"text": "x"}], "text": "lost"}}',
+            "systemInstruction: unknown field 'text'",
+        ),
+    ],
+)
+def test_nothing_of_a_row_is_lost_unsaid(row, said):
+    with pytest.raises(InvalidArgument, match=said):
+        read_row(row)
