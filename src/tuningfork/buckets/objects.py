@@ -35,8 +35,12 @@ _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """What must hold of the object that is there before a request does anything; 0: there is none. None: anything."""
+    """What must hold of the object that is there before a request does anything; 0: there is none. None: anything.
 
+    `of_generation` is the only generation that is meant, as if there were no other; 0: whichever is there.
+    """
+
+    of_generation: int = 0
     generation: int | None = None
     generation_not: int | None = None
     metageneration: int | None = None
@@ -46,9 +50,12 @@ class Conditions:
         """Check them on the object that is there; None: there is none.
 
         Raises:
+            ObjectNotFound: another generation is there than the one that is meant.
             ConditionNotMet: one does not hold.
 
         """
+        if found is not None and self.of_generation not in (0, found.generation):
+            raise ObjectNotFound(found.bucket, found.key)
         generation = 0 if found is None else found.generation
         metageneration = 0 if found is None else found.metageneration
         if (

@@ -15,10 +15,12 @@ from tuningfork.service.storage.storing import Storing
 from tuningfork.wire.storage.ranges import Range, parse_range
 from tuningfork.wire.storage.requests import (
     parse_change,
+    parse_change_conditions,
     parse_conditions,
     parse_generation,
     parse_list,
     parse_segment,
+    parse_source_conditions,
 )
 from tuningfork.wire.storage.resources import (
     media_headers,
@@ -85,12 +87,12 @@ class ObjectMethods:
     def update(self, call: MethodCall) -> StorageAnswer:
         """objects.patch: changes what is said about an object; null removes it."""
         changed = parse_change(call.body)
-        found = self.storing.change(call.principal, *_named(call), changed, parse_conditions(call.query))
+        found = self.storing.change(call.principal, *_named(call), changed, parse_change_conditions(call.query))
         return StorageAnswer(body=render_object(found, call.origin))
 
     def delete(self, call: MethodCall) -> StorageAnswer:
         """objects.delete: removes an object."""
-        self.storing.delete(call.principal, *_named(call), parse_conditions(call.query))
+        self.storing.delete(call.principal, *_named(call), parse_change_conditions(call.query))
         return StorageAnswer(status=NO_CONTENT)
 
     def copy(self, call: MethodCall) -> StorageAnswer:
@@ -103,7 +105,8 @@ class ObjectMethods:
 
     def _copied(self, call: MethodCall) -> ObjectMetadata:
         to = parse_segment(call.path["to_bucket"]), parse_segment(call.path["to_object"])
-        return self.storing.copy(call.principal, _named(call), to, parse_conditions(call.query))
+        source_conditions, conditions = parse_source_conditions(call.query), parse_conditions(call.query)
+        return self.storing.copy(call.principal, _named(call), to, conditions, source_conditions)
 
 
 def _named(call: MethodCall) -> tuple[str, str]:

@@ -204,7 +204,12 @@ class Storing:
 
     @full_disk_reported()
     def copy(
-        self, principal: Principal, source: tuple[str, str], to: tuple[str, str], conditions: Conditions = ANYTHING
+        self,
+        principal: Principal,
+        source: tuple[str, str],
+        to: tuple[str, str],
+        conditions: Conditions = ANYTHING,
+        source_conditions: Conditions = ANYTHING,
     ) -> ObjectMetadata:
         """Copy an object with its properties. `source` and `to` are each a bucket and a key.
 
@@ -217,6 +222,7 @@ class Storing:
             self.open(principal, *source) as (file, metadata),
             self.arriving(principal, Upload(bucket=to[0], key=to[1], owner=principal.email)) as arriving,
         ):
+            source_conditions.check(metadata)
             while piece := file.read(2**20):
                 self.add(arriving, piece)
             upload = replace(arriving.upload, properties=metadata.properties, conditions=conditions)

@@ -110,14 +110,35 @@ def parse_conditions(query: Mapping[str, str], *, prefix: str = "if") -> Conditi
     )
 
 
-def parse_generation(query: Mapping[str, str]) -> int:
-    """The wanted generation; 0: whatever is there.
+def parse_generation(query: Mapping[str, str], name: str = "generation") -> int:
+    """The wanted generation, which the parameter of this name gives; 0: whatever is there.
 
     Raises:
         InvalidArgument: it is no number.
 
     """
-    return _number(query, "generation") or 0
+    return _number(query, name) or 0
+
+
+def parse_change_conditions(query: Mapping[str, str]) -> Conditions:
+    """Which object a request changes or removes, and the conditions on it.
+
+    Raises:
+        InvalidArgument: a parameter is no number.
+
+    """
+    return replace(parse_conditions(query), of_generation=parse_generation(query))
+
+
+def parse_source_conditions(query: Mapping[str, str]) -> Conditions:
+    """Which object a request copies, and the conditions on it.
+
+    Raises:
+        InvalidArgument: a parameter is no number.
+
+    """
+    of_generation = parse_generation(query, "sourceGeneration")
+    return replace(parse_conditions(query, prefix="ifSource"), of_generation=of_generation)
 
 
 def parse_list(query: Mapping[str, str]) -> Wanted:

@@ -220,6 +220,39 @@ class TestOneRequest:
         assert list(uploads.iterdir()) == []
 
 
+class TestGenerations:
+    """A request that names a generation means no other one, which may have taken its place meanwhile."""
+
+    @pytest.fixture
+    def replaced(self, storage):
+        """The generations of an object: one that is gone, and the one that is there."""
+        return tuple(storage.put("x", content).json()["generation"] for content in (b"1", b"22"))
+
+    @pytest.mark.parametrize("verb", ["DELETE", "PATCH"])
+    def test_another_generation_is_neither_removed_nor_changed(self, storage, replaced, verb):
+        gone, there = replaced
+        body = [] if verb == "DELETE" else [{"metadata": {"a": "b"}}]
+
+        answer = storage.call(verb, f"/storage/v1/b/training/o/x?generation={gone}", *body)
+
+        assert answer.status_code == 404
+        assert shape_is_that_of_storage(answer)
+        assert storage.get("x").json()["generation"] == there
+        assert "metadata" not in storage.get("x").json()
+        assert storage.call(verb, f"/storage/v1/b/training/o/x?generation={there}", *body).status_code in (200, 204)
+
+    @pytest.mark.parametrize("wanted", ["sourceGeneration", "ifSourceGenerationMatch"])
+    def test_another_generation_is_not_copied(self, storage, replaced, wanted):
+        gone, there = replaced
+        to = "/storage/v1/b/training/o/x/copyTo/b/training/o/y"
+
+        refused = storage.call("POST", f"{to}?{wanted}={gone}", {})
+
+        assert refused.status_code == (404 if wanted == "sourceGeneration" else 412)
+        assert storage.names() == ["x"]
+        assert storage.call("POST", f"{to}?{wanted}={there}", {}).status_code == 200
+
+
 class TestDownloads:
     @pytest.fixture(autouse=True)
     def object_of_ten(self, storage):
