@@ -83,5 +83,11 @@ def remove(path: Path) -> None:
     """Remove the file or the directory; no error if there is none."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
-    else:
+        return
+    try:
         path.unlink(missing_ok=True)
+    except OSError:
+        # A directory may have been moved there since.
+        if not path.is_dir():
+            raise
+        shutil.rmtree(path, ignore_errors=True)

@@ -2,10 +2,11 @@
 
 import shutil
 import threading
+from pathlib import Path
 
 import pytest
 
-from tuningfork.artifacts.durable import entries_of, files_below
+from tuningfork.artifacts.durable import entries_of, files_below, remove
 
 
 @pytest.fixture(name="busy")
@@ -47,3 +48,20 @@ def test_what_is_not_there_has_no_files(tmp_path):
     (tmp_path / "file").touch()
     for absent in (tmp_path / "absent", tmp_path / "file"):
         assert files_below(absent) == entries_of(absent) == []
+
+
+def test_a_directory_that_was_moved_there_while_a_file_was_looked_for_is_removed_too(tmp_path, monkeypatch):
+    place = tmp_path / "adapter"
+    place.mkdir()
+    (place / "weights").write_text("")
+    is_directory, asked = Path.is_dir, []
+
+    def not_yet(path):
+        asked.append(path)
+        return len(asked) > 1 and is_directory(path)
+
+    monkeypatch.setattr(Path, "is_dir", not_yet)
+
+    remove(place)
+
+    assert not is_directory(place)

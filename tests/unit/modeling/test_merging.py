@@ -309,7 +309,8 @@ def test_of_a_model_that_finds_no_room_nothing_is_left(base, adapter, tmp_path):
 
 
 def test_too_little_room_is_found_before_anything_is_written(base, adapter, tmp_path):
-    room = shutil.disk_usage(tmp_path).free
+    # Others may free some room meanwhile.
+    room = 2 * shutil.disk_usage(tmp_path).free
     # A file with a hole takes no room itself.
     with (base / "model.safetensors").open("r+b") as file:
         header = int.from_bytes(file.read(8), "little")
