@@ -57,7 +57,7 @@ class FileIdentity:
 
     @classmethod
     def of(cls, status: os.stat_result) -> "FileIdentity":
-        """That of a file with this status."""
+        """The identity of the file that has this status."""
         return cls(size=status.st_size, changed_nanoseconds=status.st_mtime_ns, inode=status.st_ino)
 
 

@@ -340,7 +340,7 @@ def _foreign_keys_unenforced(connection: Connection) -> Iterator[None]:
     if connection.dialect.name != "sqlite":
         yield
         return
-    # Not by `connection`, which would begin the transaction.
+    # By a cursor of the driver: executing it on `connection` would begin a transaction, in which SQLite ignores it.
     cursor = connection.connection.cursor()
     cursor.execute("PRAGMA foreign_keys = OFF")
     try:

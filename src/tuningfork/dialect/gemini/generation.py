@@ -1,14 +1,10 @@
 """GenerativeService's methods: text, streamed text, token counts."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
+from tuningfork.dialect.answering import AnswerMessages, all_of, parsed
 from tuningfork.dialect.call import Awaited, Binding, MessageStream, MethodCall, Streamed, translated_errors
 from tuningfork.dialect.gemini.methods import GeminiMethod
-from tuningfork.domain.errors import InvalidArgument
-from tuningfork.domain.generation import Chunk
 from tuningfork.domain.references import ModelRef, TunedRef
 from tuningfork.service.answering.generation import Answer, Generation
 from tuningfork.wire.gemini import generation as wire
@@ -18,12 +14,6 @@ from tuningfork.wire.google.answers import AnswerHead
 from tuningfork.wire.google.generation import COUNT, GENERATE
 from tuningfork.wire.google.proto_json.encode import Typed
 from tuningfork.wire.google.queries import refuse_query
-
-Parsed = TypeVar("Parsed")
-
-QUICK_BYTES = 8_192
-"""Bodies of up to this size are parsed in the event loop, in some tenths of a millisecond, less than a thread takes to
-wake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,70 +43,41 @@ class GenerationMethods:
         if answer.blocked:
             return _refusal(answer)
         with translated_errors(GENERATE):
-            chunks = await _all_of(answer)
+            chunks = await all_of(answer)
         return wire.render_answer(chunks, _head(answer))
 
     async def generate_text(self, call: MethodCall) -> Typed:
         """models.generateText and tunedModels.generateText, of the PaLM generation."""
         refuse_query(call.query)
-        wanted = await _parsed(parse_generate_text, call.body)
+        wanted = await parsed(parse_generate_text, call.body)
         with translated_errors(GENERATE_TEXT):
             answer = await self.generation.generate(call.principal, _asked(call), wanted, completion=True)
             if answer.blocked:
                 return render_blocked_text(answer.blocked)
-            return render_text_answer(await _all_of(answer))
+            return render_text_answer(await all_of(answer))
 
     async def stream(self, call: MethodCall) -> MessageStream[Typed]:
         """models.streamGenerateContent and tunedModels.streamGenerateContent."""
-        return Messages(await self._begin(call))
+        return messages_of(await self._begin(call))
 
     async def count(self, call: MethodCall) -> Typed:
         """models.countTokens, and tunedModels.countTokens, which three SDKs send."""
         refuse_query(call.query)
-        prompt = await _parsed(lambda body: wire.parse_count_tokens(body, name_of(_asked(call))), call.body)
+        prompt = await parsed(lambda body: wire.parse_count_tokens(body, name_of(_asked(call))), call.body)
         with translated_errors(COUNT):
             return wire.render_token_count(await self.generation.count_tokens(call.principal, _asked(call), prompt))
 
     async def _begin(self, call: MethodCall) -> Answer:
         refuse_query(call.query)
-        wanted = await _parsed(wire.parse_generate, call.body)
+        wanted = await parsed(wire.parse_generate, call.body)
         with translated_errors(GENERATE):
             return await self.generation.generate(call.principal, _asked(call), wanted)
 
 
-class Messages(AsyncIterator[Typed]):
-    """The chunks of an answer as messages. Closing this closes the answer, even if no message was read."""
-
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
-        self._renderer = wire.chunk_renderer(_head(answer))
-        self._refusals = [_refusal(answer)] if answer.blocked else []
-
-    async def __anext__(self) -> Typed:
-        if self._refusals:
-            return self._refusals.pop()
-        try:
-            chunk = await anext(self._answer.chunks)
-        except InvalidArgument:
-            with translated_errors(GENERATE):
-                raise
-        return self._renderer.render(chunk)
-
-    async def aclose(self) -> None:
-        """Stop the generation."""
-        await self._answer.chunks.aclose()
-
-
-async def _parsed(parse: Callable[[bytes], Parsed], body: bytes) -> Parsed:
-    """The parsed body. A large body is parsed in a thread, so that the event loop can serve other requests."""
-    return parse(body) if len(body) <= QUICK_BYTES else await asyncio.to_thread(parse, body)
-
-
-async def _all_of(answer: Answer) -> list[Chunk]:
-    try:
-        return [chunk async for chunk in answer.chunks]
-    finally:
-        await answer.chunks.aclose()
+def messages_of(answer: Answer) -> AnswerMessages:
+    """The chunks of an answer as the Gemini API's messages."""
+    refused = [_refusal(answer)] if answer.blocked else []
+    return AnswerMessages(answer, wire.chunk_renderer(_head(answer)).render, refused)
 
 
 def _asked(call: MethodCall) -> ModelRef:

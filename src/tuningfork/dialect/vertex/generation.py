@@ -1,17 +1,16 @@
 """Text and tokens, of base models below publishers and of tuned models at their endpoints."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
 
+from tuningfork.dialect.answering import AnswerMessages, all_of, parsed
 from tuningfork.dialect.call import Awaited, Binding, MessageStream, MethodCall, Streamed, translated_errors
 from tuningfork.dialect.vertex.places import PARENTS, place_of
 from tuningfork.dialect.vertex.serving_methods import ServingMethod
 from tuningfork.domain.base_model import with_prefix
-from tuningfork.domain.errors import FailedPrecondition, InvalidArgument, Unimplemented
-from tuningfork.domain.generation import Chunk
+from tuningfork.domain.errors import FailedPrecondition, Unimplemented
 from tuningfork.domain.references import BaseRef, ModelRef
 from tuningfork.service.answering.generation import Answer, Generation
 from tuningfork.service.tuning.endpoints import Endpoints
@@ -23,10 +22,6 @@ from tuningfork.wire.google.queries import refuse_query
 from tuningfork.wire.vertex import generation as wire
 from tuningfork.wire.vertex.names import number_in, split_version
 
-Parsed = TypeVar("Parsed")
-
-QUICK_BYTES = 8_192
-"""Bodies of up to this size are parsed in the event loop, in less time than a thread takes to wake."""
 _ENDPOINTS = "endpoints"
 
 
@@ -71,19 +66,19 @@ class GenerationMethods:
         if answer.blocked:
             return wire.render_blocked_prompt(answer.blocked, answer.prompt_tokens, head, tables)
         with translated_errors(GENERATE):
-            chunks = await _all_of(answer)
+            chunks = await all_of(answer)
         return wire.render_answer(chunks, head, tables)
 
     async def stream(self, call: MethodCall) -> MessageStream[Typed]:
         """The method streamGenerateContent."""
         answer, head = await self._begin(call)
-        return Messages(answer, head, wire.TABLES[call.version])
+        return _messages(answer, head, wire.TABLES[call.version])
 
     async def count(self, call: MethodCall) -> Typed:
         """The method countTokens."""
         refuse_query(call.query)
         tables = wire.TABLES[call.version]
-        prompt = await _parsed(lambda body: wire.parse_count_tokens(body, tables), call.body)
+        prompt = await parsed(lambda body: wire.parse_count_tokens(body, tables), call.body)
         asked = await self._asked(call)
         with translated_errors(COUNT):
             tokens = await self.generation.count_tokens(call.principal, asked, prompt)
@@ -93,7 +88,7 @@ class GenerationMethods:
         """The method computeTokens: the tokens of each content, without a chat template."""
         refuse_query(call.query)
         tables = wire.TABLES[call.version]
-        spoken = await _parsed(lambda body: wire.parse_compute_tokens(body, tables), call.body)
+        spoken = await parsed(lambda body: wire.parse_compute_tokens(body, tables), call.body)
         asked = await self._asked(call)
         with translated_errors(wire.COMPUTE):
             tokenized = await self.generation.compute_tokens(call.principal, asked, spoken.texts)
@@ -109,7 +104,7 @@ class GenerationMethods:
         refuse_query(call.query)
         tables = wire.TABLES[call.version]
         created = self.clock()
-        wanted = await _parsed(lambda body: wire.parse_generate(body, tables), call.body)
+        wanted = await parsed(lambda body: wire.parse_generate(body, tables), call.body)
         asked = await self._asked(call)
         with translated_errors(GENERATE):
             answer = await self.generation.generate(call.principal, asked, wanted)
@@ -141,38 +136,6 @@ class GenerationMethods:
         return await asyncio.to_thread(self.registry.callee, call.principal, place, number, version)
 
 
-class Messages(AsyncIterator[Typed]):
-    """The chunks of an answer as messages. Closing this closes the answer, even if no message was read."""
-
-    def __init__(self, answer: Answer, head: wire.VertexHead, tables: wire.VertexTables) -> None:
-        self._answer = answer
-        self._renderer = wire.ChunkRenderer(head, tables)
-        self._refusals = (
-            [wire.render_blocked_prompt(answer.blocked, answer.prompt_tokens, head, tables)] if answer.blocked else []
-        )
-
-    async def __anext__(self) -> Typed:
-        if self._refusals:
-            return self._refusals.pop()
-        try:
-            chunk = await anext(self._answer.chunks)
-        except InvalidArgument:
-            with translated_errors(GENERATE):
-                raise
-        return self._renderer.render(chunk)
-
-    async def aclose(self) -> None:
-        """Stop the generation."""
-        await self._answer.chunks.aclose()
-
-
-async def _parsed(parse: Callable[[bytes], Parsed], body: bytes) -> Parsed:
-    """The parsed body. A large body is parsed in a thread, so that the event loop can serve other requests."""
-    return parse(body) if len(body) <= QUICK_BYTES else await asyncio.to_thread(parse, body)
-
-
-async def _all_of(answer: Answer) -> list[Chunk]:
-    try:
-        return [chunk async for chunk in answer.chunks]
-    finally:
-        await answer.chunks.aclose()
+def _messages(answer: Answer, head: wire.VertexHead, tables: wire.VertexTables) -> AnswerMessages:
+    refused = [wire.render_blocked_prompt(answer.blocked, answer.prompt_tokens, head, tables)] if answer.blocked else []
+    return AnswerMessages(answer, wire.ChunkRenderer(head, tables).render, refused)

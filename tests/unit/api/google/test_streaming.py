@@ -11,7 +11,7 @@ from patience import PATIENCE_SECONDS
 from tuningfork.api.google.options import AnswerOptions
 from tuningfork.api.google.streaming import stream
 from tuningfork.api.mounts import streamed_response
-from tuningfork.dialect.gemini.generation import Messages
+from tuningfork.dialect.gemini.generation import messages_of
 from tuningfork.domain.base_model import BaseModelName
 from tuningfork.domain.generation import Chunk
 from tuningfork.domain.references import BaseRef
@@ -138,7 +138,7 @@ async def chunk_then_death():
 
 def body_of(chunks, **options):
     answer = Answer(id="x", base=BaseRef(BaseModelName("models/echo-001")), chunks=ChunkStream(None, chunks))
-    response = streamed_response(stream(Messages(answer), AnswerOptions(**options), GEMINI_ERRORS))
+    response = streamed_response(stream(messages_of(answer), AnswerOptions(**options), GEMINI_ERRORS))
     sent = []
 
     async def run():
