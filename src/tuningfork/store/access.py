@@ -9,7 +9,8 @@ from tuningfork.domain.api_key import ApiKey, ApiKeyId
 from tuningfork.domain.permission import Email, GranteeType, Permission, PermissionId, Principal, Role
 from tuningfork.domain.tuned_model import TunedModelId
 from tuningfork.store.column_types import UtcDateTime
-from tuningfork.store.schema import api_keys, group_members, permissions, tuned_models
+from tuningfork.store.credential_tables import api_keys
+from tuningfork.store.schema import group_members, permissions, tuned_models
 
 
 def grant(connection: Connection, permission: Permission) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, or_, select
 from tuningfork.domain.api_key import ApiKeyId
 from tuningfork.domain.permission import Email
 from tuningfork.domain.refresh_token import RefreshToken, RefreshTokenId
-from tuningfork.store.schema import api_keys, refresh_tokens
+from tuningfork.store.credential_tables import api_keys, refresh_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

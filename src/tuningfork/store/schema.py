@@ -8,7 +8,7 @@
          └──1──n reader_projects                        group_members
                                       database_identity   deleted_jobs
 
-If a model is deleted, all rows below it are deleted too.
+If a model is deleted, all rows below it are deleted too. The tables of credentials are in `credential_tables`.
 """
 
 import json
@@ -26,8 +26,6 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    LargeBinary,
-    MetaData,
     String,
     Table,
     Text,
@@ -39,17 +37,9 @@ from sqlalchemy import (
 from tuningfork.domain.permission import GranteeType, Role
 from tuningfork.domain.tuned_model import DEFAULT_LOCATION, DEFAULT_VERSION, ModelState
 from tuningfork.domain.tuning_job import TRANSITIONS, JobState
+from tuningfork.store import credential_tables as _credential_tables  # noqa: F401 - `metadata` has these tables too
 from tuningfork.store.column_types import Id, UtcDateTime
-
-metadata = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_name)s",
-    }
-)
+from tuningfork.store.metadata import metadata
 
 
 def _one_of(column: str, kind: type[StrEnum]) -> CheckConstraint:
@@ -320,42 +310,6 @@ group_members = Table(
     Column("group_email", Text, primary_key=True),
     Column("member_email", Text, primary_key=True, index=True),
     Column("create_time", UtcDateTime, nullable=False),
-)
-
-# The keys that sign access tokens, shared by all servers on one database, so that tokens are valid on each.
-signing_keys = Table(
-    "signing_keys",
-    metadata,
-    Column("id", String(32), primary_key=True),
-    Column("secret", LargeBinary, nullable=False),
-    Column("create_time", UtcDateTime, nullable=False),
-)
-
-api_keys = Table(
-    "api_keys",
-    metadata,
-    Column("id", Id(32), primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("email", Text, nullable=False),
-    Column("project", Text, nullable=False),
-    Column("prefix", String(16), nullable=False),
-    Column("key_hash", String(64), nullable=False, unique=True),
-    Column("create_time", UtcDateTime, nullable=False),
-    Column("revoke_time", UtcDateTime),
-)
-
-# What programs exchange for access tokens. Keys are revoked and never deleted, so a token's key is always there.
-refresh_tokens = Table(
-    "refresh_tokens",
-    metadata,
-    Column("id", Id(32), primary_key=True),
-    Column("name", Text, nullable=False),
-    # NULL: a server that asks for no keys made it.
-    Column("key_id", ForeignKey("api_keys.id"), index=True),
-    Column("token_hash", String(64), nullable=False, unique=True),
-    Column("client_secret_hash", String(64), nullable=False, unique=True),
-    Column("create_time", UtcDateTime, nullable=False),
-    Column("revoke_time", UtcDateTime),
 )
 
 # One row: the id by which data directories know their database. See store/database_id.py.

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select
 
-from tuningfork.store.schema import signing_keys
+from tuningfork.store.credential_tables import signing_keys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

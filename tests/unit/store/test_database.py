@@ -14,8 +14,9 @@ from sqlalchemy.exc import IntegrityError
 
 from patience import PATIENCE_SECONDS
 from tuningfork.domain.errors import Busy, FailedPrecondition
+from tuningfork.store.credential_tables import api_keys
 from tuningfork.store.database import Database, is_duplicate
-from tuningfork.store.schema import api_keys, metadata, tuned_models
+from tuningfork.store.schema import metadata, tuned_models
 
 INSERT = "INSERT INTO api_keys VALUES (:id, '', '', '', '', :id, '2024-03-14 00:00:00.000000+00:00', NULL)"
 

@@ -1,0 +1,45 @@
+"""The tables of what callers are recognised by: API keys, and what is made for their holders. No secret is stored.
+
+All but the keys that sign access tokens are hashes, from which the secrets cannot be found.
+"""
+
+from sqlalchemy import Column, ForeignKey, LargeBinary, String, Table, Text
+
+from tuningfork.store.column_types import Id, UtcDateTime
+from tuningfork.store.metadata import metadata
+
+# The keys that sign access tokens, shared by all servers on one database, so that tokens are valid on each.
+signing_keys = Table(
+    "signing_keys",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("secret", LargeBinary, nullable=False),
+    Column("create_time", UtcDateTime, nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Id(32), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("email", Text, nullable=False),
+    Column("project", Text, nullable=False),
+    Column("prefix", String(16), nullable=False),
+    Column("key_hash", String(64), nullable=False, unique=True),
+    Column("create_time", UtcDateTime, nullable=False),
+    Column("revoke_time", UtcDateTime),
+)
+
+# What programs exchange for access tokens. Keys are revoked and never deleted, so a token's key is always there.
+refresh_tokens = Table(
+    "refresh_tokens",
+    metadata,
+    Column("id", Id(32), primary_key=True),
+    Column("name", Text, nullable=False),
+    # NULL: a server that asks for no keys made it.
+    Column("key_id", ForeignKey("api_keys.id"), index=True),
+    Column("token_hash", String(64), nullable=False, unique=True),
+    Column("client_secret_hash", String(64), nullable=False, unique=True),
+    Column("create_time", UtcDateTime, nullable=False),
+    Column("revoke_time", UtcDateTime),
+)
