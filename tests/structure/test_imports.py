@@ -14,7 +14,7 @@ PACKAGE = ROOT / "src" / "tuningfork"
 LIGHT = ["tuningfork.api.app", "tuningfork.client", "tuningfork.cli", "tuningfork.tutorial.story"]
 MUTUAL = {
     # What is wrong with a text is told by one module, in tables and in conversations; a table may be one of these.
-    ("tuningfork.client.training_files", "tuningfork.client.training_files.conversations"),
+    ("tuningfork.training_files", "tuningfork.training_files.conversations"),
 }
 """Packages that import each other, each pair with its reason."""
 HEAVY = {"torch", "transformers", "ray", "matplotlib", "numpy", "llguidance"}

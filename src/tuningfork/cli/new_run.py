@@ -16,12 +16,12 @@ from tuningfork.cli.validation import Validated
 from tuningfork.client import Client, ClientError, ServiceRefusal, preview, training_files
 from tuningfork.client.dialect import Operation
 from tuningfork.client.training_files import Columns, TrainingData
-from tuningfork.client.training_files.table import listed
 from tuningfork.domain import held_out
 from tuningfork.domain.hyperparameters import RequestedHyperparameters
 from tuningfork.domain.references import TunedRef
 from tuningfork.domain.tuned_model import MAX_DISPLAY_NAME_CHARACTERS, TunedModelId
 from tuningfork.domain.tuning_job import TuningRequest
+from tuningfork.training_files.table import listed
 
 TUNED_MODELS = "tunedModels/"
 

@@ -11,9 +11,8 @@
 Each has a sentence for what happened and, in `advice`, one for what to do.
 """
 
-from dataclasses import dataclass
-
 from tuningfork.domain.errors import FieldViolation
+from tuningfork.training_files.faults import Fault
 
 
 class ClientError(Exception):
@@ -68,15 +67,6 @@ class TextWithheld(ClientError):
 
 class UnexpectedAnswer(ClientError):
     """The answer is not of the dialect: another program listens there, or a proxy stands between."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
-    """One thing wrong with a training file. `place` is "" for the file as a whole."""
-
-    place: str = ""
-    problem: str
-    advice: str = ""
 
 
 class TrainingFileError(ClientError):

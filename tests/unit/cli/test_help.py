@@ -67,5 +67,6 @@ def test_help_and_completion_load_neither_the_client_nor_readers_of_files():
 
     assert not set(ended.stdout.split()) & {
         *("httpx", "rich.console", "rich.table", "rich.progress", "pydantic", "openpyxl", "pyarrow"),
-        *("tuningfork.client.gemini", "tuningfork.client.training_files", "tuningfork.domain.tuning_job"),
+        *("tuningfork.client.gemini", "tuningfork.client.training_files", "tuningfork.training_files.recognition"),
+        "tuningfork.domain.tuning_job",
     }

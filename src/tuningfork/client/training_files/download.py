@@ -12,7 +12,7 @@ from tuningfork import __version__
 from tuningfork.client.deadline import Connections, Deadline
 from tuningfork.client.errors import TrainingFileError
 from tuningfork.client.training_files.bounds import Bound
-from tuningfork.client.training_files.pages import is_page
+from tuningfork.training_files.pages import is_page
 
 TOTAL_SECONDS = 60.0
 """For the whole of a download, redirects included."""

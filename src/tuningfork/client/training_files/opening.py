@@ -11,10 +11,11 @@ from urllib.parse import unquote, urlsplit
 import httpx
 
 from tuningfork.client.errors import TrainingFileError
-from tuningfork.client.training_files import download, recognition
+from tuningfork.client.training_files import download
 from tuningfork.client.training_files.bounds import Bound
-from tuningfork.client.training_files.table import Conversations, Table
-from tuningfork.client.training_files.unpacking import BEGINNING, gunzipped
+from tuningfork.training_files import recognition
+from tuningfork.training_files.table import Conversations, Table, Unreadable
+from tuningfork.training_files.unpacking import BEGINNING, gunzipped
 
 STANDARD_INPUT = "-"
 _MEDIA_TYPES = {
@@ -96,7 +97,7 @@ def _within(file: BinaryIO, name: str, bound: Bound) -> bytes:
 
 def _opened(name: str, filename: str, suffixes: Sequence[str], content: bytes, bound: Bound) -> Opened:
     if content.startswith(BEGINNING):
-        content = gunzipped(name, content, bound)
+        content = _gunzipped(name, content, bound)
     if suffixes and suffixes[-1].lower() == ".gz":
         filename, suffixes = filename[: -len(".gz")], suffixes[:-1]
     suffix = suffixes[-1].lower() if suffixes else ""
@@ -105,6 +106,17 @@ def _opened(name: str, filename: str, suffixes: Sequence[str], content: bytes, b
     # A file's name may be bytes that are no text.
     readable = title.encode("utf-8", "replace").decode("utf-8")
     return Opened(name=name, title=readable, suffix=known, content=content)
+
+
+def _gunzipped(name: str, content: bytes, bound: Bound) -> bytes:
+    try:
+        unpacked = gunzipped(content, bound.max_bytes)
+    except Unreadable as unreadable:
+        (fault,) = unreadable.faults
+        raise TrainingFileError(f"{name} is {fault.problem}", advice=fault.advice) from unreadable
+    if len(unpacked) > bound.max_bytes:
+        raise bound.refusal(f"{name}, unpacked,", len(unpacked))
+    return unpacked
 
 
 def _fetched(url: str, bound: Bound, transport: httpx.BaseTransport | None) -> Opened:

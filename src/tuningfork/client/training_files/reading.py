@@ -8,18 +8,20 @@ from functools import partial
 
 import httpx
 
-from tuningfork.client.errors import Fault, TrainingFileError
-from tuningfork.client.training_files import json_table
-from tuningfork.client.training_files.bounds import MAX_FAULTS, Bound
-from tuningfork.client.training_files.columns import AS_FOUND, Chosen, Columns, choose
+from tuningfork.client.errors import TrainingFileError
+from tuningfork.client.training_files.bounds import Bound
 from tuningfork.client.training_files.download import is_url
-from tuningfork.client.training_files.examples import make
-from tuningfork.client.training_files.header import looks_like_data
 from tuningfork.client.training_files.opening import open_source
-from tuningfork.client.training_files.questions import Question, which_columns
-from tuningfork.client.training_files.table import Conversations, FaultsSoFar, Table, Unreadable, listed
 from tuningfork.domain.conversation import Conversation
 from tuningfork.domain.dataset import Examples
+from tuningfork.training_files import json_table
+from tuningfork.training_files.bounds import MAX_FAULTS
+from tuningfork.training_files.columns import AS_FOUND, Chosen, Columns, choose
+from tuningfork.training_files.examples import make
+from tuningfork.training_files.faults import Fault
+from tuningfork.training_files.header import looks_like_data
+from tuningfork.training_files.questions import Question, which_columns
+from tuningfork.training_files.table import Conversations, FaultsSoFar, Table, Unreadable, listed
 
 Source = str | os.PathLike[str] | Iterable[object] | Mapping[str, object]
 """A file, an https address, `-` for standard input, or the values that a JSON file would hold."""

@@ -7,9 +7,9 @@ import pytest
 
 from tuningfork.client import training_files
 from tuningfork.client.errors import TrainingFileError
-from tuningfork.client.training_files.columns import Columns, choose
-from tuningfork.client.training_files.questions import Question
-from tuningfork.client.training_files.table import Row, Table, Unreadable
+from tuningfork.training_files.columns import Columns, choose
+from tuningfork.training_files.questions import Question
+from tuningfork.training_files.table import Row, Table, Unreadable
 
 QUESTION = Question(command=("tuningfork", "tune", "my file.csv"))
 

@@ -1,10 +1,10 @@
 """Rows become examples: columns are joined as Google AI Studio does."""
 
-from tuningfork.client.training_files.columns import Columns, choose
-from tuningfork.client.training_files.examples import make
-from tuningfork.client.training_files.questions import Question
-from tuningfork.client.training_files.table import Row, Table
 from tuningfork.domain.conversation import Conversation
+from tuningfork.training_files.columns import Columns, choose
+from tuningfork.training_files.examples import make
+from tuningfork.training_files.questions import Question
+from tuningfork.training_files.table import Row, Table
 
 QUESTION = Question(command=("tuningfork", "tune", "FILE"))
 

@@ -12,8 +12,8 @@ import pytest
 from speed import slowness
 from tuningfork.client import training_files
 from tuningfork.client.errors import TrainingFileError
-from tuningfork.client.training_files.pages import is_page
 from tuningfork.domain.conversation import Conversation
+from tuningfork.training_files.pages import is_page
 
 CASES = Path(__file__).parents[3] / "data" / "training_files"
 QUESTIONS = ("What are your hours?", "Do you ship abroad?", "Café open?")
