@@ -30,7 +30,7 @@ from tuningfork.service.tuning.results import Results
 from tuningfork.service.tuning.staging import Staging
 from tuningfork.wire.gemini.errors import GEMINI_ERRORS
 from tuningfork.wire.gemini.service import SERVICE
-from workshop import ADA, BOB, EXAMPLES, Workshop, importing_of, previewing_of, residency_of
+from workshop import ADA, BOB, EXAMPLES, Workshop, importing_of, previewing_of, residency_of, sessions_of
 
 TUTORIAL_BODY = {
     "displayName": "number generator",
@@ -208,6 +208,7 @@ def caller_of(
         identity=Identity(
             access=workshop.access,
             tokens=AccessTokens(workshop.database, workshop.clock, scopes=SCOPES, audience=SERVICE),
+            sessions=sessions_of(workshop),
         ),
         quotas=quotas,
         require_credential=require_credential,
@@ -225,6 +226,7 @@ def caller_of(
         results=Results(workshop.database, workshop.clock),
         tokens=gate.identity.tokens,
         refresh_tokens=refresh_tokens_of(workshop, gate.identity.tokens),
+        sessions=gate.identity.sessions,
     )
     form = GoogleForm(GEMINI_ERRORS)
     services = Services(

@@ -36,6 +36,7 @@ from tuningfork.service.answering.generation import Generation
 from tuningfork.service.answering.residency import Residency
 from tuningfork.service.answering.safety import Safety
 from tuningfork.service.identity.keys import Access
+from tuningfork.service.identity.sessions import Sessions
 from tuningfork.service.metrics import Metrics
 from tuningfork.service.quotas import Quotas
 from tuningfork.service.sharing.sharing import Sharing
@@ -192,6 +193,11 @@ def build_workshop(
         ),
         dispatcher=dispatcher,
     )
+
+
+def sessions_of(workshop: Workshop) -> Sessions:
+    """The sessions in the workshop's database."""
+    return Sessions(workshop.database, workshop.clock, workshop.access)
 
 
 def importing_of(workshop: Workshop) -> Importing:

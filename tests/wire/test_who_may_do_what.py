@@ -35,7 +35,7 @@ from tuningfork.service.sharing.groups import Groups
 from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.database import Database
 from tuningfork.wire.gemini.service import SERVICE
-from workshop import ADA, BOB, Workshop, build_workshop, number_request
+from workshop import ADA, BOB, Workshop, build_workshop, number_request, sessions_of
 
 GRID = """
                                       cp gl tu tr re rr no    -  R  W  O
@@ -89,6 +89,11 @@ CreateAccessToken                     .  .  .  .  .  .  .     x  x  x  x
 CreateRefreshToken                    .  .  .  .  .  .  .     x  x  x  x
 ListRefreshTokens                     .  .  .  .  .  .  .     x  x  x  x
 RevokeRefreshToken                    .  .  .  .  .  .  .     x  x  x  x
+CreateSession                         x  x  x  x  x  x  .     x  x  x  x
+ListSessions                          x  .  .  .  .  .  .     x  x  x  x
+EndSession                            x  .  .  .  .  .  .     x  x  x  x
+EndCurrentSession                     x  x  x  x  x  x  .     x  x  x  x
+GetCaller                             x  x  x  x  x  x  .     x  x  x  x
 """
 
 AUTH = "https://www.googleapis.com/auth/"
@@ -210,6 +215,11 @@ class World:
         """The id of one of Bob's."""
         return self.caller.post("/tuningfork/v1/refreshTokens", {}, key=self.caller.bobs_key).json()["id"]
 
+    def session(self):
+        """The id of one of Bob's."""
+        made = self.caller.post("/tuningfork/v1/sessions", {}, key=self.caller.bobs_key).json()
+        return made["name"].removeprefix("sessions/")
+
     def spend(self, relation):
         del self.targets[relation]
 
@@ -273,7 +283,7 @@ def world(tmp_path_factory):
     executor = InMemoryExecutor(clock)
     workshop = build_workshop(database, Artifacts(directory / "artifacts"), clock, executor)
     tokens = AccessTokens(database, clock, scopes=KNOWN_SCOPES, audience=SERVICE)
-    identity = Identity(access=workshop.access, tokens=tokens)
+    identity = Identity(access=workshop.access, tokens=tokens, sessions=sessions_of(workshop))
     caller = caller_of(workshop, gate=Gate(identity=identity, quotas=workshop.quotas))
     Groups(database, clock).add(TEAM, [BOB.email])
     bearers = tokens_of(caller)
@@ -389,6 +399,11 @@ REQUESTS = {
         f"/tuningfork/v1/refreshTokens/{world.refresh_token()}:revoke",
         None,
     ),
+    "CreateSession": lambda world, on: ("POST", "/tuningfork/v1/sessions", {}),
+    "ListSessions": lambda world, on: ("GET", "/tuningfork/v1/sessions", None),
+    "EndSession": lambda world, on: ("DELETE", f"/tuningfork/v1/sessions/{world.session()}", None),
+    "EndCurrentSession": lambda world, on: ("DELETE", "/tuningfork/v1/sessions/current", None),
+    "GetCaller": lambda world, on: ("GET", "/tuningfork/v1/caller", None),
 }
 """The request of each row."""
 

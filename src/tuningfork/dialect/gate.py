@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tuningfork.dialect.method import Method
@@ -16,8 +16,10 @@ from tuningfork.domain.errors import (
     TokenNotValid,
 )
 from tuningfork.domain.permission import Principal
-from tuningfork.service.identity.identity import Identity, Recognised
+from tuningfork.service.identity.identity import Identity
 from tuningfork.service.identity.issuer_keys import FETCH_SECONDS, KeysAwaited
+from tuningfork.service.identity.recognised import Recognised
+from tuningfork.service.identity.wrong_tries import WrongTries
 from tuningfork.service.quotas import Quotas
 
 logger = logging.getLogger(__name__)
@@ -36,6 +38,11 @@ class SentCredential:
 
     kind: SentCredentialKind
     value: str
+
+    @property
+    def is_key(self) -> bool:
+        """Whether it can only be a key or a session's credential, which a bearer token may be too."""
+        return self.kind is SentCredentialKind.KEY or "." not in self.value
 
     @classmethod
     def among(cls, *, key: str | None, token: str | None = None, authorization: str | None) -> "SentCredential | None":
@@ -73,6 +80,7 @@ class Gate:
     quotas: Quotas
     require_credential: bool = True
     open_methods: frozenset[Method] = frozenset()
+    wrong_tries: WrongTries = field(default_factory=WrongTries)
 
     def admit(self, credential: SentCredential | None, method: Method) -> Principal:
         """The principal who calls this method with this credential (None: without one).
@@ -100,19 +108,28 @@ class Gate:
         """Like `admit`, for an event loop. `in_thread` runs a function in a thread, where the database is read.
 
         If an issuer's keys have to be fetched first, no thread waits for them. A credential that is refused is logged
-        with the caller's address, `remote`, and without the credential.
+        with the caller's address, `remote`, and without the credential. Methods by which people sign in look at no
+        credential from an address that has sent too many wrong ones.
 
         Raises:
+            TooManyTries: the method is one of these, and this is such an address.
             TuningforkError: as `admit`.
 
         """
+        if method.is_sign_in:
+            self.wrong_tries.check(remote)
         try:
-            return await self._admit_without_waiting(credential, method, in_thread)
+            principal = await self._admit_without_waiting(credential, method, in_thread)
         except (ApiKeyNotValid, TokenNotValid) as error:
+            if method.is_sign_in:
+                self.wrong_tries.count(remote)
             sent = "an API key" if isinstance(error, ApiKeyNotValid) else "an access token"
             said = "refused %s from %s for %s: it is unknown, expired or revoked"
             logger.warning(said, sent, remote, method.full_name, extra={"action": "key_refused", "remote": remote})
             raise
+        if method.is_sign_in:
+            self.wrong_tries.forget(remote)
+        return principal
 
     async def _admit_without_waiting(
         self,
@@ -135,7 +152,7 @@ class Gate:
         recognised = None
         if not self.require_credential:
             recognised = self.identity.of_machine_at_once()
-        elif credential is not None and credential.kind is SentCredentialKind.KEY:
+        elif credential is not None and credential.is_key:
             recognised = self.identity.of_key_at_once(credential.value)
         return None if recognised is None else self._let_in(recognised, method)
 

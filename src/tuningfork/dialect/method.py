@@ -14,13 +14,16 @@ class Asks:
 
     An access token needs any one of `scopes`; a method without scopes accepts no access tokens. `action` is what the
     method does with the tuned model that a call names; None: a call names no tuned model. `cost` is what a call uses of
-    its caller's budgets.
+    its caller's budgets. A method that `makes_credentials` accepts no session. Of one that `is_sign_in`, calls with
+    wrong credentials are counted by their callers' addresses.
     """
 
     full_name: str
     scopes: tuple[str, ...]
     action: Action | None
     cost: Cost = Cost.REQUEST
+    makes_credentials: bool = False
+    is_sign_in: bool = False
 
 
 class Method(Enum):
@@ -34,12 +37,18 @@ class Method(Enum):
     @property
     def requirement(self) -> Requirement:
         """The scopes and the role that a caller needs."""
-        return Requirement(scopes=self._asks.scopes, action=self._asks.action)
+        asks = self._asks
+        return Requirement(scopes=asks.scopes, action=asks.action, makes_credentials=asks.makes_credentials)
 
     @property
     def cost(self) -> Cost:
         """What a call uses of its caller's budgets."""
         return self._asks.cost
+
+    @property
+    def is_sign_in(self) -> bool:
+        """Whether calls with wrong credentials are counted by their callers' addresses."""
+        return self._asks.is_sign_in
 
     @property
     def _asks(self) -> Asks:

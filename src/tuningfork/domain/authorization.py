@@ -34,11 +34,13 @@ class Requirement:
     """What a method requires of its caller.
 
     An access token needs any one of `scopes`; a method without scopes accepts no access tokens. `action` is what the
-    method does with the tuned model that a call names; None: a call names no tuned model.
+    method does with the tuned model that a call names; None: a call names no tuned model. A method that
+    `makes_credentials` accepts no session: what it makes could outlast the session.
     """
 
     scopes: tuple[str, ...]
     action: Action | None
+    makes_credentials: bool = False
 
 
 class CredentialKind(StrEnum):
@@ -53,10 +55,14 @@ class CredentialKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credential:
-    """A verified credential. `scopes` matter only for access tokens."""
+    """A verified credential. `scopes` matter only for access tokens.
+
+    A session has the kind of the credential that it was begun with, and `is_session`.
+    """
 
     kind: CredentialKind
     scopes: frozenset[str] = frozenset()
+    is_session: bool = False
 
 
 class CallDecision(StrEnum):
@@ -87,6 +93,8 @@ def decide(required: Requirement, credential: Credential, role: Role | None) -> 
 
 def decide_caller(required: Requirement, credential: Credential) -> CallDecision:
     """The part of the rule that needs no tuned model; checked before a request is read."""
+    if credential.is_session and required.makes_credentials:
+        return CallDecision.API_KEY_REQUIRED
     match credential.kind:
         case CredentialKind.NONE:
             return CallDecision.CALLER_UNKNOWN

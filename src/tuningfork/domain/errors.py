@@ -11,7 +11,8 @@
     │   ├── ApiKeyRequired           an access token was sent where only a key will do
     │   └── ScopeInsufficient        the access token is good, but not for this method
     ├── ResourceExhausted        a queue or quota is full; try again later
-    │   └── QuotaExceeded            the caller's own budget is used up; says which and until when
+    │   ├── QuotaExceeded            the caller's own budget is used up; says which and until when
+    │   └── TooManyTries             too many wrong credentials came from one address; says until when
     ├── FailedPrecondition       right request, wrong moment (a model still CREATING)
     ├── Cancelled                stopped on request
     ├── DeadlineExceeded         the caller took longer than is allowed
@@ -213,6 +214,16 @@ class QuotaExceeded(ResourceExhausted):
         self.limit = limit
         self.caller = caller
         super().__init__(f"{quota.value}: {limit} is the most, try again in {self.retry_seconds} seconds")
+
+
+class TooManyTries(ResourceExhausted):
+    """Too many wrong credentials have come from one address; none is looked at for `retry_seconds`."""
+
+    def __init__(self, *, retry_seconds: float) -> None:
+        self.retry_seconds = max(1, math.ceil(retry_seconds))
+        super().__init__(
+            f"Too many wrong credentials have come from this address. Try again in {self.retry_seconds} seconds."
+        )
 
 
 class FailedPrecondition(TuningforkError):

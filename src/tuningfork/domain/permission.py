@@ -6,6 +6,7 @@ People and groups are identified by e-mail addresses in lower case, which only `
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import NewType
 
@@ -78,17 +79,39 @@ _LEAST_ROLE = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """What limits a credential that is not an API key: an access token, or a session.
+
+    `scopes` None: it may do all that its key may. `expire_time` None: nobody knows when it ends. `session` is the id of
+    the session; "": it is an access token. `by_issuer`: an external issuer made it, or the token that the session was
+    begun with.
+    """
+
+    scopes: frozenset[str] | None
+    expire_time: datetime | None = None
+    session: str = ""
+    by_issuer: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
     """The caller: a person, by e-mail address, on behalf of a project.
 
     `groups` are the addresses of the groups that the person is in. `credential` identifies the credential that was
-    sent, such as a key's id; quotas are counted for it, and no permission depends on it.
+    sent, such as a key's id; quotas are counted for it, and no permission depends on it. `grant` is what limits the
+    credential; None: it is an API key, or the server asks for none.
     """
 
     email: Email
     project: str = ""
     groups: frozenset[Email] = frozenset()
     credential: str = field(default="", compare=False)
+    grant: Grant | None = field(default=None, compare=False)
+
+    @property
+    def owns_installation(self) -> bool:
+        """Whether this is whoever runs the server; see `LOCAL_PRINCIPAL`."""
+        return self.email == LOCAL_PRINCIPAL.email
 
     @property
     def project_number(self) -> int | None:

@@ -29,7 +29,7 @@ from tuningfork.catalog import build_catalog, without_fetched
 from tuningfork.dialect.form import Dialect
 from tuningfork.dialect.gate import Gate
 from tuningfork.dialect.gemini.table import UseCases, gemini
-from tuningfork.dialect.own.table import OwnUseCases, own
+from tuningfork.dialect.own.table import own
 from tuningfork.dialect.storage.answers import StorageAnswer
 from tuningfork.dialect.storage.methods import StorageMethod
 from tuningfork.dialect.storage.table import storage
@@ -43,9 +43,10 @@ from tuningfork.safety.configuration import RaterError, choose_rater
 from tuningfork.server.belonging import artifacts_of, disk_reserve, finish_restore
 from tuningfork.server.bucket_tuning import project_quota
 from tuningfork.server.connections import ConnectionLimits, OpenConnections, affordable_connections
-from tuningfork.server.credentials import first_key, identity_of, refresh_tokens_of
+from tuningfork.server.credentials import first_key, identity_of
 from tuningfork.server.data_directory import StartError, make_private, now, only_server_of, open_database
 from tuningfork.server.open_doors import check_open_doors
+from tuningfork.server.own import own_of
 from tuningfork.server.ports import GrpcAddress, HttpServer, grpc_address, host_and_port, listen, start_grpc
 from tuningfork.server.process_metrics import ProcessMetrics
 from tuningfork.server.vertex import vertex_of
@@ -62,13 +63,7 @@ from tuningfork.service.quotas import Budget, Quotas
 from tuningfork.service.readiness import Readiness
 from tuningfork.service.sharing.sharing import Sharing
 from tuningfork.service.storage.storing import Storing
-from tuningfork.service.tuning.diagnosing import Diagnosing
-from tuningfork.service.tuning.exporting import Exporting
-from tuningfork.service.tuning.importing import Importing
-from tuningfork.service.tuning.previewing import Previewing
-from tuningfork.service.tuning.results import Results
 from tuningfork.service.tuning.running import Running
-from tuningfork.service.tuning.staging import Staging
 from tuningfork.service.tuning.tuning import Tuning
 from tuningfork.settings import Settings
 from tuningfork.store.artifacts import Artifacts
@@ -214,7 +209,7 @@ def _build(
     server, every = server_id(settings.data_dir, secrets.randbits), settings.savepoint_every
     common, quota = (database, artifacts, catalog, now, metrics), project_quota(settings)
     running = Running(*common, server=server, savepoint_every=every, project_quota=quota)
-    reserve, price = disk_reserve(settings), settings.training_price
+    reserve = disk_reserve(settings)
     dispatcher = _dispatcher(settings, running, engines, metrics, partial(_call_all, residency.refresh, reserve.refill))
     parts = (requests, artifacts, catalog, now, secrets.randbits, metrics)
     usable = partial(check_usable, generators=engines.generators)
@@ -223,19 +218,8 @@ def _build(
     safety, shared = _safety(settings, engines, metrics, loop), settings.share_prefixes
     generation = Generation(*calling, safety=safety, share_prefixes=shared)
     identity, sharing = identity_of(settings, requests, access), Sharing(requests, secrets.randbits)
-    ours = OwnUseCases(
-        exporting=Exporting(tuning, catalog),
-        importing=Importing(*parts, generators=engines.generators, server=server, check_base=usable),
-        import_threads=imports,
-        previewing=Previewing(tuning, engines.generators, engines.trainers, metrics, running.speeds, price=price),
-        tuning=tuning,
-        residency=residency,
-        diagnosing=Diagnosing(requests, tuning.list),
-        staging=Staging(engines.trainers, running.speeds, tuning.get, tuning.list, price=price),
-        results=Results(requests, now),
-        tokens=identity.tokens,
-        refresh_tokens=refresh_tokens_of(requests, identity),
-    )
+    parts_of_own = (parts, tuning, running, engines, residency, identity)
+    ours = own_of(settings, *parts_of_own, server=server, imports=imports, check_base=usable)
     gemini_dialect = gemini(UseCases(tuning=tuning, sharing=sharing, generation=generation), _FORM)
     made = partial(vertex_of, server=server, queued=dispatcher.wake, check_base=usable)
     of_vertex, preparer = made(settings, parts, tuning, generation, quotas)

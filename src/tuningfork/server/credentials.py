@@ -11,6 +11,7 @@ from tuningfork.service.identity.issuer_keys import IssuerKeys
 from tuningfork.service.identity.keys import Access
 from tuningfork.service.identity.openid import OpenIdTokens
 from tuningfork.service.identity.refresh_tokens import RefreshTokens
+from tuningfork.service.identity.sessions import Sessions
 from tuningfork.service.identity.tokens import AccessTokens
 from tuningfork.settings import Settings
 from tuningfork.store.database import Database
@@ -18,11 +19,11 @@ from tuningfork.wire.gemini.service import SERVICE
 
 
 def identity_of(settings: Settings, database: Database, access: Access) -> Identity:
-    """What authenticates callers by keys, by tokens of this server, and by those of the issuer that settings name."""
+    """What authenticates callers: by keys, sessions, tokens of this server, and those of the issuer in the settings."""
     tokens = AccessTokens(database, now, scopes=SCOPES, audience=SERVICE)
     issuer = settings.trusted_issuer
     outside = None if issuer is None else OpenIdTokens(issuer, IssuerKeys(issuer.url), now)
-    return Identity(access=access, tokens=tokens, outside=outside)
+    return Identity(access=access, tokens=tokens, sessions=Sessions(database, now, access), outside=outside)
 
 
 def refresh_tokens_of(database: Database, identity: Identity) -> RefreshTokens:

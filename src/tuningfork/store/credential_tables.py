@@ -3,7 +3,7 @@
 All but the keys that sign access tokens are hashes, from which the secrets cannot be found.
 """
 
-from sqlalchemy import Column, ForeignKey, LargeBinary, String, Table, Text
+from sqlalchemy import CheckConstraint, Column, ForeignKey, LargeBinary, String, Table, Text
 
 from tuningfork.store.column_types import Id, UtcDateTime
 from tuningfork.store.metadata import metadata
@@ -42,4 +42,21 @@ refresh_tokens = Table(
     Column("client_secret_hash", String(64), nullable=False, unique=True),
     Column("create_time", UtcDateTime, nullable=False),
     Column("revoke_time", UtcDateTime),
+)
+
+# What browsers keep instead of an API key. One that is ended, or has expired, is deleted.
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", Id(32), primary_key=True),
+    Column("display_name", Text, nullable=False),
+    Column("email", Text, nullable=False, index=True),
+    # NULL: it was begun with the token of an external issuer.
+    Column("key_id", ForeignKey("api_keys.id"), index=True),
+    # A blank between two. NULL: it was begun with a key, and has all rights of the key.
+    Column("scopes", Text),
+    Column("credential_hash", String(64), nullable=False, unique=True),
+    Column("create_time", UtcDateTime, nullable=False),
+    Column("expire_time", UtcDateTime, nullable=False, index=True),
+    CheckConstraint("key_id IS NOT NULL OR scopes IS NOT NULL", name="scopes_unless_of_key"),
 )

@@ -5,7 +5,7 @@
          │                 ├──────1──n job_events
          │                 └──────1──0..1 suspects
          ├──1──n permissions           api_keys 1──n refresh_tokens   signing_keys
-         └──1──n reader_projects                        group_members
+         └──1──n reader_projects              └──1──n sessions        group_members
                                       database_identity   deleted_jobs
 
 If a model is deleted, all rows below it are deleted too. The tables of credentials are in `credential_tables`.

@@ -12,6 +12,7 @@ from tuningfork.dialect.gemini.methods import SCOPES
 from tuningfork.service.identity.identity import Identity
 from tuningfork.service.identity.tokens import AccessTokens
 from tuningfork.wire.gemini.service import SERVICE
+from workshop import sessions_of
 
 TOKENS = "/tuningfork/v1/accessTokens"
 TUNED = "/v1beta/tunedModels"
@@ -113,7 +114,9 @@ def test_a_token_of_a_server_that_asks_for_nothing_opens_no_other(workshop):
     token = answer.json()["accessToken"]
 
     tokens = AccessTokens(workshop.database, workshop.clock, scopes=SCOPES, audience=SERVICE)
-    gate = Gate(identity=Identity(access=workshop.access, tokens=tokens), quotas=workshop.quotas)
+    gate = Gate(
+        identity=Identity(access=workshop.access, tokens=tokens, sessions=sessions_of(workshop)), quotas=workshop.quotas
+    )
     assert jwt.decode(token, options={"verify_signature": False})["key"] == ""
     with refusing(Exception, "invalid authentication credentials"):
         gate.identity.of_token(token, "any")

@@ -16,6 +16,7 @@ from tuningfork.service.identity.issuer_keys import IssuerKeys
 from tuningfork.service.identity.openid import OpenIdTokens, TrustedIssuer
 from tuningfork.service.identity.tokens import AccessTokens
 from tuningfork.wire.gemini.service import SERVICE
+from workshop import sessions_of
 
 WAITING = 100
 """More than the threads that a server has."""
@@ -43,7 +44,7 @@ def test_health_and_keys_are_answered_while_many_wait_for_an_issuer(workshop, is
     trusted = TrustedIssuer(url=issuer.url, audience="tuningfork", scopes=frozenset(Scope))
     outside = OpenIdTokens(trusted, IssuerKeys(issuer.url, transport=transport), lambda: datetime.now(UTC))
     tokens = AccessTokens(workshop.database, workshop.clock, scopes=SCOPES, audience=SERVICE)
-    identity = Identity(access=workshop.access, tokens=tokens, outside=outside)
+    identity = Identity(access=workshop.access, tokens=tokens, sessions=sessions_of(workshop), outside=outside)
     caller = caller_of(workshop, gate=Gate(identity=identity, quotas=workshop.quotas))
     now = int(time.time())
     token = issuer.token(

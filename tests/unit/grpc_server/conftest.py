@@ -17,7 +17,7 @@ from tuningfork.service.identity.tokens import AccessTokens
 from tuningfork.service.quotas import Quotas
 from tuningfork.wire.gemini.errors import GEMINI_ERRORS
 from tuningfork.wire.gemini.service import SERVICE
-from workshop import ADA, BOB, Workshop
+from workshop import ADA, BOB, Workshop, sessions_of
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +58,9 @@ def quotas():
 @pytest.fixture
 def service(workshop, quotas, loop_thread, certificate):
     identity = Identity(
-        access=workshop.access, tokens=AccessTokens(workshop.database, workshop.clock, scopes=SCOPES, audience=SERVICE)
+        access=workshop.access,
+        tokens=AccessTokens(workshop.database, workshop.clock, scopes=SCOPES, audience=SERVICE),
+        sessions=sessions_of(workshop),
     )
     use_cases = UseCases(**{field.name: getattr(workshop, field.name) for field in fields(UseCases)})
     start = GrpcServer.start(

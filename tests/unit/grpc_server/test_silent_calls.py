@@ -20,7 +20,7 @@ from tuningfork.service.identity.identity import Identity
 from tuningfork.service.identity.tokens import AccessTokens
 from tuningfork.wire.gemini.errors import GEMINI_ERRORS
 from tuningfork.wire.gemini.service import SERVICE
-from workshop import ADA
+from workshop import ADA, sessions_of
 
 GET_MODEL = "/google.ai.generativelanguage.v1beta.ModelService/GetModel"
 REQUEST = api.GetModelRequest.serialize(api.GetModelRequest(name="models/echo-001"))
@@ -65,7 +65,9 @@ class SilentCall:
 @pytest.fixture
 def gate(workshop, quotas):
     tokens = AccessTokens(workshop.database, workshop.clock, scopes=SCOPES, audience=SERVICE)
-    return CountingGate(identity=Identity(access=workshop.access, tokens=tokens), quotas=quotas)
+    return CountingGate(
+        identity=Identity(access=workshop.access, tokens=tokens, sessions=sessions_of(workshop)), quotas=quotas
+    )
 
 
 @pytest.fixture

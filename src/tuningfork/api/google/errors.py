@@ -11,6 +11,7 @@ from tuningfork.domain.errors import (
     QuotaExceeded,
     ScopeInsufficient,
     TokenNotValid,
+    TooManyTries,
     TuningforkError,
 )
 from tuningfork.wire.google.errors import HTTP_STATUS, ErrorWords, printed, render_error
@@ -57,7 +58,7 @@ def _headers(error: TuningforkError) -> Mapping[str, str]:
             return {"www-authenticate": f'{_BEARER}, error="insufficient_scope", scope="{" ".join(scopes)}"'}
         case TokenNotValid():
             return {"www-authenticate": f'{_BEARER}, error="invalid_token"'}
-        case QuotaExceeded(retry_seconds=seconds) | Busy(retry_seconds=seconds):
+        case QuotaExceeded(retry_seconds=seconds) | Busy(retry_seconds=seconds) | TooManyTries(retry_seconds=seconds):
             return {"retry-after": str(seconds)}
         case _:
             return {}

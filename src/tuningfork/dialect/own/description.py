@@ -6,6 +6,7 @@ from tuningfork.dialect.description import Description
 from tuningfork.dialect.gemini.description import Exchange, described
 from tuningfork.wire.gemini.tuning_messages import CREATE_TUNED_MODEL_QUERY, OPERATION, TUNED_MODEL
 from tuningfork.wire.google.proto_json.descriptors import Message
+from tuningfork.wire.google.queries import EMPTY
 from tuningfork.wire.own import (
     access_tokens,
     creations,
@@ -15,6 +16,7 @@ from tuningfork.wire.own import (
     refresh_tokens,
     residence,
     results,
+    sessions,
     stages,
 )
 
@@ -34,6 +36,11 @@ _EXCHANGES: Mapping[str, Exchange] = {
     "create_refresh_token": Exchange(body=refresh_tokens.CREATE_REFRESH_TOKEN, answer=refresh_tokens.REFRESH_TOKEN),
     "list_refresh_tokens": Exchange(answer=refresh_tokens.REFRESH_TOKENS),
     "revoke_refresh_token": Exchange(answer=refresh_tokens.REFRESH_TOKEN),
+    "create_session": Exchange(body=sessions.CREATE_SESSION, answer=sessions.SESSION),
+    "list_sessions": Exchange(answer=sessions.SESSIONS),
+    "end_session": Exchange(answer=EMPTY),
+    "end_current_session": Exchange(answer=EMPTY),
+    "get_caller": Exchange(answer=sessions.CALLER),
     "adapter": Exchange(answer_type="application/x-tar"),
     "import": Exchange(query=imports.IMPORT_QUERY, body_type="application/x-tar", answer=TUNED_MODEL),
     "residence": Exchange(answer=residence.RESIDENCE),

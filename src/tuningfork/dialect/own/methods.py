@@ -1,8 +1,9 @@
 """The methods of the server's own API, `tuningfork.v1`: names, scopes and budgets. The scopes are the Gemini API's."""
 
-from tuningfork.dialect.gemini.methods import CHANGES_TUNING, READS_TUNING
+from tuningfork.dialect.gemini.methods import CHANGES_TUNING, READS_TUNING, SCOPES, Scope
 from tuningfork.dialect.method import Asks, Method
 from tuningfork.domain.permission import Action
+from tuningfork.service.quotas import Cost
 
 _PACKAGE = "tuningfork.v1"
 
@@ -15,8 +16,25 @@ class OwnMethod(Method):
     # The base is loaded for it, but nothing is generated.
     IMPORT_TUNED_MODEL = Asks(full_name=f"{_PACKAGE}.ImportTunedModel", scopes=CHANGES_TUNING, action=None)
     # Access tokens are not accepted: a token that makes new tokens would in effect never expire.
-    CREATE_ACCESS_TOKEN = Asks(full_name=f"{_PACKAGE}.CreateAccessToken", scopes=(), action=None)
+    CREATE_ACCESS_TOKEN = Asks(
+        full_name=f"{_PACKAGE}.CreateAccessToken", scopes=(), action=None, makes_credentials=True
+    )
     # The same is true of refresh tokens.
-    CREATE_REFRESH_TOKEN = Asks(full_name=f"{_PACKAGE}.CreateRefreshToken", scopes=(), action=None)
+    CREATE_REFRESH_TOKEN = Asks(
+        full_name=f"{_PACKAGE}.CreateRefreshToken", scopes=(), action=None, makes_credentials=True
+    )
     LIST_REFRESH_TOKENS = Asks(full_name=f"{_PACKAGE}.ListRefreshTokens", scopes=(), action=None)
     REVOKE_REFRESH_TOKEN = Asks(full_name=f"{_PACKAGE}.RevokeRefreshToken", scopes=(), action=None)
+    # A session of an access token has the token's scopes, and ends with it.
+    CREATE_SESSION = Asks(
+        full_name=f"{_PACKAGE}.CreateSession",
+        scopes=SCOPES.names,
+        action=None,
+        makes_credentials=True,
+        is_sign_in=True,
+    )
+    # A token for a part of what its key may do must not sign its holder out elsewhere.
+    LIST_SESSIONS = Asks(full_name=f"{_PACKAGE}.ListSessions", scopes=(Scope.CLOUD_PLATFORM.value,), action=None)
+    END_SESSION = Asks(full_name=f"{_PACKAGE}.EndSession", scopes=(Scope.CLOUD_PLATFORM.value,), action=None)
+    END_CURRENT_SESSION = Asks(full_name=f"{_PACKAGE}.EndCurrentSession", scopes=SCOPES.names, action=None)
+    GET_CALLER = Asks(full_name=f"{_PACKAGE}.GetCaller", scopes=SCOPES.names, action=None, cost=Cost.NOTHING)

@@ -14,9 +14,11 @@ from tuningfork.dialect.own.imports import ImportMethods
 from tuningfork.dialect.own.previews import PreviewMethods
 from tuningfork.dialect.own.refresh_tokens import RefreshTokenMethods
 from tuningfork.dialect.own.results import ResultMethods
+from tuningfork.dialect.own.sessions import SessionMethods
 from tuningfork.dialect.own.stages import StageMethods
 from tuningfork.service.answering.residency import Residency
 from tuningfork.service.identity.refresh_tokens import RefreshTokens
+from tuningfork.service.identity.sessions import Sessions
 from tuningfork.service.identity.tokens import AccessTokens
 from tuningfork.service.tuning.diagnosing import Diagnosing
 from tuningfork.service.tuning.exporting import Exporting
@@ -45,6 +47,7 @@ class OwnUseCases:
     results: Results
     tokens: AccessTokens
     refresh_tokens: RefreshTokens
+    sessions: Sessions
 
 
 def bindings(use_cases: OwnUseCases) -> tuple[Binding[Typed], ...]:
@@ -54,6 +57,7 @@ def bindings(use_cases: OwnUseCases) -> tuple[Binding[Typed], ...]:
         *PreviewMethods(use_cases.previewing).bindings(),
         *AccessTokenMethods(use_cases.tokens).bindings(),
         *RefreshTokenMethods(use_cases.refresh_tokens).bindings(),
+        *SessionMethods(use_cases.sessions).bindings(),
         *AdapterMethods(use_cases.exporting, use_cases.residency).bindings(),
         *ImportMethods(use_cases.importing, use_cases.import_threads).bindings(),
         *DiagnosisMethods(use_cases.diagnosing).bindings(),

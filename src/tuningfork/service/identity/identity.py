@@ -1,21 +1,15 @@
 """Finds the person to whom a credential belongs: an API key, or a token of this server or of an external issuer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tuningfork.domain.authorization import Credential, CredentialKind
 from tuningfork.domain.errors import ApiKeyNotValid, TokenNotValid
-from tuningfork.domain.permission import LOCAL_PRINCIPAL, Principal
+from tuningfork.domain.permission import LOCAL_PRINCIPAL, Grant, Principal
 from tuningfork.service.identity.keys import Access
 from tuningfork.service.identity.openid import OpenIdTokens
+from tuningfork.service.identity.recognised import Recognised
+from tuningfork.service.identity.sessions import SESSION_PREFIX, Sessions, person_of_issuer
 from tuningfork.service.identity.tokens import ISSUER, AccessTokens, unverified_issuer
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recognised:
-    """An authenticated caller: the person, and the kind and scopes of the valid credential that they sent."""
-
-    principal: Principal
-    credential: Credential
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,19 +22,24 @@ class Identity:
 
     access: Access
     tokens: AccessTokens
+    sessions: Sessions
     outside: OpenIdTokens | None = None
 
     def of_key(self, key: str) -> Recognised:
-        """The holder of this API key.
+        """The holder of this API key, or of this session's credential, which is accepted wherever a key is.
 
         Raises:
-            ApiKeyNotValid: the key is unknown or revoked.
+            ApiKeyNotValid: the key is unknown or revoked, or the session has ended.
 
         """
+        if key.startswith(SESSION_PREFIX):
+            return self.sessions.authenticate(key)
         return Recognised(principal=self.access.authenticate(key), credential=Credential(kind=CredentialKind.API_KEY))
 
     def of_key_at_once(self, key: str) -> Recognised | None:
         """As `of_key`, from memory alone; None if the database has to be read."""
+        if key.startswith(SESSION_PREFIX):
+            return self.sessions.authenticate_at_once(key)
         return _recognised(self.access.authenticate_at_once(key), CredentialKind.API_KEY)
 
     def of_machine_at_once(self) -> Recognised | None:
@@ -48,7 +47,9 @@ class Identity:
         return _recognised(self.access.principal_at_once(LOCAL_PRINCIPAL), CredentialKind.LOCAL)
 
     def of_token(self, token: str, method: str) -> Recognised:
-        """The person to whom this token belongs. An API key is accepted too, since some clients send one as a token.
+        """The person to whom this token belongs.
+
+        API keys and credentials of sessions are accepted too, since some clients send them as tokens.
 
         Args:
             token: the text after `Bearer`.
@@ -80,14 +81,17 @@ class Identity:
         claims = self.tokens.read(token)
         # The token is invalid once its key is revoked, and authenticates the person who holds that key now.
         principal = self.access.holder(claims.key_id)
-        credential = Credential(kind=CredentialKind.ACCESS_TOKEN, scopes=claims.scopes)
-        return Recognised(principal=principal, credential=credential)
+        grant = Grant(scopes=claims.scopes, expire_time=claims.expire_time)
+        return _within(principal, grant)
 
     def _of_outside(self, token: str, outside: OpenIdTokens) -> Recognised:
         claims = outside.read(token)
-        principal = self.access.principal(claims.email, "", f"openid:{claims.email}")
-        credential = Credential(kind=CredentialKind.ACCESS_TOKEN, scopes=claims.scopes)
-        return Recognised(principal=principal, credential=credential)
+        return _within(person_of_issuer(self.access, claims.email), Grant(scopes=claims.scopes, by_issuer=True))
+
+
+def _within(principal: Principal, grant: Grant) -> Recognised:
+    credential = Credential(kind=CredentialKind.ACCESS_TOKEN, scopes=grant.scopes or frozenset())
+    return Recognised(principal=replace(principal, grant=grant), credential=credential)
 
 
 def _recognised(principal: Principal | None, kind: CredentialKind) -> Recognised | None:

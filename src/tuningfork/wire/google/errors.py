@@ -17,6 +17,7 @@ from tuningfork.domain.errors import (
     QuotaExceeded,
     ScopeInsufficient,
     TokenNotValid,
+    TooManyTries,
     TuningforkError,
 )
 from tuningfork.wire.google.proto_json.descriptors import Field, Kind, Message
@@ -182,7 +183,7 @@ def printed(error: TuningforkError, words: ErrorWords, version: str | None) -> P
         further = (Typed(LOCALIZED_MESSAGE, {"locale": "en-US", "message": message}),)
     if isinstance(error, QuotaExceeded):
         further = tuple(_quota_details(error, words))
-    if isinstance(error, Busy):
+    if isinstance(error, Busy | TooManyTries):
         further = (Typed(RETRY_INFO, {"retry_delay": f"{error.retry_seconds}s"}),)
     info = info_of(error, words.service)
     shown = Printed(code=error.code, message=message, violations=error.violations, info=info, further=further)

@@ -10,6 +10,7 @@ from tuningfork.domain.permission import LOCAL_PRINCIPAL
 from tuningfork.service.identity.identity import Identity
 from tuningfork.service.identity.tokens import AccessTokens
 from tuningfork.wire.gemini.service import SERVICE
+from workshop import sessions_of
 
 HERE = "localhost:8000"
 
@@ -17,7 +18,11 @@ HERE = "localhost:8000"
 def gate_of(workshop, *, is_open):
     tokens = AccessTokens(workshop.database, workshop.clock, scopes=SCOPES, audience=SERVICE)
     methods = frozenset(StorageMethod) if is_open else frozenset()
-    return Gate(identity=Identity(access=workshop.access, tokens=tokens), quotas=workshop.quotas, open_methods=methods)
+    return Gate(
+        identity=Identity(access=workshop.access, tokens=tokens, sessions=sessions_of(workshop)),
+        quotas=workshop.quotas,
+        open_methods=methods,
+    )
 
 
 @pytest.fixture

@@ -1,0 +1,55 @@
+"""Puts the use cases of the server's own API together."""
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+
+from tuningfork.dialect.own.table import OwnUseCases
+from tuningfork.domain.base_model import PublicModel
+from tuningfork.execution.local.engines import LocalEngines
+from tuningfork.server.bucket_tuning import Parts
+from tuningfork.server.credentials import refresh_tokens_of
+from tuningfork.service.answering.residency import Residency
+from tuningfork.service.identity.identity import Identity
+from tuningfork.service.tuning.diagnosing import Diagnosing
+from tuningfork.service.tuning.exporting import Exporting
+from tuningfork.service.tuning.importing import Importing
+from tuningfork.service.tuning.previewing import Previewing
+from tuningfork.service.tuning.results import Results
+from tuningfork.service.tuning.running import Running
+from tuningfork.service.tuning.staging import Staging
+from tuningfork.service.tuning.tuning import Tuning
+from tuningfork.settings import Settings
+from tuningfork.store.leases import ServerId
+
+
+def own_of(
+    settings: Settings,
+    parts: Parts,
+    tuning: Tuning,
+    running: Running,
+    engines: LocalEngines,
+    residency: Residency,
+    identity: Identity,
+    *,
+    server: ServerId,
+    imports: Executor,
+    check_base: Callable[[PublicModel], None],
+) -> OwnUseCases:
+    """The use cases for these settings; `imports` has the threads of imports."""
+    database, _, catalog, clock, _, metrics = parts
+    trainers, generators, price = engines.trainers, engines.generators, settings.training_price
+    staging = Staging(trainers, running.speeds, tuning.get, tuning.list, price=price)
+    return OwnUseCases(
+        exporting=Exporting(tuning, catalog),
+        importing=Importing(*parts, generators=generators, server=server, check_base=check_base),
+        import_threads=imports,
+        previewing=Previewing(tuning, generators, trainers, metrics, running.speeds, price=price),
+        tuning=tuning,
+        residency=residency,
+        diagnosing=Diagnosing(database, tuning.list),
+        staging=staging,
+        results=Results(database, clock),
+        tokens=identity.tokens,
+        refresh_tokens=refresh_tokens_of(database, identity),
+        sessions=identity.sessions,
+    )
