@@ -17,7 +17,7 @@ TRITON := triton>=3.5,<4; sys_platform == 'linux'
 INSTALL_TORCH = $(if $(TORCH_INDEX),$(INSTALL) --index-url '$(TORCH_INDEX)' '$(TORCH)')
 
 .DEFAULT_GOAL := help
-.PHONY: help lock locked tutorial smollm2 serve test test-all test-quick test-avx2 test-explore test-postgresql test-gpu test-models contract lint format bench bench-avx2 bench-quick bench-gpu soak use-cases clean
+.PHONY: help lock locked tutorial smollm2 serve studio test test-all test-quick test-avx2 test-explore test-postgresql test-gpu test-models contract lint format bench bench-avx2 bench-quick bench-gpu soak use-cases clean
 
 help: ## Show these targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -65,6 +65,9 @@ smollm2: $(VENV)/.installed ## Fetch SmolLM2 135M Instruct, a real base model (9
 
 serve: $(VENV)/.installed ## Start a server that stays.
 	@$(BIN)/tuningfork serve
+
+studio: $(VENV)/.installed ## Start a server in .studio with a tuned example in it, and open its web pages.
+	@$(BIN)/tuningfork tutorial --keep --directory .studio
 
 test: $(VENV)/.installed-dev ## Run the suite without what is slow.
 	$(TEST) -m "not gpu and not slow and not contract"
@@ -144,4 +147,4 @@ soak: $(VENV)/.installed-dev ## Load, kill, stop and back up a server for an hou
 
 clean: ## Remove what the other targets made.
 	rm -rf $(COMPILED)/_compiled.so
-	rm -rf $(VENV) bench/.peers .tutorial .contract .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) bench/.peers .studio .tutorial .contract .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

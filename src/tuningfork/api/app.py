@@ -3,6 +3,7 @@
 import hmac
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from fastapi import FastAPI
@@ -11,8 +12,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.types import ASGIApp
 
 from tuningfork.api.base_urls import EncodedPaths, RepairedPaths
+from tuningfork.api.beside import Beside
 from tuningfork.api.body_times import BodyTimes
 from tuningfork.api.browsers import AllowedOrigins, LocalCallersOnly
 from tuningfork.api.carrying import Endpoint, endpoint_of
@@ -105,8 +108,11 @@ def _is_same(sent: str, secret: str | None) -> bool:
     return secret is not None and hmac.compare_digest(sent.encode(errors="replace"), secret.encode())
 
 
-def create_app(services: Services) -> FastAPI:
-    """Build the application; only once for each registry, in which it registers its metrics."""
+def create_app(services: Services, mounted: Mapping[str, ASGIApp] = MappingProxyType({})) -> FastAPI:
+    """Build the application; only once for each registry, in which it registers its metrics.
+
+    Below each path of `mounted` another application answers.
+    """
     register_url_convertor("id", _Id())
     # FastAPI's OpenAPI document is turned off: routes take and return raw JSON, so it would describe no dialect.
     # `api/openapi.py` makes one.
@@ -136,6 +142,7 @@ def create_app(services: Services) -> FastAPI:
     app.add_exception_handler(TuningforkError, answers.answer_error)
     app.add_exception_handler(HTTPException, answers.answer_routing_error)
     # The middleware that is added last is the outermost.
+    app.add_middleware(Beside, mounted=mounted)
     app.add_middleware(BodyTimes, seconds=services.body_seconds)
     app.add_middleware(ErrorBoundary, mounts=mounts)
     app.add_middleware(OpenRequests, mounts=mounts, stopping=services.stopping)

@@ -80,6 +80,13 @@ def access_of(request: Request) -> Access:
     return access if isinstance(access, Access) else Access(request.method, request.url.path, "unknown")
 
 
+def recorded_as(scope: Scope, prefix: str) -> None:
+    """Record this request under a prefix of its path, and leave it out of the access log if it is successful."""
+    access = scope.get(_SCOPE_KEY)
+    if isinstance(access, Access):
+        access.route, access.endpoint, access.quiet = prefix, prefix.strip("/"), True
+
+
 def recorded(
     endpoint: Callable[[Request], Awaitable[Response]], route: str, *, quiet: bool = False
 ) -> Callable[[Request], Awaitable[Response]]:

@@ -28,6 +28,7 @@ from tuningfork.cli import (
     output,
     pulling,
     serving,
+    studio,
     sweeping,
     tuning,
     tutorial,
@@ -77,6 +78,7 @@ def _root(
 
 app.command("tutorial")(tutorial.tutorial)
 app.command("serve")(serving.serve)
+app.command("studio")(studio.studio)
 app.command("pull")(pulling.pull)
 app.add_typer(serving.keys, name="keys")
 auth.auth.add_typer(application_default.application_default, name="application-default")

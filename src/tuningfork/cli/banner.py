@@ -33,7 +33,12 @@ def announce(url: str, settings: Settings, new_key: str | None, grpc: "GrpcAddre
     if settings.log_format is LogFormat.TEXT:
         output.result(welcome(url, settings, new_key, grpc, shows_key=sys.stdout.isatty()))
         return
-    places = {"url": url, "data_directory": str(settings.data_dir), "key_file": str(settings.key_file)}
+    places = {
+        "url": url,
+        "studio": f"{url}/studio",
+        "data_directory": str(settings.data_dir),
+        "key_file": str(settings.key_file),
+    }
     if grpc is not None:
         places["grpc"] = grpc.target
     told = {"action": "started", "version": __version__, "authenticates": not settings.no_auth, **places}
@@ -62,6 +67,7 @@ def welcome(
         [
             f"Tuningfork {__version__}",
             f"  URL             {url}",
+            f"  Studio          {url}/studio",
             *_grpc(grpc),
             f"  data directory  {settings.data_dir}",
             f"  API key         {_key(settings, new_key, shows_key=shows_key)}",

@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,8 @@ from tuningfork.domain.base_model import WeightType
 from tuningfork.domain.permission import LOCAL_PRINCIPAL
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
     # Importing the service takes a second, which `--help` and client commands do not need.
     from tuningfork.domain.api_key import ApiKey
     from tuningfork.service.identity.keys import Access
@@ -181,14 +184,22 @@ def serve(
         from tuningfork.logs.configuration import configure  # noqa: PLC0415
         from tuningfork.server.compose import compose  # noqa: PLC0415
         from tuningfork.server.data_directory import StartError  # noqa: PLC0415
+        from tuningfork.studio.mounting import PREFIX, OnFirstRequest, address_on_this_machine  # noqa: PLC0415
 
         configure(settings.log_level, settings.log_format, "server", access=settings.access_log)
         try:
             with compose(settings) as server:
                 announce(server.url, settings, server.new_key, server.grpc)
-                server.run()
+                server.run({PREFIX: OnFirstRequest(partial(_studio, address_on_this_machine(server.url)))})
         except (CatalogError, StartError) as error:
             refuse(str(error))
+
+
+def _studio(api_url: str) -> "ASGIApp":
+    """The pages for the server at this address."""
+    from tuningfork.studio.app import studio_app  # noqa: PLC0415 - loaded when the first browser asks for a page
+
+    return studio_app(api_url)
 
 
 @contextmanager

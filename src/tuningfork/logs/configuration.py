@@ -16,8 +16,8 @@ from tuningfork.logs.request_ids import AddRequestId
 _OWN_HANDLERS = ("transformers", "huggingface_hub")
 """Libraries that write their log by themselves."""
 
-_TALKATIVE = ("alembic", "uvicorn")
-"""What these libraries log at a start is of no use to an operator."""
+_TALKATIVE = ("alembic", "httpx", "uvicorn")
+"""What these libraries log at a start, or of each request that the Studio sends, is of no use to an operator."""
 
 LAST_LINES_SECONDS = 1.0
 """How long the end of the process waits for the last lines to be read."""

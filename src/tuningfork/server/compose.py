@@ -13,9 +13,11 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry
+from starlette.types import ASGIApp
 
 from tuningfork.api.app import Services, create_app
 from tuningfork.api.google.form import GoogleForm
@@ -104,17 +106,18 @@ class Server:
     _preparer: Preparer
     _engines: LocalEngines
 
-    def run(self) -> None:
+    def run(self, mounted: Mapping[str, ASGIApp] = MappingProxyType({})) -> None:
         """Serve until a signal says stop; running jobs are given back and resume at the next start.
 
-        Python's settings for threads and garbage collections are the server's meanwhile.
+        Below each path of `mounted` another application answers. Python's settings for threads and garbage collections
+        are the server's meanwhile.
         """
         with _server_settings_of_python():
-            self._serve()
+            self._serve(mounted)
 
-    def _serve(self) -> None:
+    def _serve(self, mounted: Mapping[str, ASGIApp]) -> None:
         services = self._services
-        http = HttpServer(create_app(services), self._connections, services.stopping, self._grpc)
+        http = HttpServer(create_app(services, mounted), self._connections, services.stopping, self._grpc)
         _leave_out_of_collections()
         self._dispatcher.start()
         self._preparer.start()

@@ -1,0 +1,125 @@
+"""The Studio as an ASGI application: the pages, the files, the way through to the API, and the gate before them all."""
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import httpx
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from tuningfork.studio import failures
+from tuningfork.studio.api_client import Api, ApiRefusal, ApiUnreachable
+from tuningfork.studio.attempts import Attempts
+from tuningfork.studio.gate import StudioGate
+from tuningfork.studio.mounting import PREFIX
+from tuningfork.studio.pages.sign_in import SignIn
+from tuningfork.studio.pass_through import PassThrough
+from tuningfork.studio.rendering import Person, Rendering
+from tuningfork.studio.routes import PAGES
+from tuningfork.studio.session import Cookies
+from tuningfork.studio.static_files import StaticFiles
+from tuningfork.studio.texts.catalog import Texts, choose_language
+from tuningfork.studio.visit import FormTooLarge, Page, Visit
+
+_PASSED_VERBS = ("GET", "POST", "PATCH", "DELETE")
+
+
+@dataclass(frozen=True)
+class Studio:
+    """What all visits share."""
+
+    api: Api
+    rendering: Rendering
+
+    def visit(self, request: Request, person: Person | None = None) -> Visit:
+        """A visit of somebody who is not known yet."""
+        cookies = Cookies.of(request)
+        language = choose_language(cookies.language, request.headers.get("accept-language", ""))
+        return Visit(
+            request=request,
+            api=self.api.called_by(cookies.credential),
+            texts=Texts(language),
+            cookies=cookies,
+            rendering=self.rendering,
+            now=datetime.now(UTC),
+            person=person,
+        )
+
+    def endpoint(self, page: Page) -> Callable[[Request], Awaitable[Response]]:
+        """What answers for a page."""
+
+        async def answer(request: Request) -> Response:
+            visit = self.visit(request)
+            try:
+                if not page.public and visit.fragment is None:
+                    visit = replace(visit, person=await _person(visit))
+                return await page.view(visit)
+            except (ApiRefusal, ApiUnreachable) as error:
+                return failures.page_of(visit, error)
+            except FormTooLarge:
+                return failures.too_large(visit)
+
+        return answer
+
+    async def no_page(self, request: Request, _error: Exception) -> Response:
+        """The answer to a path that is none."""
+        return failures.not_found(self.visit(request))
+
+
+async def _person(visit: Visit) -> Person:
+    """Who the visitor is.
+
+    Raises:
+        ApiRefusal: nobody is signed in, and the server wants to know who asks.
+        ApiUnreachable: the API does not answer.
+
+    """
+    caller = await visit.api.get("/tuningfork/v1/caller")
+    return Person(
+        email=str(caller.get("email", "")),
+        operator=bool(caller.get("operator")),
+        open_server=caller.get("credential") == "NONE",
+    )
+
+
+def studio_app(
+    api_url: str,
+    *,
+    transport: httpx.AsyncBaseTransport | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> ASGIApp:
+    """The Studio for the server at this address. It answers for paths below `/studio`, and leads `/` there.
+
+    Args:
+        api_url: the address of the server's API.
+        transport: how to reach it; None: over TCP.
+        clock: seconds, for the pauses after wrong keys.
+
+    """
+    static = StaticFiles()
+    studio = Studio(Api(api_url, transport), Rendering(static, frozenset(page.path for page in PAGES)))
+    sign_in = SignIn(Attempts(clock))
+    pages = [
+        Route(f"{PREFIX}{page.path}", studio.endpoint(page), methods=[page.method])
+        for page in (*sign_in.pages(), *PAGES)
+    ]
+    return Starlette(
+        routes=[
+            *(Route(path, _to_library) for path in ("/", PREFIX, f"{PREFIX}/")),
+            Route(f"{PREFIX}/static/{{digest}}/{{name}}", static.answer),
+            Route(f"{PREFIX}/api/{{path:path}}", PassThrough(studio.api).answer, methods=_PASSED_VERBS),
+            *pages,
+        ],
+        middleware=[Middleware(StudioGate)],
+        exception_handlers={404: studio.no_page},
+    )
+
+
+async def _to_library(_request: Request) -> Response:
+    return RedirectResponse(f"{PREFIX}/library", 303)

@@ -1,0 +1,109 @@
+"""Signing in with a key or a token, which the API exchanges for a session, and signing out."""
+
+import math
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from starlette.responses import Response
+
+from tuningfork.studio.api_client import ApiRefusal, ApiUnreachable
+from tuningfork.studio.attempts import Attempts
+from tuningfork.studio.mounting import PREFIX
+from tuningfork.studio.visit import Page, Visit
+
+_SESSIONS = "/tuningfork/v1/sessions"
+_MOST_NAME = 200
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """The form, which needs no script: password managers fill it in, and browsers send it."""
+
+    attempts: Attempts
+
+    def pages(self) -> tuple[Page, ...]:
+        """The form, and what it sends."""
+        return (
+            Page("GET", "/sign-in", self.form, public=True),
+            Page("POST", "/sign-in", self.enter, public=True),
+            Page("POST", "/sign-out", leave, public=True),
+        )
+
+    async def form(self, visit: Visit) -> Response:
+        """The empty form."""
+        return _form(visit, next_path=_safe(visit.query.get("next", "")), left="out" in visit.query)
+
+    async def enter(self, visit: Visit) -> Response:
+        """A session for the key, and on to the page that was asked for; or the form again, which says what is wrong."""
+        fields = await visit.form()
+        secret, next_path = fields.get("key", "").strip(), _safe(fields.get("next", ""))
+        address = visit.request.client.host if visit.request.client else ""
+        if wait := self.attempts.seconds_to_wait(address):
+            return _paused(visit, next_path, wait)
+        if not secret:
+            return _form(visit, next_path, error=visit.texts("sign_in.empty"))
+        try:
+            session = await _exchange(visit, secret)
+        except ApiRefusal as error:
+            return self._refused(visit, next_path, address, error)
+        except ApiUnreachable as error:
+            said = visit.texts("sign_in.unreachable", reason=str(error))
+            return _form(visit, next_path, error=said, status=HTTPStatus.BAD_GATEWAY)
+        self.attempts.was_right(address)
+        await _end_session(visit)
+        response = visit.redirect(next_path.removeprefix(PREFIX))
+        visit.cookies.sign_in(response, str(session["credential"]), session.get("expireTime"), visit.now)
+        return response
+
+    def _refused(self, visit: Visit, next_path: str, address: str, error: ApiRefusal) -> Response:
+        if error.status == HTTPStatus.TOO_MANY_REQUESTS:
+            return _paused(visit, next_path, error.retry_after or 30)
+        if error.signed_out or error.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN}:
+            self.attempts.was_wrong(address)
+            return _form(visit, next_path, error=visit.texts("sign_in.unknown"))
+        return _form(visit, next_path, error=error.message, status=error.status)
+
+
+async def leave(visit: Visit) -> Response:
+    """The session ends for every tab; the cookie too, whatever the server says."""
+    await _end_session(visit)
+    response = visit.redirect("/sign-in?out=1")
+    visit.cookies.sign_out(response)
+    return response
+
+
+async def _exchange(visit: Visit, secret: str) -> dict[str, object]:
+    """A session for a key or, with the two dots of a JSON Web Token or as an access token, for a token."""
+    name = visit.request.headers.get("user-agent", "")[:_MOST_NAME]
+    with_secret = visit.api.api.called_by(secret)
+    return dict(await with_secret.send("POST", _SESSIONS, {"displayName": name} if name else {}))
+
+
+async def _end_session(visit: Visit) -> None:
+    if visit.cookies.credential is None:
+        return
+    try:
+        await visit.api.send("DELETE", f"{_SESSIONS}/current")
+    except (ApiRefusal, ApiUnreachable):
+        # It has ended already, or ends by itself.
+        return
+
+
+def _paused(visit: Visit, next_path: str, seconds: float) -> Response:
+    error = visit.texts("sign_in.paused", count=math.ceil(seconds))
+    response = _form(visit, next_path, error=error, status=HTTPStatus.TOO_MANY_REQUESTS)
+    response.headers["retry-after"] = str(math.ceil(seconds))
+    return response
+
+
+def _form(
+    visit: Visit, next_path: str, *, error: str = "", left: bool = False, status: int = HTTPStatus.OK
+) -> Response:
+    status = HTTPStatus.BAD_REQUEST if error and status == HTTPStatus.OK else status
+    return visit.render("sign_in.html", status=status, next_path=next_path, error=error, left=left)
+
+
+def _safe(path: str) -> str:
+    """A path of the Studio. Anything else could lead a visitor who has just typed a key to a foreign page."""
+    fits = path.startswith(f"{PREFIX}/") and "\\" not in path and path.isprintable()
+    return path if fits else f"{PREFIX}/library"

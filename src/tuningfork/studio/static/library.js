@@ -1,0 +1,32 @@
+// The library's filters: the list follows while one types, and the address says what is shown.
+
+import { announce } from "./frame.js";
+
+const form = document.getElementById("filters");
+const part = document.querySelector("live-part");
+let waiting = 0;
+
+function follow() {
+  const shown = new URLSearchParams();
+  for (const [name, value] of new FormData(form)) {
+    if (value) shown.set(name, value);
+  }
+  history.replaceState(null, "", shown.size ? `?${shown}` : location.pathname);
+  part.addEventListener("refreshed", told, { once: true });
+  part.refresh();
+}
+
+function told() {
+  const title = document.getElementById("models-title") ?? part.querySelector(".empty h2");
+  if (title) announce(title.textContent);
+}
+
+form?.addEventListener("input", (event) => {
+  clearTimeout(waiting);
+  waiting = setTimeout(follow, event.target.type === "search" ? 250 : 0);
+});
+form?.addEventListener("submit", (event) => {
+  event.preventDefault();
+  clearTimeout(waiting);
+  follow();
+});
