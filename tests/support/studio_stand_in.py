@@ -1,4 +1,4 @@
-"""A stand-in for the server's API, in memory, for tests of the Studio's pages: people, sessions, models and their jobs."""
+"""A stand-in for the API of a server, in memory, for tests of the Studio: people, sessions, models and their jobs."""
 
 import json
 from copy import deepcopy
@@ -91,18 +91,18 @@ class StandInApi(httpx.AsyncBaseTransport):
             return self._new_session(credential)
         if not self.open_server and credential not in self.sessions:
             return _error(401, "UNAUTHENTICATED", "The credential is missing or unknown.")
-        if path == f"{OWN}/caller":
-            kind = "NONE" if self.open_server else "SESSION"
-            return httpx.Response(200, json={"email": "me@localhost", "credential": kind})
         if path == f"{OWN}/sessions/current":
             self.sessions.discard(credential)
-            return httpx.Response(200, json={})
+            return _answer(200, {})
+        parts = path.split("/")
         if path == f"{OWN}/tunedModels":
             return self._list(request.url.params)
-        parts = path.split("/")
-        if "tunedModels" not in parts:
-            return _error(404, "NOT_FOUND", f"There is nothing at {path}.")
-        return self._one(request, parts[parts.index("tunedModels") + 1 :], body)
+        if "tunedModels" in parts:
+            return self._one(request, parts[parts.index("tunedModels") + 1 :], body)
+        return self._caller() if path == f"{OWN}/caller" else _error(404, "NOT_FOUND", f"There is nothing at {path}.")
+
+    def _caller(self):
+        return _answer(200, {"email": "me@localhost", "credential": "NONE" if self.open_server else "SESSION"})
 
     def _new_session(self, key):
         if key != KEY:
@@ -111,16 +111,16 @@ class StandInApi(httpx.AsyncBaseTransport):
         session = f"tfs_{self.made_sessions}"
         self.made_sessions += 1
         self.sessions.add(session)
-        return httpx.Response(200, json={"credential": session, "expireTime": "2036-12-15T00:00:00Z"})
+        return _answer(200, {"credential": session, "expireTime": "2036-12-15T00:00:00Z"})
 
     def _list(self, query):
         states = query.get("state", "").split(",")
         search = query.get("search", "")
         found = [each for each in self.models.values() if each["state"] in states and search in each["displayName"]]
         everything = [each["state"] for each in self.models.values()]
-        return httpx.Response(
+        return _answer(
             200,
-            json={
+            {
                 "tunedModels": found,
                 "totalSize": len(found),
                 "page": 1,
@@ -145,7 +145,7 @@ class StandInApi(httpx.AsyncBaseTransport):
             self.models[name] |= json.loads(body)
         if verb == "cancel":
             self.models[name]["cancelRequested"] = True
-        return httpx.Response(200, json={})
+        return _answer(200, {})
 
     def _read(self, part, model):
         answers = {
@@ -169,9 +169,16 @@ class StandInApi(httpx.AsyncBaseTransport):
                 "nextAfterStep": 2,
             },
         }
-        return httpx.Response(200, json=answers.get(part, model))
+        return _answer(200, answers.get(part, model))
+
+
+def _answer(status, message):
+    """As a body that is read while it arrives."""
+    body = json.dumps(message).encode()
+    headers = {"content-type": "application/json; charset=UTF-8", "content-length": str(len(body))}
+    return httpx.Response(status, headers=headers, stream=httpx.ByteStream(body))
 
 
 def _error(status, code, message, details=()):
     error = {"code": status, "status": code, "message": message, "details": list(details)}
-    return httpx.Response(status, json={"error": error})
+    return _answer(status, {"error": error})

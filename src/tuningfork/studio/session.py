@@ -42,7 +42,8 @@ class Cookies:
     @property
     def credential(self) -> str | None:
         """The credential of the session; None: the visitor is not signed in."""
-        return self.values.get(self._named("session")) or None
+        value = self.values.get(self._named("session"), "")
+        return value if fits_a_header(value) else None
 
     @property
     def language(self) -> str | None:
@@ -87,6 +88,11 @@ class Cookies:
         response.set_cookie(
             self._named(name), value, max_age=seconds, path=PREFIX, secure=self.secure, httponly=True, samesite="lax"
         )
+
+
+def fits_a_header(value: str) -> bool:
+    """Whether this can be a credential at all: visible characters of ASCII."""
+    return bool(value) and value.isascii() and value.isprintable() and " " not in value
 
 
 def _seconds_until(expire_time: str | None, now: datetime) -> int | None:

@@ -58,7 +58,12 @@ STATES = [
         Tone.BUSY,
         "Stopping after step 8. What was learned so far is kept.",
     ),
-    ({"state": "SUCCEEDED", "lastTrainingLoss": 0.0412}, "Ready", Tone.READY, "Ready. Training loss 0.0412 at the end."),
+    (
+        {"state": "SUCCEEDED", "lastTrainingLoss": 0.0412},
+        "Ready",
+        Tone.READY,
+        "Ready. Training loss 0.0412 at the end.",
+    ),
     (
         {"state": "SUCCEEDED", "imported": True},
         "Ready",

@@ -38,7 +38,10 @@ def test_a_session_is_made_anew_at_each_sign_in_and_the_old_one_ends(visit, api)
     assert ("DELETE", f"{OWN}/sessions/current") in api.calls("DELETE")
 
 
-@pytest.mark.parametrize(("key", "said"), [("tf_wrong", "not known"), ("", "Paste your API key")])
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [("tf_wrong", "not known"), ("", "Paste your API key"), ("schlüssel", "not known"), ("two words", "not known")],
+)
 def test_a_wrong_key_is_told_at_the_field_which_has_the_focus(visit, api, key, said):
     answer = visit(api, signed_in=False).post("/studio/sign-in", data={"key": key})
 
@@ -113,3 +116,12 @@ def test_a_server_that_asks_nobody_for_a_key_shows_its_pages_at_once(visit):
 
     assert page.status_code == 200
     assert "/studio/sign-out" not in page.text
+
+
+def test_a_cookie_that_can_be_no_credential_counts_as_none(visit, api):
+    browser = visit(api, signed_in=False)
+
+    answer = browser.get("/studio/library", headers={"cookie": b"tuningfork_session_80=\xe4\xf6"})
+
+    assert answer.status_code == 303
+    assert "authorization" not in api.requests[-1][3].headers

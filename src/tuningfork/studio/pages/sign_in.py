@@ -9,6 +9,7 @@ from starlette.responses import Response
 from tuningfork.studio.api_client import ApiRefusal, ApiUnreachable
 from tuningfork.studio.attempts import Attempts
 from tuningfork.studio.mounting import PREFIX
+from tuningfork.studio.session import fits_a_header
 from tuningfork.studio.visit import Page, Visit
 
 _SESSIONS = "/tuningfork/v1/sessions"
@@ -42,6 +43,8 @@ class SignIn:
             return _paused(visit, next_path, wait)
         if not secret:
             return _form(visit, next_path, error=visit.texts("sign_in.empty"))
+        if not fits_a_header(secret):
+            return _form(visit, next_path, error=visit.texts("sign_in.unknown"))
         try:
             session = await _exchange(visit, secret)
         except ApiRefusal as error:
@@ -73,7 +76,7 @@ async def leave(visit: Visit) -> Response:
 
 
 async def _exchange(visit: Visit, secret: str) -> dict[str, object]:
-    """A session for a key or, with the two dots of a JSON Web Token or as an access token, for a token."""
+    """A session for a key or a token."""
     name = visit.request.headers.get("user-agent", "")[:_MOST_NAME]
     with_secret = visit.api.api.called_by(secret)
     return dict(await with_secret.send("POST", _SESSIONS, {"displayName": name} if name else {}))
