@@ -89,20 +89,24 @@ class StandInApi(httpx.AsyncBaseTransport):
         path = request.url.path
         if path == f"{OWN}/sessions" and request.method == "POST":
             return self._new_session(credential)
+        if not self.open_server and not credential:
+            return _error(403, "PERMISSION_DENIED", "Method doesn't allow unregistered callers.")
         if not self.open_server and credential not in self.sessions:
-            return _error(401, "UNAUTHENTICATED", "The credential is missing or unknown.")
-        if path == f"{OWN}/sessions/current":
-            self.sessions.discard(credential)
-            return _answer(200, {})
+            return _error(401, "UNAUTHENTICATED", "The credential is unknown.")
         parts = path.split("/")
         if path == f"{OWN}/tunedModels":
             return self._list(request.url.params)
         if "tunedModels" in parts:
             return self._one(request, parts[parts.index("tunedModels") + 1 :], body)
-        return self._caller() if path == f"{OWN}/caller" else _error(404, "NOT_FOUND", f"There is nothing at {path}.")
+        return self._own(path.removeprefix(f"{OWN}/"), credential)
 
-    def _caller(self):
-        return _answer(200, {"email": "me@localhost", "credential": "NONE" if self.open_server else "SESSION"})
+    def _own(self, path, credential):
+        if path == "sessions/current":
+            self.sessions.discard(credential)
+            return _answer(200, {})
+        if path == "caller":
+            return _answer(200, {"email": "me@localhost", "credential": "NONE" if self.open_server else "SESSION"})
+        return _error(404, "NOT_FOUND", f"There is nothing at {path}.")
 
     def _new_session(self, key):
         if key != KEY:

@@ -184,7 +184,8 @@ def serve(
         from tuningfork.logs.configuration import configure  # noqa: PLC0415
         from tuningfork.server.compose import compose  # noqa: PLC0415
         from tuningfork.server.data_directory import StartError  # noqa: PLC0415
-        from tuningfork.studio.mounting import PREFIX, OnFirstRequest, address_on_this_machine  # noqa: PLC0415
+        from tuningfork.studio.frame.address import PREFIX  # noqa: PLC0415
+        from tuningfork.studio.mounting import OnFirstRequest, address_on_this_machine  # noqa: PLC0415
 
         configure(settings.log_level, settings.log_format, "server", access=settings.access_log)
         try:

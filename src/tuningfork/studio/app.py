@@ -13,19 +13,19 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from tuningfork.studio import failures
-from tuningfork.studio.api_client import Api, ApiRefusal, ApiUnreachable
-from tuningfork.studio.attempts import Attempts
-from tuningfork.studio.gate import StudioGate
-from tuningfork.studio.mounting import PREFIX
+from tuningfork.studio.frame import failures
+from tuningfork.studio.frame.address import PREFIX
+from tuningfork.studio.frame.api_client import Api, ApiRefusal, ApiUnreachable
+from tuningfork.studio.frame.attempts import Attempts
+from tuningfork.studio.frame.gate import StudioGate
+from tuningfork.studio.frame.pass_through import PassThrough
+from tuningfork.studio.frame.rendering import Person, Rendering
+from tuningfork.studio.frame.session import Cookies
+from tuningfork.studio.frame.static_files import StaticFiles
+from tuningfork.studio.frame.visit import FormTooLarge, Page, Visit
 from tuningfork.studio.pages.sign_in import SignIn
-from tuningfork.studio.pass_through import PassThrough
-from tuningfork.studio.rendering import Person, Rendering
 from tuningfork.studio.routes import PAGES
-from tuningfork.studio.session import Cookies
-from tuningfork.studio.static_files import StaticFiles
 from tuningfork.studio.texts.catalog import Texts, choose_language
-from tuningfork.studio.visit import FormTooLarge, Page, Visit
 
 _PASSED_VERBS = ("GET", "POST", "PATCH", "DELETE")
 

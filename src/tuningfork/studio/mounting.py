@@ -5,9 +5,6 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-PREFIX = "/studio"
-"""Below which path the Studio is, mounted in a server or alone. Links in pages and the path of cookies depend on it."""
-
 
 class OnFirstRequest:
     """An ASGI application that another one answers for, which is built at the first request.

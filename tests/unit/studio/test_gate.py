@@ -4,7 +4,7 @@ import anyio
 import pytest
 
 from studio_stand_in import GEMINI, OWN
-from tuningfork.studio.gate import StudioGate
+from tuningfork.studio.frame.gate import StudioGate
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "

@@ -3,7 +3,7 @@
 import pytest
 
 from studio_stand_in import GEMINI, OWN
-from tuningfork.studio.pass_through import is_allowed
+from tuningfork.studio.frame.pass_through import is_allowed
 
 
 @pytest.mark.parametrize(
@@ -61,10 +61,10 @@ def test_the_credential_comes_from_the_cookie_and_what_a_script_sends_in_its_pla
     assert {"x-goog-api-key", "cookie", "x-http-method-override"} & request.headers.keys() == set()
 
 
-def test_without_a_session_the_api_itself_refuses(visit, api):
+def test_without_a_session_the_api_itself_refuses_and_the_script_knows_that_it_is_signed_out(visit, api):
     answer = visit(api, signed_in=False).get(f"/studio/api{OWN}/tunedModels/roman/job")
 
-    assert (answer.status_code, answer.json()["error"]["status"]) == (401, "UNAUTHENTICATED")
+    assert (answer.status_code, answer.json()["error"]["status"]) == (401, "PERMISSION_DENIED")
 
 
 def test_what_is_not_handed_on_is_refused_in_the_apis_own_form(visit, api):

@@ -6,10 +6,10 @@ from typing import Any
 
 from starlette.responses import Response
 
-from tuningfork.studio.api_client import Json
+from tuningfork.studio.frame.api_client import Json
+from tuningfork.studio.frame.visit import Page, Visit
 from tuningfork.studio.view import job_words
 from tuningfork.studio.view.library_query import STATES, LibraryQuery, pages_around
-from tuningfork.studio.visit import Page, Visit
 
 _MODELS = "/tuningfork/v1/tunedModels"
 _AT_WORK = {"state": ",".join(STATES["running"]), "orderBy": "createTime", "pageSize": "20"}

@@ -6,12 +6,12 @@ from typing import Any
 
 from starlette.responses import Response, StreamingResponse
 
-from tuningfork.studio.api_client import ApiRefusal, Json
+from tuningfork.studio.frame.api_client import ApiRefusal, Json
+from tuningfork.studio.frame.visit import Page, Visit
 from tuningfork.studio.pages.sharing import people_of
 from tuningfork.studio.view import job_words
 from tuningfork.studio.view.losses import csv_lines
 from tuningfork.studio.view.model_report import ModelReport
-from tuningfork.studio.visit import Page, Visit
 
 OWN, GEMINI = "/tuningfork/v1/tunedModels/", "/v1beta/tunedModels/"
 _FIRST_MS, _BUSY_MS, _WAITING_MS, _IDLE_MS = 500, 1_000, 2_000, 30_000

@@ -2,10 +2,10 @@
 
 from starlette.responses import Response
 
-from tuningfork.studio.mounting import PREFIX
-from tuningfork.studio.session import Theme
+from tuningfork.studio.frame.address import PREFIX
+from tuningfork.studio.frame.session import Theme
+from tuningfork.studio.frame.visit import Page, Visit
 from tuningfork.studio.texts.catalog import LANGUAGES
-from tuningfork.studio.visit import Page, Visit
 
 
 async def prefer(visit: Visit) -> Response:

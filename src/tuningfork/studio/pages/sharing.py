@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from starlette.responses import Response
 
-from tuningfork.studio.api_client import ApiRefusal, Json
-from tuningfork.studio.visit import Page, Visit
+from tuningfork.studio.frame.api_client import ApiRefusal, Json
+from tuningfork.studio.frame.visit import Page, Visit
 
 _MODELS = "/v1beta/tunedModels/"
 _ROLES = ("READER", "WRITER")

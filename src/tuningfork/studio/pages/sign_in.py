@@ -6,11 +6,11 @@ from http import HTTPStatus
 
 from starlette.responses import Response
 
-from tuningfork.studio.api_client import ApiRefusal, ApiUnreachable
-from tuningfork.studio.attempts import Attempts
-from tuningfork.studio.mounting import PREFIX
-from tuningfork.studio.session import fits_a_header
-from tuningfork.studio.visit import Page, Visit
+from tuningfork.studio.frame.address import PREFIX
+from tuningfork.studio.frame.api_client import ApiRefusal, ApiUnreachable
+from tuningfork.studio.frame.attempts import Attempts
+from tuningfork.studio.frame.session import fits_a_header
+from tuningfork.studio.frame.visit import Page, Visit
 
 _SESSIONS = "/tuningfork/v1/sessions"
 _MOST_NAME = 200

@@ -11,9 +11,10 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from tuningfork.studio.api_client import ApiCaller
-from tuningfork.studio.rendering import Person, Rendering, address, tag_of
-from tuningfork.studio.session import Cookies
+from tuningfork.studio.frame.address import address
+from tuningfork.studio.frame.api_client import ApiCaller
+from tuningfork.studio.frame.rendering import Person, Rendering, tag_of
+from tuningfork.studio.frame.session import Cookies
 from tuningfork.studio.texts.catalog import Texts
 from tuningfork.studio.texts.formats import parse_time
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tuningfork.studio.mounting import PREFIX
+from tuningfork.studio.frame.address import PREFIX
 
 _YEAR_SECONDS = 365 * 24 * 3_600
 

@@ -12,8 +12,8 @@ import httpx
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from tuningfork.studio.api_client import Api, ApiUnreachable
-from tuningfork.studio.session import Cookies
+from tuningfork.studio.frame.api_client import Api, ApiUnreachable
+from tuningfork.studio.frame.session import Cookies
 
 _ID = r"[A-Za-z0-9][A-Za-z0-9._~-]*"
 _OWN, _GEMINI = r"/tuningfork/v1", r"/v1beta"
@@ -93,7 +93,9 @@ class PassThrough:
         except ClientDisconnect:
             return Response(status_code=499)
         kept = {name: value for name in _TO_THE_BROWSER if (value := answer.headers.get(name)) is not None}
-        return StreamingResponse(_pieces(answer), answer.status_code, kept)
+        # Without a cookie the API says that a credential is missing, with 403: to the page's script that is a sign-out.
+        missing = caller.credential is None and answer.status_code == httpx.codes.FORBIDDEN
+        return StreamingResponse(_pieces(answer), 401 if missing else answer.status_code, kept)
 
 
 def is_allowed(method: str, path: str) -> bool:

@@ -5,9 +5,9 @@ from urllib.parse import quote
 
 from starlette.responses import RedirectResponse, Response
 
-from tuningfork.studio.api_client import ApiRefusal, ApiUnreachable
-from tuningfork.studio.rendering import address
-from tuningfork.studio.visit import Visit
+from tuningfork.studio.frame.address import address
+from tuningfork.studio.frame.api_client import ApiRefusal, ApiUnreachable
+from tuningfork.studio.frame.visit import Visit
 
 _RETRY_MS = 5_000
 
@@ -28,7 +28,8 @@ def page_of(visit: Visit, error: ApiRefusal | ApiUnreachable) -> Response:
     """The page for an error that no page has handled."""
     if isinstance(error, ApiUnreachable):
         return _page(visit, "unreachable", str(error), 502, retries=True)
-    if error.signed_out:
+    # Without any credential the API says that it is missing: 403, as Google does.
+    if error.signed_out or (error.status == HTTPStatus.FORBIDDEN and visit.cookies.credential is None):
         return signed_out(visit)
     if error.status == HTTPStatus.FORBIDDEN:
         return _page(visit, "forbidden", error.message, error.status)

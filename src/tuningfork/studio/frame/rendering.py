@@ -8,8 +8,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, Undefined
 from jinja2.utils import missing
 
-from tuningfork.studio.mounting import PREFIX
-from tuningfork.studio.static_files import StaticFiles
+from tuningfork.studio.frame.address import address
+from tuningfork.studio.frame.static_files import StaticFiles
 from tuningfork.studio.texts.catalog import LANGUAGES, Texts
 
 _SCRIPT_TEXTS = ("frame.script", "keys")
@@ -101,11 +101,6 @@ class Rendering:
         }
         parts = self.environment.get_template("parts.html")
         return {**names, "parts": parts.make_module(names)}
-
-
-def address(path: str) -> str:
-    """The address of a page below the Studio's."""
-    return f"{PREFIX}{path}"
 
 
 def tag_of(text: str) -> str:
