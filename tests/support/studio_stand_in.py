@@ -130,7 +130,10 @@ class StandInApi(httpx.AsyncBaseTransport):
                 "page": 1,
                 "pageCount": 1,
                 "states": [{"state": state, "count": everything.count(state)} for state in sorted(set(everything))],
-                "bases": sorted({each["baseModel"] for each in self.models.values() if "baseModel" in each}),
+                "bases": [
+                    {"baseModel": base, "count": 1}
+                    for base in sorted({each["baseModel"] for each in self.models.values() if "baseModel" in each})
+                ],
             },
         )
 

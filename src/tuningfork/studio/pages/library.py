@@ -58,8 +58,7 @@ async def library(visit: Visit) -> Response:
         total=int(found.get("totalSize", 0)),
         everything=sum(counts.values()),
         counts={group: sum(counts.get(state, 0) for state in states) for group, states in STATES.items()},
-        bases=[job_words.short_base(each) for each in found.get("bases", ())],
-        base_names=list(found.get("bases", ())),
+        bases=[(base, job_words.short_base(base)) for base in (each["baseModel"] for each in found.get("bases", ()))],
         page_count=int(found.get("pageCount", 1)),
         pages=pages_around(query.page, int(found.get("pageCount", 1))),
     )

@@ -9,6 +9,7 @@ from starlette.responses import Response, StreamingResponse
 from tuningfork.studio.frame.api_client import ApiRefusal, Json
 from tuningfork.studio.frame.visit import Page, Visit
 from tuningfork.studio.pages.sharing import people_of
+from tuningfork.studio.texts.formats import parse_time
 from tuningfork.studio.view import job_words
 from tuningfork.studio.view.losses import csv_lines
 from tuningfork.studio.view.model_report import ModelReport
@@ -59,7 +60,7 @@ def _interval(job: Json, visit: Visit) -> int:
     """More often while a job is young: a small one is done in three seconds."""
     if job.get("state") == "RUNNING":
         began = job.get("startTime")
-        young = began is not None and (visit.now - job_words.parse_time(began)).total_seconds() < _NEW_SECONDS
+        young = began is not None and (visit.now - parse_time(began)).total_seconds() < _NEW_SECONDS
         return _FIRST_MS if young else _BUSY_MS
     return _WAITING_MS if job_words.is_running(job) else _IDLE_MS
 

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from starlette.responses import Response
 
 from tuningfork.studio.frame.address import PREFIX
-from tuningfork.studio.frame.api_client import ApiRefusal, ApiUnreachable
+from tuningfork.studio.frame.api_client import ApiRefusal, ApiUnreachable, Json
 from tuningfork.studio.frame.attempts import Attempts
 from tuningfork.studio.frame.session import fits_a_header
 from tuningfork.studio.frame.visit import Page, Visit
@@ -75,11 +75,11 @@ async def leave(visit: Visit) -> Response:
     return response
 
 
-async def _exchange(visit: Visit, secret: str) -> dict[str, object]:
+async def _exchange(visit: Visit, secret: str) -> Json:
     """A session for a key or a token."""
     name = visit.request.headers.get("user-agent", "")[:_MOST_NAME]
     with_secret = visit.api.api.called_by(secret)
-    return dict(await with_secret.send("POST", _SESSIONS, {"displayName": name} if name else {}))
+    return await with_secret.send("POST", _SESSIONS, {"displayName": name} if name else {})
 
 
 async def _end_session(visit: Visit) -> None:
