@@ -6,10 +6,10 @@ A number is found only in the project and location to which its model belongs.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sqlalchemy import ColumnElement, Connection, Update, select
+from sqlalchemy import ColumnElement, Connection, Update, case, select
 
 from tuningfork.domain.checkpoint import Checkpoint
-from tuningfork.domain.tuned_model import DEFAULT_VERSION, ProjectLocation, TunedModel, TunedModelId
+from tuningfork.domain.tuned_model import DEFAULT_VERSION, ModelState, ProjectLocation, TunedModel, TunedModelId
 from tuningfork.store.checkpoints import checkpoint_of
 from tuningfork.store.database import lock_name
 from tuningfork.store.schema import checkpoints, tuned_models, tuning_jobs
@@ -58,13 +58,17 @@ def as_next_version(connection: Connection, model: TunedModel) -> TunedModel:
 
 
 def pass_on_default(connection: Connection, model: TunedModel) -> None:
-    """Make the newest other version the default one, if it is this model, which is about to be deleted."""
+    """Make another version the default one, if it is this model, which is about to be deleted: one that can be called.
+
+    Of several the newest; if none can be called, the newest of all.
+    """
     if DEFAULT_VERSION not in model.version_aliases:
         return
     others = select(tuned_models).where(
         tuned_models.c.registry_model == model.registry_model, tuned_models.c.id != model.id
     )
-    row = connection.execute(others.order_by(tuned_models.c.version.desc()).limit(1)).mappings().first()
+    is_active = case((tuned_models.c.state == ModelState.ACTIVE.value, 0), else_=1)
+    row = connection.execute(others.order_by(is_active, tuned_models.c.version.desc()).limit(1)).mappings().first()
     if row is not None:
         newest = model_of(row)
         set_aliases(connection, newest.id, (*newest.version_aliases, DEFAULT_VERSION))

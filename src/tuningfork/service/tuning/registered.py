@@ -12,7 +12,7 @@ from tuningfork.domain.checkpoint import Checkpoint
 from tuningfork.domain.errors import FieldViolation, InvalidArgument, NotFound, Reason
 from tuningfork.domain.permission import Action, Principal
 from tuningfork.domain.refusals import ResourceNotFound, RoleInsufficient
-from tuningfork.domain.tuned_model import DEFAULT_VERSION, ProjectLocation, TunedModel, TunedModelId
+from tuningfork.domain.tuned_model import DEFAULT_VERSION, ModelState, ProjectLocation, TunedModel, TunedModelId
 from tuningfork.service.identity.keys import model_for
 from tuningfork.service.paging import made_up
 from tuningfork.service.tuning.tuned import Tuned, with_jobs
@@ -42,6 +42,16 @@ class Registered:
         """The checkpoint that the model answers with; None as long as its job trains."""
         wanted = self.model.default_checkpoint
         return next((each for each in self.checkpoints if each.number == wanted), None)
+
+    @property
+    def can_be_called(self) -> bool:
+        """Whether the model answers by its name; before, each checkpoint answers at its own endpoint alone."""
+        return self.model.state is ModelState.ACTIVE
+
+    @property
+    def is_default(self) -> bool:
+        """Whether it is the default version of its number."""
+        return DEFAULT_VERSION in self.model.version_aliases
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,16 +119,24 @@ def version_of(
 def versions_of(connection: Transaction, place: ProjectLocation, number: int) -> tuple[Registered, ...]:
     """All registered versions of the model with this number, the first one first; empty if there is none here.
 
-    While the job of the default version has left no checkpoint yet, the newest of the others is the default one.
+    As long as the version that is to be the default one cannot be called, since its job still trains or has failed, the
+    newest of those that can be called is the default one; if there is none, the newest of all.
     """
     found = registered_of(connection, registry.versions_of(connection, place, number))
-    registered = [each for each in found if each.checkpoints]
-    if registered and not any(DEFAULT_VERSION in each.model.version_aliases for each in registered):
-        newest = registered[-1]
-        aliases = (*newest.model.version_aliases, DEFAULT_VERSION)
-        model = replace(newest.model, version_aliases=aliases)
-        registered[-1] = replace(newest, tuned=replace(newest.tuned, model=model))
-    return tuple(registered)
+    registered = tuple(each for each in found if each.checkpoints)
+    chosen = [each for each in registered if each.is_default]
+    if not registered or (chosen and chosen[0].can_be_called):
+        return registered
+    able = [each for each in registered if each.can_be_called]
+    default = (able or chosen or list(registered))[-1]
+    return tuple(_with_default(each, is_default=each is default) for each in registered)
+
+
+def _with_default(found: Registered, *, is_default: bool) -> Registered:
+    """The version, as the default one or not."""
+    others = tuple(name for name in found.model.version_aliases if name != DEFAULT_VERSION)
+    model = replace(found.model, version_aliases=(*others, DEFAULT_VERSION) if is_default else others)
+    return replace(found, tuned=replace(found.tuned, model=model))
 
 
 def served_at(

@@ -171,14 +171,17 @@ class Registry:
         Raises:
             NotFound: there is no such version, or the caller has no role on it.
             PermissionDenied: the caller may not write all versions whose aliases change.
-            InvalidArgument: the default alias would belong to no version.
+            InvalidArgument: the default alias would belong to no version, or to one that cannot be called.
 
         """
         removed = {each.removeprefix("-") for each in aliases if each.startswith("-")}
         added = [each for each in aliases if not each.startswith("-")]
         with self._database.write() as connection:
             target = version_of(connection, principal, place, number, version, Action.UPDATE)
-            if DEFAULT_VERSION in removed and DEFAULT_VERSION in target.model.version_aliases:
+            if DEFAULT_VERSION in added and not target.can_be_called:
+                described = f"version {target.model.version} cannot be called, so it cannot be the default one"
+                raise refused("version_aliases", described)
+            if DEFAULT_VERSION in removed and target.is_default:
                 described = f"{DEFAULT_VERSION} must belong to a version; give it to another one instead"
                 raise refused("version_aliases", described)
             for each in registry.versions_of(connection, place, number):
@@ -221,7 +224,7 @@ class Registry:
         with self._database.read() as connection:
             found = version_of(connection, principal, place, number, version, Action.DELETE)
             others = len(versions_of(connection, place, number)) > 1
-        if others and DEFAULT_VERSION in found.model.version_aliases:
+        if others and found.is_default:
             described = f"version {found.model.version} is the default one; make another version the default first"
             raise refused("name", described)
         self._tuning.delete(principal, found.model.id)
@@ -231,10 +234,10 @@ def _as_default(connection: Transaction, place: ProjectLocation, found: Register
     """The model if it is registered and the default version of its number; else None."""
     if not found.checkpoints:
         return None
-    if DEFAULT_VERSION in found.model.version_aliases:
+    if found.is_default and found.can_be_called:
         return found
     versions = versions_of(connection, place, found.model.registry_model)
-    default = next((each for each in versions if DEFAULT_VERSION in each.model.version_aliases), None)
+    default = next((each for each in versions if each.is_default), None)
     return default if default is not None and default.model.id == found.model.id else None
 
 

@@ -233,10 +233,14 @@ def _of_draw(
 def _of_rank(request: TuningRequest, model: PublicModel | None) -> Iterator[FieldViolation]:
     """Faults of the rank of the new adapter. `model` None: the base has no bound of its own."""
     rank, most = request.adapter_rank, model.base.max_adapter_rank if model else MAX_ADAPTER_RANK
+    allowed = model.limits.adapter_ranks if model else None
     if rank is None:
         return
     if not 1 <= rank <= most:
         yield _violation("adapter_rank", f"a whole number from 1 to {most}", rank)
+    elif model and allowed and request.source is None and rank not in allowed:
+        sizes = ", ".join(str(each) for each in allowed if each <= most)
+        yield _violation("adapter_rank", f"one of {sizes}, the adapter sizes of {model.name}", rank)
     elif request.source is not None:
         described = (
             f"adapter_rank is {rank}, and a model that is tuned further keeps the rank that it has: leave adapter_rank "

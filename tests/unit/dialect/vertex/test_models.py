@@ -3,7 +3,8 @@
 import pytest
 
 from caller import TUTORIAL_BODY
-from tuningfork.store import registry, schema
+from tuningfork.domain.tuned_model import ModelState
+from tuningfork.store import registry, schema, tuned_models
 from vertex_serving import V1, keep_early, key_in_adas_project, serving_caller, two_checkpoints
 from workshop import ADA, BOB
 
@@ -239,6 +240,40 @@ def test_while_the_default_version_has_no_checkpoint_the_newest_of_the_others_is
     caller.call("DELETE", f"{V1}/models/{versions}")
     assert caller.get("/v1beta/tunedModels/first").status_code == 404
     assert caller.get("/v1beta/tunedModels/second").status_code == 200
+
+
+@pytest.mark.parametrize("state", [ModelState.CREATING, ModelState.FAILED])
+def test_a_version_that_cannot_be_called_is_not_the_default_whatever_checkpoints_it_has(caller, versions, state):
+    with caller.workshop.database.write() as connection:
+        change = schema.tuned_models.update().where(schema.tuned_models.c.id == "second")
+        connection.execute(change.values(state=state.value, default_checkpoint=None))
+
+    listed = caller.get(f"{V1}/models/{versions}:listVersions").json()["models"]
+
+    assert [(each["versionId"], each.get("versionAliases")) for each in listed] == [("1", ["default"]), ("2", None)]
+    assert [each["versionId"] for each in caller.get(f"{V1}/models").json()["models"]] == ["1"]
+    body = {"contents": [{"role": "user", "parts": [{"text": "8"}]}]}
+    assert caller.post(f"{V1}/models/{versions}:generateContent", body).status_code == 200
+    refused = caller.post(f"{V1}/models/{versions}@2:mergeVersionAliases", {"versionAliases": ["default"]})
+    assert refused.status_code == 400
+    assert "version 2 cannot be called, so it cannot be the default one" in message(refused)
+
+
+def test_when_the_default_version_is_deleted_the_newest_that_can_be_called_becomes_it(caller, versions):
+    third = two_checkpoints(caller, "third").model
+    with caller.workshop.database.write() as connection:
+        columns = schema.tuned_models.c
+        change = schema.tuned_models.update().where(columns.id == third.id)
+        connection.execute(change.values(registry_model=versions, version=3))
+        registry.set_aliases(connection, third.id, ())
+        connection.execute(schema.tuned_models.update().where(columns.id == "second").values(state="FAILED"))
+        registry.set_aliases(connection, "second", ())
+        registry.set_aliases(connection, third.id, ("default",))
+    caller.call("DELETE", "/v1beta/tunedModels/third")
+
+    with caller.workshop.database.read() as connection:
+        kept = tuned_models.find(connection, "first")
+    assert kept.version_aliases == ("default",)
 
 
 def test_a_version_is_deleted_unless_it_is_the_default_one_of_several(caller, versions):

@@ -22,7 +22,7 @@ from tuningfork.domain.references import TunedRef
 from tuningfork.domain.refusals import BaseModelNotFound
 from tuningfork.domain.tuned_model import Changeable, ModelChange, ModelState
 from tuningfork.domain.tuning_job import JobState
-from tuningfork.familiar import GEMINI_LIMITS
+from tuningfork.familiar import GEMINI_LIMITS, VERTEX
 from tuningfork.service.tuning.tuning import Tuning
 from tuningfork.store import access
 from tuningfork.store.artifacts import Artifacts
@@ -119,6 +119,20 @@ class TestTheRankThatARequestChooses:
             narrow.create(ADA, number_request(adapter_rank=17))
         assert [each.field for each in caught.value.violations] == ["adapter_rank"]
         assert "from 1 to 16; 17 was given" in caught.value.violations[0].description
+
+    def test_the_name_of_a_base_may_bound_it_to_a_few_sizes(self, workshop):
+        base = replace(ECHO_BASE, aliases=(*ECHO_BASE.aliases, *VERTEX))
+        tuning = other_tuning(workshop, catalog=Catalog((base,)))
+        name = "models/gemini-1.5-pro-002"
+
+        assert tuning.create(ADA, number_request(base_model=name)).job.adapter.rank == 4
+        assert tuning.create(ADA, number_request(base_model=name, adapter_rank=1)).job.adapter.rank == 1
+        with pytest.raises(InvalidArgument) as caught:
+            tuning.create(ADA, number_request(base_model=name, adapter_rank=8))
+        [violation] = caught.value.violations
+        assert violation.description == (
+            "adapter_rank must be one of 1, 4, the adapter sizes of models/gemini-1.5-pro-002; 8 was given"
+        )
 
     def test_a_model_tuned_further_has_its_sources_rank(self, workshop, tuning):
         tuning.create(ADA, number_request(tuned_model_id="source", adapter_rank=2))
