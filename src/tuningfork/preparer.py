@@ -25,8 +25,11 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 """How often the loop looks for jobs that were cancelled or deleted."""
+PLACES = 4
+"""How many jobs are prepared at a time, each of another owner. A preparer takes some hundred megabytes."""
 PAUSE_SECONDS = 5.0
-"""How long no further job is claimed after one had to wait again, such as for a bucket that cannot be reached."""
+"""How long a job is not claimed that had to wait again, such as for a bucket that cannot be reached; and how long no
+job is claimed after the disk was full, or the database busy."""
 LAST_WAIT_SECONDS = 10.0
 """How long the threads of preparations are waited for after these were ended."""
 
@@ -37,10 +40,10 @@ class Preparer:
     Args:
         preparing: the use cases.
         preparers: read and check the files.
-        concurrency: how many jobs are prepared at a time.
+        places: how many jobs are prepared at a time, each of another owner.
         prepared: called when a job has been queued.
         poll_seconds: how often the loop looks for jobs that were cancelled or deleted.
-        pause_seconds: how long no further job is claimed after one had to wait again.
+        pause_seconds: how long a job is not claimed that had to wait again.
 
     """
 
@@ -49,19 +52,21 @@ class Preparer:
         preparing: Preparing,
         preparers: Preparers,
         *,
-        concurrency: int = 1,
+        places: int = PLACES,
         prepared: Callable[[], None] = lambda: None,
         poll_seconds: float = POLL_SECONDS,
         pause_seconds: float = PAUSE_SECONDS,
     ) -> None:
         self._preparing = preparing
         self._preparers = preparers
-        self._concurrency = concurrency
+        self._places = places
         self._prepared = prepared
         self._poll_seconds = poll_seconds
         self._pause_seconds = pause_seconds
         self._followers: dict[JobId, threading.Thread] = {}
         self._paused_until = 0.0
+        # When each job that had to wait again may be claimed, on the monotonic clock.
+        self._not_before: dict[JobId, float] = {}
         self._woken = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._decide, name="preparer", daemon=True)
@@ -75,6 +80,10 @@ class Preparer:
     def wake(self) -> None:
         """Wake the loop, since a job was created, cancelled or deleted. May be called from any thread."""
         self._woken.set()
+
+    def waits_for(self, job_id: JobId) -> str:
+        """See `Preparing.waits_for`."""
+        return self._preparing.waits_for(job_id)
 
     def close(self) -> None:
         """End all preparations; their jobs wait again, and are prepared by the next start."""
@@ -94,6 +103,8 @@ class Preparer:
                 self._followers = {job_id: each for job_id, each in self._followers.items() if each.is_alive()}
                 self._preparing.let_go(besides=self._followers)
                 self._preparing.keep_leases()
+                self._preparing.tidy(besides=self._followers)
+                self._preparing.end_hopeless()
                 for job_id in self._preparing.unwanted(self._followers.keys()) if self._followers else ():
                     self._preparers.cancel(job_id)
                 self._take_up()
@@ -106,8 +117,11 @@ class Preparer:
             self._woken.wait(self._poll_seconds)
 
     def _take_up(self) -> None:
-        while len(self._followers) < self._concurrency and time.monotonic() >= self._paused_until:
-            request = self._preparing.claim()
+        now = time.monotonic()
+        for job_id in [job_id for job_id, moment in [*self._not_before.items()] if moment <= now]:
+            self._not_before.pop(job_id, None)
+        while len(self._followers) < self._places and now >= self._paused_until:
+            request = self._preparing.claim(self._not_before)
             if request is None or self._closing.is_set():
                 return
             name = f"preparing {request.job_id}"
@@ -135,6 +149,7 @@ class Preparer:
             self._preparing.give_back(job_id, died=False, reason="it was stopped")
         except (Busy, ResourceExhausted) as error:
             self._wait_again(job_id, error, counts=False)
+            self._pause()
         except (WorkerDied, Unavailable) as error:
             self._wait_again(job_id, error, counts=not self._closing.is_set())
         except BaseUnusable as error:
@@ -147,16 +162,16 @@ class Preparer:
             self._preparing.fail(job_id, Code.INVALID_ARGUMENT, error.message)
         except Exception:
             logger.exception("job %s met a fault", job_id, extra={"action": "job_fault", "job": job_id})
+            self._not_before[job_id] = time.monotonic() + self._pause_seconds
             self._preparing.give_back(job_id, died=True, reason="the server met a fault; its log says more")
-            self._pause()
         else:
             self._prepared()
 
     def _wait_again(self, job_id: JobId, error: Exception, *, counts: bool) -> None:
         said = getattr(error, "message", str(error))
         logger.warning("job %s was not prepared: %s", job_id, said, extra={"action": "preparing_waits", "job": job_id})
+        self._not_before[job_id] = time.monotonic() + self._pause_seconds
         self._preparing.give_back(job_id, died=counts, reason=without_directories(said))
-        self._pause()
 
     def _pause(self) -> None:
         self._paused_until = time.monotonic() + self._pause_seconds

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, AliasChoices, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from tuningfork.buckets.configuration import BucketSettings, parse_mapped, parse_store
@@ -19,6 +19,7 @@ from tuningfork.execution.base import AdapterLimits
 from tuningfork.logs.formats import LogFormat
 from tuningfork.service.identity.openid import TrustedIssuer
 from tuningfork.settings_file import SettingsFile
+from tuningfork.store.regions import check_regions
 from tuningfork.wire.gemini.names import tuned_id
 
 _ORIGIN = re.compile(
@@ -176,7 +177,11 @@ class Settings(BaseSettings):
         description="Buckets of object stores that all callers may read, each s3://BUCKET or gs://BUCKET, with =URL "
         "behind it for a store elsewhere, separated by blanks.",
     )
-
+    regions: Annotated[list[str], NoDecode, AfterValidator(check_regions)] = Field(
+        default_factory=list,
+        description="Directories that data and adapters of a location's jobs never leave, each LOCATION=DIRECTORY, "
+        "separated by blanks.",
+    )
     share_prefixes: bool = Field(
         default=False,
         description="Compute what prompts begin with once for all owners, not for each; then an owner can tell from "
@@ -250,7 +255,7 @@ class Settings(BaseSettings):
 
     @field_validator(
         *("base_model", "buckets", "cors_origins", "file_roots", "object_stores", "oidc_default_scopes"),
-        "pinned_models",
+        *("pinned_models", "regions"),
         mode="before",
     )
     @classmethod

@@ -4,12 +4,13 @@ import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from patience import PATIENCE_SECONDS, wait_until
-from row_files import EndlessRows, row_of
+from row_files import EndlessRows, RowFile, row_of
 from tuningfork.artifacts.local import LocalArtifactStore
 from tuningfork.buckets.configuration import BucketSettings, MappedBucket
 from tuningfork.buckets.errors import ObjectNotFound
@@ -17,7 +18,7 @@ from tuningfork.buckets.files import BucketFile
 from tuningfork.catalog import EMBEDDED_MODEL
 from tuningfork.domain.artifact import ArtifactRef
 from tuningfork.domain.conversation import Conversation
-from tuningfork.domain.errors import Cancelled
+from tuningfork.domain.errors import Cancelled, Unavailable
 from tuningfork.domain.training_rows import RowFault
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.execution.base import WorkerDied
@@ -102,6 +103,14 @@ def test_hostile_rows_are_refused_by_their_number(preparers, request_for, bucket
 def test_an_object_that_has_gone_is_told_as_such(preparers, request_for, bucket_file):
     with pytest.raises(ObjectNotFound):
         preparers.prepare(request_for(bucket_file(name="gone.jsonl")))
+
+
+def test_a_file_that_hangs_ends_its_preparer_and_is_told_as_out_of_reach(preparers, request_for, tmp_path):
+    os.mkfifo(tmp_path / "hangs")
+    hanging = replace(request_for(RowFile(tmp_path / "hangs")), patience_seconds=0.5)
+
+    with pytest.raises(Unavailable, match="Nothing came for too long of what follows row 0"):
+        preparers.prepare(hanging)
 
 
 def test_a_preparation_is_cancelled_and_repeated_after_its_process_was_killed(

@@ -18,7 +18,7 @@ from tuningfork.buckets.files import BucketFile
 from tuningfork.catalog import EMBEDDED_MODEL
 from tuningfork.dialect.call import MethodCall
 from tuningfork.dialect.vertex.tuning_jobs import TuningJobMethods
-from tuningfork.domain.base_model import BaseModel
+from tuningfork.domain.base_model import BaseModel, Catalog
 from tuningfork.domain.errors import Cancelled
 from tuningfork.domain.permission import Principal
 from tuningfork.domain.tuning_job import JobId
@@ -178,12 +178,13 @@ def tunings_over(
     monotonic: Callable[[], float] = time.monotonic,
     preparing: type[Preparing] = Preparing,
     lease_seconds: float = LEASE_SECONDS,
+    catalog: Catalog = ECHO_CATALOG,
     **loop: Any,
 ) -> Tunings:
     """Over this workshop and a directory, which is the bucket `shared`."""
     w = workshop
     settings = BucketSettings(root=bucket.parent / "buckets", mapped=(MappedBucket(name="shared", directory=bucket),))
-    catalog = replace(ECHO_CATALOG, models=tuple(_with_vertex_names(base) for base in ECHO_CATALOG.models))
+    catalog = replace(catalog, models=tuple(_with_vertex_names(base) for base in catalog.models))
     preparers = InProcessPreparers(w.artifacts.store)
     use_cases = preparing(
         w.database,

@@ -9,6 +9,7 @@ from tuningfork.domain.errors import ResourceExhausted
 from tuningfork.domain.training_rows import RowFault
 from tuningfork.execution.local import worker
 from tuningfork.execution.local.preparer_messages import DataRefused, RowsRead
+from tuningfork.execution.local.reading_limit import KEPT_WAITING
 
 SIGNALS = {"killed": signal.SIGKILL, "overtime": signal.SIGXCPU}
 
@@ -29,6 +30,8 @@ class ToyPreparer:
         else:
             yield RowsRead(0)
             yield RowsRead(1_000)
+        if job == "waiting":
+            os._exit(KEPT_WAITING)
         if job in SIGNALS:
             os.kill(os.getpid(), SIGNALS[job])
         if job == "rogue":

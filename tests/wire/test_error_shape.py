@@ -66,7 +66,7 @@ class OnAFullDisk(Artifacts):
     """Examples are written to a file that takes nothing."""
 
     def staged_dataset(self, examples, name=""):
-        self._datasets.joinpath("full.aside").symlink_to("/dev/full")
+        self.store.root.joinpath("datasets", "full.aside").symlink_to("/dev/full")
         return super().staged_dataset(examples, name or "full")
 
 

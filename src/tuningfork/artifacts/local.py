@@ -18,6 +18,9 @@ from tuningfork.domain.artifact import ArtifactRef
 ASIDE = ".aside"
 """The suffix of temporary names."""
 
+ELSEWHERE = "elsewhere"
+"""The directory with a link for each job whose artifacts are below another root than others (`store/regions.py`)."""
+
 _ADOPTED = "adopted"
 
 
@@ -29,7 +32,21 @@ class LocalArtifactStore:
 
     def path(self, ref: ArtifactRef) -> Path:
         """The artifact's path on the disk, whether or not it exists."""
-        return self.root / ref.key
+        return self.root_of(ref) / ref.key
+
+    def root_of(self, ref: ArtifactRef) -> Path:
+        """The directory below which the artifact is: the root, or the one that the link of its job leads to.
+
+        The second part of a reference begins with the id of a job: `datasets/JOB.jsonl`, `adapters/JOB`.
+        """
+        kind, _, rest = ref.key.partition("/")
+        job_id = rest.partition("/")[0].partition(".")[0]
+        if kind == ELSEWHERE or not job_id:
+            return self.root
+        try:
+            return (self.root / ELSEWHERE / job_id).readlink()
+        except OSError:
+            return self.root
 
     @contextmanager
     def reading(self, ref: ArtifactRef, *, verified: bool = False) -> Iterator[Path]:
@@ -73,7 +90,7 @@ class LocalArtifactStore:
 
     def refs_below(self, ref: ArtifactRef) -> Sequence[ArtifactRef]:
         """See `ArtifactStore.refs_below`."""
-        names = [path.stem for path in entries_of(self.root / DIRECTORY / ref.key) if path.suffix == ".json"]
+        names = [path.stem for path in entries_of(self.root_of(ref) / DIRECTORY / ref.key) if path.suffix == ".json"]
         return sorted(found for name in names if self.has(found := ref.below(name)))
 
     def has(self, ref: ArtifactRef) -> bool:
@@ -83,7 +100,7 @@ class LocalArtifactStore:
     def delete(self, ref: ArtifactRef) -> None:
         """See `ArtifactStore.delete`."""
         remove(self._manifest(ref))
-        remove(self.root / DIRECTORY / ref.key)
+        remove(self.root_of(ref) / DIRECTORY / ref.key)
         remove(self.path(ref))
 
     def move(self, ref: ArtifactRef, to: ArtifactRef) -> None:
@@ -137,7 +154,7 @@ class LocalArtifactStore:
         sync_together([mark.parent])
 
     def _manifest(self, ref: ArtifactRef) -> Path:
-        return self.root / manifest_key(ref)
+        return self.root_of(ref) / manifest_key(ref)
 
     def place(self, ref: ArtifactRef, path: Path, manifest: Manifest) -> None:
         """Rename the file or directory at `path` to the artifact's path, then write its manifest; durable on return."""
@@ -155,11 +172,13 @@ class LocalArtifactStore:
             manifest_aside.rename(manifest_place)
         finally:
             manifest_aside.unlink(missing_ok=True)
-        sync_together({*self._parents(place), *self._parents(manifest_place)})
+        root = self.root_of(ref)
+        sync_together({*_parents(place, root), *_parents(manifest_place, root)})
 
-    def _parents(self, path: Path) -> list[Path]:
-        """The directories above this path, up to the root."""
-        return [parent for parent in path.parents if parent.is_relative_to(self.root)]
+
+def _parents(path: Path, root: Path) -> list[Path]:
+    """The directories above this path, up to the root."""
+    return [parent for parent in path.parents if parent.is_relative_to(root)]
 
 
 def _remove_directory(aside: Path) -> None:

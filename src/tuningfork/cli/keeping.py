@@ -19,7 +19,8 @@ _NICENESS = 10
 _LACKING = '"lacking": [{"model", "need", "fault"}, ...]}'
 
 BackupAsJson = Annotated[
-    bool, output.as_json_option(f'{{"path", "version", "createTime", "models", "files", "bytes", {_LACKING}')
+    bool,
+    output.as_json_option(f'{{"path", "version", "createTime", "models", "files", "bytes", "elsewhere", {_LACKING}'),
 ]
 RestoreAsJson = Annotated[bool, output.as_json_option("that of `backup`, and filesOnly; path is the data directory")]
 CheckAsJson = Annotated[bool, output.as_json_option(f"{{{_LACKING}")]
@@ -60,6 +61,7 @@ def backup(
             output.say(f"Backed up {_summary(found)}.")
             if not as_json:
                 output.result(str(to))
+        _say_elsewhere(found)
     except backing_up.DataError as error:
         refuse(str(error))
     if as_json:
@@ -93,6 +95,7 @@ def restore(
         output.result_json({**_as_json(found, settings.data_dir), "filesOnly": restored.files_only})
     else:
         output.result(str(settings.data_dir))
+    _say_elsewhere(found)
     if restored.files_only:
         output.say(
             "Only files were restored: the database is the one that was backed up, and its rows stay as they are now. "
@@ -177,6 +180,7 @@ def _as_json(found: "Backup", path: Path) -> dict[str, object]:
         "models": found.models,
         "files": len(found.files),
         "bytes": found.size,
+        "elsewhere": found.elsewhere,
         "lacking": [_line_as_json(line) for line in found.lacking],
     }
 
@@ -186,6 +190,14 @@ def _line_as_json(line: str) -> dict[str, str]:
     model_id, _, lack = line.partition("\t")
     need, _, fault = lack.rpartition(": ")
     return {"model": f"{_MODELS}{model_id}", "need": need, "fault": fault}
+
+
+def _say_elsewhere(found: "Backup") -> None:
+    if found.elsewhere:
+        output.say(
+            f"Not in the backup are the files of {found.elsewhere} jobs, which never leave the directories of their "
+            "locations (TUNINGFORK_REGIONS): keep copies of these where they are."
+        )
 
 
 def _say_lacking(found: "Backup") -> None:

@@ -24,5 +24,10 @@ class ArtifactRef:
         """The reference with this name below this one."""
         return ArtifactRef(f"{self.key}/{name}")
 
+    @property
+    def name(self) -> str:
+        """The last part of the key."""
+        return self.key.rpartition("/")[2]
+
     def __str__(self) -> str:
         return self.key

@@ -19,7 +19,8 @@ class JobStage(StrEnum):
     LOADING_BASE = "LOADING_BASE"
     """The trainer loads the base model that the job needs."""
     HELD_UP = "HELD_UP"
-    """The trainer cannot take the job up at the moment, for lack of memory for example, and tries again."""
+    """The trainer cannot take the job up at the moment, for lack of memory for example, and tries again; or its
+    examples cannot be read at the moment, for lack of its base for example."""
     TRAINING = "TRAINING"
     """The trainer has taken it up. So says a server that knows no more, since another server has the job."""
     ENDED = "ENDED"
@@ -28,13 +29,13 @@ class JobStage(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beginning:
-    """A job that a trainer has been given and has not taken up yet.
+    """A job that a trainer has been given and has not taken up yet, or whose examples cannot be read at the moment.
 
     Attributes:
         base: the base that the trainer loads now, on which the job waits; None: it loads none, or does not run yet.
         seconds: for how long it has loaded the base.
         usual_seconds: how long loading this base has taken the last time; None: that is not known.
-        held_up_by: why the trainer cannot take the job up at the moment, as "memory is short"; "": it is not held up.
+        held_up_by: why the job cannot be taken up at the moment, as "memory is short"; "": it is not held up.
 
     """
 

@@ -52,6 +52,8 @@ class PreparationRequest:
     Equal examples stay together, and which ones are held out does not depend on the others."""
     drop_share: float = 0.1
     """The share of a file's examples that may be dropped; if there are more, the data is refused."""
+    patience_seconds: float = 60.0
+    """How long the files may keep the preparer waiting in all, besides a second for every 100,000 bytes of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +91,7 @@ class Preparers(Protocol):
             DataFault: the data cannot be trained on.
             BaseUnusable: the base's tokenizer or chat template cannot be used.
             ResourceExhausted: the disk is full.
+            Unavailable: the files kept the preparer waiting for too long, or cannot be reached at the moment.
             Cancelled: `cancel` was called.
             WorkerDied: the preparer died meanwhile, or the preparers are closed; call again to begin anew.
             TuningforkError: a file is not there, or cannot be read.

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from tuningfork import __version__
 from tuningfork.domain.errors import FailedPrecondition
-from tuningfork.server.data_directory import StartError, check_user, make_private, now, only_server_of
+from tuningfork.server.data_directory import StartError, artifacts_in, check_user, make_private, now, only_server_of
 from tuningfork.settings import Settings
-from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.backup import Backup, check_backup, is_full, write_backup
 from tuningfork.store.database import Database, sqlite_file
 from tuningfork.store.required_files import Lacking, Looking, lacking, required_here
@@ -35,7 +34,7 @@ def back_up(settings: Settings, to: Path) -> Backup:
         )
     with _in_sentences():
         check_user(settings.data_dir)
-        artifacts = Artifacts(settings.data_dir)
+        artifacts = artifacts_in(settings)
         return write_backup(settings.resolved_database_url, artifacts, to, version=__version__, now=now())
 
 
@@ -84,7 +83,7 @@ def lacking_files(settings: Settings, *, digests: bool = False) -> list[Lacking]
         check_not_interrupted(settings.data_dir)
         database = Database.open(settings.resolved_database_url, migrate=False)
         try:
-            artifacts, server = Artifacts(settings.data_dir), known_server_id(settings.data_dir)
+            artifacts, server = artifacts_in(settings), known_server_id(settings.data_dir)
             with database.read() as connection:
                 needed = [*required_here(connection, artifacts, server)]
             found = lacking(needed, artifacts, looking=Looking.AT_DIGESTS if digests else Looking.AT_SIZES)

@@ -14,7 +14,15 @@ from pathlib import Path
 from tuningfork.artifacts.durable import write_aside
 from tuningfork.domain.errors import FailedPrecondition
 from tuningfork.domain.tuning_job import JobId
-from tuningfork.server.data_directory import StartError, beside, check_user, make_private, now, only_server_of
+from tuningfork.server.data_directory import (
+    StartError,
+    artifacts_in,
+    beside,
+    check_user,
+    make_private,
+    now,
+    only_server_of,
+)
 from tuningfork.service.tuning.tidying import listed, set_strangers_aside
 from tuningfork.settings import Settings
 from tuningfork.store import database_id, restoring
@@ -40,7 +48,7 @@ def artifacts_of(settings: Settings, database: Database) -> Artifacts:
             has files that this one does not know. Nothing was changed.
 
     """
-    artifacts = Artifacts(settings.data_dir)
+    artifacts = artifacts_in(settings)
     this = _id_of(database)
     known = database_id.remembered(settings.data_dir)
     found = strangers(database, artifacts)
@@ -91,7 +99,7 @@ def begin_anew(settings: Settings) -> tuple[int, Path | None]:
         except FailedPrecondition as error:
             raise StartError(error.message) from error
         try:
-            found, folder = set_strangers_aside(database, Artifacts(settings.data_dir))
+            found, folder = set_strangers_aside(database, artifacts_in(settings))
             database_id.remember(settings.data_dir, _id_of(database))
         except OSError as error:
             raise StartError(f"{error.filename} cannot be moved: {error.strerror}; move it by hand") from error

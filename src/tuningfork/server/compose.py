@@ -221,11 +221,12 @@ def _build(
     safety, shared = _safety(settings, engines, metrics, loop), settings.share_prefixes
     generation = Generation(*calling, safety=safety, share_prefixes=shared)
     identity, sharing = identity_of(settings, requests, access), Sharing(requests, secrets.randbits)
-    parts_of_own = (parts, tuning, running, engines, residency, identity)
-    ours = own_of(settings, *parts_of_own, server=server, imports=imports, check_base=usable)
-    gemini_dialect = gemini(UseCases(tuning=tuning, sharing=sharing, generation=generation), _FORM)
     made = partial(vertex_of, server=server, queued=dispatcher.wake, check_base=usable)
     of_vertex, preparer = made(settings, parts, tuning, generation, quotas)
+    parts_of_own = (parts, tuning, running, engines, residency, identity)
+    waits_for = preparer.waits_for
+    ours = own_of(settings, *parts_of_own, server=server, imports=imports, check_base=usable, waits_for=waits_for)
+    gemini_dialect = gemini(UseCases(tuning=tuning, sharing=sharing, generation=generation), _FORM)
     dialects: tuple[Dialect[Any], ...] = (gemini_dialect, own(ours, _FORM), of_vertex, *_buckets(settings))
     ready, gate = _readiness(database, artifacts, dispatcher, engines), _gate(settings, identity, quotas)
     services = _services(settings, gate, dialects, metrics, dispatcher, ready, ours.refresh_tokens)

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pwd
+import secrets
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -14,9 +15,11 @@ from tuningfork.domain.errors import FailedPrecondition
 from tuningfork.service.identity.keys import Access
 from tuningfork.service.sharing.groups import Groups
 from tuningfork.settings import Settings
-from tuningfork.store.artifacts import jobs_below
+from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.database import Database, sqlite_file
+from tuningfork.store.regions import Region, jobs_below, linked_roots, parse_region
 from tuningfork.store.restoring import check_not_interrupted
+from tuningfork.store.server_id import server_id
 
 UseCasesAlone = TypeVar("UseCasesAlone")
 
@@ -63,6 +66,39 @@ def _check_not_lost(settings: Settings) -> None:
             f"changed. Put the database back, or make a data directory of a backup with `tuningfork restore`. "
             f"{beside(settings.data_dir)}"
         )
+
+
+def artifacts_in(settings: Settings) -> Artifacts:
+    """The files of the data directory, and those below the storage roots of its regions.
+
+    Where there are such roots, and the directory has no id of a server yet, it gets one.
+
+    Raises:
+        StartError: a storage root is in the data directory or holds it, is not there, or cannot be used.
+
+    """
+    regions = [parse_region(text) for text in settings.regions]
+    for directory in linked_roots(settings.data_dir):
+        if not directory.is_dir():
+            raise StartError(f"{directory}, where files of jobs of a location are, is not there: is its disk mounted?")
+    if not regions:
+        return Artifacts(settings.data_dir)
+    for each in regions:
+        _check_region(each, settings.data_dir.absolute())
+    server = server_id(settings.data_dir, secrets.randbits)
+    try:
+        return Artifacts(settings.data_dir, now, {each.location: each.directory / server for each in regions})
+    except OSError as error:
+        raise StartError(f"{error.filename} cannot be used for the data of a location: {error.strerror}") from error
+
+
+def _check_region(region: Region, data_directory: Path) -> None:
+    directory = region.directory
+    if directory.is_relative_to(data_directory) or data_directory.is_relative_to(directory):
+        raise StartError(f"{directory}, the directory of {region.location}, and {data_directory} must lie apart")
+    if not directory.is_dir():
+        # Making it could fill the wrong disk, where it is to be mounted.
+        raise StartError(f"{directory}, the directory of {region.location}, is not there: make it, or mount its disk")
 
 
 def beside(data_directory: Path) -> str:

@@ -5,6 +5,7 @@ from concurrent.futures import Executor
 
 from tuningfork.dialect.own.table import OwnUseCases
 from tuningfork.domain.base_model import PublicModel
+from tuningfork.domain.tuning_job import JobId
 from tuningfork.execution.local.engines import LocalEngines
 from tuningfork.server.bucket_tuning import Parts
 from tuningfork.server.credentials import refresh_tokens_of
@@ -34,11 +35,12 @@ def own_of(
     server: ServerId,
     imports: Executor,
     check_base: Callable[[PublicModel], None],
+    waits_for: Callable[[JobId], str],
 ) -> OwnUseCases:
-    """The use cases for these settings; `imports` has the threads of imports."""
+    """The use cases for these settings; `imports` has the threads of imports, `waits_for` is `Preparing.waits_for`."""
     database, _, catalog, clock, _, metrics = parts
     trainers, generators, price = engines.trainers, engines.generators, settings.training_price
-    staging = Staging(trainers, running.speeds, tuning.get, tuning.list, price=price)
+    staging = Staging(trainers, running.speeds, tuning.get, tuning.list, price=price, waits_for=waits_for)
     return OwnUseCases(
         exporting=Exporting(tuning, catalog),
         importing=Importing(*parts, generators=generators, server=server, check_base=check_base),

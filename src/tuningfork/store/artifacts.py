@@ -9,6 +9,7 @@
     adapters/<job>/                  the adapter, moved here before the model's row becomes ACTIVE; never changed later
     imports/<job>/                   an adapter from elsewhere while it arrives; see `store/imports.py`
     manifests/                       a manifest of each artifact, written last; see `tuningfork.artifacts`
+    elsewhere/<job>                  a link to where the job's files are, if not in this directory: `store/regions.py`
     locks/                           empty files, by which servers on one directory wait for each other
     set-aside/                       files of jobs that the database does not know; see `store/set_aside.py`
 
@@ -17,17 +18,19 @@ its artifacts. At the next start the files of jobs that the database has deleted
 does not know are moved to `set-aside`.
 """
 
+import os
 import re
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 from tuningfork.artifacts.base import ArtifactDamaged, ArtifactMissing
 from tuningfork.artifacts.durable import entries_of
 from tuningfork.artifacts.known_damage import KnownDamage
-from tuningfork.artifacts.local import LocalArtifactStore
+from tuningfork.artifacts.local import ELSEWHERE, LocalArtifactStore
 from tuningfork.artifacts.manifest import DIRECTORY as MANIFESTS
 from tuningfork.artifacts.manifest import FileEntry, Manifest, manifest_key
 from tuningfork.domain.artifact import ArtifactRef
@@ -39,13 +42,10 @@ from tuningfork.store import file_locks, imports
 from tuningfork.store.dataset_writing import ASIDE, StagedDataset, staged
 from tuningfork.store.earlier_artifacts import earlier_artifacts
 from tuningfork.store.full_disk import full_disk_reported
+from tuningfork.store.job_refs import DATASETS, KINDS, JobRefs
+from tuningfork.store.regions import Roots, StaysInRegion
 from tuningfork.store.set_aside import set_aside
 from tuningfork.store.tuned_models import IdTaken
-
-_KINDS = ("datasets", "work", "checkpoints", "adapters")
-_SOURCE = "source"
-_JOB_ID = re.compile(r"[a-z0-9]+")
-"""The form of a job's id. Other names in the directories, such as the operating system's files, are ignored."""
 
 _CHECKPOINT = re.compile(rf"\d{{8,}}-\d+({re.escape(ASIDE)})?")
 """The form of a checkpoint's name, and of the name that it has while it is written."""
@@ -55,52 +55,29 @@ _PROBE_BYTES = 1 << 20
 """Less free space than this, 1 MiB, counts as a full disk: datasets, rows and the database's log need some space."""
 
 
-class Artifacts:
+class Artifacts(JobRefs):
     """The files of one server. Creates its directories below `root`, readable by the server's user only.
 
-    `clock` returns the time, from which folders in `set-aside` get their names. `damage` is what generators have found.
+    `clock` returns the time, from which folders in `set-aside` get their names. `regions`: by location, the directory
+    that files of new jobs of that location never leave (`store/regions.py`). `damage` is what generators have found.
     """
 
-    def __init__(self, root: Path, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        root: Path,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        regions: Mapping[str, Path] = MappingProxyType({}),
+    ) -> None:
         self._root = root
         self._deferred: deque[ArtifactRef] = deque()
         self._clock = clock
-        self._datasets, self._work, self._checkpoints, self._adapters = directories = [root / kind for kind in _KINDS]
         self.store = LocalArtifactStore(root)
         self.damage = KnownDamage()
         self._reservations = imports.Reservations()
-        for directory in (*directories, root / file_locks.DIRECTORY):
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._roots = Roots(root, regions)
+        (root / file_locks.DIRECTORY).mkdir(mode=0o700, exist_ok=True)
         file_locks.create(root)
         self.store.adopt(earlier_artifacts(root))
-
-    def dataset(self, job_id: JobId) -> ArtifactRef:
-        """The job's examples."""
-        return ArtifactRef(f"datasets/{job_id}.jsonl")
-
-    def validation(self, job_id: JobId) -> ArtifactRef:
-        """The job's validation set, if it has one."""
-        return ArtifactRef(f"datasets/{job_id}.validation.jsonl")
-
-    def work(self, job_id: JobId) -> ArtifactRef:
-        """The reference below which the job's trainer writes."""
-        return ArtifactRef(f"work/{job_id}")
-
-    def source(self, job_id: JobId) -> ArtifactRef:
-        """The adapter that the job starts from, if there is one."""
-        return self.work(job_id).below(_SOURCE)
-
-    def adapter(self, job_id: JobId) -> ArtifactRef:
-        """The job's adapter, once it is finished."""
-        return ArtifactRef(f"adapters/{job_id}")
-
-    def checkpoint(self, job_id: JobId, step: int, claim_number: int) -> ArtifactRef:
-        """The checkpoint of this step, written by the server that holds this claim on the job.
-
-        Its name contains the claim number, so that a server that has lost the job never overwrites the files of the
-        server that took it over.
-        """
-        return self._checkpoints_of(job_id).below(f"{step:08}-{claim_number}")
 
     def holds(self, job_id: JobId) -> bool:
         """Whether the job's examples are in this directory. They are written before the job's row."""
@@ -108,15 +85,15 @@ class Artifacts:
 
     def dataset_path(self, job_id: JobId) -> Path:
         """The file of the job's examples."""
-        return self._datasets / f"{job_id}.jsonl"
+        return self.store.path(self.dataset(job_id))
 
     def work_directory(self, job_id: JobId) -> Path:
         """The directory of the job's trainer; it may not exist yet."""
-        return self._work / job_id
+        return self.store.path(self.work(job_id))
 
     def adapter_directory(self, job_id: JobId) -> Path:
         """The directory of the job's adapter, once it is finished."""
-        return self._adapters / job_id
+        return self.store.path(self.adapter(job_id))
 
     @contextmanager
     def staged_dataset(self, examples: Iterable[Example], name: str = "") -> Iterator[StagedDataset]:
@@ -129,7 +106,8 @@ class Artifacts:
 
         """
         # The lock is held until the job's row has been written, so that no start treats the file as one without a row.
-        with file_locks.shared(self._root / file_locks.CREATIONS), staged(self._datasets, examples, name) as dataset:
+        creating = file_locks.shared(self._root / file_locks.CREATIONS)
+        with creating, staged(self._root / DATASETS, examples, name) as dataset:
             yield dataset
 
     @full_disk_reported()
@@ -175,7 +153,7 @@ class Artifacts:
 
     def source_directory(self, job_id: JobId) -> Path:
         """The directory of the adapter that the job starts from, if there is one."""
-        return self._work / job_id / _SOURCE
+        return self.store.path(self.source(job_id))
 
     @full_disk_reported()
     def keep_source(self, job_id: JobId, origin: ArtifactRef) -> bool:
@@ -187,9 +165,12 @@ class Artifacts:
             Whether the other job's adapter exists; it may have been deleted at this moment.
 
         Raises:
+            StaysInRegion: the other job's files stay below another root.
             ResourceExhausted: the disk is full.
 
         """
+        if self.store.root_of(origin) not in (self._root, self.store.root_of(self.source(job_id))):
+            raise StaysInRegion
         self.prepare_work(job_id)
         try:
             self.store.share(origin, self.source(job_id))
@@ -255,9 +236,9 @@ class Artifacts:
 
     def discard_checkpoints(self, job_id: JobId, besides: Collection[str] = ()) -> None:
         """Remove the job's checkpoints, incomplete ones too, except those with the keys in `besides`."""
-        place = self._checkpoints_of(job_id)
+        place = self.checkpoints(job_id)
         names = {path.name for path in entries_of(self.store.path(place))}
-        names |= {path.stem for path in entries_of(self._root / MANIFESTS / place.key)}
+        names |= {path.stem for path in entries_of(self.store.root_of(place) / MANIFESTS / place.key)}
         refs = [place.below(name) for name in sorted(names) if _CHECKPOINT.fullmatch(name)]
         unneeded = [ref for ref in refs if ref.key not in besides]
         self._remove(*([place] if unneeded == refs else unneeded))
@@ -277,21 +258,36 @@ class Artifacts:
         """Remove the data of a job that is prepared anew, since a crash came before its row said that it was."""
         self._forget_data(job_id)
 
+    def discard_preparation(self, job_id: JobId) -> None:
+        """Remove what was written to prepare a job that another server prepares. Its initial adapter stays."""
+        self._forget_data(job_id)
+        work = self.work(job_id)
+        names = {path.name for path in entries_of(self.store.path(work))}
+        kept = {self.source(job_id).name} if self.store.has(self.source(job_id)) else set()
+        self._remove(*([work.below(name) for name in sorted(names - kept)] if kept else [work]))
+
+    def discard_unfinished(self, job_id: JobId) -> None:
+        """Remove the work directory of a job that ended without a step, and an adapter.
+
+        A crash after installing an adapter and before the end of a job can have left the adapter.
+        """
+        self._remove(self.adapter(job_id), self.work(job_id))
+
     def discard_adapter(self, job_id: JobId) -> None:
         """Remove the adapter of a job that ends without one."""
         self._remove(self.adapter(job_id))
 
     def discard_draft(self, job_id: JobId) -> None:
         """Remove the data and the initial adapter of a job that has no row and never had one."""
-        self._remove(*self._data_of(job_id), self.work(job_id))
+        self._remove(*self.data(job_id), self.work(job_id), _link_of(job_id))
 
     def delete(self, job_id: JobId, *, keep_work: bool = False) -> None:
         """Remove all files of the job that exist.
 
         `keep_work`: leave the work directory, since a trainer is still writing to it.
         """
-        refs = (*self._data_of(job_id), self._checkpoints_of(job_id), self.adapter(job_id))
-        self._remove(*refs, *(() if keep_work else (self.work(job_id),)))
+        refs = (*self.data(job_id), self.checkpoints(job_id), self.adapter(job_id))
+        self._remove(*refs, *(() if keep_work else (self.work(job_id), _link_of(job_id))))
 
     def remove_deferred(self) -> None:
         """Remove the files that could not be removed while a backup was being made. Does nothing during a backup."""
@@ -310,7 +306,16 @@ class Artifacts:
 
     def job_ids(self, *kinds: str) -> set[JobId]:
         """The jobs with a file, even an incomplete one, of these kinds, such as `work`; none given: of any kind."""
-        return jobs_below(self._root, kinds or _KINDS)
+        return self._roots.job_ids(kinds or KINDS)
+
+    def settle(self, job_id: JobId, location: str) -> None:
+        """Let the files of a job that has none be where those of its location are kept."""
+        if not any(os.path.lexists(self.store.path(ref)) for ref in self.all(job_id)):
+            self._roots.settle(job_id, location)
+
+    def is_elsewhere(self, job_id: JobId) -> bool:
+        """Whether the job's files are not in the data directory, but below its location's storage root."""
+        return self._roots.is_elsewhere(job_id)
 
     def has_adapter(self, job_id: JobId) -> bool:
         """Whether there is an adapter of the job, complete or not."""
@@ -318,7 +323,7 @@ class Artifacts:
 
     def has_weights(self, job_id: JobId) -> bool:
         """Whether there is an adapter or a checkpoint of the job, complete or not."""
-        return self.has_adapter(job_id) or (self._checkpoints / job_id).exists()
+        return self.has_adapter(job_id) or self.store.path(self.checkpoints(job_id)).exists()
 
     def is_over(self, job_id: JobId) -> bool:
         """Whether the job has an adapter and no work directory, which holds once the database records its end."""
@@ -335,17 +340,23 @@ class Artifacts:
             recorded: the keys of the checkpoints that the database knows, which stay; None: all checkpoints stay.
 
         Returns:
-            The folder; None: there were no such files.
+            The folder, the first one if jobs' files are below several roots; None: there were no such files.
 
         Raises:
             OSError: a file cannot be moved.
 
         """
-        refs = [ref for job_id in job_ids for ref in self._refs_of(job_id)]
+        refs = [ref for job_id in job_ids for ref in self.all(job_id)]
         for job_id in ahead:
-            kept = () if recorded is None else self.store.refs_below(self._checkpoints_of(job_id))
+            kept = () if recorded is None else self.store.refs_below(self.checkpoints(job_id))
             refs += [self.adapter(job_id), *(ref for ref in kept if ref.key not in (recorded or ()))]
-        return set_aside(self._root, (path for ref in refs for path in self._paths_of(ref)), self._clock())
+        paths = [(self.store.root_of(ref), path) for ref in refs for path in self._paths_of(ref)]
+        moved = [
+            set_aside(root, [path for own, path in paths if own == root], self._clock())
+            for root in dict.fromkeys(root for root, _ in paths)
+        ]
+        self._remove(*map(_link_of, job_ids))
+        return next((folder for folder in moved if folder is not None), None)
 
     @contextmanager
     def no_creations(self) -> Iterator[bool]:
@@ -355,19 +366,16 @@ class Artifacts:
 
     def remove_unfinished(self, besides: Collection[JobId] = ()) -> None:
         """Remove datasets and adapters that never arrived whole, besides these jobs'. Only within `no_creations`."""
-        for aside in self._datasets.glob(f"*{ASIDE}"):
+        for aside in (self._root / DATASETS).glob(f"*{ASIDE}"):
             aside.unlink(missing_ok=True)
         for job_id in self.arriving_ids().difference(besides):
             imports.forget(self._root, job_id)
 
-    def _refs_of(self, job_id: JobId) -> Iterator[ArtifactRef]:
-        yield from self._data_of(job_id)
-        yield from (self.work(job_id), self._checkpoints_of(job_id), self.adapter(job_id))
-
     def _paths_of(self, ref: ArtifactRef) -> Iterator[Path]:
         """All paths of an artifact and of those below it. Manifests come first: without them, files are no artifact."""
-        yield self._root / manifest_key(ref)
-        yield self._root / MANIFESTS / ref.key
+        root = self.store.root_of(ref)
+        yield root / manifest_key(ref)
+        yield root / MANIFESTS / ref.key
         path = self.store.path(ref)
         yield path
         yield path.with_suffix(ASIDE)
@@ -377,22 +385,12 @@ class Artifacts:
         self.store.place(ref, dataset.path, Manifest((entry,)))
         return DatasetRef(artifact=ref.key, count=dataset.count, digest=dataset.digest, statistics=dataset.statistics)
 
-    def _data_of(self, job_id: JobId) -> tuple[ArtifactRef, ArtifactRef]:
-        """The job's examples and its validation set."""
-        return self.dataset(job_id), self.validation(job_id)
-
     def _forget_data(self, job_id: JobId) -> None:
         """Remove the data of a job that has no row, also during a backup, which reads only what rows need."""
-        for ref in self._data_of(job_id):
+        for ref in self.data(job_id):
             self.store.delete(ref)
 
-    def _checkpoints_of(self, job_id: JobId) -> ArtifactRef:
-        return ArtifactRef(f"checkpoints/{job_id}")
 
-
-def jobs_below(root: Path, kinds: Collection[str] = _KINDS) -> set[JobId]:
-    """Every job that has a file in this directory, incomplete files included; none if there is no directory."""
-    paths = (path for kind in kinds if (root / kind).is_dir() for path in (root / kind).iterdir())
-    # An incomplete dataset does not belong to a job yet.
-    names = (path.name.partition(".")[0] for path in paths if (path.parent.name, path.suffix) != ("datasets", ASIDE))
-    return {JobId(name) for name in names if _JOB_ID.fullmatch(name)}
+def _link_of(job_id: JobId) -> ArtifactRef:
+    """The link to the root of the job's files, named as an artifact, so that it is removed after them."""
+    return ArtifactRef(f"{ELSEWHERE}/{job_id}")

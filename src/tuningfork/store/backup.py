@@ -61,6 +61,8 @@ class Backup:
     models: int
     files: tuple[FileEntry, ...]
     lacking: tuple[str, ...]
+    elsewhere: int = 0
+    """How many jobs have files below a storage root of their location, which are not in the backup."""
 
     @property
     def size(self) -> int:
@@ -155,6 +157,7 @@ class _Copying:
     _done: dict[ArtifactRef, bool] = field(default_factory=dict)
 
     def add(self, name: str) -> FileEntry:
+        # Never anything of another root: see `store/regions.py`.
         copied = copy_file(self.artifacts.store.root / name, self.place / name)
         self.files[name] = FileEntry(name=name, size=copied.size, digest=copied.digest)
         return self.files[name]
@@ -196,7 +199,7 @@ class _Copying:
 def _copy_all(copying: _Copying, url: str, to: Path, version: str, now: datetime) -> Backup:
     """Copy work directories, then the database, then the artifacts that its rows need. The ADR explains the order."""
     artifacts = copying.artifacts
-    worked = artifacts.job_ids("work")
+    worked = {job_id for job_id in artifacts.job_ids("work") if not artifacts.is_elsewhere(job_id)}
     for job_id in worked:
         _copy_work(copying, job_id)
     make_private(copying.place)
@@ -205,14 +208,15 @@ def _copy_all(copying: _Copying, url: str, to: Path, version: str, now: datetime
     try:
         with copy.read() as connection:
             states = tuning_jobs.states(connection)
-            needed = [*required_here(connection, artifacts, known_server_id(artifacts.store.root))]
+            required = [*required_here(connection, artifacts, known_server_id(artifacts.store.root))]
     finally:
         copy.close()
+    elsewhere = {each.job_id for each in required if artifacts.is_elsewhere(each.job_id)}
     for job_id in worked:
         if job_id not in states or states[job_id].is_final:
             copying.drop(artifacts.work(job_id))
     lacking = []
-    for each in needed:
+    for each in [each for each in required if each.job_id not in elsewhere]:
         try:
             whole, missing = copying.add_artifact(each.ref), False
         except FileNotFoundError:
@@ -230,6 +234,7 @@ def _copy_all(copying: _Copying, url: str, to: Path, version: str, now: datetime
         models=len(states),
         files=(database, *(copying.files[name] for name in sorted(copying.files))),
         lacking=tuple(lacking),
+        elsewhere=len(elsewhere),
     )
 
 
@@ -290,6 +295,7 @@ def _rendered(backup: Backup) -> str:
         "create_time": backup.create_time,
         "models": backup.models,
         "lacking": backup.lacking,
+        "elsewhere": backup.elsewhere,
         "files": files,
     }
     return json.dumps(content, indent=1) + "\n"
@@ -316,6 +322,7 @@ def _read(path: Path) -> Backup:
             models=content["models"],
             files=files,
             lacking=tuple(content["lacking"]),
+            elsewhere=content.get("elsewhere", 0),
         )
     except (KeyError, TypeError) as error:
         raise FailedPrecondition(f"the backup {path} is damaged: {MANIFEST} is incomplete ({error!r})") from error

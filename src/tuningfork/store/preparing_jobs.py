@@ -3,24 +3,57 @@
 A job in the state preparing that no server holds waits. See store/leases.py for claims.
 """
 
-from sqlalchemy import Connection, and_, select
+from dataclasses import dataclass
 
-from tuningfork.domain.permission import Role
+from sqlalchemy import Connection, select
+
+from tuningfork.domain.base_model import BaseModelName
 from tuningfork.domain.tuning_job import JobId, JobState, TuningJob
+from tuningfork.domain.turns import Tenant
 from tuningfork.store import data_statistics, leases, training_options
+from tuningfork.store import tuning_jobs as tuning_job_rows
 from tuningfork.store.leases import Claim, ServerId
-from tuningfork.store.schema import permissions, tuning_jobs
+from tuningfork.store.schema import tuned_models, tuning_jobs
 
 _IS_PREPARING = tuning_jobs.c.state == JobState.PREPARING.value
 
 
-def waiting(connection: Connection) -> list[tuple[JobId, str]]:
-    """The jobs that wait to be prepared, the oldest first, each with the address of its model's owner; "": nobody."""
-    is_owner = and_(permissions.c.model_id == tuning_jobs.c.model_id, permissions.c.role == Role.OWNER.value)
-    query = select(tuning_jobs.c.id, permissions.c.email).select_from(tuning_jobs.outerjoin(permissions, is_owner))
-    query = query.where(_IS_PREPARING, tuning_jobs.c.held_by.is_(None))
-    query = query.order_by(tuning_jobs.c.create_time, tuning_jobs.c.id)
-    return [(JobId(row.id), row.email or "") for row in connection.execute(query)]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingJob:
+    """A job that waits to be prepared, and what a server must have for that.
+
+    Attributes:
+        id: the job's id.
+        tenant: on whose behalf it is prepared.
+        base_model: the base's name, as it was given.
+        resolved_base: the own name of the base that this name meant; None: of an earlier version, which kept none.
+        has_source: whether it goes on from the adapter of a tuned model.
+
+    """
+
+    id: JobId
+    tenant: Tenant
+    base_model: BaseModelName
+    resolved_base: BaseModelName | None
+    has_source: bool
+
+
+def waiting(connection: Connection) -> list[WaitingJob]:
+    """The jobs that wait to be prepared, the oldest first."""
+    columns = tuning_jobs.c
+    further = (columns.base_model, columns.resolved_base, tuned_models.c.source.is_not(None).label("has_source"))
+    query = tuning_job_rows.with_tenant(*further).join(tuned_models, tuned_models.c.id == columns.model_id)
+    query = query.where(_IS_PREPARING, columns.held_by.is_(None)).order_by(columns.create_time, columns.id)
+    return [
+        WaitingJob(
+            id=JobId(row.id),
+            tenant=tuning_job_rows.tenant_in(row),
+            base_model=BaseModelName(row.base_model),
+            resolved_base=None if row.resolved_base is None else BaseModelName(row.resolved_base),
+            has_source=row.has_source,
+        )
+        for row in connection.execute(query)
+    ]
 
 
 def take(connection: Connection, job_id: JobId, server: ServerId) -> Claim | None:

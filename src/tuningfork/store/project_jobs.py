@@ -20,6 +20,13 @@ def count_unfinished(connection: Connection, project: str) -> int:
     return connection.execute(query).scalar_one()
 
 
+def count_running_of(connection: Connection, project: str) -> int:
+    """How many jobs of this project are running. Concurrent transactions wait as in `count_unfinished`."""
+    lock_name(connection, f"jobs of project {project}")
+    query = select(func.count()).where(tuning_jobs.c.project == project, tuning_jobs.c.state == JobState.RUNNING.value)
+    return connection.execute(query).scalar_one()
+
+
 def count_running(connection: Connection) -> Mapping[str, int]:
     """How many jobs of each project are running."""
     query = select(tuning_jobs.c.project, func.count()).where(tuning_jobs.c.state == JobState.RUNNING.value)

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tuningfork.artifacts.durable import sync, sync_together, tree, write_aside
+from tuningfork.artifacts.local import ELSEWHERE
 from tuningfork.artifacts.manifest import digest_of
 from tuningfork.domain.errors import FailedPrecondition
 from tuningfork.store import file_locks
@@ -29,7 +30,7 @@ from tuningfork.store.database_copy import copy_in, id_in_file, takes_content
 PART = "restore.part"
 _COMPLETE = "complete"
 _FILES_ONLY = " files"
-_NOT_DATA = {PART, file_locks.DIRECTORY, "server.lock", "bases"}
+_NOT_DATA = {PART, file_locks.DIRECTORY, "server.lock", "bases", ELSEWHERE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, case, func, literal, not_, select
+from sqlalchemy import ColumnElement, Connection, Row, RowMapping, Select, and_, case, func, literal, not_, select
 from sqlalchemy.exc import IntegrityError
 
 from tuningfork.domain.base_model import AdapterShape, BaseModelName
@@ -19,6 +19,7 @@ from tuningfork.domain.hyperparameters import NO_TRAINING, Hyperparameters
 from tuningfork.domain.permission import Role
 from tuningfork.domain.tuned_model import TunedModelId
 from tuningfork.domain.tuning_job import TRANSITIONS, JobError, JobId, JobState, TuningJob
+from tuningfork.domain.turns import Tenant
 from tuningfork.store import data_statistics, training_options
 from tuningfork.store.column_types import UtcDateTime
 from tuningfork.store.database import is_duplicate, lock_name
@@ -53,14 +54,14 @@ class QueuedJob:
 
     Attributes:
         id: the job's id.
-        owner: the address of its model's owner; "": nobody owns the model.
+        tenant: on whose behalf it is trained.
         has_validation: whether it has a validation set.
         has_source: whether it goes on from the adapter of a tuned model.
 
     """
 
     id: JobId
-    owner: str = ""
+    tenant: Tenant = Tenant()
     has_validation: bool = False
     has_source: bool = False
 
@@ -169,12 +170,12 @@ def queued_of_owners(
 ) -> list[QueuedJob]:
     """The queued jobs over one of these bases, the oldest first."""
     needs = (tuning_jobs.c.training_options, tuned_models.c.source.is_not(None).label("has_source"))
-    query = _with_owner(*needs).join(tuned_models, tuned_models.c.id == tuning_jobs.c.model_id)
+    query = with_tenant(*needs).join(tuned_models, tuned_models.c.id == tuning_jobs.c.model_id)
     query = query.where(_is_queued_over(base_models, aliases)).order_by(tuning_jobs.c.create_time, tuning_jobs.c.id)
     return [
         QueuedJob(
             id=JobId(row.id),
-            owner=row.owner or "",
+            tenant=tenant_in(row),
             has_validation=training_options.validation_count_in(row.training_options) > 0,
             has_source=row.has_source,
         )
@@ -182,17 +183,22 @@ def queued_of_owners(
     ]
 
 
-def owners_of(connection: Connection, job_ids: Collection[JobId]) -> Mapping[JobId, str]:
-    """The address of the owner of each of these jobs' models; "" for a model that nobody owns."""
-    rows = connection.execute(_with_owner().where(tuning_jobs.c.id.in_(job_ids)))
-    return {JobId(row.id): row.owner or "" for row in rows}
+def tenants_of(connection: Connection, job_ids: Collection[JobId]) -> Mapping[JobId, Tenant]:
+    """On whose behalf each of these jobs is done."""
+    rows = connection.execute(with_tenant().where(tuning_jobs.c.id.in_(job_ids)))
+    return {JobId(row.id): tenant_in(row) for row in rows}
 
 
-def _with_owner(*further: ColumnElement[Any]) -> Select[Any]:
-    """A query of jobs' ids, the addresses of their models' owners, and further columns."""
+def with_tenant(*further: ColumnElement[Any]) -> Select[Any]:
+    """A query of jobs' ids, what `tenant_in` reads, and further columns."""
     is_owner = and_(permissions.c.model_id == tuning_jobs.c.model_id, permissions.c.role == Role.OWNER.value)
-    query = select(tuning_jobs.c.id, permissions.c.email.label("owner"), *further)
+    query = select(tuning_jobs.c.id, tuning_jobs.c.project, permissions.c.email.label("owner"), *further)
     return query.select_from(tuning_jobs.outerjoin(permissions, is_owner))
+
+
+def tenant_in(row: Row[Any]) -> Tenant:
+    """On whose behalf the job of a row of `with_tenant` is done."""
+    return Tenant(project=row.project, owner=row.owner or "")
 
 
 def first_queued(connection: Connection, candidates: Sequence[JobId]) -> TuningJob | None:

@@ -17,11 +17,13 @@ from tuningfork.domain.objective import DirectPreferenceOptimization
 from tuningfork.domain.preparation import Preparation
 from tuningfork.domain.tuned_model import TunedModelId
 from tuningfork.domain.tuning_job import TRANSITIONS, JobError, JobId, JobState, Snapshot
+from tuningfork.domain.turns import Tenant
 from tuningfork.store import snapshots, tuned_models, tuning_jobs
 from tuningfork.store.schema import job_events
 from tuningfork.store.tuned_models import IdTaken
 from tuningfork.store.tuning_jobs import QueuedJob
 
+ADAS = Tenant(owner="ada@example.com")
 CANCELLED = JobError(code=Code.CANCELLED, message="The job was cancelled.")
 PATHS = {
     JobState.PREPARING: [],
@@ -229,11 +231,11 @@ def test_the_oldest_queued_job_comes_first(database):
     old = keep(database, new_job("b", create_time=NOW))
     with database.write() as connection:
         assert tuning_jobs.queued_of_owners(connection, [ECHO]) == [
-            QueuedJob(id=old.id, owner="ada@example.com"),
-            QueuedJob(id=young.id, owner="ada@example.com"),
+            QueuedJob(id=old.id, tenant=ADAS),
+            QueuedJob(id=young.id, tenant=ADAS),
         ]
         tuning_jobs.move(connection, old.id, JobState.RUNNING, NOW)
-        assert tuning_jobs.queued_of_owners(connection, [ECHO]) == [QueuedJob(id=young.id, owner="ada@example.com")]
+        assert tuning_jobs.queued_of_owners(connection, [ECHO]) == [QueuedJob(id=young.id, tenant=ADAS)]
 
 
 def test_a_queued_job_says_which_files_its_training_needs(database):
@@ -246,9 +248,9 @@ def test_a_queued_job_says_which_files_its_training_needs(database):
         tuning_jobs.insert(connection, further)
 
         assert tuning_jobs.queued_of_owners(connection, [ECHO]) == [
-            QueuedJob(id=JobId("a-job"), owner="ada@example.com"),
-            QueuedJob(id=validated.id, owner="ada@example.com", has_validation=True),
-            QueuedJob(id=further.id, owner="", has_source=True),
+            QueuedJob(id=JobId("a-job"), tenant=ADAS),
+            QueuedJob(id=validated.id, tenant=ADAS, has_validation=True),
+            QueuedJob(id=further.id, has_source=True),
         ]
 
 

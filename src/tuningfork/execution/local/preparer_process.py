@@ -8,6 +8,7 @@ import errno
 import logging
 import os
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from typing import Any
 
 from tuningfork.domain.base_model import BaseModel
@@ -19,6 +20,7 @@ from tuningfork.execution.local.environment import RENDERING_SECONDS, RENDERING_
 from tuningfork.execution.local.preparer_messages import DataPrepared, DataRefused, Prepare, PreparerReport, RowsRead
 from tuningfork.execution.local.process_limits import limit_memory, limit_time
 from tuningfork.execution.local.process_names import PREPARER, name_this_process
+from tuningfork.execution.local.reading_limit import LimitedSource, ReadingLimit
 from tuningfork.execution.preparation import PreparationRequest, Prepared
 from tuningfork.modeling.describing import describe
 from tuningfork.modeling.token_counting import TokenCounter
@@ -52,7 +54,9 @@ class Preparer:
         seconds = int(os.environ.get(RENDERING_VARIABLE, RENDERING_SECONDS))
         limit_memory(PREPARER_BYTES)
         limit_time(3 * seconds)
-        yield from self._guarded(request, lambda: self._open(request))
+        waits = ReadingLimit(request.patience_seconds)
+        waits.start()
+        yield from self._guarded(request, lambda: self._open(request, waits))
 
     def advance(self) -> Iterator[PreparerReport]:
         """Make the next batch of examples."""
@@ -61,15 +65,18 @@ class Preparer:
             limit_time(_BATCH_SECONDS)
             yield from self._guarded(request, lambda: self._continue(making))
 
-    def _open(self, request: PreparationRequest) -> PreparerReport:
+    def _open(self, request: PreparationRequest, waits: ReadingLimit) -> PreparerReport:
         try:
-            counter = TokenCounter(describe(request.base, tries_modules=False))
+            with waits.opening():
+                counter = TokenCounter(describe(request.base, tries_modules=False))
         except Exception as error:
             if is_out_of_memory(error):
                 raise
             raise _unusable(request.base, error) from error
         self._request = request
-        self._making = DatasetMaking(request, counter, artifacts_in(os.environ)).run()
+        validation = None if request.validation is None else LimitedSource(request.validation, waits)
+        limited = replace(request, training=LimitedSource(request.training, waits), validation=validation)
+        self._making = DatasetMaking(limited, counter, artifacts_in(os.environ)).run()
         return RowsRead(0)
 
     def _continue(self, making: Generator[int, None, Prepared]) -> PreparerReport:

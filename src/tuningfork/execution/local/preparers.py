@@ -11,7 +11,7 @@ from tuningfork.domain.artifact import ArtifactRef
 from tuningfork.domain.conversation import Speaker, Turn
 from tuningfork.domain.data_statistics import Bucket, DataStatistics, Distribution, DroppedExample
 from tuningfork.domain.dataset import DatasetStatistics
-from tuningfork.domain.errors import BaseUnusable, Cancelled, TuningforkError
+from tuningfork.domain.errors import BaseUnusable, Cancelled, TuningforkError, Unavailable
 from tuningfork.domain.training_rows import DataFault
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.execution.base import WorkerDied
@@ -20,6 +20,7 @@ from tuningfork.execution.local.endings import Ending
 from tuningfork.execution.local.messages import LastWords, Pong
 from tuningfork.execution.local.preparer_messages import DataPrepared, DataRefused, Prepare, RowsRead
 from tuningfork.execution.local.reading_back import reader_of
+from tuningfork.execution.local.reading_limit import KEPT_WAITING
 from tuningfork.execution.preparation import PreparationRequest, Prepared, PreparedDataset
 
 logger = logging.getLogger(__name__)
@@ -128,6 +129,9 @@ def _died(request: PreparationRequest, ending: Ending, rows: int | None) -> Tuni
     """The error of a preparer that ended. `rows`: how many rows it had read; None: it could not use the base yet."""
     labels = {"action": "worker_died", "job": request.job_id}
     logger.warning("the preparer of job %s ended (%s)", request.job_id, ending, extra=labels)
+    if ending.exit_code == KEPT_WAITING:
+        what = f"the configuration of base model {request.base.name}" if rows is None else f"what follows row {rows}"
+        return Unavailable(f"Nothing came for too long of {what}: a file system or object store does not answer.")
     if ending.exit_code != -signal.SIGXCPU:
         return WorkerDied(f"the preparer ended in the middle of its work ({ending})")
     if rows is None:

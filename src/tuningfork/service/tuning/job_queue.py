@@ -55,6 +55,7 @@ class JobQueue:
         Raises:
             IdTaken: another model or job has the id; the data can be given to a job with another id.
             NotFound: the tuned model that the job starts from was deleted meanwhile.
+            FailedPrecondition: that model's adapter must not leave the storage root of its location.
             QuotaExceeded: the caller has too many jobs that have not ended.
             ResourceExhausted: too many jobs wait, or the disk is full.
             Busy: others were writing to the database for too long.
@@ -98,6 +99,7 @@ class JobQueue:
         owner = ownership(principal, made.model.id, self._entropy)
         committing = False
         try:
+            self._artifacts.settle(made.job.id, made.job.location)
             if origin.source and origin.weights:
                 self._keep_source(made, origin.source, origin.weights)
             with self._database.write() as connection:

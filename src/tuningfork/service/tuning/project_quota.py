@@ -26,6 +26,10 @@ class ProjectQuota:
         if self.rejects and self.most is not None and project_jobs.count_unfinished(connection, project) >= self.most:
             raise ProjectQuotaExceeded(self.most)
 
+    def has_place(self, connection: Transaction, project: str) -> bool:
+        """Whether a job of the project may be taken up. Others that ask the same wait until this transaction ends."""
+        return self.most is None or project_jobs.count_running_of(connection, project) < self.most
+
     def is_full(self, connection: Transaction, project: str) -> bool:
         """Whether a project has as many jobs in training as it may have."""
         return self.most is not None and project_jobs.count_running(connection).get(project, 0) >= self.most

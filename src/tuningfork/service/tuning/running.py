@@ -21,8 +21,9 @@ from tuningfork.execution.base import TrainingAssignment
 from tuningfork.service.metrics import Metrics
 from tuningfork.service.tuning import checkpointing, conclusion, diagnosing, recording, tidying
 from tuningfork.service.tuning.blame import blame
+from tuningfork.service.tuning.claims import Claims
 from tuningfork.service.tuning.job_names import JobNames
-from tuningfork.service.tuning.lease_watch import LEASE_SECONDS, RENEWALS_IN_A_LEASE, LeaseWatch
+from tuningfork.service.tuning.lease_watch import LEASE_SECONDS
 from tuningfork.service.tuning.project_quota import UNLIMITED_PROJECTS, ProjectQuota
 from tuningfork.service.tuning.speeds import Speeds
 from tuningfork.service.tuning.turns import Turns
@@ -73,11 +74,8 @@ class Running:
         self._metrics = metrics
         self._server = server
         self._savepoint_every = savepoint_every
-        self._monotonic = monotonic
-        self._renew_every_seconds = lease_seconds / RENEWALS_IN_A_LEASE
-        self._last_renewal = -lease_seconds
-        self._watch = LeaseWatch(lease_seconds, monotonic)
-        self._claims: dict[JobId, Claim] = {}
+        self._claims = Claims(database, server, leases.running, lease_seconds=lease_seconds, monotonic=monotonic)
+        self._project_quota = project_quota
         self.names = JobNames(database)
         self.turns = Turns(database, artifacts, catalog, project_quota)
         self.speeds = Speeds(monotonic)
@@ -97,7 +95,7 @@ class Running:
         if claimed is None:
             return None
         job, base, goes_on, claim = claimed
-        self._claims[job.id] = claim
+        self._claims.add(claim)
         self.speeds.claimed(job.id, base.name, type(job.hyperparameters.objective))
         owner = self.turns.taken(job.id)
         if job.start_time is None:
@@ -138,7 +136,7 @@ class Running:
         database has lost are restored from `snapshots` and `evaluated`.
         """
         with self._database.write() as connection:
-            job = tuning_jobs.find(connection, job_id) if leases.hold(connection, self._claim_of(job_id)) else None
+            job = tuning_jobs.find(connection, job_id) if leases.hold(connection, self._claims.of(job_id)) else None
             if job is None:
                 return StepReply.STOP
             recording.rewind(connection, job_id, step, snapshots, evaluated)
@@ -148,7 +146,7 @@ class Running:
         """Record a step. The reply is to stop if the job was cancelled or deleted, or another server holds it now."""
         # If a power cut undoes this write, the trainer reports the step again when the job resumes.
         with self._database.write(durable=False) as connection:
-            held = leases.hold(connection, self._claim_of(job_id))
+            held = leases.hold(connection, self._claims.of(job_id))
             cancel_requested = snapshot_rows.append_snapshot(connection, job_id, snapshot) if held else None
         if not held:
             return StepReply.STOP
@@ -159,7 +157,7 @@ class Running:
 
     def evaluated(self, job_id: JobId, evaluation: Evaluation) -> StepReply:
         """Record an evaluation. The reply is as in `record`."""
-        if recording.record_evaluation(self._database, self._claim_of(job_id), evaluation):
+        if recording.record_evaluation(self._database, self._claims.of(job_id), evaluation):
             said = f"after step {evaluation.step} its validation loss is {evaluation.mean_loss:.4g}"
             logger.info("job %s: %s", job_id, said, extra=self.names.labels("job_evaluated", job_id))
         return StepReply.STOP if self.unwanted([job_id]) else StepReply.CONTINUE
@@ -170,19 +168,19 @@ class Running:
         `adapter` is an artifact in the trainer's work directory. May be repeated, since the trainer reports its
         checkpoints again after a crash: a checkpoint that is recorded already is not changed.
         """
-        recording.keep_checkpoint(self._database, self._artifacts, self._claim_of(job_id), step, epoch, adapter)
+        recording.keep_checkpoint(self._database, self._artifacts, self._claims.of(job_id), step, epoch, adapter)
         return StepReply.STOP if self.unwanted([job_id]) else StepReply.CONTINUE
 
     def finish(self, job_id: JobId, adapter: ArtifactRef) -> None:
         """Install the adapter, then end the job and make its model ACTIVE. May be repeated after a crash."""
-        claim = self._claim_of(job_id)
+        claim = self._claims.of(job_id)
         if self._running(claim) is not None:
             self._artifacts.install_adapter(job_id, adapter)
             self._end(claim, conclusion.succeed, keeps_adapter=True)
 
     def stopped(self, job_id: JobId, adapter: ArtifactRef | None) -> None:
         """End a job that its trainer stopped between steps as cancelled; queue it again if nobody had cancelled it."""
-        claim = self._claim_of(job_id)
+        claim = self._claims.of(job_id)
         job = self._running(claim)
         if job is None:
             return
@@ -195,7 +193,7 @@ class Running:
 
     def fail(self, job_id: JobId, code: Code, message: str) -> None:
         """End a job that cannot go on, with an error for its owner."""
-        self._fail(self._claim_of(job_id), JobError(code=code, message=message))
+        self._fail(self._claims.of(job_id), JobError(code=code, message=message))
 
     def give_back(self, job_id: JobId, *, died: bool, reason: str = "", shared_death: str | None = None) -> None:
         """Queue the job again; another trainer resumes it from its last savepoint.
@@ -209,13 +207,13 @@ class Running:
                 count towards the job's failure, but the job is next trained alone, and so is each of the others.
 
         """
-        self._give_back(self._claim_of(job_id), died=died, reason=reason, shared_death=shared_death)
+        self._give_back(self._claims.of(job_id), died=died, reason=reason, shared_death=shared_death)
 
     def unwanted(self, job_ids: Collection[JobId]) -> set[JobId]:
         """Those of these jobs that were cancelled or deleted, or that another server has taken over."""
         with self._database.read() as connection:
             wanted = tuning_jobs.wanted_ids(connection, job_ids)
-            return set(job_ids) - (wanted & leases.still_held(connection, [*map(self._claim_of, job_ids)]))
+            return set(job_ids) - (wanted & self._claims.still_held(connection, job_ids))
 
     def requeue_interrupted(self) -> list[JobId]:
         """Queue the jobs again that this server was running when it ended. To be called once, before the first claim.
@@ -238,21 +236,10 @@ class Running:
             The jobs that were queued again, so that a server that has their data can claim them.
 
         """
-        now = self._monotonic()
-        if now - self._last_renewal < self._renew_every_seconds:
-            return []
-        self._last_renewal = now
-        with self._database.read() as connection:
-            running = leases.running(connection)
-        own = set(self._claims.values())
-        if held := [lease.claim for lease in running if lease.claim in own]:
-            # Not durable: a power cut that undoes a renewal has also ended this server.
-            with self._database.write(durable=False) as connection:
-                leases.renew(connection, held)
-        abandoned = self._watch.run_out(lease for lease in running if lease.claim not in own)
-        for lease in abandoned:
-            self._give_back(lease.claim, died=False, reason="its server did not renew its lease")
-        return [lease.claim.job_id for lease in abandoned]
+        abandoned = self._claims.renew().run_out
+        for claim in abandoned:
+            self._give_back(claim, died=False, reason="its server did not renew its lease")
+        return [claim.job_id for claim in abandoned]
 
     def sweep(self) -> list[JobId]:
         """Remove the files of deleted jobs, and set aside what the database does not know; see `tidying.sweep`.
@@ -267,16 +254,15 @@ class Running:
         """Remove the files that had to stay while a backup was made. To be called often."""
         self._artifacts.remove_deferred()
 
-    def _claim_of(self, job_id: JobId) -> Claim:
-        """This server's claim on the job. If it has none, a claim that is not valid, with which nothing is written."""
-        return self._claims.get(job_id) or Claim(job_id=job_id, server=self._server, number=0)
-
     def _claim_first(
         self, connection: Transaction, candidates: Sequence[JobId]
     ) -> tuple[TuningJob, BaseModel, bool, Claim] | None:
         """Claim the first candidate. Returns the job, its base, whether it starts from a tuned model, the claim."""
         job = tuning_jobs.first_queued(connection, candidates)
-        if job is None or not tuning_jobs.move(connection, job.id, JobState.RUNNING, self._clock()):
+        # Counted again: another server may have taken up a job of the same project since the turn was decided.
+        if job is None or not self._project_quota.has_place(connection, job.project):
+            return None
+        if not tuning_jobs.move(connection, job.id, JobState.RUNNING, self._clock()):
             return None
         model = tuned_models.find(connection, job.model_id)
         served = self._catalog.find(job.base_model, job.resolved_base)
@@ -346,8 +332,7 @@ class Running:
 
     def _let_go(self, claim: Claim) -> None:
         """Forget the claim, unless this server has claimed the job again since."""
-        if self._claims.get(claim.job_id) == claim:
-            del self._claims[claim.job_id]
+        if self._claims.let_go(claim):
             self.speeds.let_go(claim.job_id)
 
     def _end(

@@ -19,7 +19,8 @@ class Staging:
     """The use case of stages. What is known beyond the database is of the jobs on this server's trainers.
 
     `one` and `many` find the models that a caller may read: `Tuning.get` and `Tuning.list`. `price`: what a million
-    trained tokens cost, for jobs whose tokens were counted; None: no costs are told.
+    trained tokens cost, for jobs whose tokens were counted; None: no costs are told. `waits_for`: what keeps a job from
+    being prepared, see `Preparing.waits_for`.
     """
 
     def __init__(
@@ -30,7 +31,9 @@ class Staging:
         many: Callable[..., Page[Tuned]],
         *,
         price: float | None = None,
+        waits_for: Callable[[JobId], str] = lambda _: "",
     ) -> None:
+        self._waits_for = waits_for
         self._price = price
         self._trainers = trainers
         self._speeds = speeds
@@ -73,7 +76,7 @@ class Staging:
         if job.state.is_final:
             return StagedJob(job=job, stage=JobStage.ENDED)
         if job.state is JobState.PREPARING:
-            return StagedJob(job=job, stage=JobStage.PREPARING)
+            return self._preparing(job)
         if job.state is JobState.QUEUED:
             return StagedJob(job=job, stage=JobStage.QUEUED)
         beginning = begun.get(job.id)
@@ -85,3 +88,8 @@ class Staging:
             return StagedJob(job=job, stage=JobStage.HELD_UP, beginning=told)
         stage = JobStage.STARTING if beginning.base is None else JobStage.LOADING_BASE
         return StagedJob(job=job, stage=stage, beginning=beginning)
+
+    def _preparing(self, job: TuningJob) -> StagedJob:
+        if held_up_by := self._waits_for(job.id):
+            return StagedJob(job=job, stage=JobStage.HELD_UP, beginning=Beginning(held_up_by=held_up_by))
+        return StagedJob(job=job, stage=JobStage.PREPARING)

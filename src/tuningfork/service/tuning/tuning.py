@@ -316,8 +316,7 @@ class Tuning:
 
         ended = self._reserve.write(self._database, write)
         if ended is not None:
-            # A crash after installing an adapter and before the end of the job can have left the adapter.
-            self._artifacts.discard_adapter(ended)
+            self._artifacts.discard_unfinished(ended)
         self._wake()
 
     def delete(self, principal: Principal, model_id: TunedModelId) -> None:

@@ -5,7 +5,16 @@ from itertools import islice
 
 from tuningfork.domain.base_model import Catalog
 from tuningfork.domain.tuning_job import JobId, TuningJob
-from tuningfork.domain.turns import LEAST_SECONDS, InTraining, Turn, by_owners, making_room, turn_beside_suspects
+from tuningfork.domain.turns import (
+    LEAST_SECONDS,
+    InTraining,
+    LastTurns,
+    Tenant,
+    Turn,
+    in_turn,
+    making_room,
+    turn_beside_suspects,
+)
 from tuningfork.service.tuning.project_quota import UNLIMITED_PROJECTS, ProjectQuota
 from tuningfork.store import suspects, tuning_jobs
 from tuningfork.store.artifacts import Artifacts
@@ -44,9 +53,7 @@ class Turns:
         # The own names and the aliases of the bases that this server can use.
         self._served = own_names, [model.name for model in whole if model.name != model.base.name]
         self.least_seconds = LEAST_SECONDS
-        # By owner, the number of its last turn; owners without one have not had one since the server's start.
-        self._last_turns: dict[str, int] = {}
-        self._turn = 0
+        self._last_turns = LastTurns()
         # The waiting jobs that were found without some of their files, and those of them that were told.
         self._lacking: dict[JobId, list[Need]] = {}
         self._told: set[JobId] = set()
@@ -66,32 +73,31 @@ class Turns:
             suspected = suspects.queued(connection, *self._served)
             suspects_running = suspects.among(connection, running)
             waiting = {job.id: job for job in tuning_jobs.queued_of_owners(connection, *self._served)}
-            owners = tuning_jobs.owners_of(connection, running)
+            tenants = tuning_jobs.tenants_of(connection, running)
             over_quota = self._project_quota.waiting(connection, waiting)
         self._lacking = {job_id: missing for job_id, missing in self._lacking.items() if job_id in waiting}
-        here = self._here(waiting, (job_id for job_id in suspected if job_id not in running))
+        here = self._here(waiting, (job_id for job_id in suspected if job_id not in over_quota.union(running)))
         if (turn := turn_beside_suspects(running, suspects_running, here)) is not None:
             return turn
         elsewhere = {*running, *suspected}
         in_training = [
-            InTraining(job_id=job_id, owner=owners.get(job_id, ""), seconds=seconds)
+            InTraining(job_id=job_id, tenant=tenants.get(job_id, Tenant()), seconds=seconds)
             for job_id, seconds in running.items()
         ]
-        free = [(job.id, job.owner) for job in waiting.values() if job.id not in elsewhere | over_quota]
-        candidates = by_owners(free, in_training, self._last_turns)
+        free = [(job.id, job.tenant) for job in waiting.values() if job.id not in elsewhere | over_quota]
+        candidates = in_turn(free, [each.tenant for each in in_training], self._last_turns)
         if len(running) < places:
             return Turn(next=tuple(self._here(waiting, (job_id for job_id, _ in candidates))))
-        following = next((owner for job_id, owner in candidates if self._has_files(waiting[job_id])), None)
+        following = next((tenant for job_id, tenant in candidates if self._has_files(waiting[job_id])), None)
         leaving = None if following is None else making_room(in_training, following, least_seconds=self.least_seconds)
         return Turn() if leaving is None else Turn(pause=frozenset({leaving}))
 
     def taken(self, job_id: JobId) -> str:
-        """Note that this server has taken the job up, so that other owners have the next turns; returns its owner."""
+        """Note that this server has taken the job up, so that others have the next turns; returns its owner."""
         with self._database.read() as connection:
-            owner = tuning_jobs.owners_of(connection, [job_id]).get(job_id, "")
-        self._turn += 1
-        self._last_turns[owner] = self._turn
-        return owner
+            tenant = tuning_jobs.tenants_of(connection, [job_id]).get(job_id, Tenant())
+        self._last_turns.taken(tenant)
+        return tenant.owner
 
     def stranded(self) -> list[TuningJob]:
         """The waiting jobs whose base model this server cannot use, the oldest first, without their snapshots."""

@@ -11,7 +11,7 @@ from fakes import ECHO_BASE
 from patience import PATIENCE_SECONDS, wait_until
 from row_files import EndlessRows
 from tuningfork.domain.artifact import ArtifactRef
-from tuningfork.domain.errors import BaseUnusable, Cancelled, ResourceExhausted
+from tuningfork.domain.errors import BaseUnusable, Cancelled, ResourceExhausted, Unavailable
 from tuningfork.domain.training_rows import DataFault, RowFault
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.execution.base import WorkerDied
@@ -84,6 +84,14 @@ def test_rows_that_take_too_long_are_at_fault(preparers):
 def test_a_base_that_takes_too_long_to_be_read_is_at_fault(preparers):
     with pytest.raises(BaseUnusable, match="reading its configuration, tokenizer and template took too long"):
         preparers.prepare(request("baseovertime"))
+
+
+@pytest.mark.parametrize(
+    ("job", "what"), [("waiting", "what follows row 1000"), ("basewaiting", "the configuration of base model")]
+)
+def test_files_that_keep_a_preparer_waiting_are_told_as_out_of_reach(preparers, job, what):
+    with pytest.raises(Unavailable, match=f"Nothing came for too long of {what}"):
+        preparers.prepare(request(job))
 
 
 @pytest.mark.parametrize("job", ["rogue", "mute"])

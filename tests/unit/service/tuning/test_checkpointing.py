@@ -137,7 +137,7 @@ def test_a_server_that_lost_the_job_records_nothing_and_touches_no_file(workshop
     step(workshop, tuned, 4)
     late = written(workshop, tuned, "late", "of the loser")
     # What the other server does when this one's lease has run out.
-    beside.running._give_back(workshop.running._claim_of(tuned.job.id), died=False, reason="its lease has run out")
+    beside.running._give_back(workshop.running._claims.of(tuned.job.id), died=False, reason="its lease has run out")
     beside.running.claim()
     keep(beside, tuned, 4, "of the holder")
 

@@ -5,16 +5,18 @@ from dataclasses import replace
 
 import pytest
 
-from bucket_tunings import ROWS, URI, tunings_over
+from bucket_tunings import ROWS, URI, InProcessPreparers, tunings_over
+from fakes import ECHO_CATALOG
 from patience import wait_until
 from row_files import row_of
 from store_rows import keep, new_job
 from tuningfork.domain.checkpoint_schedule import CheckpointSchedule
-from tuningfork.domain.errors import Busy
+from tuningfork.domain.errors import Busy, Unavailable
 from tuningfork.domain.tuning_job import JobState
 from tuningfork.execution.dataset_file import DatasetFile
+from tuningfork.preparer import Preparer
 from tuningfork.service.tuning.lease_watch import LEASE_SECONDS
-from tuningfork.service.tuning.preparing import Preparing
+from tuningfork.service.tuning.preparing import BASE_PATIENCE_SECONDS, Preparing
 from tuningfork.service.tuning.running import MAX_ATTEMPTS
 from tuningfork.store import leases, preparing_jobs, tuning_jobs
 from tuningfork.store.artifacts import Artifacts
@@ -309,6 +311,168 @@ def test_owners_take_turns(tunings):
     assert [job["tuningJobState"] for job in bobs] == ["TUNING_JOB_STATE_WAITING_FOR_CAPACITY"]
 
 
+def states_of(tunings, principal=None):
+    listed = tunings.list(**({} if principal is None else {"principal": principal}))
+    return [job.get("tuningJobState", "").removeprefix("TUNING_JOB_STATE_") for job in listed["tuningJobs"]]
+
+
+def test_projects_take_turns_before_owners(tunings):
+    bob, carol = (replace(ADA, email=f"{name}@example.com", project="local") for name in ("bob", "carol"))
+    other = {"project": "q", "location": "europe-west4"}
+    tunings.create()
+    tunings.create(principal=bob)
+    tunings.create(principal=carol, place=other)
+    tunings.prepare()
+    tunings.prepare()
+    waiting = tunings.list(principal=carol, place=other)["tuningJobs"]
+    assert [job["tuningJobState"] for job in waiting] == ["TUNING_JOB_STATE_WAITING_FOR_CAPACITY"]
+    assert states_of(tunings, bob) == ["PROCESSING_DATASET"]
+
+
+def test_a_file_that_hangs_holds_up_nobody_but_its_owner(tunings):
+    held_up(tunings)
+    [adas] = held_by(tunings)
+    tunings.create()
+    bob = replace(ADA, email="bob@example.com", project="local")
+    tunings.create(principal=bob)
+    # Bob's turn has come, though Ada's first file has not been read to its end.
+    wait_until(lambda: len(held_by(tunings)) == 2)
+    assert adas in held_by(tunings)
+    # Ada's second job waits, though there are places.
+    assert len(waiting_in(tunings)) == 1
+
+
+def held_by(tunings):
+    with tunings.workshop.database.read() as connection:
+        return {lease.claim.job_id for lease in leases.preparing(connection)}
+
+
+def waiting_in(tunings):
+    with tunings.workshop.database.read() as connection:
+        return [job.id for job in preparing_jobs.waiting(connection)]
+
+
+def test_a_job_that_has_to_wait_again_keeps_no_other_from_its_turn(tunings):
+    class Unreachable(InProcessPreparers):
+        """Of Ada's files none can be reached."""
+
+        def prepare(self, request):
+            if request.job_id == self.unreachable:
+                raise Unavailable("the bucket does not answer")
+            return super().prepare(request)
+
+    made = tunings.create()
+    preparers = Unreachable(tunings.workshop.artifacts.store)
+    preparers.unreachable = job_of(tunings).id
+    bob = replace(ADA, email="bob@example.com", project="local")
+    tunings.create(principal=bob)
+    loop = Preparer(tunings.preparing, preparers, poll_seconds=0.02, pause_seconds=600)
+    loop.start()
+    try:
+        wait_until(lambda: states_of(tunings, bob) == ["WAITING_FOR_CAPACITY"])
+        assert loop.waits_for(preparers.unreachable) == "its examples could not be read: the bucket does not answer"
+    finally:
+        loop.close()
+    assert tunings.get(made)["state"] == "JOB_STATE_PENDING"
+
+
+@pytest.mark.parametrize("base", ["faulty", "missing"])
+def test_a_job_without_its_base_says_so_and_fails_after_a_while(tunings, base):
+    made = tunings.create()
+    moment = [0.0]
+    without = preparing_without_base(tunings, base, moment)
+    assert without.claim() is None
+    said = without.waits_for(job_of(tunings).id)
+    assert "no such file" in said if base == "faulty" else said.startswith("this server does not have the base model")
+    moment[0] = BASE_PATIENCE_SECONDS - 1
+    without.claim()
+    assert without.end_hopeless() == []
+
+    moment[0] += 1
+    without.claim()
+    assert without.end_hopeless() == [job_of(tunings).id]
+    error = tunings.get(made)["error"]
+    assert error["code"] == 9
+    assert error["message"].startswith("The job waited for 60 minutes, since this server ")
+    assert files_of(tunings) == set()
+
+
+def test_a_job_without_its_base_waits_on_while_another_server_prepares_jobs(tunings):
+    tunings.create()
+    moment = [0.0]
+    without = preparing_without_base(tunings, "missing", moment)
+    with tunings.workshop.database.write() as connection:
+        preparing_jobs.take(connection, job_of(tunings).id, ServerId("another"))
+    tunings.create()
+    for _ in range(3):
+        moment[0] += BASE_PATIENCE_SECONDS
+        without.claim()
+        renew(tunings)
+        without.keep_leases()
+        assert without.end_hopeless() == []
+
+
+def renew(tunings):
+    with tunings.workshop.database.write() as connection:
+        leases.renew(connection, [lease.claim for lease in leases.preparing(connection)])
+
+
+def preparing_without_base(tunings, why, moment):
+    """The use cases of a server whose base cannot be used, or that has no base."""
+    models = [replace(base, fault="no such file") for base in ECHO_CATALOG.models] if why == "faulty" else []
+    made = tunings_over(
+        tunings.workshop,
+        tunings.bucket,
+        catalog=replace(ECHO_CATALOG, models=tuple(models)),
+        monotonic=lambda: moment[0],
+    )
+    return made.preparing
+
+
+def test_what_a_server_wrote_for_a_job_is_removed_when_another_server_has_taken_it_over(tunings):
+    tunings.create()
+    request = tunings.preparing.claim()
+    tunings.preparers.prepare(request)
+    assert files_of(tunings) == {"work"}
+    with tunings.workshop.database.write() as connection:
+        preparing_jobs.release(connection, request.job_id)
+        preparing_jobs.take(connection, request.job_id, ServerId("another"))
+
+    tunings.preparing.tidy(besides=[request.job_id])
+    assert files_of(tunings) == {"work"}, "its preparer still writes"
+    tunings.preparing.let_go(besides=[])
+    tunings.preparing.tidy()
+    assert files_of(tunings) == set()
+
+
+@pytest.mark.parametrize("ends", ["cancelled", "deleted"])
+def test_a_job_that_ends_while_it_waits_again_leaves_no_files(tunings, ends):
+    made = tunings.create()
+    tunings.preparers.deaths = 1
+    tunings.prepare()
+    assert files_of(tunings) == {"work"}
+    if ends == "cancelled":
+        tunings.cancel(made)
+    else:
+        [tuned] = tunings.workshop.tuning.list(ADA).items
+        tunings.workshop.tuning.delete(ADA, tuned.model.id)
+    tunings.preparing.tidy()
+    assert files_of(tunings) == set()
+
+
+def test_a_queued_job_that_is_cancelled_leaves_only_its_examples(tunings):
+    tunings.create()
+    tunings.train()
+    model = tunings.get(tunings.list()["tuningJobs"][0])["tunedModel"]["model"]
+    body = {"supervisedTuningSpec": {"trainingDatasetUri": URI}, "preTunedModel": {"tunedModelName": model}}
+    further = tunings.call(tunings.methods.create, {}, body=body)
+    tunings.prepare()
+    assert tunings.workshop.artifacts.job_ids("work")
+
+    tunings.cancel(further)
+    assert tunings.workshop.artifacts.job_ids("work") == set()
+
+
 def test_only_one_server_takes_a_waiting_job(database):
     keep(database, replace(new_job("a"), state=JobState.PREPARING, is_prepared=False))
     with database.write() as connection:
@@ -320,4 +484,6 @@ def test_only_one_server_takes_a_waiting_job(database):
         assert leases.running(connection) == []
         preparing_jobs.release(connection, "a-job")
         assert leases.preparing(connection) == []
-        assert preparing_jobs.waiting(connection) == [("a-job", "ada@example.com")]
+        assert [(job.id, job.tenant.owner) for job in preparing_jobs.waiting(connection)] == [
+            ("a-job", "ada@example.com")
+        ]
