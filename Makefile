@@ -17,7 +17,7 @@ TRITON := triton>=3.5,<4; sys_platform == 'linux'
 INSTALL_TORCH = $(if $(TORCH_INDEX),$(INSTALL) --index-url '$(TORCH_INDEX)' '$(TORCH)')
 
 .DEFAULT_GOAL := help
-.PHONY: help lock locked tutorial smollm2 serve studio test test-all test-quick test-avx2 test-explore test-postgresql test-gpu test-models contract lint format bench bench-avx2 bench-quick bench-gpu soak use-cases clean
+.PHONY: help browser lock locked tutorial smollm2 serve studio test test-all test-quick test-avx2 test-explore test-postgresql test-gpu test-models contract lint format bench bench-avx2 bench-quick bench-gpu soak use-cases clean
 
 help: ## Show these targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -76,7 +76,7 @@ test-all: $(VENV)/.installed-dev ## Run everything but what needs a GPU: slow te
 	$(TEST) -m "not gpu"
 
 test-quick: $(VENV)/.installed-dev ## Run what takes seconds.
-	$(TEST) -m "not gpu and not slow and not acceptance and not contract"
+	$(TEST) -m "not gpu and not slow and not acceptance and not contract and not browser"
 
 test-avx2: $(VENV)/.installed-dev ## Run the tests of what computes as on an x86 processor without AVX-512 and bfloat16.
 	@if grep -qw avx512f /proc/cpuinfo; then \
@@ -99,6 +99,10 @@ test-models: $(VENV)/.installed-dev ## Run the tests on two real base models, wh
 
 contract: $(VENV)/.installed-dev ## Run Google's SDKs and other clients, unmodified, against a live server.
 	$(TEST) -m contract
+
+browser: ## Install Chromium for the tests of the Studio, if it is not there (Debian and its relatives, as root).
+	@command -v chromium > /dev/null || command -v google-chrome > /dev/null \
+	  || { apt-get update && apt-get install -y --no-install-recommends chromium fonts-noto-core; }
 
 lint: $(VENV)/.installed-dev ## Check style, types and layering.
 	$(BIN)/ruff check .

@@ -29,7 +29,7 @@ CLASS = re.compile(r"(?:[A-Z][a-z0-9]+){2,}")
 NO_PATHS = re.compile(
     r"(models|tunedModels|gemini|text|application|tuningfork|google-genai-sdk|DATA_DIR|Qwen)/|.*/x(/|$)"
 )
-MADE_LATER = (".venv/", ".contract/", ".tutorial/", "bench/.peers")
+MADE_LATER = (".venv/", ".contract/", ".screenshots/", ".tutorial/", "bench/.peers")
 """Folders that are made by `make` or by a test, and are in no checkout."""
 CLASSES_ON = ("docs/architecture.md", "docs/glossary.md", "docs/gpu.md", "docs/prefix-cache.md", "CONTRIBUTING.md")
 FORMER: dict[str, set[str]] = {}

@@ -1,10 +1,27 @@
 """Every page of the Studio but the form to sign in."""
 
-from tuningfork.studio.pages import library, model, preferences, sharing
+from tuningfork.studio.pages import (
+    create_check,
+    create_columns,
+    create_data,
+    create_settings,
+    get_code,
+    library,
+    model,
+    playground,
+    preferences,
+    sharing,
+)
 
 PAGES = (
     *preferences.PAGES,
     *library.PAGES,
     *model.PAGES,
     *sharing.PAGES,
+    *create_data.PAGES,
+    *create_columns.PAGES,
+    *create_check.PAGES,
+    *create_settings.PAGES,
+    *playground.PAGES,
+    *get_code.PAGES,
 )

@@ -10,7 +10,9 @@ import httpx
 
 Json = Mapping[str, Any]
 
-_PAGE_TIMEOUT = httpx.Timeout(20.0, connect=5.0)
+_PAGE_SECONDS = 20.0
+_UPLOAD_SECONDS = 300.0
+_CONNECT_SECONDS = 5.0
 
 
 class ApiRefusal(Exception):
@@ -109,10 +111,25 @@ class ApiCaller:
             ApiUnreachable: there is none.
 
         """
-        return await self._ask("GET", path, query or {}, None, "")
+        return await self._ask("GET", path, query or {}, None, "", _PAGE_SECONDS)
 
-    async def send(self, method: str, path: str, body: Any = None, query: Mapping[str, str] | None = None) -> Json:
+    async def send(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        query: Mapping[str, str] | None = None,
+        *,
+        seconds: float = _PAGE_SECONDS,
+    ) -> Json:
         """The answer to a request that changes something. The body is sent as JSON.
+
+        Args:
+            method: the verb.
+            path: below the server's address.
+            body: what is sent; None: nothing.
+            query: the parameters of the query.
+            seconds: how long to wait at most.
 
         Raises:
             ApiRefusal: it is an error.
@@ -120,7 +137,7 @@ class ApiCaller:
 
         """
         content = None if body is None else json.dumps(body).encode()
-        return await self._ask(method, path, query or {}, content, "application/json")
+        return await self._ask(method, path, query or {}, content, "application/json", seconds)
 
     async def upload(self, path: str, content: bytes, query: Mapping[str, str] | None = None) -> Json:
         """The answer to a POST whose body is a file.
@@ -130,16 +147,23 @@ class ApiCaller:
             ApiUnreachable: there is none.
 
         """
-        return await self._ask("POST", path, query or {}, content, "application/octet-stream")
+        return await self._ask("POST", path, query or {}, content, "application/octet-stream", _UPLOAD_SECONDS)
 
     async def _ask(
-        self, method: str, path: str, query: Mapping[str, str], content: bytes | None, content_type: str
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        content: bytes | None,
+        content_type: str,
+        seconds: float,
     ) -> Json:
         headers = {**self.headers(), "accept": "application/json"}
         if content is not None:
             headers["content-type"] = content_type
         words = str(httpx.QueryParams({"prettyPrint": "false", **query}))
-        answer = await self.api.open(method, path, headers, query=words, content=content, wait=_PAGE_TIMEOUT)
+        wait = httpx.Timeout(seconds, connect=_CONNECT_SECONDS)
+        answer = await self.api.open(method, path, headers, query=words, content=content, wait=wait)
         try:
             text = await answer.aread()
         except httpx.TransportError as error:
