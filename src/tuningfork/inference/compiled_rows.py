@@ -28,7 +28,6 @@ from tuningfork.modeling.compiled.proof import proven
 from tuningfork.modeling.compiled.step import DecodingStep, Pages, TokenRow, unsupported
 from tuningfork.modeling.decoder.decoder import Decoder
 from tuningfork.modeling.device.graph_cache import difference, rounding_of
-from tuningfork.modeling.device.processor import has_amx
 from tuningfork.modeling.loading import LoadedBase
 
 logger = logging.getLogger(__name__)
@@ -91,11 +90,11 @@ class CompiledRows:
 def _is_faster(base: LoadedBase, compiled: Library) -> bool:
     """Whether the compiled step is faster than the decoder on this kind of processor (docs/log.md).
 
-    The code for any processor is several times slower. In bfloat16 it takes AVX-512 BF16; nobody has measured it beside
-    AMX, nor on Arm, where oneDNN's products are faster.
+    The code for any processor is several times slower. In bfloat16 it takes AVX-512 BF16, also where there is AMX, which
+    oneDNN's products use; nobody has measured it on Arm.
     """
     if base.dtype == torch.bfloat16:
-        return compiled.level == Level.AVX512_BF16 and not has_amx()
+        return compiled.level == Level.AVX512_BF16
     return compiled.level >= Level.AVX2
 
 
