@@ -27,6 +27,7 @@ from tuningfork.buckets.files import BucketFile
 from tuningfork.catalog import EMBEDDED_MODEL
 from tuningfork.domain.artifact import ArtifactRef
 from tuningfork.domain.base_model import BaseModel, BaseModelName
+from tuningfork.domain.permission import LOCAL_PRINCIPAL
 from tuningfork.domain.training_rows import RowFault
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.execution.local import environment
@@ -161,7 +162,7 @@ def prepared(folder: Path, base: BaseModel, name: str) -> tuple[Taken, int]:
     request = PreparationRequest(
         job_id=JobId("bench"),
         base=base,
-        training=BucketFile(settings=settings, uri=f"gs://bench/{name}"),
+        training=BucketFile(settings=settings, uri=f"gs://bench/{name}", reader=LOCAL_PRINCIPAL),
         validation=None,
         read_row=read_row,
         work=ArtifactRef("work/bench"),

@@ -19,6 +19,7 @@ from tuningfork.catalog import EMBEDDED_MODEL
 from tuningfork.domain.artifact import ArtifactRef
 from tuningfork.domain.conversation import Conversation
 from tuningfork.domain.errors import Cancelled, Unavailable
+from tuningfork.domain.permission import LOCAL_PRINCIPAL
 from tuningfork.domain.training_rows import RowFault
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.execution.base import WorkerDied
@@ -68,7 +69,7 @@ def bucket_file(tmp_path):
     def make(*lines, name="t.jsonl"):
         if lines:
             (tmp_path / "bucket" / name).write_bytes(b"\n".join(lines))
-        return BucketFile(settings=settings, uri=f"gs://shared/{name}")
+        return BucketFile(settings=settings, uri=f"gs://shared/{name}", reader=LOCAL_PRINCIPAL)
 
     return make
 

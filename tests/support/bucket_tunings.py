@@ -193,7 +193,7 @@ def tunings_over(
         w.clock,
         w.metrics,
         server=SERVER,
-        source_of=lambda uri: BucketFile(settings=settings, uri=uri),
+        source_of=lambda uri, reader: BucketFile(settings=settings, uri=uri, reader=reader),
         read_row=read_row,
         lease_seconds=lease_seconds,
         monotonic=monotonic,

@@ -75,8 +75,7 @@ class Buckets:
             TuningforkError: as `check`.
 
         """
-        if not self.may_read(principal, uri):
-            raise BucketNotFound(parse_uri(uri).bucket)
+        self._check_reader(principal, uri)
         return self.check(uri)
 
     def may_read(self, principal: Principal, uri: str) -> bool:
@@ -94,20 +93,20 @@ class Buckets:
         record = self.records.find(found.bucket)
         return record is None or record.is_readable_by(principal)
 
-    def lines(self, uri: str, *, most_line_bytes: int = MOST_LINE_BYTES) -> Iterator[bytes]:
-        """The lines of an object, without their ends, while it is read; only one line is in memory.
+    def lines(self, principal: Principal, uri: str, *, most_line_bytes: int = MOST_LINE_BYTES) -> Iterator[bytes]:
+        """The lines of an object, for a caller, without their ends, while it is read; only one line is in memory.
 
         Close the iterator if it is not read to its end. Blank lines are lines too.
 
         Raises:
             LineTooLong: a line has more bytes than that.
-            TuningforkError: as `check`.
+            TuningforkError: as `open`.
 
         """
         found = parse_uri(uri)
         store = self._store_of(found)
         reading = _translated(found) if store is None else store.translated(found.key)
-        with reading, self.open(uri) as file:
+        with reading, self.open(principal, uri) as file:
             number = 0
             while line := file.readline(most_line_bytes + 2):
                 number += 1
@@ -117,20 +116,27 @@ class Buckets:
                 yield text
 
     @contextmanager
-    def open(self, uri: str) -> Iterator[BinaryIO]:
-        """The object for reading from its beginning; closed at the end.
+    def open(self, principal: Principal, uri: str) -> Iterator[BinaryIO]:
+        """The object for a caller to read from its beginning; closed at the end.
 
         Raises:
-            TuningforkError: as `check`.
+            TuningforkError: as `check_for`.
 
         """
         found = parse_uri(uri)
-        if (store := self._store_of(found)) is not None:
-            with store.open(found.key) as file:
-                yield file
-            return
-        with self._local(found) as (file, _, _):
+        self._check_reader(principal, uri)
+        with ExitStack() as opened:
+            if (store := self._store_of(found)) is not None:
+                file = opened.enter_context(store.open(found.key))
+            else:
+                file, _, _ = opened.enter_context(self._local(found))
+            # Once more: meanwhile somebody else may have made a bucket of this name, whose file this then is.
+            self._check_reader(principal, uri)
             yield file
+
+    def _check_reader(self, principal: Principal, uri: str) -> None:
+        if not self.may_read(principal, uri):
+            raise BucketNotFound(parse_uri(uri).bucket)
 
     def _store_of(self, uri: ObjectUri) -> RemoteBucket | None:
         """The object store at an address; None: it is a file.

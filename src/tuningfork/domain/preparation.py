@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from tuningfork.domain.hyperparameters import RequestedHyperparameters
+from tuningfork.domain.permission import Principal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,3 +18,6 @@ class Preparation:
     """What the caller asked for; the rest is chosen for the number of examples."""
     keeps_checkpoints: bool = False
     """Whether the job keeps checkpoints on its way, about one for each epoch and about ten in all."""
+    reader: Principal | None = None
+    """Who asked for the job, without groups: the files are read only if this caller may read them at that time. None in
+    a request, and in jobs of versions that did not record it, where the model's owner counts."""

@@ -76,7 +76,7 @@ def bucket_tuning(
         clock,
         metrics,
         server=server,
-        source_of=lambda uri: BucketFile(settings=settings.bucket_settings, uri=uri),
+        source_of=lambda uri, reader: BucketFile(settings=settings.bucket_settings, uri=uri, reader=reader),
         read_row=read_row,
     )
     worker = environment.of_worker(1, settings.log_level, log_format=settings.log_format)
@@ -112,10 +112,10 @@ def _reads(buckets: Buckets) -> Callable[[Principal, str], None]:
     return check
 
 
-def _looks(buckets: Buckets) -> Callable[[str], None]:
-    def look(uri: str) -> None:
+def _looks(buckets: Buckets) -> Callable[[Principal, str], None]:
+    def look(principal: Principal, uri: str) -> None:
         # Closed when the iterator is collected, right after the last row that is looked at.
-        rows = (line for line in buckets.lines(uri) if line.strip())
+        rows = (line for line in buckets.lines(principal, uri) if line.strip())
         for number, line in enumerate(islice(rows, _LOOKED_AT)):
             try:
                 read_row(line)

@@ -4,7 +4,8 @@
      "validation_count": 100, "evaluate_every": 4, "imported": true, "keep_best": true,
      "early_stopping": {"patience": 3, "least_improvement": 0.0},
      "teaches_next_turn": true, "base_fingerprint": "1f0c",
-     "preparation": {"training_uri": "gs://b/t.jsonl", "requested": {"epoch_count": 3}}, "unprepared": true}
+     "preparation": {"training_uri": "gs://b/t.jsonl", "requested": {"epoch_count": 3},
+                     "reader": {"email": "ada@example.com", "project": "local"}}, "unprepared": true}
 
 They are not columns, since no query uses them, and each objective has different hyperparameters. Options with their
 default value are left out, so that rows of earlier versions, `{}`, mean cross-entropy without checkpoints and without a
@@ -23,6 +24,7 @@ from tuningfork.domain.checkpoint_schedule import CheckpointSchedule
 from tuningfork.domain.early_stopping import EarlyStopping
 from tuningfork.domain.hyperparameters import RequestedHyperparameters
 from tuningfork.domain.objective import CrossEntropy, DirectPreferenceOptimization, Objective
+from tuningfork.domain.permission import Email, Principal
 from tuningfork.domain.preparation import Preparation
 from tuningfork.domain.tuning_job import TuningJob
 
@@ -65,6 +67,8 @@ def _written_preparation(preparation: Preparation) -> dict[str, Any]:
         written["requested"] = asked
     if preparation.keeps_checkpoints:
         written["keeps_checkpoints"] = True
+    if preparation.reader is not None:
+        written["reader"] = {"email": preparation.reader.email, "project": preparation.reader.project}
     return written
 
 
@@ -119,11 +123,13 @@ def preparation_in(options: Mapping[str, Any]) -> Preparation | None:
         return None
     requested = dict(written.get("requested", {}))
     objective = _objective(requested.pop("objective", None))
+    reader = written.get("reader")
     return Preparation(
         training_uri=written["training_uri"],
         validation_uri=written.get("validation_uri"),
         hyperparameters=RequestedHyperparameters(**requested, objective=objective),
         keeps_checkpoints=bool(written.get("keeps_checkpoints")),
+        reader=None if reader is None else Principal(email=Email(reader["email"]), project=reader["project"]),
     )
 
 

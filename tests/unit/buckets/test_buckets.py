@@ -51,12 +51,12 @@ def test_an_object_is_a_file_in_the_directory_of_its_bucket(buckets):
 
 
 def test_lines_come_without_their_ends_and_blank_lines_count(buckets):
-    assert list(buckets.lines("gs://training/d/t.jsonl")) == [b'{"a": 1}', b"", b'{"b": 2}']
+    assert list(buckets.lines(ADA, "gs://training/d/t.jsonl")) == [b'{"a": 1}', b"", b'{"b": 2}']
 
 
 def test_a_line_that_is_too_long_is_refused_with_its_number(buckets, settings):
     (settings.root / "training" / "long").write_bytes(b"12345678\n123456789\n")
-    lines = buckets.lines("gs://training/long", most_line_bytes=8)
+    lines = buckets.lines(ADA, "gs://training/long", most_line_bytes=8)
 
     assert next(lines) == b"12345678"
     with pytest.raises(LineTooLong, match="Line 2 of gs://training/long has more than 8 bytes") as refused:
@@ -67,7 +67,7 @@ def test_a_line_that_is_too_long_is_refused_with_its_number(buckets, settings):
 def test_the_longest_line_may_have_any_line_end(buckets, settings):
     (settings.root / "training" / "long").write_bytes(b"12345678\r\n12345678")
 
-    assert list(buckets.lines("gs://training/long", most_line_bytes=8)) == [b"12345678"] * 2
+    assert list(buckets.lines(ADA, "gs://training/long", most_line_bytes=8)) == [b"12345678"] * 2
 
 
 def test_settings_can_be_sent_to_another_process(settings, buckets):
@@ -176,7 +176,7 @@ def test_what_cannot_be_read_shows_no_path_of_the_server(buckets, settings, monk
 def test_a_mapped_bucket_is_for_everybody(buckets, settings):
     (settings.mapped[0].directory / "t.jsonl").write_text("{}\n")
 
-    assert list(buckets.lines("gs://shared/t.jsonl")) == [b"{}"]
+    assert list(buckets.lines(ADA, "gs://shared/t.jsonl")) == [b"{}"]
     assert buckets.may_read(BOB, "gs://shared/t.jsonl")
 
 
@@ -185,7 +185,7 @@ def test_a_file_address_is_read_below_the_allowed_roots_only(buckets, settings, 
     (tmp_path / "files-too").mkdir()
     (tmp_path / "files-too" / "t.jsonl").write_text("{}\n")
 
-    assert list(buckets.lines(f"file://{settings.file_roots[0]}/t.jsonl")) == [b"{}"]
+    assert list(buckets.lines(ADA, f"file://{settings.file_roots[0]}/t.jsonl")) == [b"{}"]
     for outside in (f"file://{tmp_path}/files-too/t.jsonl", f"file://{tmp_path}/files/../files-too/t.jsonl"):
         with pytest.raises(InvalidUri):
             buckets.check(outside)
@@ -206,6 +206,13 @@ def test_a_bucket_of_a_project_is_there_for_this_project_only(buckets):
         return buckets.may_read(Principal(email=ADA.email, project=project), "gs://of-p/x")
 
     assert [readable(project) for project in ("p", "q", "local", "")] == [True, False, True, True]
+
+
+def test_an_object_is_opened_for_those_who_may_read_it(buckets):
+    with buckets.open(ADA, "gs://training/d/t.jsonl") as file:
+        assert file.read(8) == b'{"a": 1}'
+    with pytest.raises(BucketNotFound), buckets.open(BOB, "gs://training/d/t.jsonl"):
+        pass
 
 
 def test_a_directory_that_the_operator_made_belongs_to_the_machines_owner(buckets, settings):
@@ -238,7 +245,7 @@ class TestObjectStores:
         fsspec.filesystem("memory").pipe(f"{name}/d/t.jsonl", b"{}\n{}\n")
 
         assert stores.check(f"s3://{name}/d/t.jsonl").size == 6
-        assert list(stores.lines(f"s3://{name}/d/t.jsonl")) == [b"{}", b"{}"]
+        assert list(stores.lines(ADA, f"s3://{name}/d/t.jsonl")) == [b"{}", b"{}"]
 
     def test_what_is_not_there_is_not_found(self, stores, name):
         with pytest.raises(ObjectNotFound):
@@ -258,9 +265,23 @@ class TestObjectStores:
         buckets = Buckets(BucketSettings(root=settings.root, stores=(store,)), refusing)
 
         with pytest.raises(StoreUnreachable) as failed:
-            list(buckets.lines(f"s3://{name}/t.jsonl"))
+            list(buckets.lines(ADA, f"s3://{name}/t.jsonl"))
         assert "secret" not in failed.value.message
         assert "secret words" in caplog.text
+
+    def test_a_bucket_that_somebody_else_makes_while_an_object_is_opened_is_not_read(self, settings, name):
+        fsspec.filesystem("memory").pipe(f"{name}/t.jsonl", b"{}")
+
+        def taken_meanwhile(_store):
+            record = BucketRecord(name=name, owner=BOB.email, project="", create_time=datetime.now(UTC))
+            assert BucketRecords(settings).add(record)
+            return fsspec.filesystem("memory")
+
+        store = ObjectStore(scheme=Scheme.GS, bucket=name)
+        buckets = Buckets(BucketSettings(root=settings.root, stores=(store,)), taken_meanwhile)
+
+        with pytest.raises(BucketNotFound), buckets.open(ADA, f"gs://{name}/t.jsonl"):
+            pass
 
     def test_the_extra_is_named_where_it_is_missing(self, settings, name):
         store = ObjectStore(scheme=Scheme.S3, bucket=name)

@@ -172,6 +172,8 @@ class Storing:
             if generation not in (0, metadata.generation):
                 raise ObjectNotFound(bucket, key)
             conditions.check(metadata)
+            # Once more: meanwhile somebody else may have made a bucket of this name, whose file this then is.
+            self.bucket(principal, bucket)
             yield file, metadata
 
     @full_disk_reported()

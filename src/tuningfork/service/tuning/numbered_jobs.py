@@ -53,12 +53,12 @@ class BucketChecks:
 
     Attributes:
         may_read: raises unless the caller may read the object, and it is there.
-        look: raises if one of its first rows cannot be read as an example.
+        look: raises if one of its first rows cannot be read as an example, or not by the caller.
 
     """
 
     may_read: Callable[[Principal, str], None]
-    look: Callable[[str], None]
+    look: Callable[[Principal, str], None]
 
 
 class NumberedJobs:
@@ -188,7 +188,7 @@ class NumberedJobs:
         except InvalidArgument as error:
             violation = FieldViolation(field=name, description=error.message, reason=Reason.MALFORMED)
             raise InvalidArgument(violations=(violation,)) from error
-        self._checks.look(uri)
+        self._checks.look(principal, uri)
 
     def _in_order(self, connection: Transaction, listing: Listing) -> Iterator[NumberedJob]:
         search = listing.search
@@ -274,7 +274,7 @@ class NumberedJobs:
             project=place.project,
             location=place.location,
             state=JobState.PREPARING,
-            preparation=wanted.preparation,
+            preparation=replace(wanted.preparation, reader=_reader(principal)),
             is_prepared=False,
             request_details=wanted.details,
         )
@@ -293,6 +293,11 @@ class NumberedJobs:
         digits = f"{self._entropy(_UUID_BITS):032x}"
         uuid = "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
         return f"{wanted.base_model}-{uuid}"
+
+
+def _reader(principal: Principal) -> Principal:
+    """Whom the job's files are read for. Groups are left out: buckets belong to persons."""
+    return Principal(email=principal.email, project=principal.project)
 
 
 def _files_of(wanted: BucketTuning) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ from datetime import datetime
 
 from tuningfork.domain.base_model import Catalog, PublicModel
 from tuningfork.domain.errors import Code
+from tuningfork.domain.permission import Email, Principal
 from tuningfork.domain.preparation import Preparation
 from tuningfork.domain.server_paths import without_directories
 from tuningfork.domain.training_rows import RowReader
@@ -57,7 +58,7 @@ class Preparing:
         clock: the time now.
         metrics: where ended jobs are counted.
         server: the id of this server.
-        source_of: makes the file at an address readable elsewhere.
+        source_of: makes the file at an address readable elsewhere, as far as the caller may read it.
         read_row: reads a line of such a file; a function of a module.
         lease_seconds: how long a job is another server's that does not renew its lease.
         base_patience_seconds: how long a job waits for a base that no server has, or can use, before it fails.
@@ -74,7 +75,7 @@ class Preparing:
         metrics: Metrics,
         *,
         server: ServerId,
-        source_of: Callable[[str], LineSource],
+        source_of: Callable[[str, Principal], LineSource],
         read_row: RowReader,
         lease_seconds: float = LEASE_SECONDS,
         base_patience_seconds: float = BASE_PATIENCE_SECONDS,
@@ -319,15 +320,18 @@ class Preparing:
         self._written.add(job_id)
         self._failures.pop(job_id, None)
         logger.info("job %s: its examples are read", job_id, extra={"action": "job_preparing", "job": job_id})
-        return self._request(job, job.preparation, base)
+        reader = job.preparation.reader or Principal(email=Email(tenant.owner))
+        return self._request(job, job.preparation, base, reader)
 
-    def _request(self, job: TuningJob, preparation: Preparation, base: PublicModel) -> PreparationRequest:
+    def _request(
+        self, job: TuningJob, preparation: Preparation, base: PublicModel, reader: Principal
+    ) -> PreparationRequest:
         validation = preparation.validation_uri
         return PreparationRequest(
             job_id=job.id,
             base=base.base,
-            training=self._source_of(preparation.training_uri),
-            validation=None if validation is None else self._source_of(validation),
+            training=self._source_of(preparation.training_uri, reader),
+            validation=None if validation is None else self._source_of(validation, reader),
             read_row=self._read_row,
             work=self._artifacts.work(job.id),
             max_example_tokens=base.limits.max_example_tokens,

@@ -10,15 +10,18 @@ from fakes import ECHO_CATALOG
 from patience import wait_until
 from row_files import row_of
 from store_rows import keep, new_job
+from tuningfork.buckets.configuration import BucketSettings
+from tuningfork.buckets.owners import BucketRecord, BucketRecords
 from tuningfork.domain.checkpoint_schedule import CheckpointSchedule
 from tuningfork.domain.errors import Busy, Unavailable
+from tuningfork.domain.permission import Email
 from tuningfork.domain.tuning_job import JobState
 from tuningfork.execution.dataset_file import DatasetFile
 from tuningfork.preparer import Preparer
 from tuningfork.service.tuning.lease_watch import LEASE_SECONDS
 from tuningfork.service.tuning.preparing import BASE_PATIENCE_SECONDS, Preparing
 from tuningfork.service.tuning.running import MAX_ATTEMPTS
-from tuningfork.store import leases, preparing_jobs, tuning_jobs
+from tuningfork.store import leases, preparing_jobs, schema, training_options, tuning_jobs
 from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.leases import ServerId
 from workshop import ADA
@@ -116,6 +119,73 @@ def test_a_file_that_is_gone_fails_the_job(tunings):
     (tunings.bucket / "t.jsonl").unlink()
     tunings.prepare()
     assert tunings.get(made)["error"] == {"code": 3, "message": "No such object: shared/t.jsonl"}
+
+
+class TestWhoMayRead:
+    """Buckets may be deleted, and made again by others, while jobs that name them wait."""
+
+    @pytest.fixture
+    def records(self, tunings):
+        return BucketRecords(BucketSettings(root=tunings.bucket.parent / "buckets"))
+
+    @pytest.fixture
+    def write(self, tunings, records):
+        def write(owner, project=""):
+            records.add(BucketRecord(name="own", owner=owner, project=project, create_time=tunings.workshop.clock()))
+            (records.root / "own" / "t.jsonl").write_bytes(b"".join(row + b"\n" for row in ROWS))
+            return {"supervisedTuningSpec": {"trainingDatasetUri": "gs://own/t.jsonl"}}
+
+        return write
+
+    @pytest.fixture
+    def take_over(self, records, write):
+        def take_over(owner, project=""):
+            (records.root / "own" / "t.jsonl").unlink()
+            records.remove("own")
+            write(owner, project)
+
+        return take_over
+
+    @pytest.mark.parametrize("is_validation", [False, True])
+    def test_a_bucket_that_somebody_else_has_made_meanwhile_is_not_read(self, tunings, write, take_over, is_validation):
+        body = write(ADA.email)
+        if is_validation:
+            body = {"supervisedTuningSpec": {"validationDatasetUri": "gs://own/t.jsonl"}}
+        made = tunings.create(**body)
+        take_over(Email("bob@example.com"))
+        tunings.prepare()
+
+        assert tunings.get(made)["error"] == {"code": 3, "message": "The specified bucket does not exist."}
+        assert files_of(tunings) == set()
+
+    def test_the_project_of_the_key_counts_too(self, tunings, write, take_over):
+        bound = replace(ADA, project="p")
+        made = tunings.create(bound, **write(ADA.email, "p"))
+        take_over(ADA.email, "q")
+        tunings.prepare()
+
+        assert tunings.get(made)["state"] == "JOB_STATE_FAILED"
+
+    def test_a_bucket_that_its_owner_has_made_again_is_read(self, tunings, write, take_over):
+        tunings.create(**write(ADA.email))
+        take_over(ADA.email)
+        tunings.prepare()
+
+        assert job_of(tunings).state is JobState.QUEUED
+
+    @pytest.mark.parametrize(("owner", "state"), [(ADA.email, JobState.QUEUED), ("bob@example.com", JobState.FAILED)])
+    def test_a_job_of_a_version_that_recorded_no_reader_is_read_for_its_owner(
+        self, tunings, write, take_over, owner, state
+    ):
+        tunings.create(**write(ADA.email))
+        job = job_of(tunings)
+        options = training_options.options_of(replace(job, preparation=replace(job.preparation, reader=None)))
+        with tunings.workshop.database.write() as connection:
+            connection.execute(schema.tuning_jobs.update().values(training_options=options))
+        take_over(Email(owner))
+        tunings.prepare()
+
+        assert job_of(tunings).state is state
 
 
 def test_a_job_with_too_many_steps_fails_before_the_first(tunings):
