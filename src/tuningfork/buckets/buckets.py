@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tuningfork.buckets.configuration import BucketSettings
-from tuningfork.buckets.errors import BucketNotFound, InvalidUri, LineTooLong, ObjectNotFound
+from tuningfork.buckets.errors import (
+    SYSTEM_REFUSALS,
+    BucketNotFound,
+    InvalidUri,
+    LineTooLong,
+    ObjectNotFound,
+    ServerNotPermitted,
+)
 from tuningfork.buckets.opening import file_below
 from tuningfork.buckets.owners import BucketRecords
 from tuningfork.buckets.remote import FileSystemOf, RemoteBucket, file_system_of
@@ -191,4 +198,6 @@ def _translated(uri: ObjectUri) -> Iterator[None]:
         if error.errno == errno.ELOOP:
             raise ObjectNotFound(uri.bucket, uri.key) from error
         logger.exception("%s cannot be read", uri)
+        if error.errno in SYSTEM_REFUSALS:
+            raise ServerNotPermitted(uri.bucket, uri.key) from error
         raise InternalError(f"{uri} cannot be read; the server's log says why.") from error

@@ -1,5 +1,7 @@
 """What can be wrong with an address, a bucket or an object. No message has a path of the server."""
 
+import errno
+
 from tuningfork.domain.errors import (
     AlreadyExists,
     Code,
@@ -94,6 +96,30 @@ class RangeNotSatisfiable(TuningforkError):
     def __init__(self, size: int) -> None:
         super().__init__(f"The requested range cannot be satisfied: the object has {size} bytes.")
         self.size = size
+
+
+class DirectoryAway(Unavailable):
+    """The directory that an operator shares as a bucket is not there, such as on a disk that is not mounted."""
+
+    def __init__(self, bucket: str) -> None:
+        super().__init__(
+            f"The directory of the bucket {bucket!r} is not there at the moment. The server's operator has named it in "
+            "TUNINGFORK_BUCKETS, and finds its path in the server's log."
+        )
+
+
+class ServerNotPermitted(PermissionDenied):
+    """The system does not let the server read or write a bucket's files; `key` "": any of them."""
+
+    def __init__(self, bucket: str, key: str = "") -> None:
+        super().__init__(
+            f"The server itself may not use the files of {bucket}/{key[:_SHOWN_CHARACTERS]}: their permissions, or a "
+            "disk that is mounted for reading only, refuse it. The server's operator can change that."
+        )
+
+
+SYSTEM_REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS)
+"""The numbers of errors by which the system refuses a server."""
 
 
 class StoreUnreachable(Unavailable):

@@ -4,6 +4,7 @@ Does not ask who may.
 """
 
 import errno
+import logging
 import os
 import shutil
 import threading
@@ -16,7 +17,14 @@ from typing import BinaryIO
 
 from tuningfork.buckets.checksums import Checksums, checksumming_of
 from tuningfork.buckets.configuration import BucketSettings
-from tuningfork.buckets.errors import BucketNotFound, ConditionNotMet, InvalidName, ObjectNotFound
+from tuningfork.buckets.errors import (
+    SYSTEM_REFUSALS,
+    BucketNotFound,
+    ConditionNotMet,
+    InvalidName,
+    ObjectNotFound,
+    ServerNotPermitted,
+)
 from tuningfork.buckets.listing import Page, Wanted, has_objects, list_keys
 from tuningfork.buckets.metadata import (
     FileIdentity,
@@ -29,6 +37,8 @@ from tuningfork.buckets.metadata import (
 from tuningfork.buckets.names import RESERVED, segments_of
 from tuningfork.buckets.opening import directory_below, file_below, status_of
 from tuningfork.buckets.owners import BucketRecords
+
+logger = logging.getLogger(__name__)
 
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
@@ -113,13 +123,15 @@ class LocalObjects:
 
     def list(self, bucket: str, wanted: Wanted) -> tuple[list[ObjectMetadata], Page]:
         """One page of a bucket's objects. Checksums that nobody has computed yet are left out."""
-        page = list_keys(self._directory(bucket), wanted)
+        with self._looking(bucket):
+            page = list_keys(self._directory(bucket), wanted)
         found = [each for key in page.keys if (each := self._glance(bucket, key)) is not None]
         return found, page
 
     def is_empty(self, bucket: str) -> bool:
         """Whether the bucket has no object."""
-        return not has_objects(self._directory(bucket))
+        with self._looking(bucket):
+            return not has_objects(self._directory(bucket))
 
     def put(
         self,
@@ -239,12 +251,25 @@ class LocalObjects:
 
     @staticmethod
     @contextmanager
+    def _looking(bucket: str) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError as error:
+            # Somebody has removed the bucket meanwhile.
+            raise BucketNotFound(bucket) from error
+        except OSError as error:
+            _check_permitted(error, bucket)
+            raise
+
+    @staticmethod
+    @contextmanager
     def _translated(bucket: str, key: str) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             if error.errno in _NOT_THERE or isinstance(error, FileNotFoundError):
                 raise ObjectNotFound(bucket, key) from error
+            _check_permitted(error, bucket, key)
             raise
 
     @staticmethod
@@ -261,7 +286,15 @@ class LocalObjects:
                     f"There cannot be an object {key[:200]!r} beside those that are there: this server keeps objects "
                     "as files, and a name before a slash as a directory. Choose another name."
                 ) from error
+            _check_permitted(error, bucket, key)
             raise
+
+
+def _check_permitted(error: OSError, bucket: str, key: str = "") -> None:
+    """Raise `ServerNotPermitted` for an error by which the system refuses the server."""
+    if error.errno in SYSTEM_REFUSALS:
+        logger.warning("%s/%s cannot be used: %s", bucket, key, error, extra={"action": "server_not_permitted"})
+        raise ServerNotPermitted(bucket, key) from error
 
 
 def _flush(file: Path) -> None:

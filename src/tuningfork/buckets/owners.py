@@ -1,6 +1,7 @@
 """Whose buckets are: a small file for each bucket that was made here says who made it and for which project."""
 
 import json
+import logging
 import os
 import shutil
 import threading
@@ -9,7 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tuningfork.buckets.configuration import BucketSettings, MappedBucket
+from tuningfork.buckets.errors import DirectoryAway
 from tuningfork.domain.permission import LOCAL_PRINCIPAL, Email, Principal
+
+logger = logging.getLogger(__name__)
 
 _ANY_PROJECT = ("", LOCAL_PRINCIPAL.project)
 """Projects of callers who may use any project's name."""
@@ -76,9 +80,20 @@ class BucketRecords:
             return BucketRecord(name=name, owner=LOCAL_PRINCIPAL.email, project="", create_time=made)
 
     def directory_of(self, name: str) -> Path:
-        """The directory of a bucket."""
+        """The directory of a bucket.
+
+        Raises:
+            DirectoryAway: the operator has mapped the bucket to a directory that is not there.
+
+        """
         mapped = self._mapped.get(name)
-        return self.root / name if mapped is None else mapped.directory
+        if mapped is None:
+            return self.root / name
+        if not os.path.isdir(mapped.directory):  # noqa: PTH112 - `Path.is_dir` raises some errors of disks that are away
+            extra = {"action": "directory_away"}
+            logger.warning("the directory %s of the bucket %s is not there", mapped.directory, name, extra=extra)
+            raise DirectoryAway(name)
+        return mapped.directory
 
     def names(self) -> list[str]:
         """The names of all buckets, sorted; some may be gone by now."""

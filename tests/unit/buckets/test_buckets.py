@@ -1,5 +1,6 @@
 """Objects by their addresses: read in pieces, by those who may, and nothing else of the server's disk."""
 
+import errno
 import os
 import pickle
 import threading
@@ -13,9 +14,18 @@ import pytest
 
 from tuningfork.buckets.buckets import Buckets
 from tuningfork.buckets.configuration import BucketSettings, MappedBucket, ObjectStore
-from tuningfork.buckets.errors import BucketNotFound, InvalidUri, LineTooLong, ObjectNotFound, StoreUnreachable
+from tuningfork.buckets.errors import (
+    BucketNotFound,
+    DirectoryAway,
+    InvalidUri,
+    LineTooLong,
+    ObjectNotFound,
+    ServerNotPermitted,
+    StoreUnreachable,
+)
 from tuningfork.buckets.owners import BucketRecord, BucketRecords
 from tuningfork.buckets.uris import Scheme, parse_uri
+from tuningfork.domain.errors import InternalError
 from tuningfork.domain.permission import LOCAL_PRINCIPAL, Email, Principal
 
 NAMES = count()
@@ -162,12 +172,19 @@ def test_a_device_is_not_opened():
         devices.check("gs://devices/null")
 
 
-def test_what_cannot_be_read_shows_no_path_of_the_server(buckets, settings, monkeypatch, caplog):
+@pytest.mark.parametrize(
+    ("number", "failure", "said"),
+    [
+        (errno.EIO, InternalError, r"^gs://training/d/t.jsonl cannot be read"),
+        (errno.EACCES, ServerNotPermitted, r"^The server itself may not use the files of training/d/t.jsonl"),
+    ],
+)
+def test_what_cannot_be_read_shows_no_path_of_the_server(buckets, settings, monkeypatch, caplog, number, failure, said):
     def no(*_args, **_kwargs):
-        raise PermissionError(13, "Permission denied", str(settings.root))
+        raise OSError(number, "No", str(settings.root))
 
     monkeypatch.setattr(os, "open", no)
-    with pytest.raises(Exception, match=r"^gs://training/d/t.jsonl cannot be read") as failed:
+    with pytest.raises(failure, match=said) as failed:
         buckets.check("gs://training/d/t.jsonl")
     assert str(settings.root) not in str(failed.value)
     assert str(settings.root) in caplog.text
@@ -178,6 +195,13 @@ def test_a_mapped_bucket_is_for_everybody(buckets, settings):
 
     assert list(buckets.lines(ADA, "gs://shared/t.jsonl")) == [b"{}"]
     assert buckets.may_read(BOB, "gs://shared/t.jsonl")
+
+
+def test_a_mapped_directory_that_is_not_there_is_told_as_such(buckets, settings):
+    settings.mapped[0].directory.rmdir()
+
+    with pytest.raises(DirectoryAway, match="The directory of the bucket 'shared' is not there at the moment"):
+        buckets.check_for(BOB, "gs://shared/t.jsonl")
 
 
 def test_a_file_address_is_read_below_the_allowed_roots_only(buckets, settings, tmp_path):

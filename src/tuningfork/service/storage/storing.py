@@ -102,16 +102,21 @@ class Storing:
     def list_buckets(self, principal: Principal, project: str, prefix: str) -> list[BucketRecord]:
         """The buckets of a project that the caller may read, and those that the operator shares.
 
+        Project "": that of the caller's key; those of all projects if the key was made for none.
+
         Raises:
             ProjectDenied: the caller's key was made for another project.
 
         """
         self._check_project(principal, project)
+        wanted = project or project_of(principal)
         found = [self._records.find(name) for name in self._records.names() if name.startswith(prefix)]
         return [
             record
             for record in found
-            if record is not None and record.is_readable_by(principal) and record.project in ("", project)
+            if record is not None
+            and record.is_readable_by(principal)
+            and (not wanted or record.project in ("", wanted))
         ]
 
     def delete_bucket(self, principal: Principal, name: str) -> None:

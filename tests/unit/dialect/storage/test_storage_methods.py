@@ -1,8 +1,10 @@
 """The API of buckets over HTTP: what its clients send, and what they must get."""
 
 import base64
+import errno
 import hashlib
 import json
+import os
 from dataclasses import replace
 
 import google_crc32c
@@ -48,6 +50,21 @@ class TestBuckets:
 
         assert [each.status_code for each in tries] == [403, 403]
         assert shape_is_that_of_storage(tries[0])
+
+    def test_without_a_project_a_key_lists_the_buckets_of_its_own(self, storage, workshop):
+        of_p = replace(ADA, project="p")
+        storage.storing.create_bucket(of_p, "of-p", "")
+
+        assert [each.name for each in storage.storing.list_buckets(of_p, "", "")] == ["of-p", "open", "shared"]
+        bound = storage.call("GET", "/storage/v1/b").json()["items"]
+        assert [each["name"] for each in bound] == ["open", "shared", "training"]
+
+    def test_without_a_project_a_key_of_no_project_lists_the_buckets_of_all(self, storage):
+        anybody = replace(ADA, project="local")
+        storage.storing.create_bucket(anybody, "of-p", "p")
+
+        names = [each.name for each in storage.storing.list_buckets(anybody, "", "")]
+        assert names == ["of-p", "open", "shared", "training"]
 
     def test_a_name_is_taken_once_whoever_asks(self, storage):
         answers = [each.call("POST", "/storage/v1/b", {"name": "training"}) for each in (storage, storage.bob)]
@@ -104,6 +121,39 @@ class TestRights:
         assert storage.call("DELETE", "/storage/v1/b/shared").status_code == 403
         assert storage.bob.put("t.jsonl", LINE, bucket="open").status_code == 200
         assert storage.content("t.jsonl", bucket="open").content == LINE
+
+    @pytest.mark.parametrize("bucket", ["open", "shared"])
+    def test_a_shared_directory_that_is_not_there_is_told_as_such(self, storage, tmp_path, bucket, caplog):
+        (tmp_path / bucket).rmdir()
+        tries = [
+            storage.call("GET", f"/storage/v1/b/{bucket}/o"),
+            storage.get("x", bucket=bucket),
+            storage.content("x", bucket=bucket),
+            *([storage.put("x", b"1", bucket=bucket)] if bucket == "open" else []),
+        ]
+
+        assert [each.status_code for each in tries] == [503] * len(tries)
+        [said] = {each.json()["error"]["message"] for each in tries}
+        assert said.startswith(f"The directory of the bucket '{bucket}' is not there at the moment.")
+        assert str(tmp_path) not in said
+        assert str(tmp_path / bucket) in caplog.text
+        assert len(storage.call("GET", "/storage/v1/b").json()["items"]) == 3
+
+    def test_what_the_system_refuses_to_the_server_is_told_without_paths(self, storage, tmp_path, monkeypatch, caplog):
+        storage.put("x", b"1")
+
+        def refused(*_args, **_kwargs):
+            raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path))
+
+        monkeypatch.setattr(os, "open", refused)
+        tries = [storage.call("GET", "/storage/v1/b/training/o"), storage.content("x")]
+        monkeypatch.undo()
+
+        assert [each.status_code for each in tries] == [403, 403]
+        for each in tries:
+            assert each.json()["error"]["message"].startswith("The server itself may not use the files of training/")
+            assert str(tmp_path) not in each.text
+        assert str(tmp_path) in caplog.text
 
     def test_a_token_reads_and_writes_with_its_scope(self, storage):
         token = {"authorization": f"Bearer {storage.caller.token('cloud-platform')}"}
