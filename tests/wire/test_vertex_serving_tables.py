@@ -19,6 +19,8 @@ TABLES = {
     for table in vars(module).values()
     if isinstance(table, Message)
 }
+ONLY_IN_V1 = {"dataStats", "pipelineJob"}
+"""Fields of a Model that v1beta1, from which the data was taken, does not have."""
 IN_THE_PATH = {"model", "endpoint", "name", "tensorboard"}
 """What a path names is a field of some requests, and not of the bodies that the document describes."""
 WHOLE = (
@@ -47,7 +49,7 @@ def test_every_field_of_a_table_is_published_with_its_type(name):
 
     for field in TABLES[name].fields:
         if field.json_name not in published:
-            assert field.name in IN_THE_PATH, field.json_name
+            assert field.name in IN_THE_PATH or field.json_name in ONLY_IN_V1, field.json_name
             continue
         said = published[field.json_name]
         inner = re.fullmatch(r"\[(.*)\]|map<(.*)>", said)

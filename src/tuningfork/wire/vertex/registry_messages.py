@@ -1,8 +1,7 @@
 """The messages of models, endpoints and operations, field by field.
 
 Source: google/cloud/aiplatform/v1/{model,model_service,endpoint,endpoint_service,deployed_model_ref,operation}.proto.
-Fields that this server passes over are not decoded further (`Kind.JSON`); most of those that only other kinds of models
-have are left out.
+Fields that this server passes over, or that only other kinds of models have, are not decoded further (`Kind.JSON`).
 """
 
 from tuningfork.wire.google.errors import STATUS
@@ -61,6 +60,26 @@ MODEL = Message(
         Field(17, "labels", Kind.STRING, keyed=True),
         Field(38, "model_source_info", MODEL_SOURCE_INFO, rule=Rule.OUTPUT_ONLY),
         Field(57, "checkpoints", CHECKPOINT, repeated=True, rule=Rule.OUTPUT_ONLY),
+        # Where weights are and what they run in, for other kinds of models. None of it can be changed here.
+        Field(4, "predict_schemata", Kind.JSON),
+        Field(5, "metadata_schema_uri", Kind.STRING),
+        Field(6, "metadata", Kind.JSON),
+        Field(7, "training_pipeline", Kind.STRING, rule=Rule.OUTPUT_ONLY),
+        Field(9, "container_spec", Kind.JSON),
+        Field(10, "supported_deployment_resources_types", Kind.JSON, repeated=True, rule=Rule.OUTPUT_ONLY),
+        Field(11, "supported_input_storage_formats", Kind.STRING, repeated=True, rule=Rule.OUTPUT_ONLY),
+        Field(12, "supported_output_storage_formats", Kind.STRING, repeated=True, rule=Rule.OUTPUT_ONLY),
+        Field(20, "supported_export_formats", Kind.JSON, repeated=True, rule=Rule.OUTPUT_ONLY),
+        Field(21, "data_stats", Kind.JSON),
+        Field(23, "explanation_spec", Kind.JSON),
+        Field(24, "encryption_spec", Kind.JSON),
+        Field(26, "artifact_uri", Kind.STRING),
+        Field(34, "original_model_info", Kind.JSON, rule=Rule.OUTPUT_ONLY),
+        Field(44, "metadata_artifact", Kind.STRING, rule=Rule.OUTPUT_ONLY),
+        Field(47, "pipeline_job", Kind.STRING),
+        Field(50, "base_model_source", Kind.JSON),
+        Field(51, "satisfies_pzs", Kind.BOOL, rule=Rule.OUTPUT_ONLY),
+        Field(52, "satisfies_pzi", Kind.BOOL, rule=Rule.OUTPUT_ONLY),
     ),
 )
 
@@ -133,10 +152,17 @@ DEPLOYED_MODEL = Message(
         Field(11, "service_account", Kind.STRING),
         Field(15, "disable_container_logging", Kind.BOOL),
         Field(13, "enable_access_logging", Kind.BOOL),
-        Field(14, "private_endpoints", Kind.JSON),
+        Field(14, "private_endpoints", Kind.JSON, rule=Rule.OUTPUT_ONLY),
         Field(23, "faster_deployment_config", Kind.JSON),
         Field(28, "system_labels", Kind.STRING, keyed=True),
         Field(30, "speculative_decoding_spec", Kind.JSON),
+        *(
+            Field(90 + number, name, Kind.JSON)
+            for number, name in enumerate(
+                ("enable_container_logging", "full_fine_tuned_resources", "gdc_connected_model", "rollout_options")
+            )
+        ),
+        Field(94, "status", Kind.JSON, rule=Rule.OUTPUT_ONLY),
     ),
 )
 
