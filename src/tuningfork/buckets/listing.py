@@ -55,7 +55,12 @@ def list_keys(directory: Path, wanted: Wanted) -> Page:
 
 def has_objects(directory: Path) -> bool:
     """Whether there is any object below this directory."""
-    return next(_keys(directory, ""), None) is not None
+    return next(keys_below(directory), None) is not None
+
+
+def keys_below(directory: Path) -> Iterator[str]:
+    """The names of all objects below a directory, in the order of their bytes."""
+    return _keys(directory, "")
 
 
 def _is_wanted(key: str, wanted: Wanted) -> bool:

@@ -73,7 +73,7 @@ class MetadataFiles:
         They are made of the file alone if none were written for it.
         """
         try:
-            known = json.loads(self._place(bucket, key).read_text(encoding="utf-8"))
+            known = json.loads(self.place_of(bucket, key).read_text(encoding="utf-8"))
             if known["identity"] == asdict(identity):
                 return _parsed(bucket, key, known)
         except (FileNotFoundError, ValueError, KeyError, TypeError):
@@ -92,7 +92,7 @@ class MetadataFiles:
 
     def write(self, metadata: ObjectMetadata, identity: FileIdentity) -> None:
         """Write the metadata of the object whose file is this one."""
-        place = self._place(metadata.bucket, metadata.key)
+        place = self.place_of(metadata.bucket, metadata.key)
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         known = asdict(metadata) | {
             "identity": asdict(identity),
@@ -103,11 +103,28 @@ class MetadataFiles:
         aside.write_text(json.dumps(known), encoding="utf-8")
         aside.replace(place)
 
+    def written_for(self, bucket: str, key: str, identity: FileIdentity) -> bytes | None:
+        """What was written of an object whose file is this one, as it is on the disk; None: nothing was."""
+        try:
+            content = self.place_of(bucket, key).read_bytes()
+            return content if json.loads(content)["identity"] == asdict(identity) else None
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
+
+    @staticmethod
+    def adopt(place: Path, identity: FileIdentity) -> None:
+        """Make the metadata in this file those of the file of this identity, which is a copy of the object's."""
+        known = json.loads(place.read_bytes()) | {"identity": asdict(identity)}
+        aside = place.with_suffix(".aside")
+        aside.write_text(json.dumps(known), encoding="utf-8")
+        aside.replace(place)
+
     def remove(self, bucket: str, key: str) -> None:
         """Forget the metadata of an object."""
-        self._place(bucket, key).unlink(missing_ok=True)
+        self.place_of(bucket, key).unlink(missing_ok=True)
 
-    def _place(self, bucket: str, key: str) -> Path:
+    def place_of(self, bucket: str, key: str) -> Path:
+        """The file of an object's metadata, which may not be there."""
         # Keys are longer than names of files may be.
         digest = hashlib.sha256(key.encode()).hexdigest()
         return self._directory / bucket / digest[:2] / f"{digest}.json"

@@ -61,8 +61,8 @@ class BucketRecords:
 
     def __init__(self, settings: BucketSettings) -> None:
         self.root = settings.root
-        self._directory = settings.server_files / "records"
-        self._metadata = settings.server_files / "metadata"
+        self.records_directory = settings.server_files / "records"
+        self.metadata_directory = settings.server_files / "metadata"
         # Held while a bucket is made or removed: of two callers who make one at a time, one is its owner.
         self._changing = threading.Lock()
         self._mapped = {each.name: each for each in settings.mapped}
@@ -124,12 +124,12 @@ class BucketRecords:
         """
         with self._changing:
             (self.root / name).rmdir()
-            self._place(name).unlink(missing_ok=True)
-            shutil.rmtree(self._metadata / name, ignore_errors=True)
+            self.place_of(name).unlink(missing_ok=True)
+            shutil.rmtree(self.metadata_directory / name, ignore_errors=True)
 
     def _write(self, record: BucketRecord) -> None:
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        place = self._place(record.name)
+        self.records_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        place = self.place_of(record.name)
         aside = place.with_suffix(".aside")
         written = {"owner": record.owner, "project": record.project, "createTime": record.create_time.isoformat()}
         with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
@@ -139,12 +139,13 @@ class BucketRecords:
         aside.replace(place)
 
     def _read(self, name: str) -> BucketRecord:
-        found = json.loads(self._place(name).read_text(encoding="utf-8"))
+        found = json.loads(self.place_of(name).read_text(encoding="utf-8"))
         made = datetime.fromisoformat(found["createTime"])
         return BucketRecord(name=name, owner=Email(found["owner"]), project=found["project"], create_time=made)
 
-    def _place(self, name: str) -> Path:
-        return self._directory / f"{name}.json"
+    def place_of(self, name: str) -> Path:
+        """The file of a bucket's record, which may not be there."""
+        return self.records_directory / f"{name}.json"
 
 
 def _shared(mapped: MappedBucket) -> BucketRecord:

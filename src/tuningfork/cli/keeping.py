@@ -20,7 +20,9 @@ _LACKING = '"lacking": [{"model", "need", "fault"}, ...]}'
 
 BackupAsJson = Annotated[
     bool,
-    output.as_json_option(f'{{"path", "version", "createTime", "models", "files", "bytes", "elsewhere", {_LACKING}'),
+    output.as_json_option(
+        f'{{"path", "version", "createTime", "models", "objects", "files", "bytes", "elsewhere", {_LACKING}'
+    ),
 ]
 RestoreAsJson = Annotated[bool, output.as_json_option("that of `backup`, and filesOnly; path is the data directory")]
 CheckAsJson = Annotated[bool, output.as_json_option(f"{{{_LACKING}")]
@@ -38,14 +40,22 @@ def backup(
         Path | None, typer.Option(metavar="PATH", help="A backup to compare with its digests, instead of making one.")
     ] = None,
     *,
+    buckets: Annotated[
+        bool,
+        typer.Option(
+            "--buckets/--no-buckets",
+            help="Whether the buckets in the data directory are copied. Directories that TUNINGFORK_BUCKETS names, and "
+            "object stores, never are.",
+        ),
+    ] = True,
     as_json: BackupAsJson = False,
     data_dir: DataDirectory = None,
     config: ConfigFile = None,
 ) -> None:
     """Back up a server's database and data directory while it runs, or check a backup.
 
-    A backup is a directory with the database, all examples, adapters, checkpoints and savepoints, and the secrets of
-    the server: keep it as private as the data directory.
+    A backup is a directory with the database, all examples, adapters, checkpoints and savepoints, the objects of
+    buckets, and the secrets of the server: keep it as private as the data directory.
     """
     if (to is None) == (check is None):
         refuse("give either --to PATH, where to make a backup, or --check PATH, which one to check")
@@ -57,7 +67,7 @@ def backup(
             found = backing_up.check(check)
             output.say(f"{check} is whole: {_summary(found)}, made at {found.create_time}.")
         elif to is not None:
-            found = _beside_others(lambda: backing_up.back_up(settings, to))
+            found = _beside_others(lambda: backing_up.back_up(settings, to, buckets=buckets))
             output.say(f"Backed up {_summary(found)}.")
             if not as_json:
                 output.result(str(to))
@@ -169,7 +179,8 @@ def _beside_others(work: "Callable[[], Backup]") -> "Backup":
 
 
 def _summary(found: "Backup") -> str:
-    return f"{found.models} models in {len(found.files)} files of {found.size / 2**20:,.1f} MiB"
+    objects = f" and {found.objects} objects of buckets" if found.objects else ""
+    return f"{found.models} models{objects} in {len(found.files)} files of {found.size / 2**20:,.1f} MiB"
 
 
 def _as_json(found: "Backup", path: Path) -> dict[str, object]:
@@ -178,6 +189,7 @@ def _as_json(found: "Backup", path: Path) -> dict[str, object]:
         "version": found.version,
         "createTime": found.create_time,
         "models": found.models,
+        "objects": found.objects,
         "files": len(found.files),
         "bytes": found.size,
         "elsewhere": found.elsewhere,

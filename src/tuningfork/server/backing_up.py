@@ -19,8 +19,10 @@ class DataError(Exception):
     """A backup cannot be made, checked or restored; the message says why and what to do."""
 
 
-def back_up(settings: Settings, to: Path) -> Backup:
+def back_up(settings: Settings, to: Path, *, buckets: bool = True) -> Backup:
     """Back up the database and the data directory of these settings; see `store/backup.py`.
+
+    `buckets`: whether the objects of the buckets in it are copied too.
 
     Raises:
         DataError: there is nothing to back up, it belongs to another user, or `to` exists already or cannot be
@@ -35,7 +37,8 @@ def back_up(settings: Settings, to: Path) -> Backup:
     with _in_sentences():
         check_user(settings.data_dir)
         artifacts = artifacts_in(settings)
-        return write_backup(settings.resolved_database_url, artifacts, to, version=__version__, now=now())
+        url = settings.resolved_database_url
+        return write_backup(url, artifacts, to, version=__version__, now=now(), buckets=buckets)
 
 
 def check(path: Path) -> Backup:

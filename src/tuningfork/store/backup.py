@@ -3,8 +3,8 @@
     backup.json           the program's version and the time, the size and digest of every file below `data`, and the
                           artifacts that were missing
     data/tuningfork.db    the database as a SQLite file, even if it is on PostgreSQL
-    data/...              the artifacts with their manifests, and the small files of the data directory, at the same
-                          paths
+    data/...              the artifacts with their manifests, the small files of the data directory, and the objects of
+                          buckets in it, at the same paths
 
 docs/adr/0019-backups-beside-a-running-server.md says why a backup is consistent while servers are running.
 """
@@ -17,14 +17,16 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from tuningfork.artifacts.base import ArtifactDamaged
 from tuningfork.artifacts.durable import files_below, make_private, sync, sync_together, tree
 from tuningfork.artifacts.manifest import DIRECTORY as MANIFESTS
 from tuningfork.artifacts.manifest import FileEntry, Manifest, digest_of, file_key, manifest_key
+from tuningfork.buckets.kept_files import is_object, kept_files
 from tuningfork.domain.artifact import ArtifactRef
 from tuningfork.domain.errors import FailedPrecondition
 from tuningfork.domain.tuning_job import JobId
@@ -38,6 +40,7 @@ from tuningfork.store.server_id import known_server_id
 MANIFEST = "backup.json"
 DATA = "data"
 DATABASE = "tuningfork.db"
+BUCKETS = "buckets"
 SMALL_FILES = ("database-id", "server-id", "api-key", "tls")
 """The files and directories that are copied besides the database and the artifacts, if they exist."""
 
@@ -69,8 +72,16 @@ class Backup:
         """The bytes of all files together."""
         return sum(entry.size for entry in self.files)
 
+    @property
+    def objects(self) -> int:
+        """How many objects of buckets it has."""
+        below = f"{BUCKETS}/"
+        return sum(each.name.startswith(below) and is_object(each.name.removeprefix(below)) for each in self.files)
 
-def write_backup(url: str, artifacts: Artifacts, to: Path, *, version: str, now: datetime) -> Backup:
+
+def write_backup(
+    url: str, artifacts: Artifacts, to: Path, *, version: str, now: datetime, buckets: bool = True
+) -> Backup:
     """Back up the database and the data directory, while servers may use them.
 
     Args:
@@ -79,6 +90,7 @@ def write_backup(url: str, artifacts: Artifacts, to: Path, *, version: str, now:
         to: the path of the backup; it must not exist yet.
         version: the version of this program.
         now: the current time.
+        buckets: whether the objects of the buckets in the data directory are copied too.
 
     Raises:
         FailedPrecondition: `to` exists, another backup is being made, or the database cannot be copied.
@@ -91,6 +103,8 @@ def write_backup(url: str, artifacts: Artifacts, to: Path, *, version: str, now:
             if not alone:
                 raise FailedPrecondition("another backup of this data directory is being made; wait until it is done")
             backup = _copy_all(copying, url, to, version, now)
+        if buckets:
+            backup = replace(backup, files=(*backup.files, *_copy_buckets(copying)))
         (part / MANIFEST).touch(mode=0o600)
         (part / MANIFEST).write_text(_rendered(backup), encoding="utf-8")
         sync_together(tree(part))
@@ -134,12 +148,14 @@ def copy_file(origin: Path, place: Path) -> FileEntry:
         OSError: it cannot be read or written.
 
     """
+    with origin.open("rb") as source:
+        return _copy_open(source, place)
+
+
+def _copy_open(source: BinaryIO, place: Path) -> FileEntry:
     make_private(place.parent)
     digest, size = hashlib.sha256(), 0
-    with (
-        origin.open("rb") as source,
-        os.fdopen(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as to,
-    ):
+    with os.fdopen(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as to:
         while piece := source.read(_PIECE_BYTES):
             digest.update(piece)
             size += len(piece)
@@ -249,6 +265,14 @@ def _copy_work(copying: _Copying, job_id: JobId) -> None:
             copying.add_artifact(ref)
         except FileNotFoundError:
             continue
+
+
+def _copy_buckets(copying: _Copying) -> Iterator[FileEntry]:
+    """Copy the buckets, after the database: what its jobs are still to read was there when they were created."""
+    for name, content in kept_files(copying.artifacts.store.root / BUCKETS):
+        whole = f"{BUCKETS}/{name}"
+        copied = _copy_open(content, copying.place / whole)
+        yield FileEntry(name=whole, size=copied.size, digest=copied.digest)
 
 
 def _small_files(root: Path) -> Iterator[str]:

@@ -21,9 +21,10 @@ from pathlib import Path
 from tuningfork.artifacts.durable import sync, sync_together, tree, write_aside
 from tuningfork.artifacts.local import ELSEWHERE
 from tuningfork.artifacts.manifest import digest_of
+from tuningfork.buckets.kept_files import mend
 from tuningfork.domain.errors import FailedPrecondition
 from tuningfork.store import file_locks
-from tuningfork.store.backup import DATA, DATABASE, MANIFEST, Backup, check_backup, copy_file
+from tuningfork.store.backup import BUCKETS, DATA, DATABASE, MANIFEST, Backup, check_backup, copy_file
 from tuningfork.store.database import Database
 from tuningfork.store.database_copy import copy_in, id_in_file, takes_content
 
@@ -69,6 +70,7 @@ def restore_backup(path: Path, data_directory: Path, url: str) -> Restored:
         copied = copy_file(path / DATA / entry.name, part / DATA / entry.name)
         if (copied.size, copied.digest) != (entry.size, entry.digest):
             raise FailedPrecondition(f"the backup {path} changed while it was read: {entry.name}")
+    mend(part / DATA / BUCKETS)
     if not files_only:
         # Opening migrates the copy, and refuses a copy of a newer version, before any file is moved.
         Database.open(f"sqlite:///{part / DATA / DATABASE}").close()
