@@ -9,7 +9,17 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, AliasChoices, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from tuningfork.buckets.configuration import BucketSettings, parse_mapped, parse_store
+from tuningfork.buckets.configuration import (
+    BucketSettings,
+    check_file_roots,
+    check_mapped,
+    check_stores,
+    check_web_roots,
+    parse_file_root,
+    parse_mapped,
+    parse_store,
+    parse_web_root,
+)
 from tuningfork.dialect.gemini.methods import SCOPES
 from tuningfork.domain.base_model import WeightType
 from tuningfork.domain.loopback import is_loopback
@@ -163,16 +173,21 @@ class Settings(BaseSettings):
         description="Tuned models that stay in memory once they are ACTIVE, each tunedModels/ID, separated by blanks.",
     )
 
-    buckets: Annotated[list[str], NoDecode] = Field(
+    buckets: Annotated[list[str], NoDecode, AfterValidator(check_mapped)] = Field(
         default_factory=list,
         description="Directories that all callers may read as buckets (gs://BUCKET/...), each BUCKET=DIRECTORY, with "
         ":rw behind it to let them write, separated by blanks.",
     )
-    file_roots: Annotated[list[str], NoDecode] = Field(
+    file_roots: Annotated[list[str], NoDecode, AfterValidator(check_file_roots)] = Field(
         default_factory=list,
         description="Directories below which file:// addresses are read, separated by blanks; left out, none is.",
     )
-    object_stores: Annotated[list[str], NoDecode] = Field(
+    web_roots: Annotated[list[str], NoDecode, AfterValidator(check_web_roots)] = Field(
+        default_factory=list,
+        description="Addresses below which all callers may read training files over http:// and https://, such as "
+        "https://data.example.com/sets, separated by blanks; left out, none is read.",
+    )
+    object_stores: Annotated[list[str], NoDecode, AfterValidator(check_stores)] = Field(
         default_factory=list,
         description="Buckets of object stores that all callers may read, each s3://BUCKET or gs://BUCKET, with =URL "
         "behind it for a store elsewhere, separated by blanks.",
@@ -255,7 +270,7 @@ class Settings(BaseSettings):
 
     @field_validator(
         *("base_model", "buckets", "cors_origins", "file_roots", "object_stores", "oidc_default_scopes"),
-        *("pinned_models", "regions"),
+        *("pinned_models", "regions", "web_roots"),
         mode="before",
     )
     @classmethod
@@ -269,29 +284,6 @@ class Settings(BaseSettings):
             if tuned_id(name) is None:
                 raise ValueError(f"a tuned model is named tunedModels/ID; {name!r} was given")
         return names
-
-    @field_validator("buckets")
-    @classmethod
-    def _buckets(cls, buckets: list[str]) -> list[str]:
-        names = [parse_mapped(each).name for each in buckets]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"each bucket has one directory; {', '.join(twice)} has more")
-        return buckets
-
-    @field_validator("object_stores")
-    @classmethod
-    def _object_stores(cls, stores: list[str]) -> list[str]:
-        for each in stores:
-            parse_store(each)
-        return stores
-
-    @field_validator("file_roots")
-    @classmethod
-    def _file_roots(cls, roots: list[str]) -> list[str]:
-        for each in roots:
-            if not Path(each).expanduser().is_absolute():
-                raise ValueError(f"a directory of file:// addresses is an absolute path; {each!r} was given")
-        return roots
 
     @field_validator("cors_origins")
     @classmethod
@@ -349,7 +341,8 @@ class Settings(BaseSettings):
         return BucketSettings(
             root=self.data_dir / "buckets",
             mapped=tuple(map(parse_mapped, self.buckets)),
-            file_roots=tuple(Path(each).expanduser() for each in self.file_roots),
+            file_roots=tuple(map(parse_file_root, self.file_roots)),
+            web_roots=tuple(map(parse_web_root, self.web_roots)),
             stores=tuple(map(parse_store, self.object_stores)),
         )
 

@@ -21,7 +21,8 @@ from tuningfork.buckets.errors import (
 from tuningfork.buckets.opening import file_below
 from tuningfork.buckets.owners import BucketRecords
 from tuningfork.buckets.remote import FileSystemOf, RemoteBucket, file_system_of
-from tuningfork.buckets.uris import ObjectUri, Scheme, parse_uri
+from tuningfork.buckets.uris import WEB, ObjectUri, Scheme, parse_uri
+from tuningfork.buckets.web import WebFiles
 from tuningfork.domain.errors import InternalError, TuningforkError
 from tuningfork.domain.permission import Principal
 
@@ -45,7 +46,7 @@ class Buckets:
 
     `gs://bucket/key` is a file in the bucket's directory: the one that the operator has mapped, or else
     `root/bucket/key`; if there is neither, an object of the store that the operator has named for this bucket.
-    `s3://` is always such a store; `file://` a file below one of the allowed roots.
+    `s3://` is always such a store; `file://`, `http://` and `https://` are files below one of the allowed roots.
 
     Args:
         settings: where objects are; to send to another process, send these and make `Buckets` there.
@@ -145,13 +146,15 @@ class Buckets:
         if not self.may_read(principal, uri):
             raise BucketNotFound(parse_uri(uri).bucket)
 
-    def _store_of(self, uri: ObjectUri) -> RemoteBucket | None:
-        """The object store at an address; None: it is a file.
+    def _store_of(self, uri: ObjectUri) -> RemoteBucket | WebFiles | None:
+        """What holds the object elsewhere; None: it is a file of this machine.
 
         Raises:
-            InvalidUri: the operator has not named this `s3://` bucket.
+            InvalidUri: the operator has not named this `s3://` bucket, or allowed this address.
 
         """
+        if uri.scheme in WEB:
+            return self._web_files(uri)
         if uri.scheme is Scheme.FILE or (uri.scheme is Scheme.GS and self.records.find(uri.bucket) is not None):
             return None
         store = self._stores.get((uri.scheme, uri.bucket))
@@ -160,6 +163,14 @@ class Buckets:
                 f"This server does not read s3://{uri.bucket}; its operator can name it in TUNINGFORK_OBJECT_STORES."
             )
         return store
+
+    def _web_files(self, uri: ObjectUri) -> WebFiles:
+        if any(str(uri).startswith(f"{str(root).rstrip('/')}/") for root in self.settings.web_roots):
+            return WebFiles(uri.scheme, uri.bucket)
+        raise InvalidUri(
+            f"This server does not read {uri.scheme}://{uri.bucket} there; its operator can allow addresses in "
+            "TUNINGFORK_WEB_ROOTS."
+        )
 
     @contextmanager
     def _local(self, uri: ObjectUri) -> Iterator[tuple[BinaryIO, int, datetime]]:

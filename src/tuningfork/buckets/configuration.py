@@ -3,13 +3,13 @@
 The operator writes each as text: `BUCKET=DIRECTORY`, `BUCKET=DIRECTORY:rw`, `s3://BUCKET=https://store.example.com`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tuningfork.buckets.errors import InvalidName
+from tuningfork.buckets.errors import InvalidName, InvalidUri
 from tuningfork.buckets.names import RESERVED, check_bucket
-from tuningfork.buckets.uris import Scheme
+from tuningfork.buckets.uris import WEB, ObjectUri, Scheme, parse_uri
 
 _WRITABLE = ":rw"
 
@@ -37,12 +37,13 @@ class BucketSettings:
     """Where objects are.
 
     `root` has the directories of the buckets that are made here, named like them. Files at `file://` addresses are read
-    below `file_roots` only.
+    below `file_roots` only, those at `http://` and `https://` addresses below `web_roots` only.
     """
 
     root: Path
     mapped: tuple[MappedBucket, ...] = ()
     file_roots: tuple[Path, ...] = ()
+    web_roots: tuple[ObjectUri, ...] = ()
     stores: tuple[ObjectStore, ...] = ()
 
     @property
@@ -82,6 +83,65 @@ def parse_store(text: str) -> ObjectStore:
     if endpoint and (urlsplit(endpoint).scheme not in ("http", "https") or not urlsplit(endpoint).hostname):
         raise ValueError(f"the address of an object store is a URL such as https://store.example.com; {endpoint!r} was")
     return ObjectStore(scheme=Scheme(scheme), bucket=_bucket(bucket), endpoint=endpoint or None)
+
+
+def parse_web_root(text: str) -> ObjectUri:
+    """An address below which files are read, as `https://HOST/PATH`, or `https://HOST`, whose `key` is "".
+
+    Raises:
+        ValueError: the text is no such address; the message says what is wrong.
+
+    """
+    bare = text.rstrip("/")
+    has_path = "/" in bare.partition("://")[2]
+    try:
+        found = parse_uri(bare) if has_path else replace(parse_uri(f"{bare}/any"), key="")
+    except InvalidUri as error:
+        raise ValueError(error.message) from error
+    if found.scheme not in WEB:
+        raise ValueError(f"files of the web are below https://HOST/PATH or http://HOST/PATH; {text!r} was given")
+    return found
+
+
+def parse_file_root(text: str) -> Path:
+    """A directory below which `file://` addresses are read.
+
+    Raises:
+        ValueError: the path is not absolute.
+
+    """
+    path = Path(text).expanduser()
+    if not path.is_absolute():
+        raise ValueError(f"a directory of file:// addresses is an absolute path; {text!r} was given")
+    return path
+
+
+def check_mapped(texts: list[str]) -> list[str]:
+    """The shared directories as they were given.
+
+    Raises:
+        ValueError: one is none, or a bucket has two.
+
+    """
+    names = [parse_mapped(each).name for each in texts]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"each bucket has one directory; {', '.join(twice)} has more")
+    return texts
+
+
+def check_stores(texts: list[str]) -> list[str]:
+    """The buckets of object stores as they were given; `ValueError` if one is none."""
+    return [text for text in texts if parse_store(text)]
+
+
+def check_file_roots(texts: list[str]) -> list[str]:
+    """The directories of files as they were given; `ValueError` if one is none."""
+    return [text for text in texts if parse_file_root(text)]
+
+
+def check_web_roots(texts: list[str]) -> list[str]:
+    """The addresses of the web as they were given; `ValueError` if one is none."""
+    return [text for text in texts if parse_web_root(text)]
 
 
 def _bucket(name: str) -> str:

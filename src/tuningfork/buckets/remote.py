@@ -13,11 +13,20 @@ from typing import Any, BinaryIO, cast
 from tuningfork.buckets.configuration import ObjectStore
 from tuningfork.buckets.errors import ObjectNotFound, StoreUnreachable
 from tuningfork.buckets.uris import Scheme
+from tuningfork.domain.errors import TuningforkError
 
 logger = logging.getLogger(__name__)
 
 FileSystemOf = Callable[[ObjectStore], Any]
 """Makes the file system (`fsspec.AbstractFileSystem`) of a store."""
+
+_REQUEST_SECONDS = 60
+"""How long a library may take for one request, which reads a few MiB at most."""
+_OPTIONS: dict[Scheme, dict[str, Any]] = {
+    # s3fs tries again by itself.
+    Scheme.S3: {"config_kwargs": {"connect_timeout": 5, "read_timeout": 30, "retries": {"max_attempts": 1}}},
+    Scheme.GS: {"requests_timeout": _REQUEST_SECONDS},
+}
 
 _CHANGE_TIMES = ("LastModified", "updated", "mtime", "created")
 
@@ -33,7 +42,7 @@ def file_system_of(store: ObjectStore) -> Any:
 
     # Else gcsfs first asks for the layout of each bucket over gRPC, at an address that no emulator has: 25 to 60 s.
     os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
-    options: dict[str, Any] = {"use_listings_cache": False}
+    options: dict[str, Any] = {"use_listings_cache": False, **_OPTIONS[store.scheme]}
     if store.endpoint is not None:
         options["endpoint_url"] = store.endpoint
     try:
@@ -85,9 +94,12 @@ class RemoteBucket:
         """Within the `with` block, replace errors of the store while the object of this key is read."""
         try:
             yield
+        except (TuningforkError, MemoryError):
+            raise
         except FileNotFoundError as error:
             raise ObjectNotFound(self._store.bucket, key) from error
-        except OSError as error:
+        except Exception as error:
+            # A store that is away is an OSError to some libraries, and an error of their own to others.
             raise self._unreachable(error) from error
 
     def _path(self, key: str) -> str:

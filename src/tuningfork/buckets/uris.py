@@ -1,5 +1,9 @@
-"""Addresses of objects: `gs://bucket/key`, `s3://bucket/key`, `file:///path`. Nothing in them is percent-decoded."""
+"""Addresses of objects: `gs://bucket/key`, `s3://bucket/key`, `file:///path`, `https://host/path`.
 
+Nothing in them is percent-decoded.
+"""
+
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -13,11 +17,20 @@ class Scheme(StrEnum):
     GS = "gs"
     S3 = "s3"
     FILE = "file"
+    HTTP = "http"
+    HTTPS = "https"
+
+
+WEB = (Scheme.HTTP, Scheme.HTTPS)
+_HOST = re.compile(r"(?:[a-z0-9][a-z0-9.-]*|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectUri:
-    """The address of an object. `bucket` is "" for files, whose `key` is the absolute path without its first slash."""
+    """The address of an object. `bucket` is "" for files, whose `key` is the absolute path without its first slash.
+
+    For `http://` and `https://` it is the host, with its port if the address has one.
+    """
 
     scheme: Scheme
     bucket: str
@@ -45,7 +58,9 @@ def parse_uri(text: str) -> ObjectUri:
     scheme = Scheme(start)
     bucket, slash, key = rest.partition("/")
     try:
-        if scheme is not Scheme.FILE:
+        if scheme in WEB:
+            _check_web(text, bucket, key)
+        elif scheme is not Scheme.FILE:
             check_bucket(bucket)
         elif bucket:
             raise InvalidUri(f"{shown(text)} names another machine. Use file:///PATH.")
@@ -55,3 +70,13 @@ def parse_uri(text: str) -> ObjectUri:
     except InvalidName as error:
         raise InvalidUri(f"{shown(text)} is not the address of an object. {error.message}") from error
     return ObjectUri(scheme=scheme, bucket=bucket, key=key)
+
+
+def _check_web(text: str, host: str, path: str) -> None:
+    if _HOST.fullmatch(host) is None:
+        raise InvalidUri(f"{shown(text)} names no host in lower-case letters. Use https://HOST/PATH, without a user.")
+    if set("?#%\\") & set(path):
+        raise InvalidUri(
+            f"{shown(text)} has a query, a fragment or a percent-encoded character. Use https://HOST/PATH, with every "
+            "character as it is."
+        )

@@ -281,9 +281,10 @@ class TestObjectStores:
         with pytest.raises(BucketNotFound):
             stores.check(f"gs://{name}/t.jsonl")
 
-    def test_a_store_that_does_not_answer_is_an_error_without_its_words(self, settings, name, caplog):
+    @pytest.mark.parametrize("kind", [PermissionError, ConnectionError, RuntimeError])
+    def test_a_store_that_does_not_answer_is_an_error_without_its_words(self, settings, name, caplog, kind):
         def refusing(_store):
-            raise PermissionError("secret words of the store")
+            raise kind("secret words of the store")
 
         store = ObjectStore(scheme=Scheme.S3, bucket=name)
         buckets = Buckets(BucketSettings(root=settings.root, stores=(store,)), refusing)

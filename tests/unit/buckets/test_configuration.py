@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from tuningfork.buckets.configuration import MappedBucket, ObjectStore, parse_mapped, parse_store
+from tuningfork.buckets.configuration import (
+    MappedBucket,
+    ObjectStore,
+    check_mapped,
+    parse_mapped,
+    parse_store,
+    parse_web_root,
+)
 from tuningfork.buckets.uris import Scheme
 
 
@@ -41,3 +48,29 @@ def test_a_store_is_named_by_its_bucket_and_perhaps_its_address(text, store):
 def test_what_is_no_store_is_refused(text):
     with pytest.raises(ValueError, match=r"s3://BUCKET|URL|Invalid bucket name"):
         parse_store(text)
+
+
+def test_a_bucket_has_one_directory():
+    with pytest.raises(ValueError, match="each bucket has one directory; data has more"):
+        check_mapped(["data=/srv/a", "data=/srv/b"])
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("https://data.example.com/sets/", "https://data.example.com/sets"),
+        ("http://10.0.0.5:8080", "http://10.0.0.5:8080/"),
+        ("http://[::1]:8080/a/b", "http://[::1]:8080/a/b"),
+    ],
+)
+def test_files_of_the_web_are_below_an_address(text, address):
+    assert str(parse_web_root(text)) == address
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "data", "s3://data/x", "https://", "https://me@host/x", "https://host/x?y", "https://host/../x", "ftp://h/x"],
+)
+def test_what_is_no_address_of_the_web_is_refused(text):
+    with pytest.raises(ValueError, match=r"https://HOST/PATH|not the address|gs://BUCKET"):
+        parse_web_root(text)
