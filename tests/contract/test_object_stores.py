@@ -1,7 +1,8 @@
 """Training files in object stores, read by the libraries of the extra `buckets` from servers on this machine.
 
-S3 is moto's, in a process and an environment of its own. Google Cloud Storage is the storage API of a second Tuningfork,
-which gcsfs reads as it reads the hosted one. The server under test finds the libraries in an environment of theirs.
+S3 is moto's, in a process and an environment of its own. Google Cloud Storage is the storage API of a second
+Tuningfork, which gcsfs reads as it reads the hosted one. The server under test finds the libraries in an environment of
+theirs.
 """
 
 import json

@@ -56,6 +56,9 @@ class FilePatience:
         """
         now = self._monotonic()
         with self._lock:
+            # Jobs that were cancelled or deleted meanwhile are not told of.
+            too_old = now - 2 * self.patience_seconds
+            self._failing = {job: each for job, each in self._failing.items() if each.since > too_old}
             before = self._failing.pop(job_id, _Failing(since=now, times=0))
             if now - before.since >= self.patience_seconds:
                 return None

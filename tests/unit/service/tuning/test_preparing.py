@@ -1,6 +1,7 @@
 """Jobs whose examples are in a bucket: what becomes of them while they are read."""
 
 import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -18,6 +19,7 @@ from tuningfork.domain.permission import Email
 from tuningfork.domain.tuning_job import JobState
 from tuningfork.execution.dataset_file import DatasetFile
 from tuningfork.preparer import Preparer
+from tuningfork.service.tuning.file_patience import FilePatience
 from tuningfork.service.tuning.lease_watch import LEASE_SECONDS
 from tuningfork.service.tuning.preparing import BASE_PATIENCE_SECONDS, Preparing
 from tuningfork.service.tuning.running import MAX_ATTEMPTS
@@ -119,6 +121,67 @@ def test_a_file_that_is_gone_fails_the_job(tunings):
     (tunings.bucket / "t.jsonl").unlink()
     tunings.prepare()
     assert tunings.get(made)["error"] == {"code": 3, "message": "No such object: shared/t.jsonl"}
+
+
+class TestFilesThatAreAway:
+    """Stores and directories that are away for a while fail no job; one that stays away does, and says so."""
+
+    @pytest.fixture
+    def moment(self):
+        return [0.0]
+
+    @pytest.fixture
+    def away(self, workshop, tmp_path, moment):
+        """A job whose bucket has gone away since it was created."""
+        (tmp_path / "bucket").mkdir()
+        patience = FilePatience(600, monotonic=lambda: moment[0])
+        made = tunings_over(workshop, tmp_path / "bucket", patience=patience)
+        made.write()
+        made.create()
+        made.bucket.rename(tmp_path / "elsewhere")
+        return made
+
+    def shown(self, away):
+        [job] = away.list()["tuningJobs"]
+        return job
+
+    def test_the_job_waits_and_says_why_and_goes_on_when_they_are_there_again(self, away, tmp_path):
+        for _ in range(2 * MAX_ATTEMPTS):
+            away.prepare()
+
+        job = job_of(away)
+        assert (job.state, job.attempts) == (JobState.PREPARING, 0)
+        assert "The directory of the bucket 'shared' is not there at the moment" in away.preparing.waits_for(job.id)
+        (tmp_path / "elsewhere").rename(away.bucket)
+        away.prepare()
+        assert job_of(away).state is JobState.QUEUED
+
+    def test_the_job_is_not_tried_again_at_once(self, away):
+        away.preparer.start()
+        wait_until(lambda: away.preparing.waits_for(job_of(away).id), what="the job was tried once")
+
+        assert away.preparer._not_before[job_of(away).id] > time.monotonic() + 3
+        away.preparer.close()
+
+    def test_the_job_fails_when_they_have_been_away_for_long_enough(self, away, moment):
+        away.prepare()
+        moment[0] += 599
+        away.prepare()
+        assert job_of(away).state is JobState.PREPARING
+        moment[0] += 1
+        away.prepare()
+
+        error = self.shown(away)["error"]
+        assert error["code"] == 14
+        assert error["message"].startswith(
+            "Its files could not be read for 10 minutes. The last time: The directory of"
+        )
+
+    def test_the_job_can_be_cancelled_meanwhile(self, away):
+        away.prepare()
+        away.cancel(self.shown(away))
+
+        assert self.shown(away)["state"] == "JOB_STATE_CANCELLED"
 
 
 class TestWhoMayRead:
