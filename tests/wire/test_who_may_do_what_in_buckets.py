@@ -21,16 +21,11 @@ from fakes import Clock, InMemoryExecutor
 from storage_caller import settings_below
 from tuningfork.api.storage.form import STORAGE_FORM
 from tuningfork.buckets.uploads import Upload
-from tuningfork.dialect.gate import Gate
-from tuningfork.dialect.gemini.methods import SCOPES
 from tuningfork.dialect.storage.methods import StorageMethod
 from tuningfork.dialect.storage.table import DOWNLOADS, RESOURCES, UPLOADS, storage
-from tuningfork.service.identity.identity import Identity
-from tuningfork.service.identity.tokens import AccessTokens
 from tuningfork.service.storage.storing import Storing
 from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.database import Database
-from tuningfork.wire.gemini.service import SERVICE
 from workshop import ADA, BOB, build_workshop
 
 GRID = """
@@ -176,19 +171,17 @@ def world(tmp_path_factory):
     executor = InMemoryExecutor(clock)
     workshop = build_workshop(database, Artifacts(directory / "artifacts"), clock, executor)
     storing = Storing(settings_below(directory), clock)
-    tokens = AccessTokens(database, clock, scopes=SCOPES, audience=SERVICE)
-    gate = Gate(identity=Identity(access=workshop.access, tokens=tokens), quotas=workshop.quotas)
-    caller = caller_of(workshop, gate=gate, further=storage(storing, STORAGE_FORM))
+    caller = caller_of(workshop, further=storage(storing, STORAGE_FORM))
     for relation in "OKPS":
         storing.create_bucket(_owner(relation), BUCKETS[relation], "")
     (directory / "buckets" / "by-hand").mkdir()
-    yield World(caller=caller, storing=storing, root=directory, shown=credentials_of(caller, tokens))
+    yield World(caller=caller, storing=storing, root=directory, shown=credentials_of(caller))
     workshop.dispatcher.close()
     executor.close()
     database.close()
 
 
-def credentials_of(caller, tokens):
+def credentials_of(caller):
     """Every credential that Ada could show. `caller.key` is of her project."""
 
     def token(lifetime="43200s"):
@@ -198,7 +191,9 @@ def credentials_of(caller, tokens):
     def of_scope(scope):
         # This server need not grant a scope of storage alone; issuers outside do.
         claims = jwt.decode(good, options={"verify_signature": False})
-        key = tokens._signing_key()  # Why: a token with another scope, signed as this server signs
+        key = (
+            caller.services.gate.identity.tokens._signing_key()
+        )  # Why: a token with another scope, signed as this server signs
         return jwt.encode({**claims, "scope": scope}, key.secret, "HS256", headers={"kid": key.id})
 
     expired = token("60s")

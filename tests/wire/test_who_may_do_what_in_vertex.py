@@ -19,21 +19,16 @@ from bucket_tunings import tunings_over
 from caller import Caller, caller_of
 from fakes import Clock, InMemoryExecutor
 from tuningfork.api.google.form import GoogleForm
-from tuningfork.dialect.gate import Gate
-from tuningfork.dialect.gemini.methods import SCOPES
 from tuningfork.dialect.vertex.methods import VertexMethod
 from tuningfork.dialect.vertex.serving_methods import ServingMethod
 from tuningfork.dialect.vertex.table import VertexUseCases, vertex
 from tuningfork.domain.permission import GranteeType, PermissionRequest, Role
 from tuningfork.domain.tuned_model import ProjectLocation
-from tuningfork.service.identity.identity import Identity
-from tuningfork.service.identity.tokens import AccessTokens
 from tuningfork.service.sharing.groups import Groups
 from tuningfork.store import registry
 from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.database import Database
 from tuningfork.store.tuned_models import set_reader_projects
-from tuningfork.wire.gemini.service import SERVICE
 from tuningfork.wire.vertex.errors import VERTEX_ERRORS
 from vertex_serving import serving_of
 from workshop import ADA, BOB, build_workshop
@@ -317,10 +312,8 @@ def world(tmp_path_factory):
     (directory / "bucket").mkdir()
     tunings = tunings_over(workshop, directory / "bucket")
     tunings.write()
-    tokens = AccessTokens(database, clock, scopes=SCOPES, audience=SERVICE)
     dialect = vertex(VertexUseCases(jobs=tunings.jobs, serving=serving_of(workshop)), GoogleForm(VERTEX_ERRORS))
-    gate = Gate(identity=Identity(access=workshop.access, tokens=tokens), quotas=workshop.quotas)
-    caller = caller_of(workshop, gate=gate, further=(dialect,))
+    caller = caller_of(workshop, further=(dialect,))
     Groups(database, clock).add(TEAM, [BOB.email])
     yield World(caller=caller, tunings=tunings, shown=credentials_of(caller))
     tunings.preparer.close()
