@@ -191,9 +191,8 @@ def credentials_of(caller):
     def of_scope(scope):
         # This server need not grant a scope of storage alone; issuers outside do.
         claims = jwt.decode(good, options={"verify_signature": False})
-        key = (
-            caller.services.gate.identity.tokens._signing_key()
-        )  # Why: a token with another scope, signed as this server signs
+        tokens = caller.services.gate.identity.tokens
+        key = tokens._signing_key()  # Why: a token with another scope, signed as this server signs
         return jwt.encode({**claims, "scope": scope}, key.secret, "HS256", headers={"kid": key.id})
 
     expired = token("60s")
