@@ -80,14 +80,18 @@ class WebFiles:
         kind = HTTPSConnection if self._scheme is Scheme.HTTPS else HTTPConnection
         with closing(kind(self._host, timeout=_SILENCE_SECONDS)) as connection:
             connection.request("GET", quote(f"/{key}"), headers={"accept-encoding": "identity"})
-            answer = connection.getresponse()
-            if answer.status in _NOT_THERE:
-                raise ObjectNotFound(self._host, key)
-            if answer.status in _REDIRECTS:
-                raise self._unreachable(key, f"redirects are not followed, as to {answer.getheader('location')}")
-            if answer.status != _FOUND:
-                raise self._unreachable(key, f"it answers {answer.status} {answer.reason}")
-            yield answer
+            # After its answer a server may close the connection, which then belongs to the answer.
+            with closing(connection.getresponse()) as answer:
+                self._check_status(key, answer)
+                yield answer
+
+    def _check_status(self, key: str, answer: HTTPResponse) -> None:
+        if answer.status in _NOT_THERE:
+            raise ObjectNotFound(self._host, key)
+        if answer.status in _REDIRECTS:
+            raise self._unreachable(key, f"redirects are not followed, as to {answer.getheader('location')}")
+        if answer.status != _FOUND:
+            raise self._unreachable(key, f"it answers {answer.status} {answer.reason}")
 
     def _unreachable(self, key: str, reason: str) -> StoreUnreachable:
         address = f"{self._scheme}://{self._host}/{key}"
