@@ -58,9 +58,10 @@ class S3:
         with (self._directory / "moto.log").open("ab") as output:
             self._process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
         wait_until(self._answers, what="moto answers")
-        httpx.put(f"{self.url}/training").raise_for_status()
-        for name, content in FILES.items():
-            httpx.put(f"{self.url}/training/{name}", content=content, timeout=PATIENCE_SECONDS).raise_for_status()
+        with httpx.Client(base_url=self.url, timeout=PATIENCE_SECONDS) as client:
+            client.put("/training").raise_for_status()
+            for name, content in FILES.items():
+                client.put(f"/training/{name}", content=content).raise_for_status()
 
     def stop(self):
         self._process.send_signal(signal.SIGKILL)
@@ -68,7 +69,7 @@ class S3:
 
     def _answers(self):
         try:
-            return httpx.get(f"{self.url}/moto-api/").is_success
+            return httpx.get(f"{self.url}/moto-api/", timeout=PATIENCE_SECONDS).is_success
         except httpx.TransportError:
             return False
 

@@ -65,7 +65,8 @@ ANY_PROJECT = "local"
 HIDDEN = ("P", "S", "H")
 """The relations in which Ada must not be told that there is such a bucket."""
 
-BAD = {"nothing": 401, "bad key": 401, "bad token": 401, "expired token": 401}
+BAD = {"nothing": 403, "bad key": 401, "bad token": 401, "expired token": 401}
+"""After 401 Google's clients look for other credentials, and show an error of their own instead of ours."""
 AUTH = "https://www.googleapis.com/auth/"
 TOKENS = {
     f"{AUTH}cloud-platform": "changes",
@@ -212,8 +213,8 @@ def credentials_of(caller):
 
 def all_prefixes():
     """Every address of every kind, each once at least."""
-    for number in range(len(UPLOADS)):
-        yield tuple(each[number % len(each)] for each in (RESOURCES, UPLOADS, DOWNLOADS))
+    kinds = (RESOURCES, UPLOADS, DOWNLOADS)
+    return [tuple(each[number % len(each)] for each in kinds) for number in range(len(UPLOADS))]
 
 
 @pytest.mark.parametrize("prefixes", all_prefixes(), ids=lambda prefixes: prefixes[1])
