@@ -26,8 +26,8 @@ LIBRARIES = PythonEnvironment("s3fs-2026.9.0")
 MOTO = PythonEnvironment("moto-5.2.5")
 JOBS = "/v1beta1/projects/lab-7/locations/us-central1/tuningJobs"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_EC2_METADATA_DISABLED": "true"}
-SIDE_BYTES = 1_000_000
-"""How much white space stands in a row of a large file, so that it is read in several requests."""
+SIDE_BYTES = 400_000
+"""How much white space stands in a row of a large file, so that gcsfs reads it in several requests."""
 
 
 def row_of(asked, said, *, spaces=0):

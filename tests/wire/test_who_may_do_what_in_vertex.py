@@ -23,12 +23,11 @@ from tuningfork.dialect.vertex.methods import VertexMethod
 from tuningfork.dialect.vertex.serving_methods import ServingMethod
 from tuningfork.dialect.vertex.table import VertexUseCases, vertex
 from tuningfork.domain.permission import GranteeType, PermissionRequest, Role
-from tuningfork.domain.tuned_model import ProjectLocation
+from tuningfork.domain.tuned_model import Changeable, ProjectLocation
 from tuningfork.service.sharing.groups import Groups
-from tuningfork.store import registry
+from tuningfork.store import registry, tuned_models
 from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.database import Database
-from tuningfork.store.tuned_models import set_reader_projects
 from tuningfork.wire.vertex.errors import VERTEX_ERRORS
 from vertex_serving import serving_of
 from workshop import ADA, BOB, build_workshop
@@ -294,7 +293,9 @@ class World:
         with workshop.database.write() as connection:
             found = registry.find_numbered(connection, ProjectLocation(PROJECT, LOCATION), int(number))
             if way == "project":
-                set_reader_projects(connection, found.id, [int(PROJECT)])
+                shared = replace(found, reader_project_numbers=(int(PROJECT),))
+                tuned_models.update(connection, shared, [Changeable.READER_PROJECT_NUMBERS])
+                tuned_models.set_reader_projects(connection, found.id, shared.reader_project_numbers)
         if role in ("READER", "WRITER") and way != "project":
             address = {"USER": BOB.email, "GROUP": TEAM}[way]
             granted = PermissionRequest(grantee_type=GranteeType(way), email_address=address, role=Role(role))

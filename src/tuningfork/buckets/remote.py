@@ -24,7 +24,9 @@ _REQUEST_SECONDS = 60
 """How long a library may take for one request, which reads a few MiB at most."""
 _OPTIONS: dict[Scheme, dict[str, Any]] = {
     # s3fs tries again by itself.
-    Scheme.S3: {"config_kwargs": {"connect_timeout": 5, "read_timeout": 30, "retries": {"max_attempts": 1}}},
+    Scheme.S3: {
+        "config_kwargs": {"connect_timeout": 5, "read_timeout": _REQUEST_SECONDS, "retries": {"max_attempts": 1}}
+    },
     Scheme.GS: {"requests_timeout": _REQUEST_SECONDS},
 }
 

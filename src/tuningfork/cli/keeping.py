@@ -40,14 +40,14 @@ def backup(
         Path | None, typer.Option(metavar="PATH", help="A backup to compare with its digests, instead of making one.")
     ] = None,
     *,
-    buckets: Annotated[
+    no_buckets: Annotated[
         bool,
         typer.Option(
-            "--buckets/--no-buckets",
-            help="Whether the buckets in the data directory are copied. Directories that TUNINGFORK_BUCKETS names, and "
-            "object stores, never are.",
+            "--no-buckets",
+            help="Leave out the buckets in the data directory. Directories that TUNINGFORK_BUCKETS names, and object "
+            "stores, are never copied.",
         ),
-    ] = True,
+    ] = False,
     as_json: BackupAsJson = False,
     data_dir: DataDirectory = None,
     config: ConfigFile = None,
@@ -67,7 +67,7 @@ def backup(
             found = backing_up.check(check)
             output.say(f"{check} is whole: {_summary(found)}, made at {found.create_time}.")
         elif to is not None:
-            found = _beside_others(lambda: backing_up.back_up(settings, to, buckets=buckets))
+            found = _beside_others(lambda: backing_up.back_up(settings, to, buckets=not no_buckets))
             output.say(f"Backed up {_summary(found)}.")
             if not as_json:
                 output.result(str(to))
