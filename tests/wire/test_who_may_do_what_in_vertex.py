@@ -106,6 +106,7 @@ PLACE = {"project": PROJECT, "location": LOCATION}
 PARENT = f"/projects/{PROJECT}/locations/{LOCATION}"
 TEAM = "team@example.com"
 BASE = "gemini-1.5-flash-002"
+PUBLISHED = "echo-001"
 CONTENTS = {"contents": [{"role": "user", "parts": [{"text": "1"}]}]}
 INSTANCES = {"instances": []}
 
@@ -177,7 +178,7 @@ def texts(on):
     callees = {
         "": f"/endpoints/{on.endpoint}",
         " of a model": f"/models/{on.model}",
-        " of a base": f"/publishers/google/models/{BASE}",
+        " of a base": f"/publishers/google/models/{PUBLISHED}",
     }
     for (callee, path), (label, (method, body)) in itertools.product(callees.items(), methods.items()):
         yield label.format(callee), ("POST", f"{path}:{method}", body)
@@ -211,7 +212,7 @@ def requests(on):
         "MergeVersionAliases": ("POST", f"{model}:mergeVersionAliases", {"versionAliases": ["stable"]}),
         "DeleteModel": ("DELETE", model, None),
         "DeleteModelVersion": ("DELETE", f"{model}@1:deleteVersion", None),
-        "GetPublisherModel": ("GET", f"/publishers/google/models/{BASE}", None),
+        "GetPublisherModel": ("GET", f"/publishers/google/models/{PUBLISHED}", None),
         "ListPublisherModels": ("GET", "/publishers/google/models", None),
         "GetEndpoint": ("GET", endpoint, None),
         "ListEndpoints": ("GET", "/endpoints", None),

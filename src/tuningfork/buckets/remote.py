@@ -3,6 +3,7 @@
 The stores' own libraries come with an extra. They find their credentials in the server's environment, as usual.
 """
 
+import io
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ FileSystemOf = Callable[[ObjectStore], Any]
 
 _REQUEST_SECONDS = 60
 """How long a library may take for one request, which reads a few MiB at most."""
+_PIECE_BYTES = 2**20
 _OPTIONS: dict[Scheme, dict[str, Any]] = {
     # s3fs tries again by itself.
     Scheme.S3: {
@@ -89,7 +91,8 @@ class RemoteBucket:
         with ExitStack() as opened:
             with self.translated(key):
                 file = opened.enter_context(self._file_system(self._store).open(self._path(key), "rb"))
-            yield cast("BinaryIO", file)
+            # The files of object stores are raw ones: their `readline` takes no limit.
+            yield cast("BinaryIO", io.BufferedReader(file, _PIECE_BYTES))
 
     @contextmanager
     def translated(self, key: str) -> Iterator[None]:
