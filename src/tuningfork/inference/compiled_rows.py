@@ -90,8 +90,8 @@ class CompiledRows:
 def _is_faster(base: LoadedBase, compiled: Library) -> bool:
     """Whether the compiled step is faster than the decoder on this kind of processor (docs/log.md).
 
-    The code for any processor is several times slower. In bfloat16 it takes AVX-512 BF16, also where there is AMX, which
-    oneDNN's products use; nobody has measured it on Arm.
+    The code for any processor is several times slower. In bfloat16 it takes AVX-512 BF16, also where there is AMX for
+    oneDNN's products; nobody has measured it on Arm.
     """
     if base.dtype == torch.bfloat16:
         return compiled.level == Level.AVX512_BF16
