@@ -20,12 +20,17 @@ from tuningfork.dialect.gate import Gate
 from tuningfork.dialect.gemini.methods import SCOPES, Scope
 from tuningfork.dialect.gemini.table import UseCases, gemini
 from tuningfork.dialect.own.table import OwnUseCases, own
+from tuningfork.service.answering.engines import Engines
 from tuningfork.service.identity.identity import Identity
 from tuningfork.service.identity.refresh_tokens import RefreshTokens
 from tuningfork.service.identity.tokens import AccessTokens
 from tuningfork.service.quotas import Quotas
+from tuningfork.service.recent_errors import RecentErrors
+from tuningfork.service.tuning.detailing import Detailing
 from tuningfork.service.tuning.diagnosing import Diagnosing
 from tuningfork.service.tuning.exporting import Exporting
+from tuningfork.service.tuning.library import Library
+from tuningfork.service.tuning.queue_places import QueuePlaces
 from tuningfork.service.tuning.results import Results
 from tuningfork.service.tuning.staging import Staging
 from tuningfork.wire.gemini.errors import GEMINI_ERRORS
@@ -214,6 +219,8 @@ def caller_of(
         require_credential=require_credential,
     )
     use_cases = UseCases(tuning=workshop.tuning, sharing=workshop.sharing, generation=workshop.generation)
+    staging = Staging(workshop.executor, workshop.running.speeds, workshop.tuning.get, workshop.tuning.list)
+    places = QueuePlaces(workshop.database, workshop.running.turns, workshop.running.speeds, places=2)
     own_use_cases = OwnUseCases(
         exporting=Exporting(workshop.tuning, ECHO_CATALOG),
         importing=importing_of(workshop),
@@ -222,8 +229,19 @@ def caller_of(
         tuning=workshop.tuning,
         residency=residency_of(workshop),
         diagnosing=Diagnosing(workshop.database, workshop.tuning.list),
-        staging=Staging(workshop.executor, workshop.running.speeds, workshop.tuning.get, workshop.tuning.list),
+        staging=staging,
         results=Results(workshop.database, workshop.clock),
+        engines=Engines(
+            workshop.database,
+            workshop.executor,
+            residency_of(workshop),
+            workshop.running.speeds,
+            workshop.metrics,
+            RecentErrors(workshop.clock),
+            lambda: {"server": 1_000, "trainer": 2_000},
+        ),
+        library=Library(workshop.database, workshop.clock, staging.all_staged, places),
+        detailing=Detailing(workshop.database, ECHO_CATALOG, workshop.clock, staging.staged, places),
         tokens=gate.identity.tokens,
         refresh_tokens=refresh_tokens_of(workshop, gate.identity.tokens),
         sessions=gate.identity.sessions,
@@ -242,6 +260,7 @@ def caller_of(
         ready=ready,
         routes=OAuthRoutes(refresh_tokens=own_use_cases.refresh_tokens, quotas=quotas).routes(),
         check_client=refuse_lost_client,
+        errors=own_use_cases.engines.errors,
     )
     ada = workshop.access.create_key("ada's", ADA.email, ADA.project)
     bob = workshop.access.create_key("bob's", BOB.email, BOB.project)

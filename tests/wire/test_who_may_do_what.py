@@ -85,6 +85,9 @@ GetTunedModel as its evaluations      x  x  x  x  .  .  .     .  x  x  x
 GetTunedModel as its checkpoints      x  x  x  x  .  .  .     .  x  x  x
 UpdateTunedModel to a checkpoint      x  x  x  .  .  .  .     .  .  x  x
 ListTunedModels as stages             x  x  x  x  .  .  .     x  x  x  x
+GetTunedModel as its job              x  x  x  x  .  .  .     .  x  x  x
+GetTunedModel as its losses           x  x  x  x  .  .  .     .  x  x  x
+ListTunedModels as the library        x  x  x  x  .  .  .     x  x  x  x
 CreateAccessToken                     .  .  .  .  .  .  .     x  x  x  x
 CreateRefreshToken                    .  .  .  .  .  .  .     x  x  x  x
 ListRefreshTokens                     .  .  .  .  .  .  .     x  x  x  x
@@ -94,6 +97,7 @@ ListSessions                          x  .  .  .  .  .  .     x  x  x  x
 EndSession                            x  .  .  .  .  .  .     x  x  x  x
 EndCurrentSession                     x  x  x  x  x  x  .     x  x  x  x
 GetCaller                             x  x  x  x  x  x  .     x  x  x  x
+GetEngines                            x  .  .  .  .  .  .     x  x  x  x
 """
 
 AUTH = "https://www.googleapis.com/auth/"
@@ -130,6 +134,7 @@ STATUS = {
     "key wanted": (403, "Access tokens are made for API keys only, not for other access tokens. "),
     "scope": (403, "Request had insufficient authentication scopes."),
     "role": (403, "You do not have permission to access tuned model tunedModels/"),
+    "not the operator": (403, "Only whoever runs the server may look at its engines: "),
     "not the owner": (403, "You need to be the owner of the resource to transfer ownership"),
 }
 """What each refusal looks like."""
@@ -161,6 +166,9 @@ class Row:
             return "key wanted"
         if credential in TOKENS and not self.scopes[credential]:
             return "scope"
+        if self.label == "GetEngines":
+            # A role on a model gives no right to it; Bob does not run the server.
+            return "not the operator"
         if not self.roles[RELATIONS[relation]]:
             return "not the owner" if self.label == "TransferOwnership" else "role"
         return "allowed"
@@ -387,6 +395,9 @@ REQUESTS = {
         {"checkpoint": 1},
     ),
     "ListTunedModels as stages": lambda world, on: ("GET", "/tuningfork/v1/stages", None),
+    "GetTunedModel as its job": lambda world, on: ("GET", f"/tuningfork/v1/{on.name}/job", None),
+    "GetTunedModel as its losses": lambda world, on: ("GET", f"/tuningfork/v1/{on.name}/series", None),
+    "ListTunedModels as the library": lambda world, on: ("GET", "/tuningfork/v1/tunedModels", None),
     "ExportAdapter": lambda world, on: ("GET", f"/tuningfork/v1/{on.name}/adapter", None),
     "GetTunedModel as its residence": lambda world, on: ("GET", f"/tuningfork/v1/{on.name}/residence", None),
     "GetTunedModel as its diagnosis": lambda world, on: ("GET", f"/tuningfork/v1/{on.name}/diagnosis", None),
@@ -404,6 +415,7 @@ REQUESTS = {
     "EndSession": lambda world, on: ("DELETE", f"/tuningfork/v1/sessions/{world.session()}", None),
     "EndCurrentSession": lambda world, on: ("DELETE", "/tuningfork/v1/sessions/current", None),
     "GetCaller": lambda world, on: ("GET", "/tuningfork/v1/caller", None),
+    "GetEngines": lambda world, on: ("GET", "/tuningfork/v1/engines", None),
 }
 """The request of each row."""
 
@@ -455,6 +467,7 @@ def test_the_pure_rule_says_the_same(label):
         "scope": CallDecision.SCOPE_INSUFFICIENT,
         "role": CallDecision.ROLE_INSUFFICIENT,
         "not the owner": CallDecision.ROLE_INSUFFICIENT,
+        "not the operator": CallDecision.ALLOWED,
     }
     names_a_model = not all(row.roles.values())
     for relation, credential in itertools.product(RELATIONS, ("nothing", "API key", *TOKENS)):

@@ -3,6 +3,7 @@
 import hmac
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
@@ -32,6 +33,7 @@ from tuningfork.dialect.form import Dialect, Form
 from tuningfork.dialect.gate import Gate
 from tuningfork.domain.errors import TuningforkError
 from tuningfork.logs.access import key_of
+from tuningfork.service.recent_errors import RecentErrors
 
 
 def _any_client(_headers: Mapping[str, str]) -> None:
@@ -47,8 +49,8 @@ class Services:
     A body that keeps the server waiting for more than `body_seconds` is refused. With `open_metrics`, `/metrics` needs
     no API key; otherwise `metrics_token` is taken there as well. `ready` gives the same as `healthy` for each part of
     the server. Through `stopping`, whoever stops the server ends its open requests. `routes` belong to no dialect: each
-    is a verb and a path, with its endpoint. `check_client` gets the headers of requests for `/`, and refuses those of
-    clients that lost the rest of their path.
+    is a verb and a path, with its endpoint. `errors` counts the answers that are errors. `check_client` gets the
+    headers of requests for `/`, and refuses those of clients that lost the rest of their path.
     """
 
     gate: Gate
@@ -64,6 +66,7 @@ class Services:
     stopping: Stopping = field(default_factory=Stopping)
     routes: tuple[tuple[str, str, Endpoint], ...] = ()
     check_client: Callable[[Mapping[str, str]], None] = _any_client
+    errors: RecentErrors = field(default_factory=lambda: RecentErrors(lambda: datetime.now(UTC)))
 
 
 class _Id(Convertor[str]):
@@ -153,5 +156,5 @@ def create_app(services: Services, mounted: Mapping[str, ASGIApp] = MappingProxy
         app.add_middleware(LocalCallersOnly, origins=services.origins, mounts=mounts)
     if services.origins:
         app.add_middleware(AllowedOrigins, origins=services.origins, mounts=mounts)
-    app.add_middleware(RequestRecords, registry=services.registry)
+    app.add_middleware(RequestRecords, registry=services.registry, errors=services.errors)
     return app

@@ -22,7 +22,7 @@ from tuningfork.domain.loopback import is_loopback
 ANY_ORIGIN = "*"
 
 _VERBS = ("GET", "POST", "PATCH", "PUT", "DELETE")
-_READABLE_HEADERS = ("Retry-After", "WWW-Authenticate", "X-Request-Id")
+_READABLE_HEADERS = ("ETag", "Retry-After", "WWW-Authenticate", "X-Request-Id")
 _REMEMBERED_SECONDS = 3_600
 _SHOWN_CHARACTERS = 100
 _OF_PROXIES = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")

@@ -13,6 +13,7 @@ from tuningfork.api.disconnects import StreamedResponse, while_connected
 from tuningfork.api.mounts import head_of, streamed_response, whole_response
 from tuningfork.api.request_records import access_of
 from tuningfork.api.stopping import Stopping
+from tuningfork.api.tags import tagged
 from tuningfork.dialect.call import (
     Answered,
     Awaited,
@@ -69,7 +70,7 @@ def endpoint_of(
             return whole_response(form.error(public_error(error), head, version=version))
         if binding.secret:
             response.headers["cache-control"] = "no-store"
-        return response
+        return tagged(response, head.headers) if binding.tagged else response
 
     async def answer(request: Request, head: RequestHead) -> Response:
         credential = form.credential(head)

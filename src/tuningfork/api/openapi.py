@@ -94,6 +94,10 @@ def _operation(binding: Binding[Any], path: str, described: Description) -> Docu
         operation["requestBody"] = {"content": {JSON: {"schema": one.body}}}
     elif one.body_type != JSON:
         operation["requestBody"] = {"content": {one.body_type: {}}, "required": True}
+    if binding.tagged:
+        operation["parameters"].append({"name": "If-None-Match", "in": "header", "schema": {"type": "string"}})
+        unchanged = "Nothing has changed since the answer whose ETag was sent."
+        operation["responses"]["304"] = {"description": unchanged}
     if described.error:
         errors = {"description": "An error.", "content": {JSON: {"schema": described.error}}}
         operation["responses"]["default"] = errors

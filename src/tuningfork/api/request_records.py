@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tuningfork.logs.access import Access, log_access
 from tuningfork.logs.request_ids import HEADER, current_request, request_id
+from tuningfork.service.recent_errors import RecentErrors
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _SCOPE_KEY = "tuningfork.access"
@@ -28,10 +29,15 @@ class RequestRecords:
     """
 
     def __init__(
-        self, app: ASGIApp, registry: CollectorRegistry, random_bits: Callable[[int], int] = secrets.randbits
+        self,
+        app: ASGIApp,
+        registry: CollectorRegistry,
+        errors: RecentErrors,
+        random_bits: Callable[[int], int] = secrets.randbits,
     ) -> None:
         self._app = app
         self._random_bits = random_bits
+        self._errors = errors
         self._seconds = Histogram(
             "tuningfork_http_request_seconds",
             "From a request to the end of its answer.",
@@ -58,6 +64,7 @@ class RequestRecords:
         async def watch(message: Message) -> None:
             if message["type"] == "http.response.start":
                 access.status = str(message["status"])
+                self._errors.note(message["status"])
                 message = {**message, "headers": [*message["headers"], header]}
             else:
                 access.sent_bytes += len(message.get("body", b""))

@@ -28,7 +28,8 @@ KeyAsJson = Annotated[bool, output.as_json_option('{"key", "id", "prefix", "name
 KeysAsJson = Annotated[
     bool,
     output.as_json_option(
-        '{"keys": [...]}, each like that of `keys create` without its key; revoked ones have a "revokeTime"'
+        '{"keys": [...]}, each like that of `keys create` without its key, with its number of "sessions"; revoked ones '
+        'have a "revokeTime"'
     ),
 ]
 Host = Annotated[
@@ -242,15 +243,17 @@ def create_key(
 
 @keys.command("list")
 def list_keys(*, as_json: KeysAsJson = False, data_dir: DataDirectory = None, config: ConfigFile = None) -> None:
-    """Show all keys: id, beginning, name, address, project, and when it was made or revoked.
+    """Show all keys: id, beginning, name, address, project, when it was made, and whether it is valid.
+
+    A valid key says how many sessions it has, which browsers keep instead of it.
 
     On a terminal as a table; elsewhere one line a key, its fields separated by tabs.
     """
     with _access(data_dir, config) as access:
-        found = access.list_keys()
-    rows = [_key_row(key) for key in found]
+        found, sessions = access.list_keys(), access.count_sessions()
+    rows = [_key_row(key, sessions.get(key.id, 0)) for key in found]
     if as_json:
-        output.result_json({"keys": [_key_as_json(key) for key in found]})
+        output.result_json({"keys": [_key_as_json(key) | {"sessions": sessions.get(key.id, 0)} for key in found]})
     elif output.is_for_a_person():
         from tuningfork.cli import tables  # noqa: PLC0415 - `--help` does not need it
 
@@ -260,9 +263,11 @@ def list_keys(*, as_json: KeysAsJson = False, data_dir: DataDirectory = None, co
             output.result_row(*row)
 
 
-def _key_row(key: "ApiKey") -> tuple[str, ...]:
+def _key_row(key: "ApiKey", sessions: int) -> tuple[str, ...]:
     made = f"{key.create_time:%Y-%m-%d %H:%M}Z"
     state = f"revoked {key.revoke_time:%Y-%m-%d %H:%M}Z" if key.revoke_time else "valid"
+    if sessions:
+        state += f", {sessions} session{'' if sessions == 1 else 's'}"
     return key.id, f"{key.prefix}...", key.name or "-", key.principal.email, key.principal.project, made, state
 
 

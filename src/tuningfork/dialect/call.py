@@ -190,7 +190,8 @@ class Binding(Generic[Rendered]):
     """A method and the HTTP verb and path (below the dialect's prefix) that it is bound to.
 
     `counted_as` is the name by which `/metrics` counts its requests; "": the method's own name. Caches must not store
-    an answer that is `secret`.
+    an answer that is `secret`. An answer that is `tagged` has a tag of its content. A caller who asks again and
+    sends the tag gets an empty answer if nothing has changed (RFC 9110, section 13.1.2).
     """
 
     verb: str
@@ -199,6 +200,7 @@ class Binding(Generic[Rendered]):
     answered: Answered[Rendered]
     counted_as: str = ""
     secret: bool = False
+    tagged: bool = False
 
     @property
     def name(self) -> str:

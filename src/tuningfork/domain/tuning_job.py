@@ -112,6 +112,8 @@ class TuningJob:
     """Completed optimizer steps; when a job resumes, those of its savepoint."""
     last_loss: float | None = None
     """Mean loss of the last completed step, in nats for each trained token; None before the first step."""
+    best_validation_loss: float | None = None
+    """The lowest mean loss on its validation set so far, in nats; None: it has not been evaluated."""
     project: str = ""
     """The project of whoever created it."""
     location: str = DEFAULT_LOCATION

@@ -31,7 +31,7 @@ from tuningfork.catalog import build_catalog, without_fetched
 from tuningfork.dialect.form import Dialect
 from tuningfork.dialect.gate import Gate
 from tuningfork.dialect.gemini.table import UseCases, gemini
-from tuningfork.dialect.own.table import own
+from tuningfork.dialect.own.table import OwnUseCases, own
 from tuningfork.dialect.storage.answers import StorageAnswer
 from tuningfork.dialect.storage.methods import StorageMethod
 from tuningfork.dialect.storage.table import storage
@@ -59,7 +59,6 @@ from tuningfork.service.answering.safety import Safety
 from tuningfork.service.base_models import check_usable, resolve_names
 from tuningfork.service.identity.identity import Identity
 from tuningfork.service.identity.keys import Access
-from tuningfork.service.identity.refresh_tokens import RefreshTokens
 from tuningfork.service.metrics import Metrics
 from tuningfork.service.quotas import Budget, Quotas
 from tuningfork.service.readiness import Readiness
@@ -229,7 +228,7 @@ def _build(
     gemini_dialect = gemini(UseCases(tuning=tuning, sharing=sharing, generation=generation), _FORM)
     dialects: tuple[Dialect[Any], ...] = (gemini_dialect, own(ours, _FORM), of_vertex, *_buckets(settings))
     ready, gate = _readiness(database, artifacts, dispatcher, engines), _gate(settings, identity, quotas)
-    services = _services(settings, gate, dialects, metrics, dispatcher, ready, ours.refresh_tokens)
+    services = _services(settings, gate, dialects, metrics, dispatcher, ready, ours)
     most, most_over_grpc = _most_connections(settings)
     grpc = start_grpc(settings, services, gemini_dialect, loop, most_over_grpc)
     return Server(
@@ -307,7 +306,7 @@ def _services(
     metrics: Metrics,
     dispatcher: Dispatcher,
     checks: Mapping[str, Callable[[], str | None]],
-    refresh_tokens: RefreshTokens,
+    ours: OwnUseCases,
 ) -> Services:
     stopping = Stopping()
     ready = Readiness({**checks, "stopping": lambda: "the server is stopping" if stopping.announced else None})
@@ -323,7 +322,8 @@ def _services(
         metrics_token=settings.metrics_token,
         ready=ready.results,
         stopping=stopping,
-        routes=OAuthRoutes(refresh_tokens=refresh_tokens, quotas=gate.quotas).routes(),
+        errors=ours.engines.errors,
+        routes=OAuthRoutes(refresh_tokens=ours.refresh_tokens, quotas=gate.quotas).routes(),
         check_client=refuse_lost_client,
     )
 

@@ -9,12 +9,18 @@ from tuningfork.domain.tuning_job import JobId
 from tuningfork.execution.local.engines import LocalEngines
 from tuningfork.server.bucket_tuning import Parts
 from tuningfork.server.credentials import refresh_tokens_of
+from tuningfork.server.process_metrics import memory_by_role
+from tuningfork.service.answering.engines import Engines
 from tuningfork.service.answering.residency import Residency
 from tuningfork.service.identity.identity import Identity
+from tuningfork.service.recent_errors import RecentErrors
+from tuningfork.service.tuning.detailing import Detailing
 from tuningfork.service.tuning.diagnosing import Diagnosing
 from tuningfork.service.tuning.exporting import Exporting
 from tuningfork.service.tuning.importing import Importing
+from tuningfork.service.tuning.library import Library
 from tuningfork.service.tuning.previewing import Previewing
+from tuningfork.service.tuning.queue_places import QueuePlaces
 from tuningfork.service.tuning.results import Results
 from tuningfork.service.tuning.running import Running
 from tuningfork.service.tuning.staging import Staging
@@ -41,6 +47,7 @@ def own_of(
     database, _, catalog, clock, _, metrics = parts
     trainers, generators, price = engines.trainers, engines.generators, settings.training_price
     staging = Staging(trainers, running.speeds, tuning.get, tuning.list, price=price, waits_for=waits_for)
+    places = QueuePlaces(database, running.turns, running.speeds, places=settings.concurrent_jobs)
     return OwnUseCases(
         exporting=Exporting(tuning, catalog),
         importing=Importing(*parts, generators=generators, server=server, check_base=check_base),
@@ -51,6 +58,17 @@ def own_of(
         diagnosing=Diagnosing(database, tuning.list),
         staging=staging,
         results=Results(database, clock),
+        library=Library(database, clock, staging.all_staged, places),
+        engines=Engines(
+            database,
+            generators,
+            residency,
+            running.speeds,
+            metrics,
+            RecentErrors(clock),
+            lambda: memory_by_role(engines.worker_pids),
+        ),
+        detailing=Detailing(database, catalog, clock, staging.staged, places),
         tokens=identity.tokens,
         refresh_tokens=refresh_tokens_of(database, identity),
         sessions=identity.sessions,

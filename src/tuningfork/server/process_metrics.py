@@ -38,9 +38,7 @@ class ProcessMetrics(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """The metrics."""
-        by_role: dict[str, list[int]] = {}
-        for role, pid in self._processes():
-            by_role.setdefault(role, []).append(pid)
+        by_role = pids_by_role(self._workers())
         yield _by_role(
             "tuningfork_resident_memory_bytes",
             "Resident memory of a role's processes; pages that processes share count in each.",
@@ -56,16 +54,34 @@ class ProcessMetrics(Collector):
         build.add_metric((__version__, platform.python_version(), _torch(), _compiled()), 1)
         yield build
 
-    def _processes(self) -> Iterator[tuple[str, int]]:
-        """The role and the process id of each process."""
-        yield "server", os.getpid()
-        # One for each job whose data is being read: they come and go.
-        yield from (("preparer", pid) for pid in _started_by(os.getpid()) if _name(pid) == PREPARER)
-        for role, worker in self._workers().items():
-            yield role, worker
-            for started in _started_by(worker):
-                for pid in (started, *_started_by(started)):
-                    yield _ROLES.get(_name(pid), "other"), pid
+
+def pids_by_role(workers: Mapping[str, int]) -> Mapping[str, list[int]]:
+    """The ids of this server's processes by role; `workers` are those of its workers."""
+    by_role: dict[str, list[int]] = {}
+    for role, pid in _processes(workers):
+        by_role.setdefault(role, []).append(pid)
+    return by_role
+
+
+def memory_by_role(workers: Mapping[str, int]) -> Mapping[str, int]:
+    """The resident memory of this server's processes in bytes, by role; roles of which nothing is known are left out.
+
+    `workers` are the process ids of its workers, by role.
+    """
+    sizes = {role: [*map(resident_bytes, pids)] for role, pids in pids_by_role(workers).items()}
+    return {role: sum(size or 0 for size in each) for role, each in sizes.items() if any(each)}
+
+
+def _processes(workers: Mapping[str, int]) -> Iterator[tuple[str, int]]:
+    """The role and the process id of each process."""
+    yield "server", os.getpid()
+    # One for each job whose data is being read: they come and go.
+    yield from (("preparer", pid) for pid in _started_by(os.getpid()) if _name(pid) == PREPARER)
+    for role, worker in workers.items():
+        yield role, worker
+        for started in _started_by(worker):
+            for pid in (started, *_started_by(started)):
+                yield _ROLES.get(_name(pid), "other"), pid
 
 
 def resident_bytes(pid: int) -> int | None:

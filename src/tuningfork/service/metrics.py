@@ -35,12 +35,19 @@ class CoarseCounter:
         self._counter = Counter(name, documentation, registry=registry)
         self._step = step
         self._rest = 0
+        self._total = 0
         self._lock = threading.Lock()
+
+    @property
+    def total(self) -> int:
+        """The whole steps so far."""
+        return self._total
 
     def inc(self, amount: int) -> None:
         """Add an amount."""
         with self._lock:
             steps, self._rest = divmod(self._rest + amount, self._step)
+            self._total += steps * self._step
         if steps:
             self._counter.inc(steps * self._step)
 

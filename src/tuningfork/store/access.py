@@ -1,6 +1,6 @@
 """The tables of permissions, groups and API keys. Only hashes of keys are stored."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, and_, func, literal, or_, select
@@ -37,6 +37,12 @@ def permissions_for(connection: Connection, model_id: TunedModelId, principal: P
     email = permissions.c.email
     theirs = or_(email.in_([principal.email, *sorted(principal.groups)]), email.is_(None))
     query = select(permissions).where(permissions.c.model_id == model_id, theirs).order_by(permissions.c.id)
+    return [_permission(row) for row in connection.execute(query).mappings()]
+
+
+def permissions_on(connection: Connection, model_ids: Collection[TunedModelId]) -> Sequence[Permission]:
+    """All permissions on these models."""
+    query = select(permissions).where(permissions.c.model_id.in_(model_ids))
     return [_permission(row) for row in connection.execute(query).mappings()]
 
 

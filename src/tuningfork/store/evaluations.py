@@ -3,11 +3,11 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, func, select
 
 from tuningfork.domain.evaluation import Evaluation
 from tuningfork.domain.tuning_job import JobId
-from tuningfork.store.schema import evaluations
+from tuningfork.store.schema import evaluations, tuning_jobs
 
 
 def put_evaluation(connection: Connection, job_id: JobId, evaluation: Evaluation) -> None:
@@ -24,6 +24,7 @@ def put_evaluation(connection: Connection, job_id: JobId, evaluation: Evaluation
         "compute_time": evaluation.compute_time,
     }
     connection.execute(evaluations.insert(), row)
+    _note_best(connection, job_id)
 
 
 def add_missing_evaluations(connection: Connection, job_id: JobId, known: Collection[Evaluation]) -> None:
@@ -57,10 +58,24 @@ def best_evaluation(connection: Connection, job_id: JobId) -> Evaluation | None:
     return next(iter(_read(connection, query.order_by(evaluations.c.mean_loss, evaluations.c.step).limit(1))), None)
 
 
+def latest_evaluation(connection: Connection, job_id: JobId) -> Evaluation | None:
+    """The last evaluation of a job; None if there are none."""
+    query = select(evaluations).where(evaluations.c.job_id == job_id).order_by(evaluations.c.step.desc())
+    return next(iter(_read(connection, query.limit(1))), None)
+
+
 def drop_evaluations(connection: Connection, job_id: JobId, *, after_step: int) -> None:
     """Remove the evaluations of steps after this one, which a resumed job will repeat."""
     later = evaluations.c.step > after_step
     connection.execute(evaluations.delete().where(evaluations.c.job_id == job_id, later))
+    _note_best(connection, job_id)
+
+
+def _note_best(connection: Connection, job_id: JobId) -> None:
+    """Set the job's lowest validation loss to that of its evaluations."""
+    lowest = select(func.min(evaluations.c.mean_loss)).where(evaluations.c.job_id == job_id).scalar_subquery()
+    change = tuning_jobs.update().where(tuning_jobs.c.id == job_id)
+    connection.execute(change.values(best_validation_loss=lowest))
 
 
 def _read(connection: Connection, query: Select[Any]) -> tuple[Evaluation, ...]:

@@ -39,7 +39,7 @@ from tuningfork.domain.tuned_model import DEFAULT_LOCATION, DEFAULT_VERSION, Mod
 from tuningfork.domain.tuning_job import TRANSITIONS, JobState
 from tuningfork.store import credential_tables as _credential_tables  # noqa: F401 - `metadata` has these tables too
 from tuningfork.store.column_types import Id, UtcDateTime
-from tuningfork.store.metadata import metadata
+from tuningfork.store.metadata import metadata as metadata  # noqa: PLC0414 - for those who need all tables
 
 
 def _one_of(column: str, kind: type[StrEnum]) -> CheckConstraint:
@@ -127,6 +127,8 @@ tuning_jobs = Table(
     # The values of the last snapshot, so that a job's progress is known without reading all snapshots.
     Column("completed_steps", Integer, nullable=False, server_default="0"),
     Column("last_loss", Double),
+    # The lowest of its evaluations, so that lists are sorted by it without reading all evaluations.
+    Column("best_validation_loss", Double),
     # Objective, checkpoints, validation set, evaluations and preparation; see store/training_options.py. No query uses
     # its content.
     Column("training_options", JSON, nullable=False, server_default="{}"),

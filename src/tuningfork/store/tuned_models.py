@@ -147,7 +147,7 @@ def delete(connection: Connection, model_id: TunedModelId) -> None:
 
 def search(connection: Connection, wanted: Search) -> Sequence[TunedModel]:
     """At most `limit` models, the oldest first, or with `newest_first` the newest."""
-    branches = [_branch(grants, wanted) for grants in _grants_of(wanted)]
+    branches = [_branch(grants, wanted) for grants in grants_of(wanted)]
     if not branches:
         return []
     # Each branch yields its first `limit` models in order, so the first `limit` of all are among them.
@@ -167,33 +167,33 @@ def _search_text(model: TunedModel) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Grants:
+class Grants:
     """One set of rows that give access to models. An index yields them in the order of lists."""
 
     table: Table
     condition: ColumnElement[bool]
 
 
-def _grants_of(wanted: Search) -> Iterator[_Grants]:
+def grants_of(wanted: Search) -> Iterator[Grants]:
     """The rows that give a principal roles, as in `domain.permission.role_of`; EVERYONE's only if requested."""
     kind, email = permissions.c.grantee_type, permissions.c.email
     if wanted.shared_with_everyone and not wanted.least_roles:
-        yield _Grants(permissions, and_(email.is_(None), kind == GranteeType.EVERYONE.value))
+        yield Grants(permissions, and_(email.is_(None), kind == GranteeType.EVERYONE.value))
         return
     least = max((role.rank for role in wanted.least_roles), default=Role.READER.rank)
     role = permissions.c.role.in_([role.value for role in Role if role.rank >= least])
-    yield _Grants(permissions, and_(email == wanted.principal.email, kind == GranteeType.USER.value, role))
+    yield Grants(permissions, and_(email == wanted.principal.email, kind == GranteeType.USER.value, role))
     groups = sorted(wanted.principal.groups)
     # A query for each group yields models in order. With more groups than databases accept queries in a union, there is
     # one query for all groups.
     for some in [[group] for group in groups] if len(groups) <= _MOST_GROUPS else [groups]:
-        yield _Grants(permissions, and_(email.in_(some), kind == GranteeType.GROUP.value, role))
+        yield Grants(permissions, and_(email.in_(some), kind == GranteeType.GROUP.value, role))
     project = wanted.principal.project_number
     if least <= Role.READER.rank and project is not None:
-        yield _Grants(reader_projects, reader_projects.c.project_number == project)
+        yield Grants(reader_projects, reader_projects.c.project_number == project)
 
 
-def _branch(grants: _Grants, wanted: Search) -> Select[tuple[str]]:
+def _branch(grants: Grants, wanted: Search) -> Select[tuple[str]]:
     """The first models, in order, that these rows grant access to and that satisfy the other conditions."""
     columns = grants.table.c
     query = select(columns.model_id).where(grants.condition)

@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from tuningfork.domain.base_model import AdapterShape, BaseModelName
 from tuningfork.domain.errors import Code
 from tuningfork.domain.findings import FindingKind
-from tuningfork.domain.hyperparameters import NO_TRAINING, Hyperparameters
+from tuningfork.domain.hyperparameters import NO_TRAINING, Hyperparameters, total_steps_of
 from tuningfork.domain.permission import Role
 from tuningfork.domain.tuned_model import TunedModelId
 from tuningfork.domain.tuning_job import TRANSITIONS, JobError, JobId, JobState, TuningJob
@@ -187,6 +187,16 @@ def tenants_of(connection: Connection, job_ids: Collection[JobId]) -> Mapping[Jo
     """On whose behalf each of these jobs is done."""
     rows = connection.execute(with_tenant().where(tuning_jobs.c.id.in_(job_ids)))
     return {JobId(row.id): tenant_in(row) for row in rows}
+
+
+def steps_left_of_running(connection: Connection) -> Mapping[JobId, int]:
+    """The jobs in training, each with how many of its steps are not completed."""
+    columns = tuning_jobs.c
+    sizes = (columns.example_count, columns.epoch_count, columns.batch_size)
+    query = select(columns.id, columns.completed_steps, *sizes).where(columns.state == JobState.RUNNING.value)
+    return {
+        JobId(job_id): total_steps_of(*found) - completed for job_id, completed, *found in connection.execute(query)
+    }
 
 
 def with_tenant(*further: ColumnElement[Any]) -> Select[Any]:
@@ -366,6 +376,7 @@ def _job(row: RowMapping) -> TuningJob:
         error=None if code is None else JobError(code=_CODES[code], message=row["error_message"]),
         completed_steps=row["completed_steps"],
         last_loss=row["last_loss"],
+        best_validation_loss=row["best_validation_loss"],
         project=row["project"],
         location=row["location"],
         findings=None if row["findings"] is None else tuple(map(FindingKind, row["findings"].split())),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from tuningfork.domain.errors import FailedPrecondition, FieldViolation, InternalError, InvalidArgument
 from tuningfork.domain.evaluation import Evaluation
+from tuningfork.domain.failure import DAMAGED_WEIGHTS, DIVERGED
 from tuningfork.domain.tuning_job import JobId, Snapshot
 
 
@@ -58,7 +59,7 @@ class WeightsNotFinite(FailedPrecondition):
 
     def __init__(self, job_id: JobId, loss: float) -> None:
         super().__init__(
-            f"the loss of the first step is {loss}, or its gradient is not finite, before anything was changed. So "
+            f"{DAMAGED_WEIGHTS} {loss}, or its gradient is not finite, before anything was changed. So "
             "the learning rate is not the cause: the weights of the base model, or of the tuned model that this job "
             "goes on from, are damaged"
         )
@@ -74,7 +75,7 @@ class TrainingDiverged(InvalidArgument):
 
     def __init__(self, job_id: JobId, step: int, loss: float, learning_rate: float) -> None:
         reason = (
-            f"the training diverged at step {step}: its loss is {loss} or its gradient is not finite. The learning "
+            f"{DIVERGED} {step}: its loss is {loss} or its gradient is not finite. The learning "
             f"rate {learning_rate:g} is too high for this data; try {learning_rate / 10:g}"
         )
         super().__init__(

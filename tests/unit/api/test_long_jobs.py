@@ -1,55 +1,16 @@
 """Watching a job of very many steps: what is sent is bounded, fast, and no more than was asked for."""
 
 import time
-from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 from sqlalchemy import event
 
 from speed import slowness
-from store_rows import NOW, grant, keep, new_job
-from tuningfork.domain.errors import Code
-from tuningfork.domain.snapshot_grid import MOST_SNAPSHOTS, SnapshotGrid
-from tuningfork.domain.tuning_job import JobError, JobState
-from tuningfork.store import access, schema, tuning_jobs
-from workshop import ADA
+from store_rows import long_job
+from tuningfork.domain.snapshot_grid import MOST_SNAPSHOTS
 
 POLL_SECONDS = 0.02
 MOST_ANSWER_BYTES = 600_000
-
-
-def rows_of(job, steps):
-    """The rows of snapshots of these steps."""
-    return [
-        {
-            "job_id": job.id,
-            "step": step,
-            "epoch": step // 1_000,
-            "mean_loss": 2.0 / step + 0.123456789,
-            "compute_time": NOW + timedelta(microseconds=123_457 * step),
-        }
-        for step in steps
-    ]
-
-
-def long_job(database, steps, *, state=JobState.RUNNING):
-    """Ada's model `long`, made by a job of so many steps, all of them taken."""
-    made = new_job("long")
-    job = keep(
-        database,
-        replace(made, example_count=steps, hyperparameters=replace(made.hyperparameters, epoch_count=1, batch_size=1)),
-    )
-    grid = SnapshotGrid.of(steps)
-    with database.write() as connection:
-        if ADA.email != "ada@example.com":
-            access.grant(connection, grant("long", ADA.email))
-        tuning_jobs.move(connection, job.id, JobState.RUNNING, NOW)
-        connection.execute(schema.snapshots.insert(), rows_of(job, [*filter(grid.holds, range(1, steps)), steps]))
-        connection.execute(schema.tuning_jobs.update().values(completed_steps=steps, furthest_step=steps))
-        if state is not JobState.RUNNING:
-            tuning_jobs.move(connection, job.id, state, NOW, error=JobError(code=Code.INTERNAL, message="made up"))
-    return job
 
 
 @pytest.fixture
@@ -76,6 +37,22 @@ def test_a_poll_of_a_job_of_many_steps_is_quick_and_small(caller, database, path
     assert (shown[0]["step"], shown[-1]["step"]) == (1, 100_000)
     assert len(shown) <= MOST_SNAPSHOTS + 2
     assert len(answers[-1].content) < MOST_ANSWER_BYTES
+    assert min(seconds) - caller_seconds < POLL_SECONDS * slowness(), seconds
+
+
+@pytest.mark.parametrize("part", ["job", "series?afterStep=99950"])
+def test_watching_a_job_of_many_steps_is_quick(caller, database, part):
+    long_job(database, 100_000)
+
+    seconds = []
+    for _ in range(6):
+        began = time.process_time()
+        answer = caller.get(f"/tuningfork/v1/tunedModels/long/{part}")
+        seconds.append(time.process_time() - began)
+    caller_seconds = min(seconds_of_nothing(caller) for _ in range(6))
+
+    assert answer.json()["step"] == 100_000
+    assert len(answer.content) < 20_000
     assert min(seconds) - caller_seconds < POLL_SECONDS * slowness(), seconds
 
 

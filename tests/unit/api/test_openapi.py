@@ -14,6 +14,7 @@ from tuningfork.wire.google.proto_json.descriptors import Field, Kind, Message, 
 from tuningfork.wire.google.proto_json.schemas import Schemas
 
 VALUES = {
+    "session": "abc",
     "model": "echo-001",
     "tuned_model": "nobody",
     "operation": "none",

@@ -113,7 +113,7 @@ EXPECTED = {
     "import": {"name": "tunedModels/imported", "displayName": "adapter-here"},
     "export": {},
     "keys create": {"name": "laptop", "email": "me@localhost", "project": "local"},
-    "keys list": {"keys": [{"name": "", "email": "me@localhost", "project": "local"}]},
+    "keys list": {"keys": [{"name": "", "email": "me@localhost", "project": "local", "sessions": 0}]},
     "groups list": {"groups": [{"group": "team@example.com", "memberCount": 1}]},
     "backup": WHOLE_BACKUP,
     "restore": WHOLE_BACKUP | {"filesOnly": False},

@@ -6,7 +6,7 @@ import pytest
 
 from store_rows import NOW, keep, new_job
 from tuningfork.domain.evaluation import Evaluation
-from tuningfork.store import evaluations, tuned_models
+from tuningfork.store import evaluations, tuned_models, tuning_jobs
 
 
 @pytest.fixture
@@ -80,3 +80,23 @@ def test_evaluations_go_with_their_model(database, job):
         tuned_models.delete(connection, job.model_id)
 
     assert found(database, job) == ()
+
+
+def best_loss(database, job):
+    with database.read() as connection:
+        return tuning_jobs.find(connection, job.id).best_validation_loss
+
+
+def test_the_job_has_the_lowest_validation_loss_also_after_it_went_back_or_was_evaluated_anew(database, job):
+    assert best_loss(database, job) is None
+    losses = []
+    for made in (evaluation(4, mean_loss=0.5), evaluation(8, mean_loss=0.25), evaluation(12, mean_loss=0.75)):
+        put(database, job, made)
+        losses.append(best_loss(database, job))
+    put(database, job, evaluation(8, mean_loss=0.3))
+    losses.append(best_loss(database, job))
+    with database.write() as connection:
+        evaluations.drop_evaluations(connection, job.id, after_step=4)
+    losses.append(best_loss(database, job))
+
+    assert losses == [0.5, 0.25, 0.25, 0.3, 0.5]

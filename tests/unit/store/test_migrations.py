@@ -173,6 +173,9 @@ def test_a_database_of_revision_8_keeps_every_row_and_gets_numbers(database_url)
     for table, rows in before.items():
         for old, new in zip(rows, after[table], strict=True):
             assert {name: new[name] for name in old} == old
+    # That of its only evaluation.
+    best = {row["id"]: row["best_validation_loss"] for row in after["tuning_jobs"]}
+    assert best == {**dict.fromkeys(STATES), "succeeded": 0.5}
     numbers = [(row["number"], row["registry_model"], row["version"]) for row in after["tuned_models"]]
     assert numbers == [(number_of(name), number_of(name), 1) for name in sorted(STATES)]
     assert [row["endpoint"] for row in after["checkpoints"]] == [

@@ -38,3 +38,5 @@ class OwnMethod(Method):
     END_SESSION = Asks(full_name=f"{_PACKAGE}.EndSession", scopes=(Scope.CLOUD_PLATFORM.value,), action=None)
     END_CURRENT_SESSION = Asks(full_name=f"{_PACKAGE}.EndCurrentSession", scopes=SCOPES.names, action=None)
     GET_CALLER = Asks(full_name=f"{_PACKAGE}.GetCaller", scopes=SCOPES.names, action=None, cost=Cost.NOTHING)
+    # The method itself looks at who calls: only whoever runs the server may see this.
+    GET_ENGINES = Asks(full_name=f"{_PACKAGE}.GetEngines", scopes=(Scope.CLOUD_PLATFORM.value,), action=None)

@@ -10,19 +10,25 @@ from tuningfork.dialect.own.adapters import AdapterMethods
 from tuningfork.dialect.own.creations import CreationMethods
 from tuningfork.dialect.own.description import describe
 from tuningfork.dialect.own.diagnoses import DiagnosisMethods
+from tuningfork.dialect.own.engines import EngineMethods
 from tuningfork.dialect.own.imports import ImportMethods
+from tuningfork.dialect.own.jobs import JobMethods
+from tuningfork.dialect.own.library import LibraryMethods
 from tuningfork.dialect.own.previews import PreviewMethods
 from tuningfork.dialect.own.refresh_tokens import RefreshTokenMethods
 from tuningfork.dialect.own.results import ResultMethods
 from tuningfork.dialect.own.sessions import SessionMethods
 from tuningfork.dialect.own.stages import StageMethods
+from tuningfork.service.answering.engines import Engines
 from tuningfork.service.answering.residency import Residency
 from tuningfork.service.identity.refresh_tokens import RefreshTokens
 from tuningfork.service.identity.sessions import Sessions
 from tuningfork.service.identity.tokens import AccessTokens
+from tuningfork.service.tuning.detailing import Detailing
 from tuningfork.service.tuning.diagnosing import Diagnosing
 from tuningfork.service.tuning.exporting import Exporting
 from tuningfork.service.tuning.importing import Importing
+from tuningfork.service.tuning.library import Library
 from tuningfork.service.tuning.previewing import Previewing
 from tuningfork.service.tuning.results import Results
 from tuningfork.service.tuning.staging import Staging
@@ -45,6 +51,9 @@ class OwnUseCases:
     diagnosing: Diagnosing
     staging: Staging
     results: Results
+    detailing: Detailing
+    library: Library
+    engines: Engines
     tokens: AccessTokens
     refresh_tokens: RefreshTokens
     sessions: Sessions
@@ -63,6 +72,9 @@ def bindings(use_cases: OwnUseCases) -> tuple[Binding[Typed], ...]:
         *DiagnosisMethods(use_cases.diagnosing).bindings(),
         *StageMethods(use_cases.staging).bindings(),
         *ResultMethods(use_cases.results).bindings(),
+        *JobMethods(use_cases.detailing).bindings(),
+        *LibraryMethods(use_cases.library).bindings(),
+        *EngineMethods(use_cases.engines).bindings(),
     )
 
 

@@ -107,6 +107,10 @@ class Residency:
         size = self._generators.resident_adapters().get(adapter)
         return Residence(model_id=model_id, size_bytes=size, pinned=model_id in self._pinned, shape=shape)
 
+    def is_pinned(self, model_id: TunedModelId) -> bool:
+        """Whether the operator wants the model's adapter in memory whenever the model is ACTIVE."""
+        return model_id in self._pinned
+
     def _forget_deleted(self) -> None:
         """Forget adapters whose artifacts are gone: they would take memory until they are evicted."""
         resident = self._generators.resident_adapters()

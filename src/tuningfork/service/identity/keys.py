@@ -15,7 +15,7 @@ from tuningfork.domain.references import TunedRef
 from tuningfork.domain.refusals import ResourceNotFound, RoleInsufficient
 from tuningfork.domain.tuned_model import TunedModel, TunedModelId
 from tuningfork.service.remembered import Remembered
-from tuningfork.store import access, tuned_models
+from tuningfork.store import access, sessions, tuned_models
 from tuningfork.store.database import Database, Transaction
 
 KEY_PREFIX = "tf_"
@@ -109,6 +109,11 @@ class Access:
         """All keys, including revoked ones, the oldest first."""
         with self._database.read() as connection:
             return access.keys(connection)
+
+    def count_sessions(self) -> dict[ApiKeyId, int]:
+        """How many sessions each key has that have not ended; keys without any are left out."""
+        with self._database.read() as connection:
+            return sessions.count_by_key(connection, self._clock())
 
     def revoke_key(self, key_id: str) -> None:
         """Refuse this key from now on; revoking again changes nothing.

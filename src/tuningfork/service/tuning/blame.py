@@ -1,5 +1,6 @@
 """The error message for the owner of a job that makes trainers die."""
 
+from tuningfork.domain.failure import DEAD_TRAINERS
 from tuningfork.domain.tuning_job import TuningJob
 
 
@@ -9,7 +10,7 @@ def blame(job: TuningJob, reason: str) -> str:
     `reason` says how the last trainer died.
     """
     return (
-        f"The trainer ended unexpectedly {job.attempts} times in a row while it was training this job alone, without "
+        f"{DEAD_TRAINERS} {job.attempts} times in a row while it was training this job alone, without "
         f"completing a further step; the job had completed {job.completed_steps} of {job.total_steps}. The last time: "
         f"{reason or 'no more is known'}. Where memory was the reason, a smaller batch size or shorter examples need "
         "less."

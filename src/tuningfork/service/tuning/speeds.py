@@ -3,7 +3,7 @@
 import math
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
@@ -161,6 +161,17 @@ class Speeds:
             steps = [step for step in steps if like / LIKE <= step.tokens <= like * LIKE]
         seconds = sum(step.seconds for step in steps)
         return sum(step.tokens for step in steps) / seconds if len(steps) >= LEAST_STEPS and seconds > 0 else None
+
+    def all_tokens_per_second(self) -> Mapping[BaseModelName, float]:
+        """The tokens of the last steps over each base by their time; bases with too few steps are left out."""
+        with self._lock:
+            measured = {base: list(each.steps) for base, each in self._measured.items()}
+        found = {}
+        for base, steps in measured.items():
+            seconds = sum(step.seconds for step in steps)
+            if len(steps) >= LEAST_STEPS and seconds > 0:
+                found[base] = sum(step.tokens for step in steps) / seconds
+        return found
 
     def is_probed(self, kind: StepKind) -> bool:
         """Whether a probe has lately measured such steps, or found that it cannot make them."""

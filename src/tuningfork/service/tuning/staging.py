@@ -1,6 +1,6 @@
 """Tells what jobs are doing, more closely than their states."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from tuningfork.domain.data_statistics import cost_of
@@ -48,8 +48,16 @@ class Staging:
             PermissionDenied: the caller may not read it.
 
         """
-        job = self._one(principal, model_id, snapshots=False).job
+        return self.staged(self._one(principal, model_id, snapshots=False).job)
+
+    def staged(self, job: TuningJob) -> StagedJob:
+        """The stage of a job that the caller may read."""
         return self._priced(self._staged(job, self._trainers.beginnings()))
+
+    def all_staged(self, jobs: Sequence[TuningJob]) -> tuple[StagedJob, ...]:
+        """The stages of jobs that the caller may read, in their order."""
+        begun = self._trainers.beginnings()
+        return tuple(self._priced(self._staged(job, begun)) for job in jobs)
 
     def list(self, principal: Principal, *, page_size: int | None = None, page_token: str = "") -> Page[StagedJob]:
         """The jobs that have not ended among those of the models of a page of `Tuning.list`.
@@ -59,10 +67,8 @@ class Staging:
 
         """
         page = self._many(principal, page_size=page_size, page_token=page_token, snapshots=False)
-        begun = self._trainers.beginnings()
         unended = [each.job for each in page.items if not each.job.state.is_final]
-        items = tuple(self._priced(self._staged(job, begun)) for job in unended)
-        return Page(items, page.next_page_token)
+        return Page(self.all_staged(unended), page.next_page_token)
 
     def _priced(self, staged: StagedJob) -> StagedJob:
         """The stage with about what the whole job costs, if there is a price and the job's tokens were counted."""

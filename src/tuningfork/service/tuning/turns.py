@@ -1,6 +1,7 @@
 """Which waiting jobs this server's trainer may take up, and in which order."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from itertools import islice
 
 from tuningfork.domain.base_model import Catalog
@@ -24,6 +25,23 @@ from tuningfork.store.tuning_jobs import QueuedJob
 
 _CANDIDATES = 50
 """How many waiting jobs one claim looks at; several servers that claim at a time each take another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """The jobs that wait for their turn on a server, and those in training.
+
+    Attributes:
+        positions: the place of each waiting job that the server can train, from 1, in the order in which it takes them
+            up if nothing changes.
+        waiting_count: how many jobs wait, also to be prepared, and also those that the server cannot train.
+        running: the jobs in training, on all servers, each with how many steps it has left.
+
+    """
+
+    positions: Mapping[JobId, int]
+    waiting_count: int
+    running: Mapping[JobId, int]
 
 
 class Turns:
@@ -92,6 +110,21 @@ class Turns:
         leaving = None if following is None else making_room(in_training, following, least_seconds=self.least_seconds)
         return Turn() if leaving is None else Turn(pause=frozenset({leaving}))
 
+    def queue(self) -> Queue:
+        """The waiting jobs in the order in which this server takes them up, if nothing changes."""
+        with self._database.read() as connection:
+            suspected = suspects.queued(connection, *self._served)
+            waiting = tuning_jobs.queued_of_owners(connection, *self._served)
+            running = tuning_jobs.steps_left_of_running(connection)
+            tenants = tuning_jobs.tenants_of(connection, running)
+            over_quota = self._project_quota.waiting(connection, {job.id: job for job in waiting})
+            waiting_count = tuning_jobs.count_queued(connection)
+        free = [(job.id, job.tenant) for job in waiting if job.id not in over_quota.union(suspected)]
+        ordered = [job_id for job_id, _ in in_turn(free, [*tenants.values()], self._last_turns)]
+        first = [job_id for job_id in suspected if job_id not in over_quota]
+        order = [*first, *ordered, *(job.id for job in waiting if job.id in over_quota)]
+        return Queue({job_id: place for place, job_id in enumerate(order, 1)}, waiting_count, running)
+
     def taken(self, job_id: JobId) -> str:
         """Note that this server has taken the job up, so that others have the next turns; returns its owner."""
         with self._database.read() as connection:
@@ -103,6 +136,11 @@ class Turns:
         """The waiting jobs whose base model this server cannot use, the oldest first, without their snapshots."""
         with self._database.read() as connection:
             return tuning_jobs.queued_without(connection, *self._served)
+
+    def why_not_here(self, job: TuningJob) -> str:
+        """Why this server does not train a waiting job, as the rest of a sentence; "": it does, or would."""
+        model = self._catalog.find(job.base_model, job.resolved_base)
+        return self.why_stranded(job) if model is None or model.base.fault else ""
 
     def why_stranded(self, job: TuningJob) -> str:
         """What a stranded job waits for and why, and what to do, as the rest of a sentence."""
