@@ -33,7 +33,8 @@ def test_headers_and_cells_are_shown_as_they_are_at_every_step(visitor, hostile)
     for step in ("", "/columns", "/check", "/settings", "/start"):
         visitor.open(f"/create/{hostile}{step}")
         assert is_harmless(page)
-        assert "<b>x</b>" in page.locator("main").inner_text()
+        shown = page.locator("main").inner_text() + " ".join(each.input_value() for each in page.locator("input").all())
+        assert "<b>x</b>" in shown
 
     visitor.open(f"/create/{hostile}/columns")
     shown = page.locator("main").inner_text()

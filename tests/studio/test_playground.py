@@ -76,7 +76,11 @@ def test_an_answer_that_is_corrected_becomes_an_example_of_the_next_tuning(visit
 def test_stop_ends_an_answer(visitor, counting):
     page = visitor.open(f"/playground?models={counting}&p=LXIII").page
     held = []
-    page.route("**/studio/api/v1beta/**", held.append)
+
+    def hold(route):
+        held.append(route)
+
+    page.route("**/studio/api/v1beta/**", hold)
     page.get_by_role("button", name="Run all").click()
     page.wait_for_function("document.querySelector('token-stream').ariaBusy === 'true'")
     page.keyboard.press("Escape")

@@ -73,7 +73,10 @@ async def settings_of(visit: Visit, data: StagedData) -> TypedSettings:
 
 async def asked_of(visit: Visit, what: str, body: Json, query: Mapping[str, str] | None = None) -> Json | None:
     """What the API says of the examples, such as `:check`; None: it was not ready at once."""
-    path, patience = dataset_path(visit, what), _AT_ONCE_SECONDS if visit.fragment is None else _PATIENCE_SECONDS
+    path = dataset_path(visit, what)
+    # The rows of a finding can only be shown when it is known.
+    waits = visit.fragment is not None or "finding" in visit.query
+    patience = _PATIENCE_SECONDS if waits else _AT_ONCE_SECONDS
     try:
         async with asyncio.timeout(patience):
             return await visit.api.send("POST", path, body, query, seconds=_PATIENCE_SECONDS)
