@@ -143,8 +143,9 @@ bench-gpu: $(VENV)/.installed-dev ## Measure what needs a GPU, beside peers in t
 	$(BIN)/python bench/gpu.py --device cuda
 
 use-cases: BASE ?= smollm2=$(HOME)/.local/share/tuningfork/bases/smollm2
-use-cases: $(VENV)/.installed-dev ## Tune the five use cases of examples/ over what `make smollm2` fetched (BASE, SEEDS=3, QUICK=1); writes docs/use-cases.md.
-	$(BIN)/python bench/use_cases.py --base '$(BASE)' $(if $(QUICK),--quick,--seeds $(or $(SEEDS),3) --write)
+use-cases: $(VENV)/.installed-dev ## Tune the five use cases of examples/ over what `make smollm2` fetched (BASE, SEEDS=3, QUICK=1), beside TRL; writes docs/use-cases.md.
+	$(if $(QUICK),,-$(BIN)/python bench/peers.py trl)
+	$(BIN)/python bench/use_cases.py --base '$(BASE)' $(if $(QUICK),--quick,--seeds $(or $(SEEDS),3) --record)
 
 soak: $(VENV)/.installed-dev ## Load, kill, stop and back up a server for an hour, and judge what became of it (MINUTES=60).
 	$(BIN)/python bench/soak.py --record --minutes $(or $(MINUTES),60)

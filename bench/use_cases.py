@@ -1,14 +1,18 @@
 """The five use cases of `examples`: how good the answers of the base, of our tuned models and of TRL's are.
 
-    python bench/use_cases.py --base smollm2=DIRECTORY [--seeds 3] [--only bank_messages] [--write]
+    python bench/use_cases.py --base smollm2=DIRECTORY --record [--seeds 3] [--only bank_messages] [--minutes 60]
     python bench/use_cases.py --base smollm2=DIRECTORY --quick    one seed, without TRL
     python bench/use_cases.py --try      the embedded model, few examples, one seed: shows that all of it runs
 
 It starts a server of its own, or asks the one that TUNINGFORK_URL names (`--running`). A seed shuffles the examples
 for training; our service makes a job's own seed of the examples in their order, TRL gets the number. TRL tunes beside
 us where its environment is in `bench/.peers`, with the same adapter shape; `--peer-seeds` bounds its seeds, since it
-takes several times as long. `--write` writes `bench/results/answers/use_cases.json`, and `docs/use-cases.md` from it,
-after each case: cases that were measured before stay.
+takes several times as long.
+
+`--record` writes each run when it ends to `bench/results/answers/runs.jsonl`, and `docs/use-cases.md` from it; or to
+the file that it names. A run that is there already is not made again, so the same command goes on after an
+interruption. All cases are measured with one seed before any is with the next. `--who` measures one side only, so that
+two processes may share the work.
 """
 
 import argparse
@@ -19,22 +23,25 @@ import random
 import sys
 import tarfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
+import psutil
 
 import peers
 import precision
 import report
 import use_cases_page
+import use_cases_runs
 from bench_server import running
-from children import Child
+from children import Child, ChildFailed
 from tuningfork.embedded import model_directory
-from use_cases_page import BASE, TRL, TUNED, Scores
+from use_cases_runs import BASE, TRL, TUNED, Scores
 
 sys.path.insert(0, str(report.ROOT / "examples"))
 
@@ -42,48 +49,120 @@ import service
 
 CASES = tuple(use_cases_page.GOALS)
 EMBEDDED = "models/tuningfork-mini-001"
+TRIED_EXAMPLES = 4
+"""Of each case, with `--try`."""
 
 
-def measured(
-    client: httpx.Client, base: str, case: ModuleType, *, seeds: int, limit: int, peer: Child | None, peer_seeds: int
-) -> dict[str, Any]:
-    """One case: the scores of everybody, a list with one for each seed, and the minutes of each tuning.
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One run to be measured."""
 
-    `limit` is the most examples for training, and the most questions asked; 0 is all of them.
+    case: str
+    who: str
+    seed: int | None = None
+
+
+class Side(Protocol):
+    """Who answers."""
+
+    def run(self, case: ModuleType, seed: int | None, limit: int) -> dict[str, Any]:
+        """The fields of a run's line that are found out by measuring.
+
+        `seed` None: the base is asked. `limit`: the most examples for training, and the most questions; 0: all.
+        """
+        ...
+
+
+def work(cases: Sequence[str], *, sides: Sequence[str], seeds: int, peer_seeds: int) -> Iterator[Wanted]:
+    """What is to be measured, in this order: the first seed of all cases before the second one."""
+    for seed in range(max(seeds, peer_seeds)):
+        for case in cases:
+            if seed == 0 and TUNED in sides:
+                yield Wanted(case, BASE)
+            if seed < seeds and TUNED in sides:
+                yield Wanted(case, TUNED, seed)
+            if seed < peer_seeds and TRL in sides:
+                yield Wanted(case, TRL, seed)
+
+
+def rows_of(case: ModuleType, seed: int, limit: int) -> list[Any]:
+    """The examples for training in the order of a seed."""
+    return random.Random(seed).sample(case.TRAINING, limit or len(case.TRAINING))
+
+
+def scored(case: ModuleType, answers: Sequence[str]) -> Scores:
+    """The scores of answers to the first held-out questions. What was not asked counts as wrong, in a trial only."""
+    scores: Scores = case.score([*answers, *[""] * (len(case.PROMPTS) - len(answers))])
+    return scores
+
+
+@dataclass(slots=True)
+class Service:
+    """Our service: the base, and the models that it tunes.
+
+    `pid` is the server's process; None: it is somebody else's, and the processor time of its trainer is not known.
     """
-    asked = limit or len(case.PROMPTS)
-    takes_part = peer is not None and peer_seeds > 0
-    scores: dict[str, list[Scores]] = {BASE: [], TUNED: []} | ({TRL: []} if takes_part else {})
-    minutes: dict[str, list[float]] = {TUNED: [], TRL: []}
-    adapter: dict[str, float] = {}
 
-    def scored(answers: Sequence[str]) -> Scores:
-        # What was not asked counts as not answered, in a trial only.
-        return case.score([*answers, *[""] * (len(case.PROMPTS) - len(answers))])
+    client: httpx.Client
+    base: str
+    pid: int | None
 
-    scores[BASE].append(scored(service.ask(client, base, case.BASE_PROMPTS[:asked], max_tokens=case.MAX_TOKENS)))
-    for seed in range(seeds):
-        rows = random.Random(seed).sample(case.TRAINING, limit or len(case.TRAINING))
-        began = time.monotonic()
-        tuned = service.tune(client, base, case.__name__, rows, case.SETTINGS)
-        minutes[TUNED].append((time.monotonic() - began) / 60)
-        scores[TUNED].append(scored(service.ask(client, tuned, case.PROMPTS[:asked], max_tokens=case.MAX_TOKENS)))
-        adapter = adapter_of(client, tuned)
-        client.delete(f"/v1beta/{tuned}").raise_for_status()
-        if peer and seed < peer_seeds:
-            work = {"rows": rows, "settings": case.SETTINGS, "seed": seed, "max_tokens": case.MAX_TOKENS}
-            said = peer.ask("answer", prompts=case.PROMPTS[:asked], adapter=adapter, **work)
-            scores[TRL].append(scored(said["answers"]))
-            minutes[TRL].append(said["tuning_seconds"] / 60)
-    return {
-        "title": (case.__doc__ or "").strip(),
-        "settings": case.SETTINGS,
-        "adapter": adapter,
-        "training": limit or len(case.TRAINING),
-        "held_out": asked,
-        "scores": scores,
-        "minutes": minutes,
-    }
+    def run(self, case: ModuleType, seed: int | None, limit: int) -> dict[str, Any]:
+        """See `Side`."""
+        asked = slice(limit or None)
+        if seed is None:
+            answers = service.ask(self.client, self.base, case.BASE_PROMPTS[asked], max_tokens=case.MAX_TOKENS)
+            return {"scores": scored(case, answers), "adapter": None, "seconds": None, "processor_seconds": None}
+        began, worked = time.monotonic(), self._trainer_seconds()
+        tuned = service.tune(self.client, self.base, case.__name__, rows_of(case, seed, limit), case.SETTINGS)
+        took, worked = time.monotonic() - began, self._trainer_seconds() - worked
+        answers = service.ask(self.client, tuned, case.PROMPTS[asked], max_tokens=case.MAX_TOKENS)
+        adapter = adapter_of(self.client, tuned)
+        self.client.delete(f"/v1beta/{tuned}").raise_for_status()
+        return {
+            "scores": scored(case, answers),
+            "adapter": adapter,
+            "seconds": round(took, 1),
+            "processor_seconds": round(worked, 1) if self.pid else None,
+        }
+
+    def _trainer_seconds(self) -> float:
+        """The processor time that the server's trainer has used since it started; 0.0 if there is none."""
+        spent = 0.0
+        for process in psutil.Process(self.pid).children(recursive=True) if self.pid else ():
+            try:
+                if any("trainer_process" in word for word in process.cmdline()):
+                    times = process.cpu_times()
+                    spent += times.user + times.system
+            except psutil.NoSuchProcess:
+                continue
+        return spent
+
+
+@dataclass(slots=True)
+class Peer:
+    """TRL with PEFT, in an environment of its own."""
+
+    child: Child
+
+    def run(self, case: ModuleType, seed: int | None, limit: int) -> dict[str, Any]:
+        """See `Side`; the base is asked through our service only."""
+        assert seed is not None
+        said = self.child.ask(
+            "answer",
+            rows=rows_of(case, seed, limit),
+            settings=case.SETTINGS,
+            adapter=use_cases_runs.USUAL_ADAPTER,
+            seed=seed,
+            prompts=case.PROMPTS[: limit or None],
+            max_tokens=case.MAX_TOKENS,
+        )
+        return {
+            "scores": scored(case, said["answers"]),
+            "adapter": use_cases_runs.USUAL_ADAPTER,
+            "seconds": round(said["tuning_seconds"], 1),
+            "processor_seconds": round(said["tuning_processor_seconds"], 1),
+        }
 
 
 def adapter_of(client: httpx.Client, tuned: str) -> dict[str, float]:
@@ -96,14 +175,76 @@ def adapter_of(client: httpx.Client, tuned: str) -> dict[str, float]:
     return {"rank": config["r"], "alpha": config["lora_alpha"]}
 
 
-def invited(stack: ExitStack, location: str, device: str) -> tuple[Child | None, str]:
-    """TRL's child, which ends with the stack; or None and why there is none."""
-    try:
-        python = peers.python_of("trl", install=False)
-    except peers.PeerMissing as error:
-        return None, str(error)
+@dataclass(slots=True)
+class Sides:
+    """Everybody who answers, each started when the first run of theirs is to be made; they end with the stack."""
+
+    arguments: argparse.Namespace
+    stack: ExitStack
+    _known: dict[str, Side | None] = field(default_factory=dict)
+
+    def of(self, who: str) -> Side | None:
+        """Who answers as `who`; None: TRL cannot, and a line has said why."""
+        started = {BASE: self._service, TUNED: self._service, TRL: self._peer}[who]
+        if started.__name__ not in self._known:
+            self._known[started.__name__] = started()
+        return self._known[started.__name__]
+
+    def _service(self) -> Service:
+        name = self.arguments.base.partition("=")[0] if self.arguments.base else ""
+        base = f"models/{name}" if name else EMBEDDED
+        if self.arguments.running:
+            client, pid = self.stack.enter_context(service.connect()), None
+        else:
+            options = ("--base-model", self.arguments.base) if name else ()
+            server = self.stack.enter_context(running(*options))
+            client, pid = self.stack.enter_context(server.client()), server.pid
+        # Loading the base and a first answer take minutes where others use the processor too.
+        client.timeout = httpx.Timeout(600)
+        return Service(client, base, pid)
+
+    def _peer(self) -> Peer | None:
+        location = (self.arguments.base or "").partition("=")[2] or str(model_directory())
+        try:
+            return Peer(invited(self.stack, location, self.arguments.device))
+        except (peers.PeerMissing, ChildFailed) as error:
+            print(f"{TRL} does not take part: {error}", flush=True)
+            return None
+
+
+def invited(stack: ExitStack, location: str, device: str) -> Child:
+    """TRL's child, which ends with the stack.
+
+    Raises:
+        PeerMissing: its environment is not there.
+        ChildFailed: it ended before it was ready.
+
+    """
+    python = peers.python_of("trl", install=False)
     setup = {"model": location, "device": device, "dtype": precision.native(device)}
-    return stack.enter_context(Child("use_case_trl.py", setup, python=python)), ""
+    return stack.enter_context(Child("use_case_trl.py", setup, python=python))
+
+
+def measure(sides: Sides, wanted: Wanted, base: str, limit: int) -> dict[str, Any] | None:
+    """The line of a run; None: there is nobody to make it."""
+    side = sides.of(wanted.who)
+    if side is None:
+        return None
+    try:
+        found = side.run(importlib.import_module(wanted.case), wanted.seed, limit)
+    except ChildFailed as error:
+        print(f"{wanted.case}, {wanted.who}, seed {wanted.seed}: {error}", flush=True)
+        return None
+    versions = side.child.versions if isinstance(side, Peer) else report.package_versions()
+    return {
+        **use_cases_runs.key(base, wanted.case, wanted.who, wanted.seed),
+        **found,
+        "command": report.command_line(),
+        "date": report.datetime.now(report.UTC).date().isoformat(),
+        "commit": report.commit(),
+        "cpu": report.machine()["cpu"],
+        "versions": versions,
+    }
 
 
 def parsed() -> argparse.Namespace:
@@ -115,16 +256,20 @@ def parsed() -> argparse.Namespace:
         "--running", action="store_true", help="ask the server that TUNINGFORK_URL names, which serves the base as NAME"
     )
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--peer-seeds", type=int, default=1, help="seeds of TRL, at most those of --seeds; 0: no TRL")
+    parser.add_argument("--peer-seeds", type=int, default=1, help="seeds of TRL; 0: no TRL")
     parser.add_argument("--quick", action="store_true", help="one seed, without TRL")
-    parser.add_argument("--only", choices=CASES, action="append", help="this case; may be given again")
+    parser.add_argument("--only", choices=CASES, action="append", help="this case, in this order; may be given again")
+    parser.add_argument("--who", choices=("ours", "trl"), help="this side only")
+    parser.add_argument("--minutes", type=float, help="begin no run later than this; default: no limit")
     parser.add_argument("--device", default="cpu", help="of TRL; the server finds its own")
-    parser.add_argument("--write", action="store_true", help="write the result and docs/use-cases.md")
+    parser.add_argument(
+        "--record", type=Path, nargs="?", const=use_cases_runs.RUNS, help="write runs to the tree, or to this file"
+    )
     arguments = parser.parse_args()
-    if bool(arguments.base) == arguments.trial or (arguments.trial and arguments.write):
-        parser.error("give --base, or --try, which writes nothing")
-    if arguments.quick:
-        arguments.seeds, arguments.peer_seeds = 1, 0
+    if bool(arguments.base) == arguments.trial or (arguments.trial and arguments.record):
+        parser.error("give --base, or --try, which records nothing")
+    if arguments.quick or arguments.trial:
+        arguments.seeds, arguments.peer_seeds = 1, arguments.peer_seeds if arguments.trial else 0
     location = (arguments.base or "").partition("=")[2]
     if location.startswith("/") and not Path(location).is_dir():
         parser.error(f"there is no directory {location}; `make smollm2` fetches a base model")
@@ -132,43 +277,47 @@ def parsed() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Measure the cases one after the other."""
+    """Measure what is not recorded yet, and print the goals."""
     arguments = parsed()
-    name, _, location = (arguments.base or "").partition("=")
-    base = f"models/{name}" if name else EMBEDDED
-    options = ("--base-model", arguments.base) if name else ()
-    seeds, limit = (1, 4) if arguments.trial else (arguments.seeds, 0)
+    ends = time.monotonic() + 60 * arguments.minutes if arguments.minutes else None
+    base = f"models/{arguments.base.partition('=')[0]}" if arguments.base else EMBEDDED
+    limit = TRIED_EXAMPLES if arguments.trial else 0
+    who = {"ours": (TUNED,), "trl": (TRL,), None: (TUNED, TRL)}[arguments.who]
+    bounds = {"seeds": arguments.seeds, "peer_seeds": arguments.peer_seeds}
+    made: list[dict[str, Any]] = []
     with ExitStack() as stack:
-        client = stack.enter_context(
-            service.connect() if arguments.running else stack.enter_context(running(*options)).client()
-        )
-        # Loading the base and a first answer take minutes where others use the processor too.
-        client.timeout = httpx.Timeout(600)
-        peer, why = None, "it was not asked to"
-        if arguments.peer_seeds:
-            peer, why = invited(stack, location or str(model_directory()), arguments.device)
-        note = f"{TRL} did not take part: {why.rstrip('.')}." if why else ""
-        print(note or f"{TRL} takes part", flush=True)
-        for case in arguments.only or CASES:
-            print(f"\n{case}", flush=True)
-            module = importlib.import_module(case)
-            bounds = {"seeds": seeds, "limit": limit, "peer": peer, "peer_seeds": arguments.peer_seeds}
-            found = measured(client, base, module, **bounds)
-            for line in use_cases_page.table(found["scores"]):
-                print("  " + "".join(f"{cell:26}" for cell in line), flush=True)
-            if arguments.write:
-                use_cases_page.write(base, {case: {**found, "note": note, **facts(peer)}})
+        sides = Sides(arguments, stack)
+        for wanted in work(arguments.only or CASES, sides=who, **bounds):
+            known = use_cases_runs.recorded(arguments.record) if arguments.record else made
+            if use_cases_runs.is_known(use_cases_runs.key(base, wanted.case, wanted.who, wanted.seed), known):
+                continue
+            if ends is not None and time.monotonic() > ends:
+                print(f"the {arguments.minutes:g} minutes are over; the same command goes on", flush=True)
+                break
+            print(f"{wanted.case}, {wanted.who}, seed {wanted.seed}", flush=True)
+            line = measure(sides, wanted, base, limit)
+            if line is not None:
+                made.append(line)
+                keep(line, arguments.record)
+    show(arguments.record, made, base)
 
 
-def facts(peer: Child | None) -> dict[str, Any]:
-    """How a case's figures came about."""
-    return {
-        "command": report.command_line(),
-        "machine": report.machine(),
-        "commit": report.commit(),
-        "date": report.datetime.now(report.UTC).date().isoformat(),
-        "versions": {report.OURS: report.package_versions(), TRL: peer.versions if peer else {}},
-    }
+def keep(line: Mapping[str, Any], record: Path | None) -> None:
+    """Print a run's scores, and write them where they are to be recorded."""
+    print("  " + ", ".join(f"{metric} {score:.3f}" for metric, score in line["scores"].items()), flush=True)
+    if record:
+        use_cases_runs.append(line, record)
+    if record == use_cases_runs.RUNS:
+        use_cases_page.write()
+
+
+def show(record: Path | None, made: Sequence[Mapping[str, Any]], base: str) -> None:
+    """Print the goals, of all runs that are recorded or, where nothing is, of those that were made."""
+    lines = use_cases_runs.recorded(record) if record else made
+    found = {name: use_cases_runs.measured(lines, base, name) for name in CASES}
+    scores = {name: case.scores for name, case in found.items() if case and TUNED in case.scores}
+    for row in use_cases_page.goals(scores) if scores else ():
+        print("  " + "".join(f"{cell:24}" for cell in row), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,14 @@
-"""`docs/use-cases.md`, made of `bench/results/answers/use_cases.json`: what was wanted, what was reached, all scores.
+"""`docs/use-cases.md`, made of `bench/results/answers`: what was wanted, what was reached, all scores.
 
     python bench/use_cases_page.py     write the page anew
 
-
-A result holds `base` and `cases` by name. A case holds `title`, `settings`, `adapter`, `training`, `held_out`,
-`scores` {who: [{metric: score} for each seed]}, `minutes` {who: [minutes of each tuning]}, and how it came about:
-`command`, `date`, `commit`, `machine`, `versions` and `note`. Beside the result are `sweep.jsonl`, which
-`use_cases_sweep.py` records, and `remarks.toml`: what people have to say of a case's figures.
+`runs.jsonl` has the runs that `use_cases.py` has measured (`use_cases_runs.py`), `sweep.jsonl` the settings that
+`use_cases_sweep.py` has tried, and `remarks.toml` what people have to say of a case's figures.
 """
 
-import hashlib
 import importlib
 import json
 import statistics
-import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,21 +16,18 @@ from pathlib import Path
 from typing import Any
 
 import report
+import use_cases_runs
+from use_cases_runs import BASE, RESULTS, TRL, TUNED, USUAL_ADAPTER, Line, Measured, Scores, data_of, settings_of
 
-BASE, TUNED, TRL = "base, told what to do", "tuned", "TRL and PEFT"
-# Not in `bench/results` itself: those files make `docs/performance.md`.
-RESULTS = report.RESULTS / "answers"
 SWEEP = RESULTS / "sweep.jsonl"
 PAGE = report.ROOT / "docs" / "use-cases.md"
+OF_PAGE = "models/smollm2"
+"""The base that the page is about."""
 TUTORIAL = "tutorial"
 """The tutorial's job, of which settings are tried too; it has no goal over this base."""
 ONE_POINT = 0.01
-USUAL_ADAPTER = (8, 16.0)
-"""The rank and the alpha of bases that no catalog describes, with which the programs' settings are tried."""
 _YES = {True: "yes", False: "**no**", None: "-"}
 _TRIED = ("learning_rate", "alpha", "rank", "batch_size", "epoch")
-
-sys.path.insert(0, str(report.ROOT / "examples"))
 
 _INTRODUCTION = """\
 Made from `bench/results/answers` by `make use-cases` or `bench/use_cases_page.py`; do not edit.
@@ -47,8 +39,6 @@ adapter's first weights. Figures are means over seeds, with the standard deviati
 
 A case that was not measured through a service is judged by its program's settings among those that were tried, with
 both engines in one process (`bench/use_cases_sweep.py`)."""
-
-Scores = dict[str, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,25 +119,27 @@ def goals(scores: Mapping[str, Mapping[str, Sequence[Scores]]]) -> list[list[str
 
 
 def page(
-    result: Mapping[str, Any], sweep: Sequence[Mapping[str, Any]] = (), remarks: Mapping[str, str] | None = None
+    runs: Sequence[Line],
+    sweep: Sequence[Mapping[str, Any]] = (),
+    remarks: Mapping[str, str] | None = None,
+    *,
+    base: str = OF_PAGE,
 ) -> str:
     """The whole page.
 
-    `result` has the cases that were measured through a service. `sweep` are lines of `sweep.jsonl`; where a case has no
-    result, those with the settings of its program stand for it. Lines of other examples for training than a case has
-    now are left out. `remarks` is what is to be said of a case, by its name.
+    `runs` are lines of `runs.jsonl`, `sweep` those of `sweep.jsonl`; where no tuned model of a case was measured
+    through a service, the sweep's lines with the settings of its program stand for it. Lines of other examples for
+    training than a case has now are left out. `remarks` is what is to be said of a case, by its name.
     """
-    cases: dict[str, Any] = result["cases"]
+    found = {name: use_cases_runs.measured(runs, base, name) for name in GOALS}
+    cases = {name: case for name, case in found.items() if case and TUNED in case.scores}
     data = {name: data_of(name) for name in CASES}
-    lines = [
-        line for line in sweep if f"models/{line['base']}" == result["base"] and line["data"] == data.get(line["case"])
-    ]
-    of_sweep = {name: swept(lines, name) for name in GOALS if name not in cases}
-    scores = {name: cases[name]["scores"] if name in cases else of_sweep[name] for name in GOALS}
+    lines = [line for line in sweep if f"models/{line['base']}" == base and line["data"] == data.get(line["case"])]
+    scores = {name: cases[name].scores if name in cases else swept(lines, name) for name in GOALS}
     text = [
         "# Use cases",
         "",
-        *_INTRODUCTION.format(base=result["base"]).splitlines(),
+        *_INTRODUCTION.format(base=base).splitlines(),
         "",
         "## Wanted and reached",
         "",
@@ -173,21 +165,9 @@ def swept(sweep: Sequence[Mapping[str, Any]], name: str) -> dict[str, list[Score
         if line["case"] == name
         and (line["epoch"], line["batch_size"], line["learning_rate"])
         == (wanted["epochCount"], wanted["batchSize"], wanted["learningRate"])
-        and (line["rank"], line["alpha"]) == USUAL_ADAPTER
+        and {"rank": line["rank"], "alpha": line["alpha"]} == USUAL_ADAPTER
     ]
     return {who: found for who, found in ((BASE, base), (TUNED, tuned)) if found}
-
-
-def data_of(name: str) -> str:
-    """Tells the present state of a case's examples for training from others."""
-    rows: Sequence[Mapping[str, Any]] = importlib.import_module(CASES[name]).TRAINING
-    return hashlib.sha256(json.dumps(list(rows), sort_keys=True).encode()).hexdigest()[:12]
-
-
-def settings_of(name: str) -> dict[str, Any]:
-    """The hyperparameters at the top of a use case's program."""
-    settings: dict[str, Any] = importlib.import_module(name).SETTINGS
-    return settings
 
 
 def tries(sweep: Sequence[Mapping[str, Any]], name: str) -> list[list[str]]:
@@ -209,25 +189,31 @@ def tries(sweep: Sequence[Mapping[str, Any]], name: str) -> list[list[str]]:
     return lines
 
 
-def _measured(case: Mapping[str, Any]) -> list[str]:
+def _measured(case: Measured) -> list[str]:
     """What was measured through a service."""
-    adapter, settings = case["adapter"], case["settings"]
-    said = ", ".join(f"{key} {value}" for key, value in settings.items())
-    minutes = "; ".join(
-        f"{who} {statistics.fmean(taken):.1f} minutes" for who, taken in case["minutes"].items() if taken
-    )
-    seeds = "; ".join(f"{who} {len(runs)}" for who, runs in case["scores"].items() if who != BASE)
-    machine = case["machine"]
-    made = (
-        f"{case['training']} examples for training, {case['held_out']} held out. {said}; rank {adapter['rank']}, "
-        f"alpha {adapter['alpha']:g}. Seeds: {seeds}. One tuning took: {minutes}."
-    )
+    module = importlib.import_module(case.name)
+    settings = ", ".join(f"{name} {value}" for name, value in module.SETTINGS.items())
+    adapter = "; rank {rank}, alpha {alpha:g}".format(**case.adapter) if case.adapter else ""
+    seeds = "; ".join(f"{who} {len(runs)}" for who, runs in case.scores.items() if who != BASE)
+    made = [
+        f"{len(module.TRAINING)} examples for training, {len(module.PROMPTS)} held out. {settings}{adapter}.",
+        f"Seeds: {seeds}. {_tuning_minutes(case)}",
+    ]
     where = (
-        f"{machine['cpu']}, {machine.get('cores', '?')} cores, load {machine.get('load', '?')}, {case['date']}, "
-        f"commit {case['commit']}. {case['note']}"
-    ).rstrip()
-    scores = _rows(table(case["scores"]))
-    return [case["title"], "", *scores, "", made, "", f"    {case['command']}", "", where, ""]
+        f"{', '.join(case.every('cpu'))}; {', '.join(case.every('date'))}; commit {', '.join(case.every('commit'))}."
+    )
+    commands = [f"    {each}" for each in case.every("command")]
+    scores = _rows(table(case.scores))
+    return [(module.__doc__ or "").strip(), "", *scores, "", " ".join(made), "", *commands, "", where, ""]
+
+
+def _tuning_minutes(case: Measured) -> str:
+    """A sentence: what one tuning took each of them, of processor time where it is known of all."""
+    for clock, words in (("processor_seconds", "of processor time"), ("seconds", "by the clock")):
+        taken = {who: case.minutes(who, clock) for who in case.scores if who != BASE}
+        if taken and None not in taken.values():
+            return f"One tuning took {words}: {'; '.join(f'{who} {each:.1f} minutes' for who, each in taken.items())}."
+    return ""
 
 
 def _figure(value: float | None) -> str:
@@ -247,19 +233,10 @@ def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def write(base: str, cases: Mapping[str, Any], *, results: Path = RESULTS, to: Path = PAGE) -> None:
-    """Write these cases beside those that were measured before over the same base, and the page that is made of all.
-
-    Cases over another base are dropped, since one page is about one base. The order is that of `GOALS`.
-    """
-    results.mkdir(parents=True, exist_ok=True)
-    path = results / "use_cases.json"
-    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    known = {**(before["cases"] if before.get("base") == base else {}), **cases}
-    ordered = {name: known[name] for name in GOALS if name in known}
-    result = {"base": base, "cases": ordered}
-    path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    to.write_text(page(result, recorded(results / SWEEP.name), remarks(results)), encoding="utf-8")
+def write(*, results: Path = RESULTS, to: Path = PAGE) -> None:
+    """Write the page of what is in the folder of results."""
+    runs = use_cases_runs.recorded(results / use_cases_runs.RUNS.name)
+    to.write_text(page(runs, recorded(results / SWEEP.name), remarks(results)), encoding="utf-8")
 
 
 def recorded(path: Path = SWEEP) -> list[dict[str, Any]]:
@@ -274,4 +251,4 @@ def remarks(results: Path = RESULTS) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    write("models/smollm2", {})
+    write()

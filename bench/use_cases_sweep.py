@@ -36,7 +36,8 @@ from tuningfork.inference.engine import InferenceEngine, TokenRequest
 from tuningfork.modeling.adapters.slots import BASE_ALONE
 from tuningfork.modeling.loading import load_base
 from tuningfork.training.engine import TrainingEngine, TrainingJob
-from use_cases_page import CASES, data_of
+from use_cases_page import CASES
+from use_cases_runs import data_of
 
 sys.path.insert(0, str(report.ROOT / "examples"))
 

@@ -1,8 +1,11 @@
 """What `bench/use_cases.py` makes of scores, and the page that `bench/use_cases_page.py` makes of its results."""
 
+import argparse
 import io
 import json
+import sys
 import tarfile
+from contextlib import ExitStack
 
 import httpx
 import pytest
@@ -10,29 +13,38 @@ import pytest
 import peers
 import use_cases
 import use_cases_page
-from use_cases_page import BASE, TRL, TUNED, Goal
+import use_cases_runs
+from use_cases_page import Goal
+from use_cases_runs import BASE, TRL, TUNED
 
-BANK = {
-    "title": "Classification.",
-    "settings": {"epochCount": 5, "batchSize": 8},
-    "adapter": {"rank": 8, "alpha": 16.0},
-    "training": 160,
-    "held_out": 100,
-    "scores": {BASE: [{"accuracy": 0.25}], TUNED: [{"accuracy": 0.96}, {"accuracy": 0.98}]},
-    "minutes": {TUNED: [2.0, 3.0], TRL: []},
-    "note": "TRL and PEFT did not take part: not installed.",
-    "command": "python bench/use_cases.py --base x=y",
-    "date": "2026-01-02",
-    "commit": "abc",
-    "machine": {"cpu": "a processor", "cores": 2, "load": 1.5},
-}
-BOOKINGS = {
-    **BANK,
-    "title": "Extraction.",
-    "scores": {BASE: [{"valid JSON": 0.1}], TUNED: [{"valid JSON": 0.98}], TRL: [{"valid JSON": 1.0}]},
-    "minutes": {TUNED: [2.0], TRL: [9.0]},
-    "note": "",
-}
+X = "models/x"
+
+
+def run(who, score, *, case="bank_messages", metric="accuracy", seed=0, **more):
+    """A line of `runs.jsonl`."""
+    is_base = who == BASE
+    return {
+        **use_cases_runs.key(X, case, who, None if is_base else seed),
+        "scores": {metric: score},
+        "adapter": None if is_base else dict(use_cases_runs.USUAL_ADAPTER),
+        "seconds": None if is_base else 120.0,
+        "processor_seconds": None if is_base else 90.0,
+        "command": "python bench/use_cases.py --base x=y",
+        "date": "2026-01-02",
+        "commit": "abc",
+        "cpu": "a processor",
+        "versions": {},
+        **more,
+    }
+
+
+BANK = [run(BASE, 0.25), run(TUNED, 0.98, seed=1), run(TUNED, 0.96)]
+OF_BOOKINGS = {"case": "table_bookings", "metric": "valid JSON"}
+BOOKINGS = [run(BASE, 0.1, **OF_BOOKINGS), run(TUNED, 0.98, **OF_BOOKINGS), run(TRL, 1.0, **OF_BOOKINGS)]
+
+
+def scores(*lines, name="bank_messages"):
+    return use_cases_runs.measured(lines, X, name).scores
 
 
 @pytest.mark.parametrize(
@@ -43,7 +55,7 @@ def test_a_spread_is_the_mean_and_the_standard_deviation_of_several(values, text
 
 
 def test_a_table_has_a_line_for_each_metric_and_a_column_for_everybody():
-    assert use_cases_page.table(BANK["scores"]) == [["", BASE, TUNED], ["accuracy", "0.250", "0.970 ± 0.014"]]
+    assert use_cases_page.table(scores(*BANK)) == [["", BASE, TUNED], ["accuracy", "0.250", "0.970 ± 0.014"]]
 
 
 @pytest.mark.parametrize(
@@ -74,68 +86,126 @@ def test_a_point_less_than_trl_is_as_good_and_more_is_not():
 
 
 def test_goals_are_listed_with_what_was_reached_and_beside_trl_where_it_took_part():
-    assert use_cases_page.goals({"bank_messages": BANK["scores"], "table_bookings": BOOKINGS["scores"]})[1:] == [
+    of_bookings = scores(*BOOKINGS, name="table_bookings")
+
+    assert use_cases_page.goals({"bank_messages": scores(*BANK), "table_bookings": of_bookings})[1:] == [
         ["Bank messages", "accuracy", "at least 0.97", "0.250", "0.970", "yes", "-", "-"],
         ["Table bookings", "valid JSON", "at least 0.99", "0.100", "0.980", "**no**", "1.000", "**no**"],
     ]
 
 
-def test_the_page_is_made_of_the_result(tmp_path):
-    results, to = tmp_path / "results", tmp_path / "page.md"
-    results.mkdir()
-    (results / "remarks.toml").write_text('bank_messages = "Two labels are alike."', encoding="utf-8")
+def test_the_page_is_made_of_the_runs():
+    page = use_cases_page.page(BANK, remarks={"bank_messages": "Two labels are alike."}, base=X)
 
-    use_cases_page.write("models/x", {"bank_messages": BANK}, results=results, to=to)
-
-    page = to.read_text(encoding="utf-8")
-    kept = json.loads((results / "use_cases.json").read_text(encoding="utf-8"))
-    assert kept == {"base": "models/x", "cases": {"bank_messages": BANK}}
     assert "| accuracy | 0.250 | 0.970 ± 0.014 |" in page
-    assert "160 examples for training, 100 held out. epochCount 5, batchSize 8; rank 8, alpha 16." in page
-    assert "One tuning took: tuned 2.5 minutes." in page
-    assert "TRL and PEFT did not take part: not installed." in page
+    assert "500 examples for training, 200 held out. epochCount 2, batchSize 4, learningRate 0.001; rank 8" in page
+    assert "Seeds: tuned 2. One tuning took of processor time: tuned 1.5 minutes." in page
+    assert "a processor; 2026-01-02; commit abc." in page
     assert page.endswith("\nTwo labels are alike.\n")
 
 
-def test_a_case_that_is_measured_again_leaves_the_others_as_they_were(tmp_path):
-    results, to = tmp_path / "results", tmp_path / "page.md"
-    again = {**BANK, "training": 300}
+def test_minutes_are_those_of_the_clock_where_somebodys_processor_time_is_not_known():
+    page = use_cases_page.page([*BANK, run(TRL, 0.9, seconds=600.0, processor_seconds=None)], base=X)
 
-    for cases in ({"table_bookings": BOOKINGS}, {"bank_messages": BANK}, {"bank_messages": again}):
-        use_cases_page.write("models/x", cases, results=results, to=to)
-
-    kept = json.loads((results / "use_cases.json").read_text(encoding="utf-8"))["cases"]
-    assert list(kept.items()) == [("bank_messages", again), ("table_bookings", BOOKINGS)]
-    assert to.read_text(encoding="utf-8").count("\n## ") == 3
+    assert "One tuning took by the clock: tuned 2.0 minutes; TRL and PEFT 10.0 minutes." in page
 
 
-def test_cases_over_another_base_are_dropped(tmp_path):
-    results, to = tmp_path / "results", tmp_path / "page.md"
+@pytest.mark.parametrize(
+    "more",
+    [{"data": "other examples"}, {"asked": "other questions"}, {"settings": {"epochCount": 9}}, {"base": "models/y"}],
+)
+def test_runs_of_another_state_of_a_case_are_not_shown(more):
+    assert scores(*BANK, run(TUNED, 0.0, seed=2, **more)) == scores(*BANK)
 
-    use_cases_page.write("models/x", {"bank_messages": BANK}, results=results, to=to)
-    use_cases_page.write("models/y", {"table_bookings": BOOKINGS}, results=results, to=to)
 
-    kept = json.loads((results / "use_cases.json").read_text(encoding="utf-8"))
-    assert kept == {"base": "models/y", "cases": {"table_bookings": BOOKINGS}}
+def test_trl_is_beside_us_with_an_adapter_of_our_shape_only():
+    assert TRL in scores(*BANK, run(TRL, 0.9))
+    assert TRL not in scores(*BANK, run(TRL, 0.9, adapter={"rank": 64, "alpha": 16.0}))
+
+
+def test_new_examples_for_training_leave_what_the_base_answered(monkeypatch):
+    case = use_cases_runs.importlib.import_module("bank_messages")
+    monkeypatch.setattr(case, "TRAINING", case.TRAINING[1:])
+
+    assert set(scores(*BANK)) == {BASE}
+
+
+def test_what_is_recorded_can_be_read_and_is_known(tmp_path):
+    path = tmp_path / "answers" / "runs.jsonl"
+    for each in BANK:
+        use_cases_runs.append(each, path)
+
+    known = use_cases_runs.recorded(path)
+
+    assert known == BANK
+    assert use_cases_runs.is_known(use_cases_runs.key(X, "bank_messages", TUNED, 1), known)
+    assert not use_cases_runs.is_known(use_cases_runs.key(X, "bank_messages", TUNED, 2), known)
+    assert not use_cases_runs.is_known(use_cases_runs.key(X, "bank_messages", TRL, 1), known)
+
+
+def test_all_cases_are_measured_with_one_seed_before_any_is_with_the_next():
+    cases = ("bank_messages", "garden_chat")
+    found = [
+        (each.case, each.who, each.seed) for each in use_cases.work(cases, sides=(TUNED, TRL), seeds=2, peer_seeds=1)
+    ]
+
+    assert found == [
+        ("bank_messages", BASE, None),
+        ("bank_messages", TUNED, 0),
+        ("bank_messages", TRL, 0),
+        ("garden_chat", BASE, None),
+        ("garden_chat", TUNED, 0),
+        ("garden_chat", TRL, 0),
+        ("bank_messages", TUNED, 1),
+        ("garden_chat", TUNED, 1),
+    ]
+
+
+def test_one_side_can_be_measured_alone():
+    found = list(use_cases.work(("bank_messages",), sides=(TRL,), seeds=3, peer_seeds=2))
+
+    assert [(each.who, each.seed) for each in found] == [(TRL, 0), (TRL, 1)]
+
+
+def test_an_interrupted_measurement_goes_on_with_what_is_missing(monkeypatch, tmp_path, capsys):
+    path = tmp_path / "runs.jsonl"
+    command = ["use_cases.py", "--base", "x=y", "--only", "bank_messages", "--seeds", "2", "--record", str(path)]
+    monkeypatch.setattr(sys, "argv", [*command, "--who", "ours"])
+    for each in (BANK[0], BANK[2]):
+        use_cases_runs.append(each, path)
+    asked = []
+
+    class Answers:
+        def run(self, case, seed, limit):
+            asked.append((case.__name__, seed, limit))
+            found = dict.fromkeys(("adapter", "seconds", "processor_seconds"))
+            return {"scores": {"accuracy": 0.5}, **found}
+
+    # Why: a server over a real base takes minutes.
+    monkeypatch.setattr(use_cases.Sides, "of", lambda *_: Answers())
+    use_cases.main()
+    use_cases.main()
+
+    assert asked == [("bank_messages", 1, 0)]
+    assert len(use_cases_runs.recorded(path)) == 3
+    assert "0.730" in capsys.readouterr().out
 
 
 def test_the_page_in_the_docs_is_made_of_what_is_in_the_tree():
-    result = json.loads((use_cases_page.RESULTS / "use_cases.json").read_text(encoding="utf-8"))
-
-    page = use_cases_page.page(result, use_cases_page.recorded(), use_cases_page.remarks())
+    page = use_cases_page.page(use_cases_runs.recorded(), use_cases_page.recorded(), use_cases_page.remarks())
     assert use_cases_page.PAGE.read_text(encoding="utf-8") == page, "run: python bench/use_cases_page.py"
 
 
 def line(**more):
     """A line of the sweep: the bank's messages with its program's settings."""
-    settings = use_cases_page.settings_of("bank_messages")
+    settings = use_cases_runs.settings_of("bank_messages")
     return {
         "base": "x",
         "case": "bank_messages",
-        "data": use_cases_page.data_of("bank_messages"),
+        "data": use_cases_runs.data_of("bank_messages"),
         "learning_rate": settings["learningRate"],
-        "alpha": use_cases_page.USUAL_ADAPTER[1],
-        "rank": use_cases_page.USUAL_ADAPTER[0],
+        "alpha": use_cases_runs.USUAL_ADAPTER["alpha"],
+        "rank": use_cases_runs.USUAL_ADAPTER["rank"],
         "batch_size": settings["batchSize"],
         "seed": 0,
         "epoch": settings["epochCount"],
@@ -152,7 +222,7 @@ BASE_LINE = line(scores={"accuracy": 0.5}, **dict.fromkeys(("learning_rate", "al
 def test_a_case_without_a_result_is_judged_by_its_programs_settings_in_the_sweep():
     sweep = [BASE_LINE, line(), line(seed=1, scores={"accuracy": 1.0}), line(alpha=99.0, scores={"accuracy": 0.1})]
 
-    page = use_cases_page.page({"base": "models/x", "cases": {}}, sweep)
+    page = use_cases_page.page([], sweep, base=X)
 
     assert "| Bank messages | accuracy | at least 0.97 | 0.500 | 0.950 | **no** | - | - |" in page
     assert "| 2 | 0.125 | 1.5 | 0.950 ± 0.071 |" in page
@@ -161,46 +231,46 @@ def test_a_case_without_a_result_is_judged_by_its_programs_settings_in_the_sweep
 
 
 def test_a_case_with_a_result_is_judged_by_it():
-    page = use_cases_page.page({"base": "models/x", "cases": {"bank_messages": BANK}}, [BASE_LINE, line()])
+    page = use_cases_page.page(BANK, [BASE_LINE, line()], base=X)
 
     assert "| Bank messages | accuracy | at least 0.97 | 0.250 | 0.970 | yes | - | - |" in page
 
 
 def test_what_was_tried_on_the_tutorial_is_on_the_page_too():
-    tried = line(case="tutorial", data=use_cases_page.data_of("tutorial"), alpha=64, scores={"right": 0.4})
+    tried = line(case="tutorial", data=use_cases_runs.data_of("tutorial"), alpha=64, scores={"right": 0.4})
 
-    page = use_cases_page.page({"base": "models/x", "cases": {}}, [tried])
+    page = use_cases_page.page([], [tried], base=X)
 
     assert "## Tutorial" in page
     assert "| 64 | 8 |" in page
 
 
 def test_a_remark_is_shown_of_a_case_without_figures_too():
-    page = use_cases_page.page({"base": "models/x", "cases": {}}, [], {"garden_chat": "Not measured."})
+    page = use_cases_page.page([], [], {"garden_chat": "Not measured."}, base=X)
 
     assert page.endswith("\n## Garden chat\n\nNot measured.\n")
 
 
 def test_what_was_tried_over_another_base_is_not_on_the_page():
-    page = use_cases_page.page({"base": "models/x", "cases": {}}, [{**BASE_LINE, "base": "y"}, line(base="y")])
+    page = use_cases_page.page([], [{**BASE_LINE, "base": "y"}, line(base="y")], base=X)
 
     assert "accuracy" not in page
 
 
 def test_what_was_tried_with_other_examples_is_not_on_the_page():
-    page = use_cases_page.page({"base": "models/x", "cases": {}}, [{**BASE_LINE, "data": "0"}, line(data="0")])
+    page = use_cases_page.page([], [{**BASE_LINE, "data": "0"}, line(data="0")], base=X)
 
     assert "accuracy" not in page
 
 
 def test_an_edit_of_the_examples_is_seen_in_their_digest(monkeypatch):
-    case = use_cases_page.importlib.import_module("bank_messages")
-    before = use_cases_page.data_of("bank_messages")
+    case = use_cases_runs.importlib.import_module("bank_messages")
+    before = use_cases_runs.data_of("bank_messages")
 
     monkeypatch.setattr(case, "TRAINING", [*case.TRAINING[1:], case.TRAINING[0] | {"text_input": "Another."}])
 
-    assert use_cases_page.data_of("bank_messages") != before
-    assert "accuracy" not in use_cases_page.page({"base": "models/x", "cases": {}}, [line(data=before)])
+    assert use_cases_runs.data_of("bank_messages") != before
+    assert "accuracy" not in use_cases_page.page([], [line(data=before)], base=X)
 
 
 def test_rank_and_alpha_are_those_of_the_exported_adapter():
@@ -219,13 +289,14 @@ def test_rank_and_alpha_are_those_of_the_exported_adapter():
         assert use_cases.adapter_of(client, "tunedModels/x") == {"rank": 4, "alpha": 12.0}
 
 
-def test_without_its_environment_trl_stays_away_and_the_reason_is_kept(monkeypatch, tmp_path):
+def test_without_its_environment_trl_stays_away_and_the_reason_is_said(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(peers, "KEPT", tmp_path)
 
-    peer, why = use_cases.invited(None, "somewhere", "cpu")
+    arguments = argparse.Namespace(base=None, device="cpu")
 
-    assert peer is None
-    assert "not installed" in why
+    with ExitStack() as stack:
+        assert use_cases.Sides(arguments, stack).of(TRL) is None
+    assert "TRL and PEFT does not take part: not installed" in capsys.readouterr().out
 
 
 def test_every_case_has_what_the_comparison_asks_of_it():
