@@ -9,6 +9,7 @@ import os
 import platform
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,7 +32,10 @@ _FLAGS = (
     *("-ffp-contract=off", "-fno-math-errno"),
 )
 _COMPILERS = ("c++", "g++", "clang++")
-_SECONDS = 600
+_PROCESSOR_SECONDS = 600
+"""The most that one file may take to compile. A busy machine may take far longer for it by the clock."""
+_CLOCK_SECONDS = 7_200
+"""When a compiler is given up that waits for something."""
 
 
 class NotCompiled(Exception):
@@ -119,12 +123,16 @@ def _compiler() -> list[str]:
 
 
 def _run(command: list[str]) -> None:
+    # The shell sets the limit of processor time, which `subprocess` can do only where there is a single thread.
+    limited = ["/bin/sh", "-c", f'ulimit -S -t {_PROCESSOR_SECONDS}; exec "$0" "$@"', *command]
     try:
         done = subprocess.run(  # noqa: S603 - the compiler that the user has chosen
-            command, capture_output=True, text=True, errors="replace", check=False, timeout=_SECONDS
+            limited, capture_output=True, text=True, errors="replace", check=False, timeout=_CLOCK_SECONDS
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise NotCompiled(f"{command[0]} could not be run: {error}") from error
+    if done.returncode == -signal.SIGXCPU:
+        raise NotCompiled(f"{command[0]} was ended after {_PROCESSOR_SECONDS} seconds of processor time")
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()
         raise NotCompiled(f"{command[0]} ended with {done.returncode}{': ' + said[0] if said else ''}")

@@ -89,6 +89,17 @@ def test_a_compiler_that_is_absent_or_fails_is_named(folder, tmp_path, compiler)
         building.build(folder, tmp_path / "made.so", [compiler])
 
 
+def test_a_compiler_is_given_processor_time_and_not_time_by_the_clock(folder, tmp_path, monkeypatch):
+    # Why: the real limit is ten minutes.
+    monkeypatch.setattr(building, "_PROCESSOR_SECONDS", 1)
+
+    # It fails after two seconds, of which it has computed none.
+    with pytest.raises(building.NotCompiled, match="ended with 3"):
+        building.build(folder, tmp_path / "made.so", ["sh", "-c", "sleep 2; exit 3"])
+    with pytest.raises(building.NotCompiled, match="after 1 seconds of processor time"):
+        building.build(folder, tmp_path / "made.so", ["sh", "-c", "while :; do :; done"])
+
+
 def test_the_hook_says_in_one_line_that_nothing_was_compiled_and_goes_on(tmp_path):
     root = tmp_path / "checkout"
     compiled = building.FOLDER.relative_to(ROOT)
