@@ -25,6 +25,7 @@ from tuningfork.modeling.files.skeleton import read_config, skeleton
 from tuningfork.modeling.int8_weights import Int8Product, rounded_to_int8
 from tuningfork.modeling.loading import load_base
 from tuningfork.modeling.memory_plan import footprint, plan, plan_loading
+from tuningfork.training.savepoint import SavepointOverOtherWeights
 
 INT8 = {"weights": WeightType.INT8}
 TEXTS = [
@@ -190,8 +191,61 @@ def test_other_weights_in_the_same_place_get_another_file(llama, cache):
 
     after = packed_logits(in_int8(llama), TEXTS, None)
 
-    assert len(list(cache.glob("*.safetensors"))) == 2
+    # That of the weights which are not there any more is gone, and so is its lock.
+    [file] = cache.glob("*.safetensors")
+    assert [path.name for path in cache.iterdir() if path != file] == [f".{file.name}.lock"]
     assert not torch.equal(before[0], after[0])
+
+
+def test_a_file_is_removed_with_the_weights_that_it_was_made_of(llama, cache, tmp_path):
+    gone = FamilyModels("smollm2", Path(shutil.copytree(llama.directory, tmp_path / "gone")))
+    kept, first = in_int8(llama), in_int8(gone)
+    before = packed_logits(first, TEXTS, None)
+    assert len(list(cache.glob("*.safetensors"))) == 2
+    shutil.rmtree(gone.directory)
+
+    # Whatever the weights of the next base that is loaded are kept in.
+    load_base(llama.base_model, dtype=torch.float32)
+
+    assert len(list(cache.glob("model-*.safetensors"))) == len(list(cache.glob("*.safetensors"))) == 1
+    # Those who have mapped it keep its pages.
+    assert torch.equal(packed_logits(first, TEXTS, None)[0], before[0])
+    assert torch.equal(packed_logits(in_int8(llama), TEXTS, None)[0], packed_logits(kept, TEXTS, None)[0])
+
+
+def test_a_file_of_an_earlier_version_or_a_damaged_one_is_removed(llama, cache):
+    cache.mkdir(parents=True)
+    save_file({"x.weight": torch.zeros(2)}, cache / "earlier.safetensors")
+    (cache / "damaged.safetensors").write_bytes(b"half")
+
+    load_base(llama.base_model, dtype=torch.float32)
+
+    assert list(cache.iterdir()) == []
+
+
+def test_what_a_killed_process_has_left_is_removed_when_its_file_is_made(llama, cache):
+    in_int8(llama)
+    [file] = cache.glob("*.safetensors")
+    file.rename(cache / f".{file.name}.abc.partial")
+
+    in_int8(llama)
+
+    assert list(cache.glob("*.partial")) == []
+    assert file.is_file()
+
+
+def test_a_job_goes_on_over_weights_that_are_kept_as_they_were(llama, tmp_path):
+    stored = engine_over(load_base(llama.base_model, dtype=torch.float32))
+    narrow = engine_over(in_int8(llama))
+    stored.admit(job())
+    stored.step()
+    stored.write_savepoint(job().id, tmp_path / "savepoint")
+
+    with pytest.raises(SavepointOverOtherWeights, match=r"--weights stored.*has --weights int8 now.*from the start"):
+        narrow.admit(job(), tmp_path / "savepoint")
+
+    stored.release(job().id)
+    assert stored.admit(job(), tmp_path / "savepoint") == 1
 
 
 def test_what_cannot_be_kept_in_int8_is_refused_in_a_sentence(family, llama, monkeypatch, tmp_path):

@@ -30,13 +30,14 @@ from tuningfork.modeling.describing import LOADING_FAULTS, chat_format, check_lo
 from tuningfork.modeling.device.processor import native_dtype
 from tuningfork.modeling.files.base_files import fingerprint_of
 from tuningfork.modeling.files.context_length import context_length_of
+from tuningfork.modeling.files.int8_file import remove_stale_files
 from tuningfork.modeling.files.skeleton import read_config, skeleton
 from tuningfork.modeling.int8_weights import Int8Product, take_int8_
 from tuningfork.modeling.kernels.base import Kernels
 from tuningfork.modeling.kernels.choice import kernels_for
 from tuningfork.modeling.kernels.plain import PLAIN
 from tuningfork.modeling.memory_plan import BaseMemoryShort, LoadingPlan, WeightCopies, plan_loading
-from tuningfork.modeling.widening import can_be_widened, two_bytes_of, widen_
+from tuningfork.modeling.widening import are_converted, can_be_widened, two_bytes_of, widen_
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,9 @@ class LoadedBase:
     revision: str | None = None
     exported_name: str = ""
     fingerprint: str | None = None
+    weights: WeightType = WeightType.STORED
+    converted: bool = False
+    """Whether no weight has the type of its file any more, so that each process has copies of all of them."""
     decoder: Decoder | None = field(default=None, repr=False)
     """The project's own forward and backward pass of this model; None: the model runs by transformers' code."""
 
@@ -118,6 +122,8 @@ def load_base(
     products = _products(place, dtype, weights)
     stored, on_disk = _stored_dtypes(base, location, place, dtype, weights, is_compiled=products is not None)
     planned = _planned(base, location, place, dtype, stored)
+    # Whatever `weights` is: those in int8 may have been of use before the server was started with another setting.
+    remove_stale_files()
     model = _load_model(base, location, on_disk)
     cast("nn.Module", model).to(place).eval()
     chat = chat or chat_format(base, location, model.generation_config)
@@ -140,6 +146,8 @@ def load_base(
         revision=base.revision,
         exported_name=base.exported_name,
         fingerprint=fingerprint_of(location, base.revision),
+        weights=weights,
+        converted=stored != torch.int8 and are_converted(location, base.revision, stored),
         decoder=decoder_of(model, slots, parameters, kernels.layers, products),
     )
 

@@ -196,7 +196,9 @@ def trained_adapter_bytes(features: int, *, rank: int, itemsize: int) -> int:
     return features * rank * (_FLAT_COPIES * 4 + 2 * itemsize)
 
 
-def check_adapter_fits(layers: Iterable[HasWeight], memory: Memory | None, *, rank: int, itemsize: int) -> None:
+def check_adapter_fits(
+    layers: Iterable[HasWeight], memory: Memory | None, *, rank: int, itemsize: int, converted: bool = False
+) -> None:
     """Check that there is enough memory to train an adapter beside a base that is loaded.
 
     Args:
@@ -204,6 +206,7 @@ def check_adapter_fits(layers: Iterable[HasWeight], memory: Memory | None, *, ra
         memory: what there is now; None: the system does not report it, and nothing is refused.
         rank: its rank.
         itemsize: the bytes of a number of the base.
+        converted: whether the layers' weights had another type in their files.
 
     Raises:
         InvalidArgument: it would not fit beside the layers' weights, the trainer's and the generator's, if nothing else
@@ -217,7 +220,7 @@ def check_adapter_fits(layers: Iterable[HasWeight], memory: Memory | None, *, ra
     if memory is None or needed <= memory.usable_bytes:
         return
     takes = f"an adapter of rank {rank} takes {_shown(needed)} of memory while it is trained, and "
-    most = max(0, memory.most_bytes - sum(_held_bytes(layer.weight) for layer in beside))
+    most = max(0, memory.most_bytes - sum(_held_bytes(layer.weight, converted=converted) for layer in beside))
     if needed > most:
         raise InvalidArgument(
             f"{takes}{memory.whose} has at most {_shown(most)} for it beside the base; tune with a lower rank, or on a "
@@ -338,14 +341,15 @@ def _bytes(tensor: torch.Tensor) -> int:
     return tensor.numel() * tensor.element_size()
 
 
-def _held_bytes(weight: torch.Tensor) -> int:
+def _held_bytes(weight: torch.Tensor, *, converted: bool) -> int:
     """The bytes of a layer's weight that trainer and generator hold together, at least.
 
-    Each has a copy of its own on a GPU, and of weights that are fused with others. Other weights may be mapped from the
-    file, whose pages the two share: those of two bytes that are widened when they are used always are.
+    Each has a copy of its own on a GPU, of weights that were converted, and of those that are fused with others. Other
+    weights may be mapped from the file, whose pages the two share: those of two bytes that are widened when they are
+    used always are.
     """
     is_part = weight.untyped_storage().nbytes() > _bytes(weight)
-    return _bytes(weight) * (2 if is_part or weight.device.type != "cpu" else 1)
+    return _bytes(weight) * (2 if converted or is_part or weight.device.type != "cpu" else 1)
 
 
 def _shown(count: int) -> str:

@@ -19,6 +19,8 @@ from tuningfork.modeling.files.stored_weights import stored_in
 
 _TWO_BYTES = {"BF16": torch.bfloat16, "F16": torch.float16}
 """The types of two bytes, by safetensors' names."""
+_TYPES = {"F32": torch.float32, "I8": torch.int8, **_TWO_BYTES}
+"""The types that weights are kept in, by safetensors' names."""
 
 _FAULTS = (TuningforkError, OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, AttributeError)
 """What is raised for files that cannot be read. Loading finds the same fault, and reports it better."""
@@ -33,11 +35,27 @@ def two_bytes_of(location: str, revision: str | None) -> torch.dtype | None:
         config = read_config(location, revision=revision)
         if getattr(config, "quantization_config", None) is not None or config.dtype not in _TWO_BYTES.values():
             return None
-        files = weight_files(base_directory(location, revision=revision))
-        kinds = {stored.kind for file in files for stored in stored_in(file)}
+        kinds = _kinds_of(location, revision)
     except _FAULTS:
         return None
     return _TWO_BYTES.get(kinds.pop()) if len(kinds) == 1 else None
+
+
+def are_converted(location: str, revision: str | None, dtype: torch.dtype) -> bool:
+    """Whether no weight of a base is stored in this type, so that each process that loads it has copies of its own.
+
+    False too if the weights cannot be read.
+    """
+    try:
+        kinds = _kinds_of(location, revision)
+    except _FAULTS:
+        return False
+    return dtype not in {_TYPES.get(kind) for kind in kinds}
+
+
+def _kinds_of(location: str, revision: str | None) -> set[str]:
+    files = weight_files(base_directory(location, revision=revision))
+    return {stored.kind for file in files for stored in stored_in(file)}
 
 
 def can_be_widened(model: PreTrainedModel) -> bool:

@@ -129,14 +129,17 @@ class TrainingEngine:
                 admitted all the same.
             SourceDamaged: the initial adapter does not fit the base, has another shape, or cannot be read.
             BaseWeightsReplaced: the initial adapter or the savepoint was made over other weights.
+            SavepointOverOtherWeights: the savepoint was made over weights that were kept in another type.
             SavepointDamaged: the savepoint is damaged or belongs to another job.
             InternalError: the base cannot render examples.
         """
-        check_same_base(self._base.fingerprint, savepoint=savepoint, initial_adapter=job.initial_adapter)
+        check_same_base(
+            self._base.fingerprint, self._base.weights, savepoint=savepoint, initial_adapter=job.initial_adapter
+        )
         objective = objective_of(job.hyperparameters.objective)
         if savepoint is None:
             # A job that has begun goes on, since its adapter has fitted before.
-            check_room(self._base.slots, job.adapter, self._measure)
+            check_room(self._base.slots, job.adapter, self._measure, converted=self._base.converted)
         examples, validation = self._checked_examples(job, over_pairs=objective.is_over_pairs)
         slots, device = self._base.slots, self._base.device
         # None without an initial adapter: the weights follow from the job's seed, which the digest covers.
@@ -240,6 +243,7 @@ class TrainingEngine:
         return TrainingState(
             job=job.digest,
             base=self._base.fingerprint,
+            kept_in=self._base.weights,
             step=job.completed,
             weights_P=weights_P,
             optimizer=AdamW(mean_P, square_P),

@@ -31,7 +31,11 @@ class SourceDamaged(FailedPrecondition):
 
 
 def check_room(
-    slots: AdapterSlots, shape: AdapterShape, measure: Callable[[torch.device], Memory | None] = available_memory
+    slots: AdapterSlots,
+    shape: AdapterShape,
+    measure: Callable[[torch.device], Memory | None] = available_memory,
+    *,
+    converted: bool = False,
 ) -> None:
     """Check that there is enough memory to train an adapter. A request may choose any rank up to 256.
 
@@ -39,6 +43,7 @@ def check_room(
         slots: where it would be.
         shape: its shape.
         measure: the memory of a device.
+        converted: whether the base's weights had another type in their files (`LoadedBase.converted`).
 
     Raises:
         InvalidArgument: the machine has too little, whatever else is in memory.
@@ -46,7 +51,7 @@ def check_room(
 
     """
     memory, itemsize = measure(slots.device), slots.dtype.itemsize
-    check_adapter_fits(slots.layers.values(), memory, rank=shape.rank, itemsize=itemsize)
+    check_adapter_fits(slots.layers.values(), memory, rank=shape.rank, itemsize=itemsize, converted=converted)
 
 
 def initial_weights(job: TrainingJob, slots: AdapterSlots) -> Tensor:

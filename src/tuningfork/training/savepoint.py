@@ -17,7 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from tuningfork.domain.errors import InternalError
+from tuningfork.domain.base_model import WeightType
+from tuningfork.domain.errors import FailedPrecondition, InternalError
 from tuningfork.modeling.files.disk import as_os_error, reach_disk
 from tuningfork.training.optimizer import AdamW
 
@@ -28,15 +29,27 @@ class SavepointDamaged(InternalError):
     """The savepoint cannot be resumed from: it cannot be read, or belongs to another job."""
 
 
+class SavepointOverOtherWeights(FailedPrecondition):
+    """The savepoint was computed over the base's weights as they were kept then, and they are kept otherwise now."""
+
+    def __init__(self, then: WeightType, now: WeightType) -> None:
+        super().__init__(
+            f"what this job has computed so far was computed over a base with --weights {then}, and the server has "
+            f"--weights {now} now, so the job cannot go on from there; train it from the start, or start the server "
+            f"with --weights {then} again"
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingState:
     """A job's state after `step` completed steps, on the CPU. `job` is a digest of everything that defines the job.
 
-    `base` is the fingerprint of the base's weights; None: it is not known.
+    `base` is the fingerprint of the base's weights, and `kept_in` what they were kept in; None: it is not known.
     """
 
     job: str
     base: str | None = None
+    kept_in: WeightType | None = None
     step: int
     weights_P: Tensor
     optimizer: AdamW
@@ -58,6 +71,7 @@ def save_state(directory: Path, state: TrainingState) -> None:
     }
     try:
         known = {} if state.base is None else {"base": state.base}
+        known |= {} if state.kept_in is None else {"weights": state.kept_in.value}
         save_file(tensors, aside, metadata={"job": state.job, "step": str(state.step), **known})
         reach_disk(aside)
         aside.replace(directory / FILE)
@@ -87,6 +101,17 @@ def recorded_base(directory: Path) -> str | None:
 
     """
     return _recorded(directory, "base")
+
+
+def recorded_weights(directory: Path) -> WeightType | None:
+    """What the base's weights were kept in while the directory's savepoint was computed; None as in `recorded_base`.
+
+    Raises:
+        OSError: the system cannot read it at the moment.
+
+    """
+    found = _recorded(directory, "weights")
+    return WeightType(found) if found in set(WeightType) else None
 
 
 def _recorded(directory: Path, name: str) -> str | None:
@@ -123,6 +148,7 @@ def load_state(directory: Path, job: str, numbers: int | None = None) -> Trainin
             state = TrainingState(
                 job=found["job"],
                 base=found.get("base"),
+                kept_in=WeightType(found["weights"]) if "weights" in found else None,
                 step=int(found["step"]),
                 weights_P=file.get_tensor("weights").clone(),
                 optimizer=AdamW(file.get_tensor("mean").clone(), file.get_tensor("square").clone()),

@@ -295,6 +295,27 @@ def test_weights_that_are_fused_are_held_by_the_trainer_and_by_the_generator():
         check_adapter_fits(layers, dataclasses.replace(enough, total_bytes=enough.total_bytes - 2), rank=8, itemsize=4)
 
 
+def test_weights_that_were_converted_are_held_by_the_trainer_and_by_the_generator():
+    layers = [torch.nn.Linear(1_000, 2_000)]
+    beside_base = trained_adapter_bytes(3_000, rank=8, itemsize=4) + 2 * 4 * 2_000 * 1_000
+    enough = Memory(-(-beside_base * 16 // 15), 0, "this machine")
+    less = dataclasses.replace(enough, total_bytes=enough.total_bytes - 2)
+
+    for memory in (enough, less):
+        # Mapped weights would leave room in both.
+        with pytest.raises(MemoryShort):
+            check_adapter_fits(layers, memory, rank=8, itemsize=4)
+    with pytest.raises(MemoryShort):
+        check_adapter_fits(layers, enough, rank=8, itemsize=4, converted=True)
+    with pytest.raises(InvalidArgument):
+        check_adapter_fits(layers, less, rank=8, itemsize=4, converted=True)
+
+
+def test_a_base_knows_whether_its_weights_were_converted(tiny_llama):
+    assert not load_base(tiny_llama, dtype=torch.float32).converted
+    assert load_base(tiny_llama, dtype=torch.bfloat16).converted
+
+
 def test_the_layers_of_a_base_are_counted_as_it_holds_them(tiny_llama):
     """Fused where torch computes; as they are stored, once, where compiled products read them."""
     base = load_base(tiny_llama, dtype=torch.float32)

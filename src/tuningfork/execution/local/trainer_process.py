@@ -69,7 +69,7 @@ from tuningfork.training.engine import (
 )
 from tuningfork.training.reports import ExamplesUnrendered, TrainingDiverged, WeightsNotFinite
 from tuningfork.training.same_base import BaseWeightsReplaced
-from tuningfork.training.savepoint import SavepointDamaged
+from tuningfork.training.savepoint import SavepointDamaged, SavepointOverOtherWeights
 
 logger = logging.getLogger(__name__)
 
@@ -293,6 +293,9 @@ class Trainer:
                         engine.release(job.id)
                         raise
                     return completed_steps
+            except SavepointOverOtherWeights as error:
+                logger.warning("job %s starts over: %s", job.id, error.message, extra=savepoints.labels("starts_over"))
+                savepoints.discard()
             except (SavepointDamaged, ArtifactDamaged):
                 # With a damaged savepoint the job starts from its beginning, and ends with the same adapter.
                 logger.exception("job %s starts over", job.id, extra=savepoints.labels("savepoint_damaged"))

@@ -19,6 +19,7 @@ from tuningfork.domain.hyperparameters import Hyperparameters
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.execution.base import Finished, Paused, Resumed, Stepped, Stopped, TrainingAssignment
 from tuningfork.execution.local import trainer_process
+from tuningfork.execution.local.environment import WEIGHTS_VARIABLE
 from tuningfork.execution.local.messages import Admit, HeldUp, JobEvent, LoadingBase, Pause, Stop
 from tuningfork.execution.local.obstacles import Waits
 from tuningfork.execution.local.trainer_jobs import unwritten
@@ -184,6 +185,28 @@ def test_a_job_whose_bases_weights_were_replaced_keeps_its_savepoint_and_is_trie
     assert (
         "job abc cannot go on, and is tried again in 0.1 seconds: the weights of the base model were replaced"
         in caplog.text
+    )
+
+
+def test_a_job_starts_over_when_its_bases_weights_are_kept_otherwise(store, assignment, monkeypatch, caplog, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    before = Trainer(store)
+    list(before.obey(Admit(assignment)))
+    list(before.advance())
+    list(before.obey(Pause(assignment.job_id)))
+    list(before.advance())
+    monkeypatch.setenv(WEIGHTS_VARIABLE, "int8")
+    trainer = Trainer(store)
+
+    [resumed] = admitted(trainer, assignment)
+    events = []
+    while not trainer.idle:
+        events += [event.event for event in trainer.advance()]
+
+    assert resumed.event == Resumed(step=0, snapshots=())
+    assert [event.snapshot.step for event in events if isinstance(event, Stepped)] == [1, 2, 3, 4, 5, 6]
+    assert "job abc starts over: what this job has computed so far was computed over a base with --weights stored" in (
+        caplog.text
     )
 
 
