@@ -239,7 +239,8 @@ def measure(sides: Sides, wanted: Wanted, base: str, limit: int) -> dict[str, An
     return {
         **use_cases_runs.key(base, wanted.case, wanted.who, wanted.seed),
         **found,
-        "command": report.command_line(),
+        # Without places of this machine, and the same for both sides.
+        "command": f"python bench/use_cases.py --base {base.removeprefix('models/')}=DIRECTORY --record",
         "date": report.datetime.now(report.UTC).date().isoformat(),
         "commit": report.commit(),
         "cpu": report.machine()["cpu"],
