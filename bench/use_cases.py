@@ -25,7 +25,8 @@ import tarfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
@@ -175,38 +176,33 @@ def adapter_of(client: httpx.Client, tuned: str) -> dict[str, float]:
     return {"rank": config["r"], "alpha": config["lora_alpha"]}
 
 
-@dataclass(slots=True)
 class Sides:
     """Everybody who answers, each started when the first run of theirs is to be made; they end with the stack."""
 
-    arguments: argparse.Namespace
-    stack: ExitStack
-    _known: dict[str, Side | None] = field(default_factory=dict)
+    def __init__(self, arguments: argparse.Namespace, stack: ExitStack) -> None:
+        self._arguments, self._stack = arguments, stack
 
     def of(self, who: str) -> Side | None:
         """Who answers as `who`; None: TRL cannot, and a line has said why."""
-        started = {BASE: self._service, TUNED: self._service, TRL: self._peer}[who]
-        if started.__name__ not in self._known:
-            self._known[started.__name__] = started()
-        return self._known[started.__name__]
+        return self._peer if who == TRL else self._service
 
+    @cached_property
     def _service(self) -> Service:
-        name = self.arguments.base.partition("=")[0] if self.arguments.base else ""
-        base = f"models/{name}" if name else EMBEDDED
-        if self.arguments.running:
-            client, pid = self.stack.enter_context(service.connect()), None
+        if self._arguments.running:
+            client, pid = self._stack.enter_context(service.connect()), None
         else:
-            options = ("--base-model", self.arguments.base) if name else ()
-            server = self.stack.enter_context(running(*options))
-            client, pid = self.stack.enter_context(server.client()), server.pid
+            options = ("--base-model", self._arguments.base) if self._arguments.base else ()
+            server = self._stack.enter_context(running(*options))
+            client, pid = self._stack.enter_context(server.client()), server.pid
         # Loading the base and a first answer take minutes where others use the processor too.
         client.timeout = httpx.Timeout(600)
-        return Service(client, base, pid)
+        return Service(client, base_of(self._arguments), pid)
 
+    @cached_property
     def _peer(self) -> Peer | None:
-        location = (self.arguments.base or "").partition("=")[2] or str(model_directory())
+        location = (self._arguments.base or "").partition("=")[2] or str(model_directory())
         try:
-            return Peer(invited(self.stack, location, self.arguments.device))
+            return Peer(invited(self._stack, location, self._arguments.device))
         except (peers.PeerMissing, ChildFailed) as error:
             print(f"{TRL} does not take part: {error}", flush=True)
             return None
@@ -223,6 +219,11 @@ def invited(stack: ExitStack, location: str, device: str) -> Child:
     python = peers.python_of("trl", install=False)
     setup = {"model": location, "device": device, "dtype": precision.native(device)}
     return stack.enter_context(Child("use_case_trl.py", setup, python=python))
+
+
+def base_of(arguments: argparse.Namespace) -> str:
+    """The base model's public name."""
+    return f"models/{arguments.base.partition('=')[0]}" if arguments.base else EMBEDDED
 
 
 def measure(sides: Sides, wanted: Wanted, base: str, limit: int) -> dict[str, Any] | None:
@@ -281,7 +282,7 @@ def main() -> None:
     """Measure what is not recorded yet, and print the goals."""
     arguments = parsed()
     ends = time.monotonic() + 60 * arguments.minutes if arguments.minutes else None
-    base = f"models/{arguments.base.partition('=')[0]}" if arguments.base else EMBEDDED
+    base = base_of(arguments)
     limit = TRIED_EXAMPLES if arguments.trial else 0
     who = {"ours": (TUNED,), "trl": (TRL,), None: (TUNED, TRL)}[arguments.who]
     bounds = {"seeds": arguments.seeds, "peer_seeds": arguments.peer_seeds}
