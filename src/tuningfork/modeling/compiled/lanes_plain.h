@@ -1,23 +1,30 @@
-// Vectors of eight floats in plain C++, for processors that have no header of their own here; compilers vectorize them.
+// Vectors of floats in plain C++, for processors that have no header of their own here; compilers vectorize them. They
+// are of eight, or of as many as TF_PLAIN_LANES says: four, where more would not stay in registers.
 #pragma once
 
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 
+#if !defined(TF_PLAIN_LANES)
+#define TF_PLAIN_LANES 8
+#endif
+
 namespace {
 
-struct Lanes8 {
-    static constexpr int count = 8;
+template <int COUNT>
+struct PlainLanes {
+    static_assert(COUNT == 4 || COUNT == 8, "`sum` has an order for these");
+    static constexpr int count = COUNT;
     float at[count];
 
-    static inline Lanes8 all(float value) {
-        Lanes8 y;
+    static inline PlainLanes all(float value) {
+        PlainLanes y;
         for (int i = 0; i < count; ++i) y.at[i] = value;
         return y;
     }
-    static inline Lanes8 load(const float* from) {
-        Lanes8 y;
+    static inline PlainLanes load(const float* from) {
+        PlainLanes y;
         std::memcpy(y.at, from, sizeof y.at);
         return y;
     }
@@ -46,35 +53,35 @@ struct Lanes8 {
         std::memcpy(&y, &wide, sizeof y);
         return y;
     }
-    static inline Lanes8 load_bf16(const uint16_t* from) {
-        Lanes8 y;
+    static inline PlainLanes load_bf16(const uint16_t* from) {
+        PlainLanes y;
         for (int i = 0; i < count; ++i) y.at[i] = of_bf16(from[i]);
         return y;
     }
-    static inline Lanes8 load_fp16(const uint16_t* from) {
-        Lanes8 y;
+    static inline PlainLanes load_fp16(const uint16_t* from) {
+        PlainLanes y;
         for (int i = 0; i < count; ++i) y.at[i] = of_fp16(from[i]);
         return y;
     }
-    static inline Lanes8 load_int8(const int8_t* from) {
-        Lanes8 y;
+    static inline PlainLanes load_int8(const int8_t* from) {
+        PlainLanes y;
         for (int i = 0; i < count; ++i) y.at[i] = static_cast<float>(from[i]);
         return y;
     }
     // Every second one of sixteen numbers in bfloat16, from the first or the second on.
-    static inline Lanes8 load_even_bf16(const uint16_t* from) {
-        Lanes8 y;
+    static inline PlainLanes load_even_bf16(const uint16_t* from) {
+        PlainLanes y;
         for (int i = 0; i < count; ++i) y.at[i] = of_bf16(from[2 * i]);
         return y;
     }
-    static inline Lanes8 load_odd_bf16(const uint16_t* from) {
-        Lanes8 y;
+    static inline PlainLanes load_odd_bf16(const uint16_t* from) {
+        PlainLanes y;
         for (int i = 0; i < count; ++i) y.at[i] = of_bf16(from[2 * i + 1]);
         return y;
     }
     // this * factor + plus, rounded as the processor does it: with or without a rounding in between.
-    inline Lanes8 times_plus(Lanes8 factor, Lanes8 plus) const {
-        Lanes8 y;
+    inline PlainLanes times_plus(PlainLanes factor, PlainLanes plus) const {
+        PlainLanes y;
         for (int i = 0; i < count; ++i) y.at[i] = one_times_plus(at[i], factor.at[i], plus.at[i]);
         return y;
     }
@@ -86,78 +93,85 @@ struct Lanes8 {
 #endif
     }
     // Where one of the two is not a number, the result of `larger` and `smaller` is this one.
-    inline Lanes8 larger(Lanes8 other) const {
-        Lanes8 y;
+    inline PlainLanes larger(PlainLanes other) const {
+        PlainLanes y;
         for (int i = 0; i < count; ++i) y.at[i] = other.at[i] > at[i] ? other.at[i] : at[i];
         return y;
     }
-    inline Lanes8 smaller(Lanes8 other) const {
-        Lanes8 y;
+    inline PlainLanes smaller(PlainLanes other) const {
+        PlainLanes y;
         for (int i = 0; i < count; ++i) y.at[i] = other.at[i] < at[i] ? other.at[i] : at[i];
         return y;
     }
-    inline Lanes8 rounded() const {
-        Lanes8 y;
+    inline PlainLanes rounded() const {
+        PlainLanes y;
         for (int i = 0; i < count; ++i) y.at[i] = std::nearbyint(at[i]);
         return y;
     }
     // 2 to the power of these whole numbers, from -126 to 127.
-    inline Lanes8 power_of_two() const {
-        Lanes8 y;
+    inline PlainLanes power_of_two() const {
+        PlainLanes y;
         for (int i = 0; i < count; ++i) {
             const uint32_t bits = static_cast<uint32_t>(static_cast<int32_t>(at[i] == at[i] ? at[i] : 0.f) + 127) << 23;
             std::memcpy(&y.at[i], &bits, sizeof bits);
         }
         return y;
     }
-    inline Lanes8 absolute() const {
-        Lanes8 y;
+    inline PlainLanes absolute() const {
+        PlainLanes y;
         for (int i = 0; i < count; ++i) y.at[i] = std::fabs(at[i]);
         return y;
     }
-    inline Lanes8 with_sign_of(Lanes8 other) const {
-        Lanes8 y;
+    inline PlainLanes with_sign_of(PlainLanes other) const {
+        PlainLanes y;
         for (int i = 0; i < count; ++i) y.at[i] = std::copysign(at[i], other.at[i]);
         return y;
     }
     // `less` where this is less than the bound, else `rest`.
-    inline Lanes8 if_less(Lanes8 bound, Lanes8 less, Lanes8 rest) const {
-        Lanes8 y;
+    inline PlainLanes if_less(PlainLanes bound, PlainLanes less, PlainLanes rest) const {
+        PlainLanes y;
         for (int i = 0; i < count; ++i) y.at[i] = at[i] < bound.at[i] ? less.at[i] : rest.at[i];
         return y;
     }
     // The sums of four vectors' lanes; each is summed in the same order, whichever of the four it is.
-    static inline void sums(const Lanes8& a, const Lanes8& b, const Lanes8& c, const Lanes8& d, float* to) {
+    static inline void sums(const PlainLanes& a, const PlainLanes& b, const PlainLanes& c, const PlainLanes& d, float* to) {
         to[0] = a.sum();
         to[1] = b.sum();
         to[2] = c.sum();
         to[3] = d.sum();
     }
     inline float sum() const {
-        return ((at[0] + at[1]) + (at[2] + at[3])) + ((at[4] + at[5]) + (at[6] + at[7]));
+        const float first = (at[0] + at[1]) + (at[2] + at[3]);
+        if constexpr (COUNT == 4) return first;
+        else return first + ((at[4] + at[5]) + (at[6] + at[7]));
     }
 };
 
-inline Lanes8 operator+(Lanes8 a, Lanes8 b) {
-    for (int i = 0; i < 8; ++i) a.at[i] += b.at[i];
+template <int COUNT>
+inline PlainLanes<COUNT> operator+(PlainLanes<COUNT> a, PlainLanes<COUNT> b) {
+    for (int i = 0; i < COUNT; ++i) a.at[i] += b.at[i];
     return a;
 }
-inline Lanes8 operator-(Lanes8 a, Lanes8 b) {
-    for (int i = 0; i < 8; ++i) a.at[i] -= b.at[i];
+template <int COUNT>
+inline PlainLanes<COUNT> operator-(PlainLanes<COUNT> a, PlainLanes<COUNT> b) {
+    for (int i = 0; i < COUNT; ++i) a.at[i] -= b.at[i];
     return a;
 }
-inline Lanes8 operator*(Lanes8 a, Lanes8 b) {
-    for (int i = 0; i < 8; ++i) a.at[i] *= b.at[i];
+template <int COUNT>
+inline PlainLanes<COUNT> operator*(PlainLanes<COUNT> a, PlainLanes<COUNT> b) {
+    for (int i = 0; i < COUNT; ++i) a.at[i] *= b.at[i];
     return a;
 }
-inline Lanes8 operator/(Lanes8 a, Lanes8 b) {
-    for (int i = 0; i < 8; ++i) a.at[i] /= b.at[i];
+template <int COUNT>
+inline PlainLanes<COUNT> operator/(PlainLanes<COUNT> a, PlainLanes<COUNT> b) {
+    for (int i = 0; i < COUNT; ++i) a.at[i] /= b.at[i];
     return a;
 }
 
 // Fetches a line of memory into the second cache.
 inline void fetch(const char* address) { __builtin_prefetch(address, 0, 2); }
 
-using Lanes = Lanes8;
+using Lanes8 = PlainLanes<8>;
+using Lanes = PlainLanes<TF_PLAIN_LANES>;
 
 }  // namespace

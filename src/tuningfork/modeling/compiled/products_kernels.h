@@ -3,13 +3,43 @@
 // Forward, an output is the sum of vectors of products along the inputs, block by block of inputs; backward, a chain of
 // fused products over the outputs, block by block. A tile keeps several rows and columns in registers, and each number
 // of a tile goes its own way, so the size of a tile does not matter to it.
+//
+// Included after one of the headers `lanes_*.h`, by sources that are compiled for several instruction sets. So everything
+// here is in an anonymous namespace, and nothing of the standard library is instantiated: a function compiled for AVX-512
+// must not take the place of its twin on a processor without.
 #pragma once
 
+#include <cstdint>
+#include <cstring>
+
 #include "products.h"
-#include "vectors.h"
+#include "weights.h"
+
+#if defined(__clang__)
+#define TF_UNROLL _Pragma("unroll")
+#else
+#define TF_UNROLL _Pragma("GCC unroll 32")
+#endif
 
 namespace {
 
+// The outputs of a tile for one row.
+typedef float Four __attribute__((vector_size(16)));
+static_assert(sizeof(Four) == 16, "four numbers of four bytes");
+
+inline Four four_at(const float* from) {
+    Four numbers;
+    std::memcpy(&numbers, from, sizeof numbers);
+    return numbers;
+}
+
+inline void put_four(float* to, Four numbers) { std::memcpy(to, &numbers, sizeof numbers); }
+
+// Asks for the cache line at this address, which need not be one of ours, to be read into the first cache in advance.
+inline void prefetch(const void* address) { __builtin_prefetch(address, 0, 3); }
+
+// Numbers in a vector.
+constexpr int LANES = Lanes::count;
 // Forward: rows of a tile, columns of a tile, columns that are widened together.
 constexpr int TILE_ROWS = LANES == 16 ? 6 : 3;
 constexpr int TILE_COLUMNS = 4;
@@ -39,24 +69,32 @@ inline int64_t block_inputs(int64_t inputs) {
 }
 
 // The stored bytes of a tile's weights for one vector of inputs.
-template <Type TYPE>
+template <int TYPE>
 constexpr int tile_bytes() {
-    return TILE_COLUMNS * LANES * static_cast<int>(sizeof(typename Stored<TYPE>::Number));
+    return TILE_COLUMNS * LANES * static_cast<int>(sizeof(typename Weights<TYPE>::Type));
 }
 
-template <Type TYPE>
-inline const typename Stored<TYPE>::Number* row_of(const TfWeights& weights, int64_t output) {
+template <int TYPE>
+inline const typename Weights<TYPE>::Type* row_of(const TfWeights& weights, int64_t output) {
     int64_t part = 0;
     for (; output >= weights.outputs[part]; ++part) output -= weights.outputs[part];
-    return static_cast<const typename Stored<TYPE>::Number*>(weights.parts[part]) + output * weights.inputs;
+    return static_cast<const typename Weights<TYPE>::Type*>(weights.parts[part]) + output * weights.inputs;
+}
+
+// The first `count` numbers, fewer than LANES, and zeros after them.
+template <int TYPE>
+inline Lanes wide_start(const typename Weights<TYPE>::Type* from, int64_t count) {
+    typename Weights<TYPE>::Type filled[LANES] = {};
+    std::memcpy(filled, from, static_cast<size_t>(count) * sizeof filled[0]);
+    return Weights<TYPE>::in_order(filled);
 }
 
 // Widen `count` numbers, and fill up with zeros to `filled`, a multiple of LANES.
-template <Type TYPE>
-inline void widen(const typename Stored<TYPE>::Number* from, int64_t count, int64_t filled, float* to) {
+template <int TYPE>
+inline void widen(const typename Weights<TYPE>::Type* from, int64_t count, int64_t filled, float* to) {
     int64_t at = 0;
-    for (; at + LANES <= count; at += LANES) store(to + at, Stored<TYPE>::wide(from + at));
-    if (at < filled) store(to + at, wide_start<TYPE>(from + at, count - at));
+    for (; at + LANES <= count; at += LANES) Weights<TYPE>::in_order(from + at).store(to + at);
+    if (at < filled) wide_start<TYPE>(from + at, count - at).store(to + at);
 }
 
 // Where four outputs of a row go, what their sums are multiplied with, and what is added to them.
@@ -87,34 +125,36 @@ struct Place {
 // ROWS x 4 outputs of one block: rows of x `stride` apart, four rows of weights; `inputs` is a multiple of LANES but for
 // weights that are widened here. Meanwhile memory is asked for AHEAD bytes for each vector of inputs, from `next` on, one
 // line after the other: in this order, and only in this order, memory gives them at its full rate. Null: none.
-template <int ROWS, Type TYPE, int AHEAD>
-inline void tile(const float* x, int64_t stride, const typename Stored<TYPE>::Number* const (&w)[4], int64_t inputs,
+template <int ROWS, int TYPE, int AHEAD>
+inline void tile(const float* x, int64_t stride, const typename Weights<TYPE>::Type* const (&w)[4], int64_t inputs,
                  const char* next, Four (&sums)[ROWS]) {
-    Vec acc[ROWS][4];
-    TF_UNROLL for (int row = 0; row < ROWS; ++row) TF_UNROLL for (int n = 0; n < 4; ++n) acc[row][n] = zero();
+    Lanes acc[ROWS][4];
+    TF_UNROLL for (int row = 0; row < ROWS; ++row) TF_UNROLL for (int n = 0; n < 4; ++n) acc[row][n] = Lanes::all(0.f);
     int64_t at = 0;
     for (; at + LANES <= inputs; at += LANES) {
-        Vec own[ROWS];
-        TF_UNROLL for (int row = 0; row < ROWS; ++row) own[row] = load(x + row * stride + at);
+        Lanes own[ROWS];
+        TF_UNROLL for (int row = 0; row < ROWS; ++row) own[row] = Lanes::load(x + row * stride + at);
         if (next != nullptr) {
             TF_UNROLL for (int line = 0; line < AHEAD; line += LINE) prefetch(next + line);
             next += AHEAD;
         }
         TF_UNROLL for (int n = 0; n < 4; ++n) {
-            const Vec weights = Stored<TYPE>::wide(w[n] + at);
-            TF_UNROLL for (int row = 0; row < ROWS; ++row) acc[row][n] = fma(own[row], weights, acc[row][n]);
+            const Lanes weights = Weights<TYPE>::in_order(w[n] + at);
+            TF_UNROLL for (int row = 0; row < ROWS; ++row) acc[row][n] = own[row].times_plus(weights, acc[row][n]);
         }
     }
     if (at < inputs) {
         TF_UNROLL for (int n = 0; n < 4; ++n) {
-            const Vec weights = wide_start<TYPE>(w[n] + at, inputs - at);
+            const Lanes weights = wide_start<TYPE>(w[n] + at, inputs - at);
             TF_UNROLL for (int row = 0; row < ROWS; ++row) {
-                acc[row][n] = fma(load(x + row * stride + at), weights, acc[row][n]);
+                acc[row][n] = Lanes::load(x + row * stride + at).times_plus(weights, acc[row][n]);
             }
         }
     }
     TF_UNROLL for (int row = 0; row < ROWS; ++row) {
-        sums[row] = summed(acc[row][0], acc[row][1], acc[row][2], acc[row][3]);
+        float numbers[4];
+        Lanes::sums(acc[row][0], acc[row][1], acc[row][2], acc[row][3], numbers);
+        sums[row] = four_at(numbers);
     }
 }
 
@@ -124,7 +164,7 @@ inline const float* from_column(const float* numbers, int64_t column) {
 
 inline void copy_rows(TfRows x, int64_t row, int64_t rows, int64_t from, int64_t count, int64_t filled, float* to) {
     for (int64_t at = 0; at < rows; ++at) {
-        widen<FP32>(x.numbers + (row + at) * x.stride + from, count, filled, to + at * filled);
+        widen<TF_FLOAT32>(x.numbers + (row + at) * x.stride + from, count, filled, to + at * filled);
     }
 }
 
@@ -135,8 +175,8 @@ inline void scale_rows(float* rows, int64_t count, int64_t stride, const float* 
 }
 
 // The first ROWS rows at a time of what is left, times four rows of stored weights.
-template <int ROWS, Type TYPE>
-inline void few_rest(int64_t rows, const float* x, int64_t stride, const typename Stored<TYPE>::Number* const (&w)[4],
+template <int ROWS, int TYPE>
+inline void few_rest(int64_t rows, const float* x, int64_t stride, const typename Weights<TYPE>::Type* const (&w)[4],
                      int64_t inputs, Place place, int64_t y_stride, const char* next) {
     if constexpr (ROWS > 0) {
         if (rows != ROWS) return few_rest<ROWS - 1, TYPE>(rows, x, stride, w, inputs, place, y_stride, next);
@@ -150,17 +190,17 @@ inline void few_rest(int64_t rows, const float* x, int64_t stride, const typenam
 }
 
 // Few rows: all weights of four columns are read one after the other, and widened in registers for each tile.
-template <Type TYPE>
+template <int TYPE>
 void forward_few(const TfWeights& weights, TfRows x, const float* bias, TfRows y, int64_t row, int64_t rows,
                  int64_t column, int64_t columns_end, float* scratch) {
     const int64_t inputs = weights.inputs, stride = rounded_up(inputs), size = block_inputs(inputs);
     copy_rows(x, row, rows, 0, inputs, stride, scratch);
     for (; column < columns_end; column += TILE_COLUMNS) {
         const int count = static_cast<int>(least(TILE_COLUMNS, columns_end - column));
-        const typename Stored<TYPE>::Number* whole[4];
+        const typename Weights<TYPE>::Type* whole[4];
         TF_UNROLL for (int n = 0; n < 4; ++n) whole[n] = row_of<TYPE>(weights, column + least(n, count - 1));
         for (int64_t from = 0; from < inputs; from += size) {
-            const typename Stored<TYPE>::Number* const w[4] = {whole[0] + from, whole[1] + from, whole[2] + from,
+            const typename Weights<TYPE>::Type* const w[4] = {whole[0] + from, whole[1] + from, whole[2] + from,
                                                                whole[3] + from};
             const auto next = whole[0] + 2 * TILE_COLUMNS * inputs + TILE_COLUMNS * from;
             for (int64_t at = 0; at < rows; at += TILE_ROWS) {
@@ -179,7 +219,7 @@ inline void forward_tile(const float* x, int64_t stride, const float* panel, int
                          int64_t y_stride, const char* next) {
     const float* const w[4] = {panel, panel + filled, panel + 2 * filled, panel + 3 * filled};
     Four sums[ROWS];
-    tile<ROWS, FP32, AHEAD>(x, stride, w, filled, next, sums);
+    tile<ROWS, TF_FLOAT32, AHEAD>(x, stride, w, filled, next, sums);
     TF_UNROLL for (int row = 0; row < ROWS; ++row) {
         place.put(sums[row]);
         place.to += y_stride;
@@ -205,7 +245,7 @@ struct Group {
 
 // Widens a group's weights, which then stay in the first cache, and multiplies all rows of a block with them. The rows lie
 // in `block`, `stride` apart. Memory is asked for as many bytes from `next` on.
-template <Type TYPE>
+template <int TYPE>
 inline void forward_group(const TfWeights& weights, const Group& group, const float* block, int64_t stride, TfRows y,
                           int64_t row, int64_t rows, const float* bias, const char* next, float* panel) {
     const int64_t filled = rounded_up(group.count);
@@ -228,7 +268,7 @@ inline void forward_group(const TfWeights& weights, const Group& group, const fl
 }
 
 // Many rows. If whole rows of a block fit into the second cache, all weights of a column are read one after the other.
-template <Type TYPE>
+template <int TYPE>
 void forward_many(const TfWeights& weights, TfRows x, const float* bias, TfRows y, int64_t row, int64_t rows_end,
                   int64_t column, int64_t columns_end, float* scratch) {
     const int64_t inputs = weights.inputs, size = block_inputs(inputs), whole = rounded_up(inputs);
@@ -255,7 +295,7 @@ void forward_many(const TfWeights& weights, TfRows x, const float* bias, TfRows 
     }
 }
 
-template <Type TYPE>
+template <int TYPE>
 void forward_of(const TfWeights& weights, TfRows x, const float* bias, TfRows y, int64_t row, int64_t rows_end,
                 int64_t column, int64_t columns_end, float* scratch) {
     const int64_t rows = rows_end - row;
@@ -271,14 +311,14 @@ void forward_of(const TfWeights& weights, TfRows x, const float* bias, TfRows y,
 template <int ROWS>
 inline void back_tile(const float* dy, int64_t stride, const float* panel, int64_t outputs, float* dx, int64_t dx_stride,
                       int64_t columns, bool is_first) {
-    Vec acc[ROWS][2];
-    TF_UNROLL for (int row = 0; row < ROWS; ++row) acc[row][0] = acc[row][1] = zero();
+    Lanes acc[ROWS][2];
+    TF_UNROLL for (int row = 0; row < ROWS; ++row) acc[row][0] = acc[row][1] = Lanes::all(0.f);
     for (int64_t at = 0; at < outputs; ++at) {
-        const Vec left = load(panel + at * BACK_COLUMNS), right = load(panel + at * BACK_COLUMNS + LANES);
+        const Lanes left = Lanes::load(panel + at * BACK_COLUMNS), right = Lanes::load(panel + at * BACK_COLUMNS + LANES);
         TF_UNROLL for (int row = 0; row < ROWS; ++row) {
-            const Vec own = spread(dy[row * stride + at]);
-            acc[row][0] = fma(own, left, acc[row][0]);
-            acc[row][1] = fma(own, right, acc[row][1]);
+            const Lanes own = Lanes::all(dy[row * stride + at]);
+            acc[row][0] = own.times_plus(left, acc[row][0]);
+            acc[row][1] = own.times_plus(right, acc[row][1]);
         }
     }
     TF_UNROLL for (int row = 0; row < ROWS; ++row) {
@@ -287,8 +327,8 @@ inline void back_tile(const float* dy, int64_t stride, const float* panel, int64
         const bool whole = columns == BACK_COLUMNS;
         if (!whole) std::memcpy(edge, to, static_cast<size_t>(columns) * sizeof(float));
         float* place = whole ? to : edge;
-        store(place, is_first ? acc[row][0] : add(load(place), acc[row][0]));
-        store(place + LANES, is_first ? acc[row][1] : add(load(place + LANES), acc[row][1]));
+        (is_first ? acc[row][0] : Lanes::load(place) + acc[row][0]).store(place);
+        (is_first ? acc[row][1] : Lanes::load(place + LANES) + acc[row][1]).store(place + LANES);
         if (!whole) std::memcpy(to, edge, static_cast<size_t>(columns) * sizeof(float));
     }
 }
@@ -305,14 +345,14 @@ inline void back_rest(int64_t rows, const float* dy, int64_t stride, const float
     }
 }
 
-template <Type TYPE>
+template <int TYPE>
 void backward_of(const TfWeights& weights, TfRows dy, TfRows dx, int64_t row, int64_t rows_end, int64_t column,
                  int64_t columns_end, float* scratch) {
     int64_t all = 0;
     for (int64_t part = 0; part < weights.count; ++part) all += weights.outputs[part];
     constexpr int64_t block_rows = BLOCK_FLOATS / BACK_OUTPUTS / BACK_ROWS * BACK_ROWS;
     float *block = scratch, *panel = scratch + BLOCK_FLOATS;
-    const typename Stored<TYPE>::Number* w[BACK_OUTPUTS];
+    const typename Weights<TYPE>::Type* w[BACK_OUTPUTS];
     for (int64_t from = 0; from < all; from += BACK_OUTPUTS) {
         const int64_t outputs = least(BACK_OUTPUTS, all - from), filled = rounded_up(outputs);
         for (int64_t at = 0; at < outputs; ++at) w[at] = row_of<TYPE>(weights, from + at);
@@ -336,19 +376,19 @@ void backward_of(const TfWeights& weights, TfRows dy, TfRows dx, int64_t row, in
 
 void forward_any(const TfWeights& weights, TfRows x, const float* bias, TfRows y, int64_t row, int64_t rows_end,
                  int64_t column, int64_t columns_end, float* scratch) {
-    const auto kernel = weights.type == BF16   ? forward_of<BF16>
-                        : weights.type == FP16 ? forward_of<FP16>
-                        : weights.type == INT8 ? forward_of<INT8>
-                                               : forward_of<FP32>;
+    const auto kernel = weights.type == TF_BFLOAT16  ? forward_of<TF_BFLOAT16>
+                        : weights.type == TF_FLOAT16 ? forward_of<TF_FLOAT16>
+                        : weights.type == TF_INT8    ? forward_of<TF_INT8>
+                                                     : forward_of<TF_FLOAT32>;
     kernel(weights, x, bias, y, row, rows_end, column, columns_end, scratch);
 }
 
 void backward_any(const TfWeights& weights, TfRows dy, TfRows dx, int64_t row, int64_t rows_end, int64_t column,
                   int64_t columns_end, float* scratch) {
-    const auto kernel = weights.type == BF16   ? backward_of<BF16>
-                        : weights.type == FP16 ? backward_of<FP16>
-                        : weights.type == INT8 ? backward_of<INT8>
-                                               : backward_of<FP32>;
+    const auto kernel = weights.type == TF_BFLOAT16  ? backward_of<TF_BFLOAT16>
+                        : weights.type == TF_FLOAT16 ? backward_of<TF_FLOAT16>
+                        : weights.type == TF_INT8    ? backward_of<TF_INT8>
+                                                     : backward_of<TF_FLOAT32>;
     kernel(weights, dy, dx, row, rows_end, column, columns_end, scratch);
 }
 

@@ -6,8 +6,6 @@
 
 #include <cstdint>
 
-enum TfType : int32_t { TF_FLOAT32 = 0, TF_BFLOAT16 = 1, TF_FLOAT16 = 2, TF_INT8 = 3 };
-
 constexpr int TF_MOST_PARTS = 3;
 
 // y = W x + b. The weights are in up to three matrices, one below the other; each is row by row without gaps.
@@ -16,7 +14,7 @@ struct TfProduct {
     int64_t outputs[TF_MOST_PARTS];
     int64_t parts;
     int64_t inputs;
-    int64_t type;                            // of the weights
+    int64_t type;                            // of the weights: a TfType
     const float* scales;                     // what the weights of each output are to be multiplied with; null: nothing
     const float* bias;                       // null: none
     int64_t group;                           // index of the group of layers whose adapters add to y; -1: none
