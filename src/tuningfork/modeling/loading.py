@@ -122,8 +122,6 @@ def load_base(
     products = _products(place, dtype, weights)
     stored, on_disk = _stored_dtypes(base, location, place, dtype, weights, is_compiled=products is not None)
     planned = _planned(base, location, place, dtype, stored)
-    # Whatever `weights` is: those in int8 may have been of use before the server was started with another setting.
-    remove_stale_files()
     model = _load_model(base, location, on_disk)
     cast("nn.Module", model).to(place).eval()
     chat = chat or chat_format(base, location, model.generation_config)
@@ -145,9 +143,7 @@ def load_base(
         weight_copies=planned.weight_copies,
         revision=base.revision,
         exported_name=base.exported_name,
-        fingerprint=fingerprint_of(location, base.revision),
-        weights=weights,
-        converted=stored != torch.int8 and are_converted(location, base.revision, stored),
+        **_about_weights(base, location, weights, stored),
         decoder=decoder_of(model, slots, parameters, kernels.layers, products),
     )
 
@@ -243,7 +239,15 @@ def _kept_dtype(base: BaseModel, location: str, dtype: torch.dtype) -> torch.dty
     return stored if is_written_out(model) and can_be_widened(model) else dtype
 
 
+def _about_weights(base: BaseModel, location: str, weights: WeightType, stored: torch.dtype) -> dict[str, Any]:
+    """The fields of a loaded base that tell its weights from others."""
+    converted = stored != torch.int8 and are_converted(location, base.revision, stored)
+    return {"fingerprint": fingerprint_of(location, base.revision), "weights": weights, "converted": converted}
+
+
 def _load_model(base: BaseModel, location: str, dtype: torch.dtype) -> PreTrainedModel:
+    # For every base, since the server may have kept weights in int8 only until it was started with another setting.
+    remove_stale_files()
     # Progress bars of several child processes would overwrite each other. Those of downloads are still shown.
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:

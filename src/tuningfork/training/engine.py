@@ -128,14 +128,11 @@ class TrainingEngine:
             MemoryShort: there is too little free memory for the adapter at the moment. A job with a savepoint is
                 admitted all the same.
             SourceDamaged: the initial adapter does not fit the base, has another shape, or cannot be read.
-            BaseWeightsReplaced: the initial adapter or the savepoint was made over other weights.
-            SavepointOverOtherWeights: the savepoint was made over weights that were kept in another type.
+            BaseWeightsReplaced, SavepointOverOtherWeights: see `check_same_base`.
             SavepointDamaged: the savepoint is damaged or belongs to another job.
             InternalError: the base cannot render examples.
         """
-        check_same_base(
-            self._base.fingerprint, self._base.weights, savepoint=savepoint, initial_adapter=job.initial_adapter
-        )
+        check_same_base(self._base, savepoint=savepoint, initial_adapter=job.initial_adapter)
         objective = objective_of(job.hyperparameters.objective)
         if savepoint is None:
             # A job that has begun goes on, since its adapter has fitted before.

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from tuningfork.domain.base_model import WeightType
 from tuningfork.domain.errors import FailedPrecondition
 from tuningfork.modeling.adapters import format as adapter_format
+from tuningfork.modeling.loading import LoadedBase
 from tuningfork.training.savepoint import SavepointOverOtherWeights, recorded_base, recorded_weights
 
 
@@ -19,17 +19,14 @@ class BaseWeightsReplaced(FailedPrecondition):
         )
 
 
-def check_same_base(
-    fingerprint: str | None, kept_in: WeightType, *, savepoint: Path | None, initial_adapter: Path | None
-) -> None:
-    """Check that both were made over weights of this fingerprint, and the savepoint over weights that were kept so.
+def check_same_base(base: LoadedBase, *, savepoint: Path | None, initial_adapter: Path | None) -> None:
+    """Check that both were made over this base's weights, and the savepoint over weights that were kept as they are.
 
     What does not say over which it was made is taken. An adapter may have been made over weights that were kept
     otherwise: they are the same base's.
 
     Args:
-        fingerprint: that of the loaded base; None: it is not known, and nothing is compared with it.
-        kept_in: what the loaded base's weights are kept in.
+        base: the loaded base. If its fingerprint is not known, nothing is compared with it.
         savepoint: the directory of the job's savepoint; None: it has none.
         initial_adapter: the directory of the adapter that it goes on from; None: it begins with a new one.
 
@@ -43,8 +40,8 @@ def check_same_base(
         "what this job has computed so far": savepoint and recorded_base(savepoint),
     }
     for what, known in made_on.items():
-        if None not in (known, fingerprint) and known != fingerprint:
+        if None not in (known, base.fingerprint) and known != base.fingerprint:
             raise BaseWeightsReplaced(what)
     then = recorded_weights(savepoint) if savepoint else None
-    if then not in (None, kept_in):
-        raise SavepointOverOtherWeights(then, kept_in)
+    if then is not None and then is not base.weights:
+        raise SavepointOverOtherWeights(then, base.weights)
