@@ -18,7 +18,7 @@ STATES = [
         {"state": "QUEUED", "queue": {"position": 3, "jobsAhead": 2}, "estimatedStartTime": "2026-12-01T12:04:00Z"},
         "Queued, place 3",
         Tone.WAITING,
-        "2 jobs are ahead of yours. It should start in about 4 min.",
+        "2 jobs are ahead of yours. It should start in about 4 minutes.",
     ),
     ({"state": "RUNNING", "phase": "STARTING"}, "Starting", Tone.BUSY, "The trainer is starting."),
     (
@@ -38,11 +38,11 @@ STATES = [
         {**TRAINING, "secondsLeft": 0.2},
         "Training 42%",
         Tone.BUSY,
-        "Step 8 of 19, epoch 2 of 5. About 1 sec left.",
+        "Step 8 of 19, epoch 2 of 5. About 1 second left.",
     ),
     (
         {**TRAINING, "lastReportTime": "2026-12-01T11:59:00Z"},
-        "No news for 1 min",
+        "No news for 1 minute",
         Tone.BAD,
         "The trainer has not reported for a while. If it has stopped, the job goes on from step 8 by itself.",
     ),
@@ -109,11 +109,13 @@ def test_a_model_tells_how_long_it_took_and_its_best_validation_loss():
         "lastTrainingLoss": 0.1,
     }
 
-    assert job_words.sentence(job, Texts("en"), NOW) == "Ready after 3 min. Best validation loss 0.213 at step 1,600."
+    assert (
+        job_words.sentence(job, Texts("en"), NOW) == "Ready after 3 minutes. Best validation loss 0.213 at step 1,600."
+    )
 
 
 def test_a_loss_that_is_no_number_is_told_as_such():
-    assert job_words.loss("NaN", Texts("en")) == "nan"
+    assert job_words.loss("NaN", Texts("en")) == "NaN"
     assert job_words.loss(None, Texts("en")) == ""
 
 

@@ -17,7 +17,7 @@ def test_models_are_in_a_table_and_what_is_at_work_above_it(visit, api):
 
     assert rows(page) == ["roman"]
     assert '<li class="card job" data-key="tone">' in page
-    assert "Step 8 of 19, epoch 3 of 5. About 12 sec left." in page
+    assert "Step 8 of 19, epoch 3 of 5. About 12 seconds left." in page
     assert '<progress class="progress" value="0.4211" max="1"' in page
     assert ">0.213</span>" in page
 

@@ -11,7 +11,7 @@ from studio_stand_in import GEMINI, OWN, READY, StandInApi
 def test_a_model_is_shown_with_its_sentence_its_lists_and_its_curve(visit, api):
     page = visit(api).get("/studio/models/roman").text
 
-    assert "Ready after 3.1 sec. Best validation loss 0.213 at step 16." in page
+    assert "Ready after 3.1 seconds. Best validation loss 0.213 at step 16." in page
     assert '<loss-chart data-keep data-model="roman" data-steps="19" data-epochs="5" data-live="no"' in page
     assert 'data-checkpoints="1:16,2:19"' in page
     assert "Learning rate</dt><dd>0.001 <span" in page

@@ -55,7 +55,7 @@ export class Scale {
 
 function axes(scale) {
   const group = element("g");
-  const rows = scale.logarithmic ? logTicks(...scale.y) : ticks(...scale.y, 5);
+  const rows = scale.logarithmic ? logTicks(...scale.y) : ticks(...scale.y, 8);
   for (const value of rows) {
     const y = scale.top(value);
     group.append(element("line", { class: "grid", x1: EDGE.left, x2: scale.width - EDGE.right, y1: y, y2: y }));

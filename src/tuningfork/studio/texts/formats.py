@@ -34,7 +34,7 @@ class Formats:
     def loss(self, value: float) -> str:
         """A loss with three significant digits. One that is not finite is written as in programs."""
         if not math.isfinite(value):
-            return str(value)
+            return "NaN" if math.isnan(value) else "∞" if value > 0 else "-∞"
         digits = 3 if value == 0 else max(0, 2 - math.floor(math.log10(abs(value))))
         return format_decimal(round(value, digits), "0." + "0" * min(digits, 12), locale=self.locale)
 
@@ -49,16 +49,16 @@ class Formats:
     def duration(self, seconds: float) -> str:
         """A time that something takes: tenths of seconds below ten, else the two largest units."""
         if seconds < 10:
-            return format_unit(round(seconds, 1), "second", length="short", format="0.#", locale=self.locale)
+            return format_unit(round(seconds, 1), "second", length="long", format="0.#", locale=self.locale)
         if seconds < 60:
-            return format_unit(round(seconds), "second", length="short", locale=self.locale)
+            return format_unit(round(seconds), "second", length="long", locale=self.locale)
         minutes = round(seconds / 60)
         if minutes < 60:
-            return format_unit(minutes, "minute", length="short", locale=self.locale)
+            return format_unit(minutes, "minute", length="long", locale=self.locale)
         hours, left = divmod(minutes, 60)
-        parts = [format_unit(hours, "hour", length="short", locale=self.locale)]
+        parts = [format_unit(hours, "hour", length="long", locale=self.locale)]
         if left and hours < 10:
-            parts.append(format_unit(left, "minute", length="short", locale=self.locale))
+            parts.append(format_unit(left, "minute", length="long", locale=self.locale))
         return " ".join(parts)
 
     def ago(self, then: datetime, now: datetime) -> str:
