@@ -39,7 +39,7 @@ def studio(
     from tuningfork.server.data_directory import StartError  # noqa: PLC0415
     from tuningfork.server.ports import host_and_port, listen  # noqa: PLC0415
     from tuningfork.studio.app import studio_app  # noqa: PLC0415
-    from tuningfork.studio.mounting import PREFIX  # noqa: PLC0415
+    from tuningfork.studio.frame.address import PREFIX  # noqa: PLC0415
 
     configure("info", LogFormat.TEXT, "studio")
     try:

@@ -16,7 +16,8 @@ from tuningfork.artifacts.durable import sync
 from tuningfork.domain.errors import FailedPrecondition
 from tuningfork.store.database import BUSY_TIMEOUT_SECONDS, Database, shown, sqlite_file
 from tuningfork.store.database_id import DatabaseId, known_id
-from tuningfork.store.schema import database_identity, metadata
+from tuningfork.store.metadata import metadata
+from tuningfork.store.schema import database_identity
 
 _ROWS_AT_A_TIME = 1_000
 _LOGS = ("-wal", "-shm", "-journal")

@@ -2,7 +2,8 @@
 
 from alembic import context
 
-from tuningfork.store.schema import metadata
+from tuningfork.store import schema  # noqa: F401 - `metadata` gets its tables there
+from tuningfork.store.metadata import metadata
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
 context.run_migrations()
