@@ -89,6 +89,8 @@ class Roots:
         self._root = root
         self._regions = dict(regions)
         for directory in (root, *self._regions.values()):
+            # Readable by the server's user only, as all that is made in it.
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             for kind in KINDS:
                 (directory / kind).mkdir(mode=0o700, parents=True, exist_ok=True)
         for directory in self._regions.values():

@@ -44,6 +44,7 @@ def test_files_are_below_the_root_and_the_id_of_the_server(settings, tmp_path):
     server = known_server_id(settings.data_dir)
     assert artifacts.dataset_path(JOB) == tmp_path / "europe" / server / "datasets" / f"{JOB}.jsonl"
     assert artifacts_in(settings).dataset_path(JOB) == artifacts.dataset_path(JOB)
+    assert (tmp_path / "europe" / server).stat().st_mode & 0o777 == 0o700
 
 
 def test_a_root_beside_the_data_directory_is_needed(tmp_path):
