@@ -217,6 +217,7 @@ def all_prefixes():
     return [tuple(each[number % len(each)] for each in kinds) for number in range(len(UPLOADS))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefixes", all_prefixes(), ids=lambda prefixes: prefixes[1])
 @pytest.mark.parametrize("label", ROWS)
 def test_what_a_bucket_allows(world, label, prefixes):
@@ -230,6 +231,7 @@ def test_a_key_of_no_project_has_all_of_its_holders_buckets(world, label):
     assert world.ask(label, "P", "key of any project").status_code == ROWS[label]["O"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("relation", HIDDEN)
 @pytest.mark.parametrize("label", [label for label in ROWS if label not in ("buckets.insert", "buckets.list")])
 def test_a_hidden_bucket_is_answered_like_one_that_is_not_there(world, label, relation):
@@ -241,12 +243,14 @@ def test_a_hidden_bucket_is_answered_like_one_that_is_not_there(world, label, re
     assert told(hidden) == told(missing)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", ROWS)
 def test_a_credential_that_is_not_good_is_refused_before_anything_is_looked_for(world, label):
     for relation in ("O", "S", "N"):
         assert {each: world.ask(label, relation, each).status_code for each in BAD} == BAD
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", ROWS)
 def test_a_scope_is_enough_to_read_or_to_change(world, label):
     reads = label in ("buckets.get", "buckets.list", "objects.list", "objects.get", "objects.get, its bytes")
