@@ -35,7 +35,7 @@ from tuningfork.service.tuning.results import Results
 from tuningfork.service.tuning.staging import Staging
 from tuningfork.wire.gemini.errors import GEMINI_ERRORS
 from tuningfork.wire.gemini.service import SERVICE
-from workshop import ADA, BOB, EXAMPLES, Workshop, importing_of, previewing_of, residency_of, sessions_of
+from workshop import ADA, BOB, EXAMPLES, Workshop, datasets_of, importing_of, previewing_of, residency_of, sessions_of
 
 TUTORIAL_BODY = {
     "displayName": "number generator",
@@ -226,7 +226,8 @@ def caller_of(
         importing=importing_of(workshop),
         import_threads=ThreadPoolExecutor(1),
         previewing=previewing_of(workshop),
-        tuning=workshop.tuning,
+        datasets=datasets_of(workshop),
+        upload_threads=ThreadPoolExecutor(1),
         residency=residency_of(workshop),
         diagnosing=Diagnosing(workshop.database, workshop.tuning.list),
         staging=staging,

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -18,6 +19,7 @@ from tuningfork.domain.generation import GenerationRequest, RequestedSampling
 from tuningfork.domain.hyperparameters import RequestedHyperparameters
 from tuningfork.domain.permission import Email, Principal
 from tuningfork.domain.references import TunedRef, UnreadableName
+from tuningfork.domain.staged_dataset import ReadFile
 from tuningfork.domain.tuned_model import TunedModelId
 from tuningfork.domain.tuning_job import JobState, TuningJob, TuningRequest
 from tuningfork.execution.base import (
@@ -31,10 +33,14 @@ from tuningfork.execution.base import (
     TrainingAssignment,
     TrainingEvent,
 )
+from tuningfork.execution.local.rows_of_files import read_rows
 from tuningfork.safety.base import SafetyRater
 from tuningfork.service.answering.generation import Generation
 from tuningfork.service.answering.residency import Residency
 from tuningfork.service.answering.safety import Safety
+from tuningfork.service.datasets.arriving import Arrivals
+from tuningfork.service.datasets.datasets import Datasets
+from tuningfork.service.datasets.shelf import Shelf
 from tuningfork.service.identity.keys import Access
 from tuningfork.service.identity.sessions import Sessions
 from tuningfork.service.metrics import Metrics
@@ -49,6 +55,7 @@ from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.database import Database
 from tuningfork.store.disk_reserve import DiskReserve
 from tuningfork.store.leases import ServerId
+from tuningfork.store.staged_rows import StagedFiles
 from tuningfork.tutorial import EXAMPLES
 from tuningfork.wire.gemini.names import tuned_id
 
@@ -152,6 +159,22 @@ def previewing_of(workshop: Workshop, speeds: Speeds | None = None, **options: A
     executor = workshop.executor
     speeds = speeds or workshop.running.speeds
     return Previewing(workshop.tuning, executor, executor, workshop.metrics, speeds, **options)
+
+
+class FilesReadHere:
+    """Reads uploaded files in this process: the same reading without the limits."""
+
+    def read(self, file: Path, name: str, to: Path, *, header: bool | None = None) -> ReadFile:
+        return read_rows(file, name, to, header=header)
+
+
+def datasets_of(workshop: Workshop, **options: Any) -> Datasets:
+    """Staged datasets over the workshop's database and executor. `options` are those of `Arrivals`."""
+    entropy = random.Random(1).getrandbits
+    shelf = Shelf(workshop.database, StagedFiles(workshop.artifacts.store), workshop.clock, entropy)
+    readers = FilesReadHere()
+    made = Datasets.of(shelf, ECHO_CATALOG, readers, workshop.executor, workshop.tuning, previewing_of(workshop))
+    return replace(made, arrivals=Arrivals(shelf, readers, **options)) if options else made
 
 
 def build_workshop(

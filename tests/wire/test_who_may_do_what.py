@@ -11,6 +11,7 @@ are roles on the tuned model that the request names; `x` is allowed, `.` is refu
 import itertools
 import re
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 
 import jwt
@@ -88,6 +89,21 @@ ListTunedModels as stages             x  x  x  x  .  .  .     x  x  x  x
 GetTunedModel as its job              x  x  x  x  .  .  .     .  x  x  x
 GetTunedModel as its losses           x  x  x  x  .  .  .     .  x  x  x
 ListTunedModels as the library        x  x  x  x  .  .  .     x  x  x  x
+CreateDataset                         x  x  x  .  .  .  .     x  x  x  x
+ReadDatasets                          x  x  x  x  .  .  .     x  x  x  x
+ReadDatasets in a list                x  x  x  x  .  .  .     x  x  x  x
+ReadDatasets as rows                  x  x  x  x  .  .  .     x  x  x  x
+ReadDatasets as one row               x  x  x  x  .  .  .     x  x  x  x
+ChangeDatasets                        x  x  x  .  .  .  .     x  x  x  x
+ChangeDatasets by deleting one        x  x  x  .  .  .  .     x  x  x  x
+ChangeDatasets of a row               x  x  x  .  .  .  .     x  x  x  x
+ChangeDatasets by adding rows         x  x  x  .  .  .  .     x  x  x  x
+ChangeDatasets by removing rows       x  x  x  .  .  .  .     x  x  x  x
+ChangeDatasets by undoing             x  x  x  .  .  .  .     x  x  x  x
+ChangeDatasets by fixing              x  x  x  .  .  .  .     x  x  x  x
+TryDatasets                           x  x  x  .  .  .  .     x  x  x  x
+TryDatasets as a preview              x  x  x  .  .  .  .     x  x  x  x
+TryDatasets as an estimate            x  x  x  .  .  .  .     x  x  x  x
 CreateAccessToken                     .  .  .  .  .  .  .     x  x  x  x
 CreateRefreshToken                    .  .  .  .  .  .  .     x  x  x  x
 ListRefreshTokens                     .  .  .  .  .  .  .     x  x  x  x
@@ -142,6 +158,7 @@ STATUS = {
 TEAM = "team@example.com"
 TASK = {"trainingData": {"examples": {"examples": [{"textInput": "1", "output": "2"}]}}}
 CONTENTS = {"contents": [{"role": "user", "parts": [{"text": "1"}]}]}
+CSV = b"text_input,output\n1,2\n"
 TEXT = {"prompt": {"text": "1"}}
 BASE = "models/echo-001"
 
@@ -213,6 +230,7 @@ class World:
     shown: dict[str, dict[str, str]]
     targets: dict[str, Target] = field(default_factory=dict)
     numbers: itertools.count = field(default_factory=itertools.count)
+    last_dataset: str = ""
 
     def target(self, relation):
         if relation not in self.targets:
@@ -227,6 +245,20 @@ class World:
         """The id of one of Bob's."""
         made = self.caller.post("/tuningfork/v1/sessions", {}, key=self.caller.bobs_key).json()
         return made["name"].removeprefix("sessions/")
+
+    def dataset(self):
+        """The path of one of Bob's, with two rows; the last one, unless it was deleted."""
+        ask = partial(self.caller.call, key=self.caller.bobs_key)
+        if not self.last_dataset or ask("GET", self.last_dataset).status_code != 200:
+            made = ask("POST", "/tuningfork/v1/datasets?name=a.csv", b"text_input,output\n1,2\n 3,4\n").json()
+            self.last_dataset = f"/tuningfork/v1/{made['name']}"
+        return self.last_dataset
+
+    def edited_dataset(self):
+        """The path of one of Bob's with a row more than others, which can be removed, and to which a fix applies."""
+        path = self.dataset()
+        added = self.caller.post(f"{path}:addRows", {"rows": [{"cells": [" 5", "6"]}]}, key=self.caller.bobs_key)
+        return path, added.json()["ids"]
 
     def spend(self, relation):
         del self.targets[relation]
@@ -312,6 +344,11 @@ def world(tmp_path_factory):
     database.close()
 
 
+def removal(path, ids):
+    """The request that removes rows of a dataset."""
+    return "POST", f"{path}:removeRows", {"ids": ids}
+
+
 REQUESTS = {
     "ListModels": lambda world, on: ("GET", "/models", None),
     "GetModel": lambda world, on: ("GET", f"/{BASE}", None),
@@ -331,6 +368,29 @@ REQUESTS = {
         "/tuningfork/v1/tunedModels",
         {"tunedModelSource": {"tunedModel": on.name}, "tuningTask": TASK},
     ),
+    "CreateDataset": lambda world, on: ("POST", "/tuningfork/v1/datasets?name=a.csv", CSV),
+    "ReadDatasets": lambda world, on: ("GET", world.dataset(), None),
+    "ReadDatasets in a list": lambda world, on: ("GET", "/tuningfork/v1/datasets", None),
+    "ReadDatasets as rows": lambda world, on: ("GET", f"{world.dataset()}/rows", None),
+    "ReadDatasets as one row": lambda world, on: ("GET", f"{world.dataset()}/rows/1", None),
+    "ChangeDatasets": lambda world, on: ("PATCH", world.dataset(), {"displayName": "b"}),
+    "ChangeDatasets by deleting one": lambda world, on: ("DELETE", world.dataset(), None),
+    "ChangeDatasets of a row": lambda world, on: ("PATCH", f"{world.dataset()}/rows/1", {"cells": [" 3", "5"]}),
+    "ChangeDatasets by adding rows": lambda world, on: (
+        "POST",
+        f"{world.dataset()}:addRows",
+        {"rows": [{"cells": ["5", "6"]}]},
+    ),
+    "ChangeDatasets by removing rows": lambda world, on: removal(*world.edited_dataset()),
+    "ChangeDatasets by undoing": lambda world, on: ("POST", f"{world.edited_dataset()[0]}:undo", {}),
+    "ChangeDatasets by fixing": lambda world, on: (
+        "POST",
+        f"{world.edited_dataset()[0]}:fix",
+        {"finding": "stray_spaces", "fix": "trim_spaces"},
+    ),
+    "TryDatasets": lambda world, on: ("POST", f"{world.dataset()}:check", {"baseModel": BASE}),
+    "TryDatasets as a preview": lambda world, on: ("POST", f"{world.dataset()}:preview", {"baseModel": BASE}),
+    "TryDatasets as an estimate": lambda world, on: ("POST", f"{world.dataset()}:estimate", {"baseModel": BASE}),
     "PreviewTunedModel on a base": lambda world, on: (
         "POST",
         "/tuningfork/v1/tunedModels:preview",

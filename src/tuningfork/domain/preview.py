@@ -23,9 +23,14 @@ class PreviewSegment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreviewedExample:
-    """One tokenized example as the trainer sees it: its segments in order."""
+    """One tokenized example as the trainer sees it: its segments in order.
+
+    `as_served`: whether the tokens before each trained answer are those that a request for that answer is rendered to;
+    None: nobody compared them.
+    """
 
     segments: tuple[PreviewSegment, ...]
+    as_served: bool | None = None
 
     @property
     def tokens(self) -> int:

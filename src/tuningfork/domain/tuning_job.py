@@ -235,6 +235,8 @@ class TuningRequest:
     adapter_rank: int | None = None
     """The rank of the new adapter; None: the base's usual one, or that of the source."""
     tuned_model_id: str | None = None
+    request_id: str = ""
+    """The caller's id of the request: of several requests with the same id one creates a model. "": it has none."""
     display_name: str = ""
     description: str = ""
     temperature: float | None = None

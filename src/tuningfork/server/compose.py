@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -48,7 +48,7 @@ from tuningfork.server.connections import ConnectionLimits, OpenConnections, aff
 from tuningfork.server.credentials import first_key, identity_of
 from tuningfork.server.data_directory import StartError, make_private, now, only_server_of, open_database
 from tuningfork.server.open_doors import check_open_doors
-from tuningfork.server.own import own_of
+from tuningfork.server.own import OwnThreads, own_of
 from tuningfork.server.ports import GrpcAddress, HttpServer, grpc_address, host_and_port, listen, start_grpc
 from tuningfork.server.process_metrics import ProcessMetrics
 from tuningfork.server.vertex import vertex_of
@@ -57,6 +57,7 @@ from tuningfork.service.answering.raters import safety_of
 from tuningfork.service.answering.residency import Residency, ResidentAdapters
 from tuningfork.service.answering.safety import Safety
 from tuningfork.service.base_models import check_usable, resolve_names
+from tuningfork.service.datasets.shelf import Shelf
 from tuningfork.service.identity.identity import Identity
 from tuningfork.service.identity.keys import Access
 from tuningfork.service.metrics import Metrics
@@ -70,6 +71,7 @@ from tuningfork.settings import Settings
 from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.database import Database
 from tuningfork.store.server_id import server_id
+from tuningfork.store.staged_rows import StagedFiles
 from tuningfork.wire.gemini.errors import GEMINI_ERRORS
 
 if TYPE_CHECKING:
@@ -79,6 +81,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _IMPORT_THREADS = 2
+_UPLOAD_THREADS = 4
 _FORM = GoogleForm(GEMINI_ERRORS)
 """The form of Gemini's dialect and ours, and of requests for paths that belong to no dialect."""
 
@@ -187,8 +190,9 @@ def compose(settings: Settings) -> Iterator[Server]:
             # Ended after the loop, in which an import that is cancelled still removes its files.
             with (
                 ThreadPoolExecutor(_IMPORT_THREADS, thread_name_prefix="import") as imports,
+                ThreadPoolExecutor(_UPLOAD_THREADS, thread_name_prefix="upload") as uploads,
                 asyncio.Runner() as loop,
-                closing(_build(settings, catalog, database, listener, loop, imports)) as server,
+                closing(_build(settings, catalog, database, listener, loop, OwnThreads(imports, uploads))) as server,
             ):
                 yield server
         finally:
@@ -201,7 +205,7 @@ def _build(
     database: Database,
     listener: socket.socket,
     loop: asyncio.Runner,
-    imports: Executor,
+    threads: OwnThreads,
 ) -> Server:
     artifacts = artifacts_of(settings, database)
     access = Access(requests := database.for_requests(), now)
@@ -212,7 +216,10 @@ def _build(
     common, quota = (database, artifacts, catalog, now, metrics), project_quota(settings)
     running = Running(*common, server=server, savepoint_every=every, project_quota=quota)
     reserve = disk_reserve(settings)
-    dispatcher = _dispatcher(settings, running, engines, metrics, partial(_call_all, residency.refresh, reserve.refill))
+    shelf = Shelf(requests, StagedFiles(artifacts.store), now, secrets.randbits)
+    dispatcher = _dispatcher(
+        settings, running, engines, metrics, partial(_call_all, residency.refresh, reserve.refill, shelf.sweep_hourly)
+    )
     parts = (requests, artifacts, catalog, now, secrets.randbits, metrics)
     usable = partial(check_usable, generators=engines.generators)
     tuning = Tuning(*parts, wake=dispatcher.wake, quotas=quotas, reserve=reserve, check_base=usable)
@@ -223,8 +230,8 @@ def _build(
     made = partial(vertex_of, server=server, queued=dispatcher.wake, check_base=usable)
     of_vertex, preparer = made(settings, parts, tuning, generation, quotas)
     parts_of_own = (parts, tuning, running, engines, residency, identity)
-    waits_for = preparer.waits_for
-    ours = own_of(settings, *parts_of_own, server=server, imports=imports, check_base=usable, waits_for=waits_for)
+    of_own = partial(own_of, shelf=shelf, server=server, threads=threads, check_base=usable)
+    ours = of_own(settings, *parts_of_own, waits_for=preparer.waits_for)
     gemini_dialect = gemini(UseCases(tuning=tuning, sharing=sharing, generation=generation), _FORM)
     dialects: tuple[Dialect[Any], ...] = (gemini_dialect, own(ours, _FORM), of_vertex, *_buckets(settings))
     ready, gate = _readiness(database, artifacts, dispatcher, engines), _gate(settings, identity, quotas)

@@ -2,16 +2,21 @@
 
 from collections.abc import Callable
 from concurrent.futures import Executor
+from dataclasses import dataclass
 
 from tuningfork.dialect.own.table import OwnUseCases
 from tuningfork.domain.base_model import PublicModel
 from tuningfork.domain.tuning_job import JobId
+from tuningfork.execution.local import environment
 from tuningfork.execution.local.engines import LocalEngines
+from tuningfork.execution.local.file_readers import LocalFileReaders
 from tuningfork.server.bucket_tuning import Parts
 from tuningfork.server.credentials import refresh_tokens_of
 from tuningfork.server.process_metrics import memory_by_role
 from tuningfork.service.answering.engines import Engines
 from tuningfork.service.answering.residency import Residency
+from tuningfork.service.datasets.datasets import Datasets
+from tuningfork.service.datasets.shelf import Shelf
 from tuningfork.service.identity.identity import Identity
 from tuningfork.service.recent_errors import RecentErrors
 from tuningfork.service.tuning.detailing import Detailing
@@ -29,6 +34,14 @@ from tuningfork.settings import Settings
 from tuningfork.store.leases import ServerId
 
 
+@dataclass(frozen=True, slots=True)
+class OwnThreads:
+    """Threads for work on files that may take minutes, so that those of other requests stay free."""
+
+    imports: Executor
+    uploads: Executor
+
+
 def own_of(
     settings: Settings,
     parts: Parts,
@@ -38,22 +51,28 @@ def own_of(
     residency: Residency,
     identity: Identity,
     *,
+    shelf: Shelf,
     server: ServerId,
-    imports: Executor,
+    threads: OwnThreads,
     check_base: Callable[[PublicModel], None],
     waits_for: Callable[[JobId], str],
 ) -> OwnUseCases:
-    """The use cases for these settings; `imports` has the threads of imports, `waits_for` is `Preparing.waits_for`."""
+    """The use cases for these settings; `waits_for` is `Preparing.waits_for`."""
     database, _, catalog, clock, _, metrics = parts
     trainers, generators, price = engines.trainers, engines.generators, settings.training_price
     staging = Staging(trainers, running.speeds, tuning.get, tuning.list, price=price, waits_for=waits_for)
     places = QueuePlaces(database, running.turns, running.speeds, places=settings.concurrent_jobs)
+    previewing = Previewing(tuning, generators, trainers, metrics, running.speeds, price=price)
+    worker = environment.of_worker(1, settings.log_level, log_format=settings.log_format)
+    datasets = Datasets.of(shelf, catalog, LocalFileReaders(worker), generators, tuning, previewing)
+    shelf.tidy()
     return OwnUseCases(
         exporting=Exporting(tuning, catalog),
         importing=Importing(*parts, generators=generators, server=server, check_base=check_base),
-        import_threads=imports,
-        previewing=Previewing(tuning, generators, trainers, metrics, running.speeds, price=price),
-        tuning=tuning,
+        import_threads=threads.imports,
+        previewing=previewing,
+        datasets=datasets,
+        upload_threads=threads.uploads,
         residency=residency,
         diagnosing=Diagnosing(database, tuning.list),
         staging=staging,

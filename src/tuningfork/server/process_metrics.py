@@ -11,7 +11,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from tuningfork import __version__
-from tuningfork.execution.local.process_names import FORK_SERVER, PREPARER, RENDERER
+from tuningfork.execution.local.process_names import FILE_READER, FORK_SERVER, PREPARER, RENDERER
 from tuningfork.modeling.compiled.library import library
 
 _PROCESSES = Path("/proc")
@@ -75,8 +75,9 @@ def memory_by_role(workers: Mapping[str, int]) -> Mapping[str, int]:
 def _processes(workers: Mapping[str, int]) -> Iterator[tuple[str, int]]:
     """The role and the process id of each process."""
     yield "server", os.getpid()
-    # One for each job whose data is being read: they come and go.
-    yield from (("preparer", pid) for pid in _started_by(os.getpid()) if _name(pid) == PREPARER)
+    # One for each job whose data is being read, and for each uploaded file: they come and go.
+    come_and_go = {PREPARER: "preparer", FILE_READER: "file-reader"}
+    yield from ((come_and_go[name], pid) for pid in _started_by(os.getpid()) if (name := _name(pid)) in come_and_go)
     for role, worker in workers.items():
         yield role, worker
         for started in _started_by(worker):

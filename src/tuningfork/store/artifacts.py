@@ -7,6 +7,7 @@
     work/<job>/source/               the adapter that the job starts from: a copy, so the original may be deleted
     checkpoints/<job>/<step>-<n>/    the adapter after a step, written before its row; n is the job's claim number
     adapters/<job>/                  the adapter, moved here before the model's row becomes ACTIVE; never changed later
+    staged/<dataset>/                rows that people look at before a job is made of them; see `store/staged_rows.py`
     imports/<job>/                   an adapter from elsewhere while it arrives; see `store/imports.py`
     manifests/                       a manifest of each artifact, written last; see `tuningfork.artifacts`
     elsewhere/<job>                  a link to where the job's files are, if not in this directory: `store/regions.py`

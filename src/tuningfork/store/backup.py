@@ -15,8 +15,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -29,13 +29,15 @@ from tuningfork.artifacts.manifest import FileEntry, Manifest, digest_of, file_k
 from tuningfork.buckets.kept_files import is_object, kept_files
 from tuningfork.domain.artifact import ArtifactRef
 from tuningfork.domain.errors import FailedPrecondition
+from tuningfork.domain.staged_dataset import StagedDataset
 from tuningfork.domain.tuning_job import JobId
-from tuningfork.store import file_locks, tuning_jobs
+from tuningfork.store import file_locks, staged_datasets, tuning_jobs
 from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.database import Database
 from tuningfork.store.database_copy import copy_out
 from tuningfork.store.required_files import Lacking, required_here
 from tuningfork.store.server_id import known_server_id
+from tuningfork.store.staged_rows import StagedFiles
 
 MANIFEST = "backup.json"
 DATA = "data"
@@ -225,6 +227,7 @@ def _copy_all(copying: _Copying, url: str, to: Path, version: str, now: datetime
         with copy.read() as connection:
             states = tuning_jobs.states(connection)
             required = [*required_here(connection, artifacts, known_server_id(artifacts.store.root))]
+            staged = staged_datasets.every(connection)
     finally:
         copy.close()
     elsewhere = {each.job_id for each in required if artifacts.is_elsewhere(each.job_id)}
@@ -239,6 +242,7 @@ def _copy_all(copying: _Copying, url: str, to: Path, version: str, now: datetime
             whole, missing = False, True
         if not whole:
             lacking.append(Lacking(model_id=each.model_id, need=each.need, missing=missing).line)
+    _copy_staged(copying, staged)
     for name in _small_files(artifacts.store.root):
         copying.add(name)
     file = copying.place / DATABASE
@@ -252,6 +256,19 @@ def _copy_all(copying: _Copying, url: str, to: Path, version: str, now: datetime
         lacking=tuple(lacking),
         elsewhere=len(elsewhere),
     )
+
+
+def _copy_staged(copying: _Copying, staged: Sequence[StagedDataset]) -> None:
+    """Copy the rows and edits of staged datasets, as far as they are here.
+
+    What somebody deletes or undoes meanwhile is not copied. A dataset of which a file is missing tells so when it is
+    read, and can be uploaded again; models need none of them.
+    """
+    files = StagedFiles(copying.artifacts.store)
+    for dataset in staged:
+        for ref in files.refs(dataset.id, dataset.generation, len(dataset.edits)):
+            with suppress(FileNotFoundError):
+                copying.add_artifact(ref)
 
 
 def _copy_work(copying: _Copying, job_id: JobId) -> None:

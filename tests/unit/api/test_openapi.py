@@ -20,6 +20,8 @@ VALUES = {
     "operation": "none",
     "permission": "none",
     "refresh_token": "none",
+    "dataset": "none",
+    "row": "0",
 }
 
 

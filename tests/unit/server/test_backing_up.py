@@ -34,7 +34,7 @@ from tuningfork.store.database import Database
 from tuningfork.store.required_files import required
 from tuningfork.store.restoring import restore_backup
 from tuningfork.store.schema import metadata
-from workshop import NUMBER_PAIRS, build_workshop, number_request
+from workshop import NUMBER_PAIRS, build_workshop, datasets_of, number_request
 
 
 def settings_of(directory, url=None):
@@ -848,3 +848,22 @@ def test_tables_of_another_version_are_not_migrated_by_a_check(settings, databas
         lacking_files(settings_of(settings.data_dir, database_url))
 
     assert_version("0004", engine)
+
+
+def test_staged_datasets_with_their_edits_come_back_from_a_backup(shop, settings, tmp_path):
+    datasets = datasets_of(shop.workshop)
+    arriving = datasets.arrivals.begin(LOCAL_PRINCIPAL, "a.csv", "", None)
+    arriving.add(b"text_input,output\n1,2\n3,4\n")
+    dataset = datasets.arrivals.finish(arriving)
+    arriving.close()
+    datasets.editing.remove(LOCAL_PRINCIPAL, dataset.id, [0])
+
+    back_up(settings, tmp_path / "backup")
+    check(tmp_path / "backup")
+    elsewhere = settings_of(tmp_path / "elsewhere")
+    restore(elsewhere, tmp_path / "backup")
+
+    restored = Shop(elsewhere)
+    shown = datasets_of(restored.workshop).editing.window(LOCAL_PRINCIPAL, dataset.id, 0, 10)
+    restored.close()
+    assert [row.cells for _, row in shown.rows] == [("3", "4")]

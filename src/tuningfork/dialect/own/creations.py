@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from tuningfork.dialect.call import Binding, Direct, MethodCall, translated_errors
 from tuningfork.dialect.gemini.methods import GeminiMethod
-from tuningfork.service.tuning.tuning import Tuning
+from tuningfork.service.datasets.creating import Creating
 from tuningfork.wire.gemini import tuning
 from tuningfork.wire.google.proto_json.encode import Typed
 from tuningfork.wire.own.creations import parse_creation, render_creation
@@ -14,7 +14,7 @@ from tuningfork.wire.own.creations import parse_creation, render_creation
 class CreationMethods:
     """The method of creating, with the scopes and the budget that the Gemini API's has."""
 
-    tuning: Tuning
+    creating: Creating
 
     def bindings(self) -> tuple[Binding[Typed], ...]:
         """The one method."""
@@ -23,9 +23,12 @@ class CreationMethods:
         )
 
     def create(self, call: MethodCall) -> Typed:
-        """tunedModels.create: takes what `v1alpha` takes, a validation set, and the adapter's rank as a parameter."""
-        wanted, words = parse_creation(call.body, call.query)
-        with translated_errors(words):
-            tuned = self.tuning.create(call.principal, wanted)
+        """tunedModels.create: takes what `v1alpha` takes, a validation set, a dataset, and the adapter's rank.
+
+        Of several requests of a caller with the same `requestId`, one creates a model, and all are answered with it.
+        """
+        asked = parse_creation(call.body, call.query)
+        with translated_errors(asked.words):
+            tuned = self.creating.create(call.principal, asked.wanted, asked.dataset)
         reads = tuning.reads_multiplier(call.client)
         return render_creation(tuned.model, tuned.job, version=call.version, multiplier=reads)

@@ -15,6 +15,10 @@ class OwnMethod(Method):
     EXPORT_ADAPTER = Asks(full_name=f"{_PACKAGE}.ExportAdapter", scopes=READS_TUNING, action=Action.GET)
     # The base is loaded for it, but nothing is generated.
     IMPORT_TUNED_MODEL = Asks(full_name=f"{_PACKAGE}.ImportTunedModel", scopes=CHANGES_TUNING, action=None)
+    CREATE_DATASET = Asks(full_name=f"{_PACKAGE}.CreateDataset", scopes=CHANGES_TUNING, action=None)
+    READ_DATASETS = Asks(full_name=f"{_PACKAGE}.ReadDatasets", scopes=READS_TUNING, action=None)
+    CHANGE_DATASETS = Asks(full_name=f"{_PACKAGE}.ChangeDatasets", scopes=CHANGES_TUNING, action=None)
+    TRY_DATASETS = Asks(full_name=f"{_PACKAGE}.TryDatasets", scopes=CHANGES_TUNING, action=None)
     # Access tokens are not accepted: a token that makes new tokens would in effect never expire.
     CREATE_ACCESS_TOKEN = Asks(
         full_name=f"{_PACKAGE}.CreateAccessToken", scopes=(), action=None, makes_credentials=True

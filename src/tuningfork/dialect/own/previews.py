@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from tuningfork.dialect.call import Awaited, Binding, MethodCall, translated_errors
 from tuningfork.dialect.own.methods import OwnMethod
+from tuningfork.service.datasets.creating import Creating
 from tuningfork.service.tuning.previewing import Previewing
 from tuningfork.wire.google.proto_json.encode import Typed
 from tuningfork.wire.own import previews as wire
@@ -15,6 +16,7 @@ class PreviewMethods:
     """The method of previews."""
 
     previewing: Previewing
+    creating: Creating
 
     def bindings(self) -> tuple[Binding[Typed], ...]:
         """The one method."""
@@ -23,6 +25,7 @@ class PreviewMethods:
     async def preview(self, call: MethodCall) -> Typed:
         """tunedModels.preview: takes what tunedModels.create takes, conversations too, and stores nothing."""
         # Parsing megabytes takes long, so it is done in a thread and not in the event loop.
-        wanted, words, shown = await asyncio.to_thread(wire.parse_preview, call.body, call.query)
-        with translated_errors(words):
+        asked, shown = await asyncio.to_thread(wire.parse_preview, call.body, call.query)
+        with translated_errors(asked.words):
+            wanted = await asyncio.to_thread(self.creating.filled, call.principal, asked.wanted, asked.dataset)
             return wire.render_preview(await self.previewing.preview(call.principal, wanted, shown))

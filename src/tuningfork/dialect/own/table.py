@@ -8,6 +8,8 @@ from tuningfork.dialect.form import Dialect, Form
 from tuningfork.dialect.own.access_tokens import AccessTokenMethods
 from tuningfork.dialect.own.adapters import AdapterMethods
 from tuningfork.dialect.own.creations import CreationMethods
+from tuningfork.dialect.own.dataset_trials import TrialMethods
+from tuningfork.dialect.own.datasets import DatasetMethods, RowMethods
 from tuningfork.dialect.own.description import describe
 from tuningfork.dialect.own.diagnoses import DiagnosisMethods
 from tuningfork.dialect.own.engines import EngineMethods
@@ -21,6 +23,7 @@ from tuningfork.dialect.own.sessions import SessionMethods
 from tuningfork.dialect.own.stages import StageMethods
 from tuningfork.service.answering.engines import Engines
 from tuningfork.service.answering.residency import Residency
+from tuningfork.service.datasets.datasets import Datasets
 from tuningfork.service.identity.refresh_tokens import RefreshTokens
 from tuningfork.service.identity.sessions import Sessions
 from tuningfork.service.identity.tokens import AccessTokens
@@ -32,7 +35,6 @@ from tuningfork.service.tuning.library import Library
 from tuningfork.service.tuning.previewing import Previewing
 from tuningfork.service.tuning.results import Results
 from tuningfork.service.tuning.staging import Staging
-from tuningfork.service.tuning.tuning import Tuning
 from tuningfork.wire.google.proto_json.encode import Typed
 
 PREFIX = "/tuningfork/v1"
@@ -40,13 +42,14 @@ PREFIX = "/tuningfork/v1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnUseCases:
-    """The use cases that the methods call. `import_threads` do the work of imports on files."""
+    """The use cases that the methods call. Imports work in `import_threads`, uploads in `upload_threads`."""
 
     exporting: Exporting
     importing: Importing
     import_threads: Executor
     previewing: Previewing
-    tuning: Tuning
+    datasets: Datasets
+    upload_threads: Executor
     residency: Residency
     diagnosing: Diagnosing
     staging: Staging
@@ -62,8 +65,11 @@ class OwnUseCases:
 def bindings(use_cases: OwnUseCases) -> tuple[Binding[Typed], ...]:
     """Every method, bound to its verb and path."""
     return (
-        *CreationMethods(use_cases.tuning).bindings(),
-        *PreviewMethods(use_cases.previewing).bindings(),
+        *CreationMethods(use_cases.datasets.creating).bindings(),
+        *PreviewMethods(use_cases.previewing, use_cases.datasets.creating).bindings(),
+        *DatasetMethods(use_cases.datasets, use_cases.upload_threads).bindings(),
+        *RowMethods(use_cases.datasets).bindings(),
+        *TrialMethods(use_cases.datasets).bindings(),
         *AccessTokenMethods(use_cases.tokens).bindings(),
         *RefreshTokenMethods(use_cases.refresh_tokens).bindings(),
         *SessionMethods(use_cases.sessions).bindings(),

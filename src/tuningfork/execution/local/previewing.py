@@ -1,6 +1,7 @@
 """Previews of examples, rendered by the same code as in training."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from tuningfork.domain.conversation import Example, Preference
@@ -40,14 +41,30 @@ def preview(
         longest_example=longest,
         context_tokens=context_tokens,
         shown=tuple(
-            PreviewedExample(segments=tuple(segment for row in own for segment in _segments(chat, row)))
-            for own in rendered[:shown]
+            PreviewedExample(
+                segments=tuple(segment for row in own for segment in _segments(chat, row)),
+                as_served=_is_as_served(chat, example, own),
+            )
+            for example, own in zip(examples, rendered[:shown], strict=False)
         ),
     )
 
 
 def _rows(chat: Chat, example: Example) -> tuple[RenderedRow, ...]:
     return chat.render_preference(example) if isinstance(example, Preference) else chat.render_example(example)
+
+
+def _is_as_served(chat: Chat, example: Example, rows: Sequence[RenderedRow]) -> bool:
+    """Whether the tokens before each output equal those of the prompt that a request for it has, rendered anew."""
+    headers = [row.ids[:begin] for row in rows for begin, _ in row.outputs]
+    if isinstance(example, Preference):
+        prompts = [example.prompt] * len(headers)
+    else:
+        learned = (index for index, turn in enumerate(example.turns) if turn.is_learned)
+        prompts = [replace(example, turns=example.turns[:index]) for index in learned]
+    if len(prompts) != len(headers):
+        return False
+    return all(tuple(chat.render_prompt(prompt)) == header for prompt, header in zip(prompts, headers, strict=True))
 
 
 def _segments(chat: Chat, row: RenderedRow) -> Iterator[PreviewSegment]:

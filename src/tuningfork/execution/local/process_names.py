@@ -6,6 +6,7 @@ from pathlib import Path
 FORK_SERVER = "fork-server"
 RENDERER = "renderer"
 PREPARER = "preparer"
+FILE_READER = "file-reader"
 
 
 def name_this_process(name: str) -> None:

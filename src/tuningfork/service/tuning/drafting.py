@@ -151,7 +151,7 @@ def draft(
         early_stopping=request.early_stopping,
         teaches_next_turn=_teaches_next_turn(data, origin),
     )
-    return Tuned(model=model, job=job)
+    return Tuned(model=model, job=job, request_id=request.request_id)
 
 
 def _evaluate_every(request: TuningRequest, data: TrainingData) -> int:

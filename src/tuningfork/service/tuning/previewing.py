@@ -71,7 +71,8 @@ class Previewing:
         tuned, base, answers = await asyncio.to_thread(self._tuning.check, principal, request)
         examples = await asyncio.to_thread(learned_from, request)
         parts = [
-            (first, await self._part(principal, base, part, max(0, shown - first))) for first, part in _parts(examples)
+            (first, await self._part(principal, base, part, max(0, shown - first)))
+            for first, part in parts_of(examples)
         ]
         dataset = joined(parts)
         return TuningPreview(
@@ -146,7 +147,7 @@ class Previewing:
             raise InvalidArgument(error.message) from error
 
 
-def _parts(examples: Examples) -> Iterator[tuple[int, Examples]]:
+def parts_of(examples: Examples) -> Iterator[tuple[int, Examples]]:
     """Cut the dataset into parts, each with the index of its first example. A long example is a part of its own."""
     first = characters = 0
     for index, example in enumerate(examples):

@@ -1,5 +1,6 @@
 """Parses requests to tune with what the Gemini API has no field for: the rank of the adapter, and a validation set."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from itertools import islice
@@ -7,6 +8,8 @@ from typing import Any
 
 from tuningfork.domain.dataset import MAX_REPORTED_VIOLATIONS
 from tuningfork.domain.early_stopping import EarlyStopping
+from tuningfork.domain.errors import FieldViolation
+from tuningfork.domain.staged_dataset import StagedDatasetId
 from tuningfork.domain.tuned_model import TunedModel
 from tuningfork.domain.tuning_job import TuningJob, TuningRequest
 from tuningfork.wire.gemini.multiturn_messages import TUNING_EXAMPLES, with_conversations
@@ -21,8 +24,11 @@ from tuningfork.wire.google.requests import RequestWords, refused
 
 _PACKAGE = "tuningfork.v1"
 
-CREATION_QUERY = Message(f"{_PACKAGE}.CreateTunedModelRequest", (Field(4, "adapter_rank", Kind.INT32, presence=True),))
-"""The parameter that creating has here in addition to those of `CreateTunedModelRequest`."""
+CREATION_QUERY = Message(
+    f"{_PACKAGE}.CreateTunedModelRequest",
+    (Field(4, "adapter_rank", Kind.INT32, presence=True), Field(5, "request_id", Kind.STRING)),
+)
+"""The parameters that creating has here in addition to those of `CreateTunedModelRequest`."""
 
 EARLY_STOPPING = Message(
     f"{_PACKAGE}.EarlyStopping",
@@ -45,18 +51,19 @@ VALIDATION = Message(
 _WITH_CONVERSATIONS = with_conversations(TUNED_MODEL)
 
 
-def _with_validation(tuned_model: Message) -> Message:
-    """`TunedModel` with a further field in its tuning task."""
+def _with_own_data(tuned_model: Message) -> Message:
+    """`TunedModel` with further fields in its tuning task: a validation set, and a staged dataset for the examples."""
     task = tuned_model.by_key["tuning_task"]
     assert isinstance(task.type, Message)  # noqa: S101 - the table says so
     further = Field(101, "validation", VALIDATION, rule=Rule.INPUT_ONLY)
-    held = Message(f"{_PACKAGE}.TuningTask", (*task.type.fields, further))
+    staged = Field(102, "dataset", Kind.STRING, rule=Rule.INPUT_ONLY)
+    held = Message(f"{_PACKAGE}.TuningTask", (*task.type.fields, further, staged))
     fields_of_model = tuple(replace(each, type=held) if each.name == task.name else each for each in tuned_model.fields)
     return Message(f"{_PACKAGE}.TunedModel", fields_of_model)
 
 
-CREATION = _with_validation(_WITH_CONVERSATIONS)
-"""The body of a request to create: the TunedModel of `v1alpha`, with `tuning_task.validation`."""
+CREATION = _with_own_data(_WITH_CONVERSATIONS)
+"""The body of a request to create: the TunedModel of `v1alpha`, with `validation` and `dataset` in its task."""
 
 CREATION_METADATA = Message(
     f"{_PACKAGE}.CreateTunedModelMetadata",
@@ -68,6 +75,8 @@ CREATION_METADATA = Message(
 )
 """What the answer's metadata has: that of the Gemini API, and how many examples are learned from and held out."""
 
+_DATASET_NAME = re.compile(r"datasets/(?P<id>[a-z0-9]{1,32})")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _OWN = {key for field in CREATION_QUERY.fields for key in (field.name, field.json_name)}
 _VALIDATION = "tuned_model.tuning_task.validation"
 _OF_VALIDATION = ("held_out_percent", "evaluate_every", "keep_best", "early_stopping")
@@ -99,27 +108,61 @@ class CreationWords(RequestWords):
         return f"{_VALIDATION}.examples.multiturn_examples[{int(number) - self.pairs}]{behind}"
 
 
-def parse_creation(body: bytes, query: Mapping[str, str]) -> tuple[TuningRequest, RequestWords]:
-    """The request to tune, as `v1alpha` reads it, with the rank and the validation set; and how faults of it are told.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Creation:
+    """A request to tune, and how faults of it are told. `dataset`: its examples are there; None: in the request."""
+
+    wanted: TuningRequest
+    words: RequestWords
+    dataset: StagedDatasetId | None = None
+
+
+def parse_creation(body: bytes, query: Mapping[str, str]) -> Creation:
+    """The request to tune, as `v1alpha` reads it, with what is our own.
 
     Raises:
         InvalidArgument: what the Gemini API's method refuses, or a rank that is no whole number, or a fault of the
-            validation set.
+            validation set, of the dataset's name or of the request's id.
 
     """
     own = {name: value for name, value in query.items() if name in _OWN}
     model = decode(CREATION, read(body), "tuned_model")
     wanted, words = creation_of(model, {name: value for name, value in query.items() if name not in own})
-    wanted = replace(wanted, adapter_rank=decode_query(CREATION_QUERY, own).get("adapter_rank"))
-    asked = model.get("tuning_task", {}).get("validation")
+    chosen = decode_query(CREATION_QUERY, own)
+    task = model.get("tuning_task", {})
+    dataset = _dataset(task, words.request)
+    request_id = _request_id(chosen.get("request_id", ""), words.request)
+    wanted = replace(wanted, adapter_rank=chosen.get("adapter_rank"), request_id=request_id)
+    asked = task.get("validation")
     if asked is None:
-        return wanted, words
+        return Creation(wanted=wanted, words=words, dataset=dataset)
     held = asked.get("examples", {})
     if found := tuple(islice(faults_of_examples(held, f"{_VALIDATION}.examples"), MAX_REPORTED_VIOLATIONS)):
         raise refused(words.request, found)
     shared = {each.name: getattr(words, each.name) for each in fields(RequestWords)}
     own_words = CreationWords(**shared, others=words, pairs=len(held.get("examples", ())))
-    return replace(wanted, **_validation(asked)), own_words
+    return Creation(wanted=replace(wanted, **_validation(asked)), words=own_words, dataset=dataset)
+
+
+def _dataset(task: Fields, request: str) -> StagedDatasetId | None:
+    name = task.get("dataset", "")
+    if not name:
+        return None
+    found = _DATASET_NAME.fullmatch(name)
+    if found is None:
+        described = f"dataset must be the name of a dataset, such as datasets/...; {name[:80]!r} was given"
+    elif task.get("training_data", {}).get("examples", {}):
+        described = "examples are either in the request or in a dataset: leave out training_data or dataset"
+    else:
+        return StagedDatasetId(found["id"])
+    raise refused(request, (FieldViolation(field="tuned_model.tuning_task.dataset", description=described),))
+
+
+def _request_id(given: str, request: str) -> str:
+    if not given or _REQUEST_ID.fullmatch(given):
+        return given
+    described = f"request_id must have 1 to 64 letters, digits, dashes or underscores; {given[:80]!r} was given"
+    raise refused(request, (FieldViolation(field="request_id", description=described),))
 
 
 def _validation(asked: Fields) -> dict[str, Any]:

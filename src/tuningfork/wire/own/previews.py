@@ -5,13 +5,12 @@ from typing import Any
 
 from tuningfork.domain.errors import FieldViolation
 from tuningfork.domain.preview import MAX_SHOWN_EXAMPLES, USUALLY_SHOWN_EXAMPLES, PreviewedExample, TuningPreview
-from tuningfork.domain.tuning_job import TuningRequest
 from tuningfork.wire.gemini.tuning_messages import HYPERPARAMETERS
 from tuningfork.wire.google.proto_json.decode import decode_query
 from tuningfork.wire.google.proto_json.descriptors import Field, Kind, Message
 from tuningfork.wire.google.proto_json.encode import Typed
-from tuningfork.wire.google.requests import RequestWords, refused
-from tuningfork.wire.own.creations import parse_creation
+from tuningfork.wire.google.requests import refused
+from tuningfork.wire.own.creations import Creation, parse_creation
 
 _REQUEST = "PreviewTunedModelRequest"
 
@@ -32,6 +31,7 @@ EXAMPLE = Message(
         Field(1, "segments", SEGMENT, repeated=True),
         Field(2, "token_count", Kind.INT32),
         Field(3, "trained_token_count", Kind.INT32, presence=True),
+        Field(4, "identical_to_serving", Kind.BOOL, presence=True),
     ),
 )
 TUNING_PREVIEW = Message(
@@ -60,8 +60,8 @@ TUNING_PREVIEW = Message(
 )
 
 
-def parse_preview(body: bytes, query: Mapping[str, str]) -> tuple[TuningRequest, RequestWords, int]:
-    """The request to tune, as creating reads it, how its faults are told, and how many examples are to be shown.
+def parse_preview(body: bytes, query: Mapping[str, str]) -> tuple[Creation, int]:
+    """The request to tune, as creating reads it, and how many examples are to be shown.
 
     Raises:
         InvalidArgument: what creating refuses, or a number of examples out of bounds.
@@ -72,8 +72,7 @@ def parse_preview(body: bytes, query: Mapping[str, str]) -> tuple[TuningRequest,
     if not 0 <= shown <= MAX_SHOWN_EXAMPLES:
         described = f"examples must be a whole number from 0 to {MAX_SHOWN_EXAMPLES}; {shown} was given"
         raise refused(_REQUEST, (FieldViolation(field="examples", description=described),))
-    wanted, words = parse_creation(body, {name: value for name, value in query.items() if name not in own})
-    return wanted, words, shown
+    return parse_creation(body, {name: value for name, value in query.items() if name not in own}), shown
 
 
 def render_preview(preview: TuningPreview) -> Typed:
@@ -115,4 +114,5 @@ def _example(example: PreviewedExample) -> dict[str, Any]:
         ],
         "token_count": example.tokens,
         "trained_token_count": example.trained_tokens,
+        "identical_to_serving": example.as_served,
     }

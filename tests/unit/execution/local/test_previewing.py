@@ -53,6 +53,43 @@ def test_the_trained_tokens_are_the_targets_of_the_trainer(chat, examples):
         assert trained[0].text == chat.spell(each.targets_N.tolist())
 
 
+TURNS = st.lists(st.tuples(TEXTS, TEXTS, st.booleans()), min_size=1, max_size=3)
+
+
+@many
+@given(turns=TURNS, system=st.none() | TEXTS)
+def test_what_stands_before_each_learned_answer_is_what_serving_sends(chat, turns, system):
+    said = [
+        turn
+        for text, answer, learned in turns
+        for turn in (Turn.said(Speaker.USER, text), Turn.said(Speaker.MODEL, answer, 1 if learned else 0))
+    ]
+    said[-1] = Turn.said(Speaker.MODEL, said[-1].text)
+
+    (shown,) = preview(chat, (Conversation(turns=tuple(said), system_instruction=system),), 1, CONTEXT).shown
+
+    assert shown.as_served is True
+
+
+class OtherServing:
+    """A chat whose requests are rendered with a token more than its training examples."""
+
+    def __init__(self, chat):
+        self._chat = chat
+
+    def render_prompt(self, prompt):
+        return [*self._chat.render_prompt(prompt), 0]
+
+    def __getattr__(self, name):
+        return getattr(self._chat, name)
+
+
+def test_a_difference_from_serving_is_told(chat):
+    (shown,) = preview(OtherServing(chat), (Conversation.pair("1", "2"),), 1, CONTEXT).shown
+
+    assert shown.as_served is False
+
+
 @many
 @given(examples=EXAMPLES)
 def test_the_segments_are_the_whole_text_in_order(chat, examples):

@@ -11,6 +11,7 @@ from tuningfork.domain.hyperparameters import Hyperparameters
 from tuningfork.domain.preview import DatasetPreview, PreviewedExample, PreviewSegment, TuningPreview
 from tuningfork.wire.gemini.tuning import CREATE, parse_create
 from tuningfork.wire.google.proto_json.encode import encode
+from tuningfork.wire.own.creations import Creation
 from tuningfork.wire.own.previews import parse_preview, render_preview
 
 BODY = json.dumps(
@@ -21,12 +22,12 @@ BODY = json.dumps(
 def test_the_request_is_that_of_creating():
     query = {"tunedModelId": "mine"}
 
-    assert parse_preview(BODY, query) == (parse_create(BODY, query), CREATE, 3)
+    assert parse_preview(BODY, query) == (Creation(wanted=parse_create(BODY, query), words=CREATE), 3)
 
 
 @pytest.mark.parametrize("shown", [0, 1, 20])
 def test_so_many_examples_are_shown_as_are_asked_for(shown):
-    assert parse_preview(BODY, {"examples": str(shown)})[2] == shown
+    assert parse_preview(BODY, {"examples": str(shown)})[1] == shown
 
 
 @pytest.mark.parametrize("shown", ["-1", "21", "99999999"])
@@ -46,7 +47,8 @@ def test_the_answer_has_every_number_and_every_segment():
         segments=(
             PreviewSegment(text="User: 1", tokens=4, trained=False),
             PreviewSegment(text="", tokens=2, trained=True),
-        )
+        ),
+        as_served=True,
     )
     preview = TuningPreview(
         base_model=BaseModelName("models/a"),
@@ -82,6 +84,7 @@ def test_the_answer_has_every_number_and_every_segment():
                 ],
                 "tokenCount": 6,
                 "trainedTokenCount": 2,
+                "identicalToServing": True,
             }
         ],
         "measuredTokensPerSecond": 48.0,

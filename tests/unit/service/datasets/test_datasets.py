@@ -1,0 +1,141 @@
+"""What holds for datasets beyond one exchange: limits, crashes, many edits, and sizes."""
+
+import json
+import threading
+import time
+
+import pytest
+
+from tuningfork.domain.data_findings import CheckPurpose
+from tuningfork.domain.errors import FailedPrecondition, ResourceExhausted
+from tuningfork.domain.staged_dataset import LIFETIME, StagedDatasetNotFound, StagedRow
+from tuningfork.domain.tuning_job import TuningRequest
+from tuningfork.service.datasets.editing import Editing
+from workshop import ADA, BOB, datasets_of
+
+CSV = b"text_input,output\n" + b"".join(b"question %d,answer %d\n" % (n, n) for n in range(30))
+
+
+def upload(datasets, content=CSV, owner=ADA, name="a.csv"):
+    arriving = datasets.arrivals.begin(owner, name, "", None)
+    try:
+        arriving.add(content)
+        return datasets.arrivals.finish(arriving)
+    finally:
+        arriving.close()
+
+
+@pytest.fixture
+def datasets(workshop):
+    return datasets_of(workshop)
+
+
+def texts(datasets, dataset_id):
+    return [row.cells for _, row in datasets.editing.window(ADA, dataset_id, 0, 1000).rows]
+
+
+def test_an_owner_has_so_many_datasets_and_bytes_and_others_as_many(workshop):
+    few = datasets_of(workshop, most_datasets=2)
+    upload(few), upload(few)
+    with pytest.raises(ResourceExhausted, match="You have 2 datasets, and 2 is the most"):
+        upload(few)
+    assert upload(few, owner=BOB).row_count == 30
+    small = datasets_of(workshop, most_bytes=2_000)
+    with pytest.raises(ResourceExhausted, match="Your datasets would take"):
+        upload(small, owner=BOB)
+    assert not list((workshop.artifacts.store.root / "staged" / "arriving").iterdir())
+
+
+def test_a_crash_between_an_edits_file_and_its_row_loses_the_edit_alone(datasets, workshop):
+    dataset = upload(datasets)
+    datasets.shelf.files.write_edit(dataset.id, 0, 1, [StagedRow(id=0, cells=("lost", "lost"))], [])
+    again = datasets_of(workshop)
+    again.shelf.tidy()
+    assert texts(again, dataset.id)[0] == ("question 0", "answer 0")
+    again.editing.remove(ADA, dataset.id, [0])
+    assert texts(again, dataset.id)[0] == ("question 1", "answer 1")
+
+
+def test_what_has_expired_is_swept_with_its_files(datasets, workshop):
+    dataset = upload(datasets)
+    datasets.shelf.sweep_hourly()
+    assert datasets.shelf.files.root.joinpath(dataset.id).exists()
+    workshop.clock.advance(seconds=LIFETIME.total_seconds() + 1)
+    datasets.shelf.sweep_hourly()
+    assert not datasets.shelf.files.root.joinpath(dataset.id).exists()
+    with pytest.raises(StagedDatasetNotFound):
+        datasets.keeping.get(ADA, dataset.id)
+
+
+def test_after_many_edits_rows_are_written_anew_and_nothing_but_undoing_is_lost(datasets, workshop):
+    dataset, editing = upload(datasets), Editing(datasets.shelf, most_edits=3)
+    for number in range(8):
+        editing.set(ADA, dataset.id, number, lambda row: StagedRow(id=row.id, cells=("x", str(row.id))))
+    editing.remove(ADA, dataset.id, [29])
+    _, ids = editing.add(ADA, dataset.id, [StagedRow(id=0, cells=("new", "row"))])
+    assert ids == (30,)
+    found = texts(datasets_of(workshop), dataset.id)
+    assert found[:8] == [("x", str(number)) for number in range(8)]
+    assert (len(found), found[-1]) == (30, ("new", "row"))
+    now = datasets.keeping.get(ADA, dataset.id)
+    assert (now.generation, len(now.edits)) == (3, 1)
+
+
+def test_edits_of_one_dataset_at_once_are_all_kept(datasets):
+    dataset = upload(datasets)
+    threads = [threading.Thread(target=datasets.editing.remove, args=(ADA, dataset.id, [n])) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    now = datasets.keeping.get(ADA, dataset.id)
+    assert (now.row_count, now.revision) == (22, 8)
+    assert texts(datasets, dataset.id)[0] == ("question 8", "answer 8")
+
+
+def test_a_dataset_that_is_deleted_while_it_is_edited_is_gone(datasets):
+    dataset = upload(datasets)
+
+    def deleting(row):
+        datasets.shelf.forget(dataset.id)
+        return row
+
+    with pytest.raises((FailedPrecondition, StagedDatasetNotFound)):
+        datasets.editing.set(ADA, dataset.id, 0, deleting)
+
+
+def test_two_requests_with_one_id_at_the_same_moment_make_one_job(datasets, workshop):
+    dataset = upload(datasets)
+    request = TuningRequest(base_model="models/gemini-1.0-pro-001", request_id="once")
+    made, start = [], threading.Barrier(4)
+
+    def create():
+        start.wait()
+        made.append(datasets.creating.create(ADA, request, dataset.id).job.id)
+
+    threads = [threading.Thread(target=create) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 4
+    assert len(set(made)) == 1
+    assert len(workshop.tuning.list(ADA).items) == 1
+
+
+@pytest.mark.slow
+def test_the_last_rows_of_a_hundred_thousand_come_at_once(datasets):
+    lines = (
+        json.dumps({"text_input": f"question {n} of a usual length", "output": f"answer {n}"}) for n in range(100_000)
+    )
+    dataset = upload(datasets, "\n".join(lines).encode(), name="a.jsonl")
+    begin = time.perf_counter()
+    window = datasets.editing.window(ADA, dataset.id, 99_900, 100)
+    first = time.perf_counter() - begin
+    assert window.rows[-1][1].cells == ("question 99999 of a usual length", "answer 99999")
+    assert first < 1
+    datasets.editing.remove(ADA, dataset.id, range(0, 100_000, 2))
+    begin = time.perf_counter()
+    datasets.editing.window(ADA, dataset.id, 49_900, 100)
+    assert time.perf_counter() - begin < 1
+    assert datasets.checking.check(ADA, dataset.id, CheckPurpose()).report.findings == ()
