@@ -7,7 +7,7 @@ from typing import Any
 from tuningfork.studio.texts.catalog import Texts
 from tuningfork.studio.view.job_words import loss, short_base
 
-_COUNTS = ("exampleCount", "validationExampleCount", "tokenCount", "billableTokenCount")
+_COUNTS = ("exampleCount", "validationExampleCount", "characterCount", "tokenCount", "droppedExampleCount")
 
 
 @dataclass(frozen=True, slots=True)
