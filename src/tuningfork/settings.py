@@ -20,7 +20,7 @@ from tuningfork.buckets.configuration import (
     parse_store,
     parse_web_root,
 )
-from tuningfork.dialect.gemini.methods import SCOPES
+from tuningfork.dialect.scopes import SCOPES
 from tuningfork.domain.base_model import WeightType
 from tuningfork.domain.loopback import is_loopback
 from tuningfork.domain.tuned_model import TunedModelId

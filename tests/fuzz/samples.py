@@ -131,6 +131,10 @@ def _ours() -> Iterator[Sample]:
     yield Sample(verb="DELETE", path="/tuningfork/v1/sessions/none")
     yield Sample(verb="GET", path="/tuningfork/v1/caller")
     yield Sample(verb="GET", path="/tuningfork/v1/engines")
+    account = {"name": "laptop", "tokenUri": "http://127.0.0.1/token"}
+    yield Sample(verb="POST", path="/tuningfork/v1/serviceAccounts", body=account)
+    yield Sample(verb="GET", path="/tuningfork/v1/serviceAccounts")
+    yield Sample(verb="POST", path="/tuningfork/v1/serviceAccounts/none:revoke", body={})
     yield Sample(verb="GET", path=f"/tuningfork/v1/tunedModels/{ACTIVE}/adapter")
     yield Sample(verb="GET", path=f"/tuningfork/v1/tunedModels/{ACTIVE}/diagnosis")
     yield Sample(verb="GET", path=f"/tuningfork/v1/tunedModels/{ACTIVE}/job")

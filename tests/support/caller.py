@@ -17,12 +17,15 @@ from tuningfork.api.google.lost_clients import refuse_lost_client
 from tuningfork.api.oauth.routes import OAuthRoutes
 from tuningfork.dialect.form import Dialect
 from tuningfork.dialect.gate import Gate
-from tuningfork.dialect.gemini.methods import SCOPES, Scope
 from tuningfork.dialect.gemini.table import UseCases, gemini
 from tuningfork.dialect.own.table import OwnUseCases, own
+from tuningfork.dialect.scopes import SCOPES, Scope
+from tuningfork.server.credentials import assertions_of
 from tuningfork.service.answering.engines import Engines
 from tuningfork.service.identity.identity import Identity
+from tuningfork.service.identity.openid import OpenIdTokens
 from tuningfork.service.identity.refresh_tokens import RefreshTokens
+from tuningfork.service.identity.service_accounts import ServiceAccounts
 from tuningfork.service.identity.tokens import AccessTokens
 from tuningfork.service.quotas import Quotas
 from tuningfork.service.recent_errors import RecentErrors
@@ -178,6 +181,14 @@ class OpenCall:
             self.begun.set()
 
 
+def identity_of(workshop: Workshop, outside: OpenIdTokens | None = None) -> Identity:
+    """What authenticates the callers of an application over the workshop."""
+    tokens = AccessTokens(workshop.database, workshop.clock, scopes=SCOPES, audience=SERVICE)
+    assertions = assertions_of(workshop.database, workshop.clock, workshop.access, tokens)
+    sessions = sessions_of(workshop)
+    return Identity(access=workshop.access, tokens=tokens, sessions=sessions, assertions=assertions, outside=outside)
+
+
 def refresh_tokens_of(workshop: Workshop, tokens: AccessTokens) -> RefreshTokens:
     """Those of the workshop's database."""
     return RefreshTokens(
@@ -210,11 +221,7 @@ def caller_of(
     """
     quotas = quotas or workshop.quotas
     gate = gate or Gate(
-        identity=Identity(
-            access=workshop.access,
-            tokens=AccessTokens(workshop.database, workshop.clock, scopes=SCOPES, audience=SERVICE),
-            sessions=sessions_of(workshop),
-        ),
+        identity=identity_of(workshop),
         quotas=quotas,
         require_credential=require_credential,
     )
@@ -246,6 +253,7 @@ def caller_of(
         tokens=gate.identity.tokens,
         refresh_tokens=refresh_tokens_of(workshop, gate.identity.tokens),
         sessions=gate.identity.sessions,
+        service_accounts=ServiceAccounts(database=workshop.database, clock=workshop.clock),
     )
     form = GoogleForm(GEMINI_ERRORS)
     services = Services(
@@ -259,7 +267,9 @@ def caller_of(
         open_metrics=open_metrics,
         metrics_token=metrics_token,
         ready=ready,
-        routes=OAuthRoutes(refresh_tokens=own_use_cases.refresh_tokens, quotas=quotas).routes(),
+        routes=OAuthRoutes(
+            refresh_tokens=own_use_cases.refresh_tokens, assertions=gate.identity.assertions, quotas=quotas
+        ).routes(),
         check_client=refuse_lost_client,
         errors=own_use_cases.engines.errors,
     )

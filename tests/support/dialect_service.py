@@ -64,6 +64,7 @@ class DialectService:
         self.token_lifetime = timedelta(hours=1)
         self.key_project = "local"
         self.refresh_tokens = {}
+        self.service_accounts = {}
 
     def create(self, body, model_id):
         task = body["tuningTask"]
@@ -329,6 +330,23 @@ class Routes:
         token["revokeTime"] = "2024-03-15T15:09:04.511322Z"
         return JSONResponse(token)
 
+    async def create_service_account(self, request):
+        made = {"id": f"a{len(self.service.service_accounts) + 1}", "keyId": "k1", **await request.json()}
+        made |= {"email": f"{made['id']}@service-accounts.tuningfork", "createTime": "2024-03-14T15:09:04.511322Z"}
+        self.service.service_accounts[made["id"]] = made
+        return JSONResponse({**made, "privateKey": "-----a\nprivate-key-----\n", "project": self.service.key_project})
+
+    async def list_service_accounts(self, _request):
+        accounts = list(self.service.service_accounts.values())
+        return JSONResponse({"serviceAccounts": accounts} if accounts else {})
+
+    async def revoke_service_account(self, request):
+        if request.path_params["id"] not in self.service.service_accounts:
+            return error(404, "NOT_FOUND", f"Service account {request.path_params['id']} does not exist.")
+        account = self.service.service_accounts[request.path_params["id"]]
+        account["revokeTime"] = "2024-03-15T15:09:04.511322Z"
+        return JSONResponse(account)
+
     async def diagnosis(self, request):
         name = f"tunedModels/{request.path_params['id']}"
         self.service.diagnoses_asked += 1
@@ -432,6 +450,9 @@ def application(service):
             Route("/tuningfork/v1/refreshTokens", keyed(routes.create_refresh_token), methods=["POST"]),
             Route("/tuningfork/v1/refreshTokens", keyed(routes.list_refresh_tokens)),
             Route("/tuningfork/v1/refreshTokens/{id}:revoke", keyed(routes.revoke_refresh_token), methods=["POST"]),
+            Route("/tuningfork/v1/serviceAccounts", keyed(routes.create_service_account), methods=["POST"]),
+            Route("/tuningfork/v1/serviceAccounts", keyed(routes.list_service_accounts)),
+            Route("/tuningfork/v1/serviceAccounts/{id}:revoke", keyed(routes.revoke_service_account), methods=["POST"]),
             Route("/tuningfork/v1/tunedModels", keyed(routes.create), methods=["POST"]),
             Route("/tuningfork/v1/tunedModels:preview", keyed(routes.preview), methods=["POST"]),
             Route("/tuningfork/v1/tunedModels:import", keyed(routes.import_), methods=["POST"]),

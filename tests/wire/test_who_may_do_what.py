@@ -19,10 +19,9 @@ import pytest
 from starlette.routing import Route
 
 import peft_adapters
-from caller import Caller, caller_of
+from caller import Caller, caller_of, identity_of
 from fakes import Clock, InMemoryExecutor
 from tuningfork.dialect.gate import Gate
-from tuningfork.dialect.gemini.methods import SCOPES as KNOWN_SCOPES
 from tuningfork.dialect.gemini.methods import GeminiMethod
 from tuningfork.dialect.own.methods import OwnMethod
 from tuningfork.domain import authorization
@@ -30,13 +29,10 @@ from tuningfork.domain.authorization import CallDecision, CredentialKind, decide
 from tuningfork.domain.conversation import Conversation
 from tuningfork.domain.permission import GranteeType, PermissionRequest, Role
 from tuningfork.domain.tuned_model import TunedModelId
-from tuningfork.service.identity.identity import Identity
-from tuningfork.service.identity.tokens import AccessTokens
 from tuningfork.service.sharing.groups import Groups
 from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.database import Database
-from tuningfork.wire.gemini.service import SERVICE
-from workshop import ADA, BOB, Workshop, build_workshop, number_request, sessions_of
+from workshop import ADA, BOB, Workshop, build_workshop, number_request
 
 GRID = """
                                       cp gl tu tr re rr no    -  R  W  O
@@ -114,6 +110,9 @@ EndSession                            x  .  .  .  .  .  .     x  x  x  x
 EndCurrentSession                     x  x  x  x  x  x  .     x  x  x  x
 GetCaller                             x  x  x  x  x  x  .     x  x  x  x
 GetEngines                            x  .  .  .  .  .  .     x  x  x  x
+CreateServiceAccount                  .  .  .  .  .  .  .     x  x  x  x
+ListServiceAccounts                   .  .  .  .  .  .  .     x  x  x  x
+RevokeServiceAccount                  .  .  .  .  .  .  .     x  x  x  x
 """
 
 AUTH = "https://www.googleapis.com/auth/"
@@ -260,6 +259,11 @@ class World:
         added = self.caller.post(f"{path}:addRows", {"rows": [{"cells": [" 5", "6"]}]}, key=self.caller.bobs_key)
         return path, added.json()["ids"]
 
+    def service_account(self):
+        """The id of one of Bob's."""
+        body = {"tokenUri": "http://127.0.0.1/token"}
+        return self.caller.post("/tuningfork/v1/serviceAccounts", body, key=self.caller.bobs_key).json()["id"]
+
     def spend(self, relation):
         del self.targets[relation]
 
@@ -322,12 +326,11 @@ def world(tmp_path_factory):
     clock = Clock()
     executor = InMemoryExecutor(clock)
     workshop = build_workshop(database, Artifacts(directory / "artifacts"), clock, executor)
-    tokens = AccessTokens(database, clock, scopes=KNOWN_SCOPES, audience=SERVICE)
-    identity = Identity(access=workshop.access, tokens=tokens, sessions=sessions_of(workshop))
+    identity = identity_of(workshop)
     caller = caller_of(workshop, gate=Gate(identity=identity, quotas=workshop.quotas))
     Groups(database, clock).add(TEAM, [BOB.email])
     bearers = tokens_of(caller)
-    bearers["no"] = of_another_scope(bearers["cp"], tokens)
+    bearers["no"] = of_another_scope(bearers["cp"], identity.tokens)
     bearers["bad token"] = bearers["cp"][:-6] + "AAAAAA"
     yield World(
         caller=caller,
@@ -476,6 +479,17 @@ REQUESTS = {
     "EndCurrentSession": lambda world, on: ("DELETE", "/tuningfork/v1/sessions/current", None),
     "GetCaller": lambda world, on: ("GET", "/tuningfork/v1/caller", None),
     "GetEngines": lambda world, on: ("GET", "/tuningfork/v1/engines", None),
+    "CreateServiceAccount": lambda world, on: (
+        "POST",
+        "/tuningfork/v1/serviceAccounts",
+        {"tokenUri": "http://127.0.0.1/token"},
+    ),
+    "ListServiceAccounts": lambda world, on: ("GET", "/tuningfork/v1/serviceAccounts", None),
+    "RevokeServiceAccount": lambda world, on: (
+        "POST",
+        f"/tuningfork/v1/serviceAccounts/{world.service_account()}:revoke",
+        None,
+    ),
 }
 """The request of each row."""
 

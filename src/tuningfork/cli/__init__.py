@@ -27,6 +27,7 @@ from tuningfork.cli import (
     listing,
     output,
     pulling,
+    service_accounts,
     serving,
     studio,
     sweeping,
@@ -82,6 +83,7 @@ app.command("studio")(studio.studio)
 app.command("pull")(pulling.pull)
 app.add_typer(serving.keys, name="keys")
 auth.auth.add_typer(application_default.application_default, name="application-default")
+auth.auth.add_typer(service_accounts.service_accounts, name="service-account")
 app.add_typer(auth.auth, name="auth")
 app.add_typer(groups.groups, name="groups")
 app.command("backup")(keeping.backup)

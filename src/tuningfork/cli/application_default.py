@@ -18,7 +18,7 @@ from tuningfork.domain.refresh_token import MAX_NAME_CHARACTERS
 
 if TYPE_CHECKING:
     from tuningfork.client import Client
-    from tuningfork.client.refresh_tokens import NewRefreshToken, RefreshTokenEntry
+    from tuningfork.client.refresh_tokens import RefreshTokenEntry
 
 application_default = Commands(None, "The same, spelled as gcloud spells it, and files of credentials for programs.")
 
@@ -122,9 +122,9 @@ def revoke(
 def _write_credentials(client: "Client", path: Path, project: str | None) -> None:
     from tuningfork.client.refresh_tokens import write_credentials  # noqa: PLC0415 - as above
 
-    token = client.refresh_tokens.create(_name_of(path))
+    token = client.refresh_tokens.create(name_of(path))
     try:
-        named = _project(token, project)
+        named = project_to_name(token.project, project)
         write_credentials(path, token, url=client.url, project=named)
     except BaseException:
         client.refresh_tokens.revoke(token.id)
@@ -136,14 +136,18 @@ def _write_credentials(client: "Client", path: Path, project: str | None) -> Non
     )
 
 
-def _project(token: "NewRefreshToken", wanted: str | None) -> str:
-    """The project to write into the file. A key that was made for a project is for no other.
+def project_to_name(of_key: str, wanted: str | None) -> str:
+    """The project to write into a file of credentials. A key that was made for a project is for no other.
+
+    Args:
+        of_key: the key's project.
+        wanted: the one that was given; None: none was.
 
     Raises:
         ClientError: another project than the key's is wanted.
 
     """
-    own = "" if token.project == LOCAL_PRINCIPAL.project else token.project
+    own = "" if of_key == LOCAL_PRINCIPAL.project else of_key
     if wanted is None or wanted == own:
         return own
     if own:
@@ -154,8 +158,8 @@ def _project(token: "NewRefreshToken", wanted: str | None) -> str:
     return wanted
 
 
-def _name_of(path: Path) -> str:
-    """The file's path as the name of its refresh token; of a long one, the end."""
+def name_of(path: Path) -> str:
+    """The file's path, as the name of what is in it; of a long one, the end."""
     shown = "".join(letter if letter.isprintable() else "?" for letter in str(path))
     return shown[-MAX_NAME_CHARACTERS:]
 

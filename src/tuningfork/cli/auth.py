@@ -129,7 +129,7 @@ def _token_of(wanted: "Login") -> "AccessToken":
 def _full(scopes: list[str] | None) -> tuple[str, ...]:
     """The full names of the scopes, which may be separated by commas, given in several options, or both."""
     # These imports take time that `--help` does not need to spend.
-    from tuningfork.dialect.gemini.methods import SCOPES  # noqa: PLC0415
+    from tuningfork.dialect.scopes import SCOPES  # noqa: PLC0415
 
     names = [name.strip() for text in scopes or () for name in text.split(",") if name.strip()]
     try:

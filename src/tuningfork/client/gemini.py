@@ -26,6 +26,7 @@ from tuningfork.client.errors import ClientError
 from tuningfork.client.findings import RunFinding
 from tuningfork.client.refresh_tokens import RefreshTokenCalls
 from tuningfork.client.results import RunCheckpoint, RunResults, parse_checkpoints, parse_results
+from tuningfork.client.service_accounts import ServiceAccountCalls
 from tuningfork.client.stages import RunStage
 from tuningfork.domain.early_stopping import MAX_EVALUATIONS
 from tuningfork.domain.generation import RequestedSampling
@@ -51,6 +52,11 @@ class Client(Connection):
     def refresh_tokens(self) -> RefreshTokenCalls:
         """The calls about refresh tokens."""
         return RefreshTokenCalls(self._read)
+
+    @property
+    def service_accounts(self) -> ServiceAccountCalls:
+        """The calls about service accounts."""
+        return ServiceAccountCalls(self._read)
 
     def is_healthy(self) -> bool:
         """Whether the server is there and can take work."""

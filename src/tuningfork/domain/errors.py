@@ -3,7 +3,8 @@
     TuningforkError
     ├── InvalidArgument          the request itself is wrong; `violations` says where
     │   ├── ApiKeyNotValid           the key is unknown or revoked
-    │   └── RefreshTokenNotValid     the refresh token, or the key that it was made for, is unknown or revoked
+    │   ├── RefreshTokenNotValid     the refresh token, or the key that it was made for, is unknown or revoked
+    │   └── AssertionNotValid        the assertion, or the service account that signed it, is not good
     ├── NotFound                 the named thing does not exist
     ├── AlreadyExists            the chosen name is taken
     ├── PermissionDenied         the caller is known, but may not
@@ -141,6 +142,10 @@ class ApiKeyNotValid(InvalidArgument):
 
 class RefreshTokenNotValid(InvalidArgument):
     """A refresh token cannot be exchanged for an access token: it, or its API key, is unknown or revoked."""
+
+
+class AssertionNotValid(InvalidArgument):
+    """An assertion cannot be exchanged for an access token. The message says what is wrong with it."""
 
 
 class NotFound(TuningforkError):

@@ -330,7 +330,9 @@ def _services(
         ready=ready.results,
         stopping=stopping,
         errors=ours.engines.errors,
-        routes=OAuthRoutes(refresh_tokens=ours.refresh_tokens, quotas=gate.quotas).routes(),
+        routes=OAuthRoutes(
+            refresh_tokens=ours.refresh_tokens, assertions=gate.identity.assertions, quotas=gate.quotas
+        ).routes(),
         check_client=refuse_lost_client,
     )
 

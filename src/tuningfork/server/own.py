@@ -18,6 +18,7 @@ from tuningfork.service.answering.residency import Residency
 from tuningfork.service.datasets.datasets import Datasets
 from tuningfork.service.datasets.shelf import Shelf
 from tuningfork.service.identity.identity import Identity
+from tuningfork.service.identity.service_accounts import ServiceAccounts
 from tuningfork.service.recent_errors import RecentErrors
 from tuningfork.service.tuning.detailing import Detailing
 from tuningfork.service.tuning.diagnosing import Diagnosing
@@ -90,5 +91,6 @@ def own_of(
         detailing=Detailing(database, catalog, clock, staging.staged, places),
         tokens=identity.tokens,
         refresh_tokens=refresh_tokens_of(database, identity),
+        service_accounts=ServiceAccounts(database=database, clock=clock),
         sessions=identity.sessions,
     )

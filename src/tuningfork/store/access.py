@@ -147,6 +147,12 @@ def revoke_key(connection: Connection, key_id: ApiKeyId, time: datetime) -> bool
     )
 
 
+def is_of_person(key_id: ColumnElement[str | None], email: Email, *, keyless: bool) -> ColumnElement[bool]:
+    """Whether the API key that a row's column names is one of this person's. `keyless`: or names none."""
+    theirs = key_id.in_(select(api_keys.c.id).where(api_keys.c.email == email))
+    return or_(theirs, key_id.is_(None)) if keyless else theirs
+
+
 def _is(permission: Permission) -> ColumnElement[bool]:
     return and_(permissions.c.model_id == permission.model_id, permissions.c.id == permission.id)
 

@@ -1,6 +1,6 @@
 """The tables of what callers are recognised by: API keys, and what is made for their holders. No secret is stored.
 
-All but the keys that sign access tokens are hashes, from which the secrets cannot be found.
+All but the keys that sign access tokens are hashes and public keys, from which the secrets cannot be found.
 """
 
 from sqlalchemy import CheckConstraint, Column, ForeignKey, LargeBinary, String, Table, Text
@@ -59,4 +59,17 @@ sessions = Table(
     Column("create_time", UtcDateTime, nullable=False),
     Column("expire_time", UtcDateTime, nullable=False, index=True),
     CheckConstraint("key_id IS NOT NULL OR scopes IS NOT NULL", name="scopes_unless_of_key"),
+)
+
+# Programs that exchange signed assertions for access tokens. `key_id` is that of refresh tokens.
+service_accounts = Table(
+    "service_accounts",
+    metadata,
+    Column("id", Id(32), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("key_id", ForeignKey("api_keys.id"), index=True),
+    Column("token_uri", Text, nullable=False),
+    Column("public_key", Text, nullable=False),
+    Column("create_time", UtcDateTime, nullable=False),
+    Column("revoke_time", UtcDateTime),
 )

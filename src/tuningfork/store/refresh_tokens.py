@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, or_, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, select
 
 from tuningfork.domain.api_key import ApiKeyId
 from tuningfork.domain.permission import Email
 from tuningfork.domain.refresh_token import RefreshToken, RefreshTokenId
-from tuningfork.store.credential_tables import api_keys, refresh_tokens
+from tuningfork.store.access import is_of_person
+from tuningfork.store.credential_tables import refresh_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +78,7 @@ def _found(connection: Connection, is_wanted: ColumnElement[bool]) -> tuple[Refr
 
 
 def _is_of(email: Email, *, keyless: bool) -> ColumnElement[bool]:
-    theirs = refresh_tokens.c.key_id.in_(select(api_keys.c.id).where(api_keys.c.email == email))
-    return or_(theirs, refresh_tokens.c.key_id.is_(None)) if keyless else theirs
+    return is_of_person(refresh_tokens.c.key_id, email, keyless=keyless)
 
 
 def _token(row: RowMapping) -> RefreshToken:

@@ -4,9 +4,9 @@
          │                 ├──────1──n checkpoints
          │                 ├──────1──n job_events
          │                 └──────1──0..1 suspects
-         ├──1──n permissions           api_keys 1──n refresh_tokens   signing_keys
-         ├──1──n reader_projects              └──1──n sessions        group_members
-         └──1──n creation_requests     staged_datasets
+         ├──1──n permissions           api_keys 1──n refresh_tokens      signing_keys
+         ├──1──n reader_projects              ├──1──n service_accounts   group_members
+         └──1──n creation_requests            └──1──n sessions           staged_datasets
                                       database_identity   deleted_jobs
 
 If a model is deleted, all rows below it are deleted too. The tables of credentials are in `credential_tables`.

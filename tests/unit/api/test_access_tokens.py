@@ -5,14 +5,9 @@ from datetime import timedelta
 import jwt
 import pytest
 
-from caller import caller_of
+from caller import caller_of, identity_of
 from spoken import refusing
 from tuningfork.dialect.gate import Gate
-from tuningfork.dialect.gemini.methods import SCOPES
-from tuningfork.service.identity.identity import Identity
-from tuningfork.service.identity.tokens import AccessTokens
-from tuningfork.wire.gemini.service import SERVICE
-from workshop import sessions_of
 
 TOKENS = "/tuningfork/v1/accessTokens"
 TUNED = "/v1beta/tunedModels"
@@ -113,10 +108,7 @@ def test_a_token_of_a_server_that_asks_for_nothing_opens_no_other(workshop):
     answer = open_door.post(TOKENS, {"scopes": [FULL]}, key="", headers=here)
     token = answer.json()["accessToken"]
 
-    tokens = AccessTokens(workshop.database, workshop.clock, scopes=SCOPES, audience=SERVICE)
-    gate = Gate(
-        identity=Identity(access=workshop.access, tokens=tokens, sessions=sessions_of(workshop)), quotas=workshop.quotas
-    )
+    gate = Gate(identity=identity_of(workshop), quotas=workshop.quotas)
     assert jwt.decode(token, options={"verify_signature": False})["key"] == ""
     with refusing(Exception, "invalid authentication credentials"):
         gate.identity.of_token(token, "any")

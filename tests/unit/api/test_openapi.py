@@ -22,6 +22,7 @@ VALUES = {
     "refresh_token": "none",
     "dataset": "none",
     "row": "0",
+    "service_account": "none",
 }
 
 

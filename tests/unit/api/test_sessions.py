@@ -6,18 +6,15 @@ import pytest
 from sqlalchemy import select
 
 import issuer as issuers
-from caller import caller_of
+from caller import caller_of, identity_of
 from tuningfork.dialect.gate import Gate
-from tuningfork.dialect.gemini.methods import SCOPES, Scope
+from tuningfork.dialect.gemini.methods import Scope
 from tuningfork.domain.session import MOST_FOR_EACH_PERSON
-from tuningfork.service.identity.identity import Identity
 from tuningfork.service.identity.issuer_keys import IssuerKeys
 from tuningfork.service.identity.openid import OpenIdTokens, TrustedIssuer
-from tuningfork.service.identity.tokens import AccessTokens
 from tuningfork.service.identity.wrong_tries import WrongTries
 from tuningfork.store.credential_tables import sessions as table
-from tuningfork.wire.gemini.service import SERVICE
-from workshop import ADA, BOB, sessions_of
+from workshop import ADA, BOB
 
 SESSIONS = "/tuningfork/v1/sessions"
 CALLER = "/tuningfork/v1/caller"
@@ -118,12 +115,7 @@ def test_a_session_of_an_issuers_token_lasts_twelve_hours(workshop, clock):
     with issuers.running() as issuer:
         trusted = TrustedIssuer(url=issuer.url, audience="tuningfork", scopes=frozenset(Scope))
         outside = OpenIdTokens(trusted, IssuerKeys(issuer.url), lambda: datetime.now(UTC))
-        identity = Identity(
-            access=workshop.access,
-            tokens=AccessTokens(workshop.database, clock, scopes=SCOPES, audience=SERVICE),
-            outside=outside,
-            sessions=sessions_of(workshop),
-        )
+        identity = identity_of(workshop, outside)
         caller = caller_of(workshop, gate=Gate(identity=identity, quotas=workshop.quotas))
         now = int(datetime.now(UTC).timestamp())
         said = {"iss": issuer.url, "aud": "tuningfork", "email": "ada@example.com", "exp": now + 900}
@@ -269,7 +261,7 @@ def test_a_name_that_is_too_long_is_refused(caller):
 
 def test_five_wrong_keys_from_an_address_close_the_door_for_half_a_minute(workshop):
     now = [0.0]
-    identity = caller_identity(workshop)
+    identity = identity_of(workshop)
     gate = Gate(identity=identity, quotas=workshop.quotas, wrong_tries=WrongTries(lambda: now[0]))
     caller = caller_of(workshop, gate=gate)
     for _ in range(5):
@@ -284,11 +276,3 @@ def test_five_wrong_keys_from_an_address_close_the_door_for_half_a_minute(worksh
     assert caller.get(TUNED).status_code == 200
     now[0] += 30
     assert caller.post(SESSIONS, {}).status_code == 200
-
-
-def caller_identity(workshop):
-    return Identity(
-        access=workshop.access,
-        tokens=AccessTokens(workshop.database, workshop.clock, scopes=SCOPES, audience=SERVICE),
-        sessions=sessions_of(workshop),
-    )

@@ -7,16 +7,12 @@ from datetime import UTC, datetime
 import pytest
 
 import issuer as issuers
-from caller import caller_of
+from caller import caller_of, identity_of
 from patience import PATIENCE_SECONDS
 from tuningfork.dialect.gate import Gate
-from tuningfork.dialect.gemini.methods import SCOPES, Scope
-from tuningfork.service.identity.identity import Identity
+from tuningfork.dialect.scopes import Scope
 from tuningfork.service.identity.issuer_keys import IssuerKeys
 from tuningfork.service.identity.openid import OpenIdTokens, TrustedIssuer
-from tuningfork.service.identity.tokens import AccessTokens
-from tuningfork.wire.gemini.service import SERVICE
-from workshop import sessions_of
 
 WAITING = 100
 """More than the threads that a server has."""
@@ -43,8 +39,7 @@ def test_health_and_keys_are_answered_while_many_wait_for_an_issuer(workshop, is
     transport = issuers.HeldTransport()
     trusted = TrustedIssuer(url=issuer.url, audience="tuningfork", scopes=frozenset(Scope))
     outside = OpenIdTokens(trusted, IssuerKeys(issuer.url, transport=transport), lambda: datetime.now(UTC))
-    tokens = AccessTokens(workshop.database, workshop.clock, scopes=SCOPES, audience=SERVICE)
-    identity = Identity(access=workshop.access, tokens=tokens, sessions=sessions_of(workshop), outside=outside)
+    identity = identity_of(workshop, outside)
     caller = caller_of(workshop, gate=Gate(identity=identity, quotas=workshop.quotas))
     now = int(time.time())
     token = issuer.token(

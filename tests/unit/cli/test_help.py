@@ -8,7 +8,7 @@ import pytest
 
 import command_line_docs
 
-GROUPS = ["", "keys", "auth", "auth application-default", "groups"]
+GROUPS = ["", "keys", "auth", "auth application-default", "auth service-account", "groups"]
 PATHS = [*GROUPS, *(path.removeprefix("tuningfork ") for path, _ in command_line_docs.commands())]
 
 

@@ -19,6 +19,8 @@ WITHOUT_RESULT = {
     "tuningfork auth logout": "prints nothing",
     "tuningfork auth application-default login": "prints nothing",
     "tuningfork auth application-default revoke": "prints nothing",
+    "tuningfork auth service-account create": "prints nothing",
+    "tuningfork auth service-account revoke": "prints nothing",
 }
 """The commands that have no `--json`, each with the reason."""
 
@@ -124,6 +126,7 @@ EXPECTED = {
     "auth print-access-token": TOKEN,
     "auth application-default print-access-token": TOKEN,
     "auth application-default list": {"refreshTokens": []},
+    "auth service-account list": {"serviceAccounts": []},
 }
 
 

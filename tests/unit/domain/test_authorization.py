@@ -2,9 +2,10 @@
 
 import pytest
 
-from tuningfork.dialect.gemini.methods import GeminiMethod, Scope
+from tuningfork.dialect.gemini.methods import GeminiMethod
 from tuningfork.dialect.method import Method
 from tuningfork.dialect.own.methods import OwnMethod
+from tuningfork.dialect.scopes import Scope
 from tuningfork.domain.authorization import (
     CallDecision,
     Credential,

@@ -6,18 +6,15 @@ from datetime import UTC, datetime
 
 import pytest
 
+from caller import identity_of
 from grpc_caller import LoopThread, calling
 from tuningfork.dialect.gate import Gate
-from tuningfork.dialect.gemini.methods import SCOPES
 from tuningfork.dialect.gemini.table import UseCases, bindings
 from tuningfork.grpc_server.certificates import ServerCertificate, own_certificate, usual_hosts
 from tuningfork.grpc_server.serving import GrpcServer
-from tuningfork.service.identity.identity import Identity
-from tuningfork.service.identity.tokens import AccessTokens
 from tuningfork.service.quotas import Quotas
 from tuningfork.wire.gemini.errors import GEMINI_ERRORS
-from tuningfork.wire.gemini.service import SERVICE
-from workshop import ADA, BOB, Workshop, sessions_of
+from workshop import ADA, BOB, Workshop
 
 
 @pytest.fixture(scope="session")
@@ -57,11 +54,7 @@ def quotas():
 
 @pytest.fixture
 def service(workshop, quotas, loop_thread, certificate):
-    identity = Identity(
-        access=workshop.access,
-        tokens=AccessTokens(workshop.database, workshop.clock, scopes=SCOPES, audience=SERVICE),
-        sessions=sessions_of(workshop),
-    )
+    identity = identity_of(workshop)
     use_cases = UseCases(**{field.name: getattr(workshop, field.name) for field in fields(UseCases)})
     start = GrpcServer.start(
         bindings(use_cases),

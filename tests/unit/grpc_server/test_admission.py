@@ -6,7 +6,7 @@ from google.ai import generativelanguage_v1beta as api
 
 from grpc_caller import calling, details_of
 from patience import PATIENCE_SECONDS
-from tuningfork.dialect.gemini.methods import SCOPES, Scope
+from tuningfork.dialect.scopes import SCOPES, Scope
 from tuningfork.grpc_server.certificates import own_certificate
 from tuningfork.service.identity.tokens import AccessTokens
 from tuningfork.wire.gemini.service import SERVICE

@@ -9,18 +9,15 @@ import grpc
 import pytest
 from google.ai import generativelanguage_v1beta as api
 
+from caller import identity_of
 from patience import PATIENCE_SECONDS, wait_until
 from tuningfork.dialect.gate import Gate
-from tuningfork.dialect.gemini.methods import SCOPES
 from tuningfork.dialect.gemini.table import UseCases, bindings
 from tuningfork.domain.errors import ResourceExhausted
 from tuningfork.grpc_server.serving import GrpcServer
 from tuningfork.grpc_server.shares import Shares, address_of
-from tuningfork.service.identity.identity import Identity
-from tuningfork.service.identity.tokens import AccessTokens
 from tuningfork.wire.gemini.errors import GEMINI_ERRORS
-from tuningfork.wire.gemini.service import SERVICE
-from workshop import ADA, sessions_of
+from workshop import ADA
 
 GET_MODEL = "/google.ai.generativelanguage.v1beta.ModelService/GetModel"
 REQUEST = api.GetModelRequest.serialize(api.GetModelRequest(name="models/echo-001"))
@@ -64,10 +61,7 @@ class SilentCall:
 
 @pytest.fixture
 def gate(workshop, quotas):
-    tokens = AccessTokens(workshop.database, workshop.clock, scopes=SCOPES, audience=SERVICE)
-    return CountingGate(
-        identity=Identity(access=workshop.access, tokens=tokens, sessions=sessions_of(workshop)), quotas=quotas
-    )
+    return CountingGate(identity=identity_of(workshop), quotas=quotas)
 
 
 @pytest.fixture

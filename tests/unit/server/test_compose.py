@@ -13,7 +13,8 @@ from patience import PATIENCE_SECONDS
 from store_rows import keep, new_job
 from tuningfork.api.app import create_app
 from tuningfork.catalog import EMBEDDED_MODEL
-from tuningfork.dialect.gemini.methods import GeminiMethod, Scope
+from tuningfork.dialect.gemini.methods import GeminiMethod
+from tuningfork.dialect.scopes import Scope
 from tuningfork.domain.base_model import BaseModelName
 from tuningfork.domain.errors import QuotaExceeded
 from tuningfork.domain.permission import LOCAL_PRINCIPAL

@@ -1,7 +1,7 @@
-"""The routes by which programs with a refresh token get access tokens, in OAuth 2.0's own form.
+"""The routes by which programs with a file of credentials get access tokens, in OAuth 2.0's own form.
 
-`POST /token` (RFC 6749, section 6) and `POST /introspect` (RFC 7662). They need no API key: the body has the secret. No
-answer and no line of the log repeats a secret.
+`POST /token` (RFC 6749, section 6, and RFC 7523) and `POST /introspect` (RFC 7662). They need no API key: the body has
+the secret, or what a secret signed. No answer and no line of the log repeats either.
 """
 
 import json
@@ -18,6 +18,7 @@ from tuningfork.api.carrying import Endpoint
 from tuningfork.api.request_records import access_of
 from tuningfork.dialect.faults import public_error
 from tuningfork.domain.errors import (
+    AssertionNotValid,
     ClientNotValid,
     Code,
     InvalidArgument,
@@ -25,9 +26,11 @@ from tuningfork.domain.errors import (
     RefreshTokenNotValid,
     TuningforkError,
 )
+from tuningfork.domain.permission import Principal
 from tuningfork.logs.access import key_of
+from tuningfork.service.identity.assertions import Assertions
 from tuningfork.service.identity.refresh_tokens import CLIENT_ID, RefreshTokens, SentClient, SentGrant
-from tuningfork.service.identity.tokens import DEFAULT_LIFETIME
+from tuningfork.service.identity.tokens import AccessToken
 from tuningfork.service.quotas import Cost, Quotas
 from tuningfork.wire.oauth import answers, forms
 from tuningfork.wire.oauth.answers import Json, OAuthError, OAuthFault
@@ -38,14 +41,25 @@ _JSON = "application/json; charset=UTF-8"
 _UNSTORED = {"cache-control": "no-store", "pragma": "no-cache"}
 """Caches must not store tokens (RFC 6749, section 5.1)."""
 _TOO_MANY_REQUESTS = 429
-_ADVICE = "`tuningfork auth application-default login --adc FILE` writes new credentials"
+_NEW_FILE = "`tuningfork auth application-default login --adc FILE` writes new credentials"
+_NEW_ACCOUNT = "`tuningfork auth service-account create FILE` writes a new key file"
+_ADVISED: Mapping[type[TuningforkError], tuple[OAuthError, str]] = {
+    RefreshTokenNotValid: (OAuthError.INVALID_GRANT, _NEW_FILE),
+    ClientNotValid: (OAuthError.INVALID_CLIENT, _NEW_FILE),
+    AssertionNotValid: (
+        OAuthError.INVALID_GRANT,
+        "`tuningfork auth service-account create FILE` writes a new key file",
+    ),
+}
+"""Refusals that end with what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OAuthRoutes:
-    """The routes. An exchange counts as a request of the API key that the refresh token was made for."""
+    """The routes. An exchange counts as a request of the API key that the refresh token or the account was made for."""
 
     refresh_tokens: RefreshTokens
+    assertions: Assertions
     quotas: Quotas
 
     def routes(self) -> tuple[tuple[str, str, Endpoint], ...]:
@@ -53,7 +67,7 @@ class OAuthRoutes:
         return ("POST", "/token", self.token), ("POST", "/introspect", self.introspect)
 
     async def token(self, request: Request) -> Response:
-        """Exchange a refresh token for an access token, which is good for an hour."""
+        """Exchange a refresh token or a service account's assertion for an access token, good for an hour at most."""
         return await _answered(request, lambda *sent: self._exchange(request, *sent))
 
     async def introspect(self, request: Request) -> Response:
@@ -61,12 +75,16 @@ class OAuthRoutes:
         return await _answered(request, self._introspect)
 
     def _exchange(self, request: Request, content_type: str, authorization: str, body: bytes) -> Json:
-        asked = forms.parse_refresh(content_type, authorization, body)
-        sent = SentGrant(client=_client(asked.client), refresh_token=asked.refresh_token)
-        holder, token = self.refresh_tokens.exchange(sent, asked.scopes)
+        holder, token = self._granted(forms.parse_grant(content_type, authorization, body))
         access_of(request).key = key_of(holder.credential)
         self.quotas.admit(holder, Cost.REQUEST)
-        return answers.render_token(token.value, int(DEFAULT_LIFETIME.total_seconds()), token.scopes)
+        return answers.render_token(token.value, int(token.lifetime.total_seconds()), token.scopes)
+
+    def _granted(self, asked: forms.RefreshRequest | forms.AssertionRequest) -> tuple[Principal, AccessToken]:
+        if isinstance(asked, forms.AssertionRequest):
+            return self.assertions.exchange(asked.assertion)
+        sent = SentGrant(client=_client(asked.client), refresh_token=asked.refresh_token)
+        return self.refresh_tokens.exchange(sent, asked.scopes)
 
     def _introspect(self, content_type: str, authorization: str, body: bytes) -> Json:
         asked = forms.parse_introspection(content_type, authorization, body)
@@ -121,11 +139,10 @@ def _retry_seconds(error: Exception) -> int | None:
 
 def _fault(told: TuningforkError) -> OAuthFault:
     """The error of OAuth that means the same."""
+    for kind, (error, advice) in _ADVISED.items():
+        if isinstance(told, kind):
+            return OAuthFault(error, f"{told.message}; {advice}")
     match told:
-        case RefreshTokenNotValid():
-            return OAuthFault(OAuthError.INVALID_GRANT, f"{told.message}; {_ADVICE}")
-        case ClientNotValid():
-            return OAuthFault(OAuthError.INVALID_CLIENT, f"{told.message}; {_ADVICE}")
         case InvalidArgument(violations=(first, *_)) if first.field.startswith("scopes"):
             return OAuthFault(OAuthError.INVALID_SCOPE, first.description)
         case InvalidArgument():

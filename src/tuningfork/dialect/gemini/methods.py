@@ -3,36 +3,17 @@
 The scopes that each method needs are those of the table in gemini-api section 5.
 """
 
-from enum import StrEnum
-
 from tuningfork.dialect.method import Asks, Method
-from tuningfork.domain.authorization import KnownScopes
+from tuningfork.dialect.scopes import Scope
 from tuningfork.domain.permission import Action
 from tuningfork.service.quotas import Cost
-
-_AUTH = "https://www.googleapis.com/auth/"
-
-
-class Scope(StrEnum):
-    """The scopes of access tokens, by the names that Google's clients ask for."""
-
-    CLOUD_PLATFORM = f"{_AUTH}cloud-platform"
-    GENERATIVE_LANGUAGE = f"{_AUTH}generative-language"
-    TUNING = f"{_AUTH}generative-language.tuning"
-    TUNING_READONLY = f"{_AUTH}generative-language.tuning.readonly"
-    RETRIEVER = f"{_AUTH}generative-language.retriever"
-    RETRIEVER_READONLY = f"{_AUTH}generative-language.retriever.readonly"
-
-
-SCOPES = KnownScopes(names=tuple(scope.value for scope in Scope), prefix=_AUTH)
-"""All scopes that an access token can have."""
 
 _ALWAYS = (Scope.CLOUD_PLATFORM.value, Scope.GENERATIVE_LANGUAGE.value)
 CHANGES_TUNING = (*_ALWAYS, Scope.TUNING.value)
 """Any of these is enough to change tuned models."""
 READS_TUNING = (*CHANGES_TUNING, Scope.TUNING_READONLY.value)
 """Any of these is enough to look at tuned models."""
-_ANY = SCOPES.names
+_ANY = (*READS_TUNING, Scope.RETRIEVER.value, Scope.RETRIEVER_READONLY.value)
 
 _PACKAGE = "google.ai.generativelanguage.v1beta"
 _MODELS = f"{_PACKAGE}.ModelService"

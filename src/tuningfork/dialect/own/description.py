@@ -24,6 +24,7 @@ from tuningfork.wire.own import (
     residence,
     results,
     series,
+    service_accounts,
     sessions,
     stages,
 )
@@ -66,6 +67,11 @@ _EXCHANGES: Mapping[str, Exchange] = {
     "fix_dataset": Exchange(body=dataset_checks.FIX, answer=dataset_checks.FIXED),
     "preview_dataset": Exchange(body=dataset_trials.PREVIEW, answer=dataset_trials.PREVIEWED),
     "estimate_dataset": Exchange(query=_CREATION_QUERY, body=creations.CREATION, answer=dataset_trials.ESTIMATE),
+    "create_service_account": Exchange(
+        body=service_accounts.CREATE_SERVICE_ACCOUNT, answer=service_accounts.SERVICE_ACCOUNT
+    ),
+    "list_service_accounts": Exchange(answer=service_accounts.SERVICE_ACCOUNTS),
+    "revoke_service_account": Exchange(answer=service_accounts.SERVICE_ACCOUNT),
     "adapter": Exchange(answer_type="application/x-tar"),
     "import": Exchange(query=imports.IMPORT_QUERY, body_type="application/x-tar", answer=TUNED_MODEL),
     "residence": Exchange(answer=residence.RESIDENCE),

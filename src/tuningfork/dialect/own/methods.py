@@ -1,7 +1,8 @@
 """The methods of the server's own API, `tuningfork.v1`: names, scopes and budgets. The scopes are the Gemini API's."""
 
-from tuningfork.dialect.gemini.methods import CHANGES_TUNING, READS_TUNING, SCOPES, Scope
+from tuningfork.dialect.gemini.methods import CHANGES_TUNING, READS_TUNING
 from tuningfork.dialect.method import Asks, Method
+from tuningfork.dialect.scopes import SCOPES, Scope
 from tuningfork.domain.permission import Action
 from tuningfork.service.quotas import Cost
 
@@ -23,12 +24,17 @@ class OwnMethod(Method):
     CREATE_ACCESS_TOKEN = Asks(
         full_name=f"{_PACKAGE}.CreateAccessToken", scopes=(), action=None, makes_credentials=True
     )
-    # The same is true of refresh tokens.
+    # The same is true of refresh tokens and service accounts.
     CREATE_REFRESH_TOKEN = Asks(
         full_name=f"{_PACKAGE}.CreateRefreshToken", scopes=(), action=None, makes_credentials=True
     )
     LIST_REFRESH_TOKENS = Asks(full_name=f"{_PACKAGE}.ListRefreshTokens", scopes=(), action=None)
     REVOKE_REFRESH_TOKEN = Asks(full_name=f"{_PACKAGE}.RevokeRefreshToken", scopes=(), action=None)
+    CREATE_SERVICE_ACCOUNT = Asks(
+        full_name=f"{_PACKAGE}.CreateServiceAccount", scopes=(), action=None, makes_credentials=True
+    )
+    LIST_SERVICE_ACCOUNTS = Asks(full_name=f"{_PACKAGE}.ListServiceAccounts", scopes=(), action=None)
+    REVOKE_SERVICE_ACCOUNT = Asks(full_name=f"{_PACKAGE}.RevokeServiceAccount", scopes=(), action=None)
     # A session of an access token has the token's scopes, and ends with it.
     CREATE_SESSION = Asks(
         full_name=f"{_PACKAGE}.CreateSession",

@@ -19,12 +19,14 @@ from tuningfork.dialect.own.library import LibraryMethods
 from tuningfork.dialect.own.previews import PreviewMethods
 from tuningfork.dialect.own.refresh_tokens import RefreshTokenMethods
 from tuningfork.dialect.own.results import ResultMethods
+from tuningfork.dialect.own.service_accounts import ServiceAccountMethods
 from tuningfork.dialect.own.sessions import SessionMethods
 from tuningfork.dialect.own.stages import StageMethods
 from tuningfork.service.answering.engines import Engines
 from tuningfork.service.answering.residency import Residency
 from tuningfork.service.datasets.datasets import Datasets
 from tuningfork.service.identity.refresh_tokens import RefreshTokens
+from tuningfork.service.identity.service_accounts import ServiceAccounts
 from tuningfork.service.identity.sessions import Sessions
 from tuningfork.service.identity.tokens import AccessTokens
 from tuningfork.service.tuning.detailing import Detailing
@@ -60,6 +62,7 @@ class OwnUseCases:
     tokens: AccessTokens
     refresh_tokens: RefreshTokens
     sessions: Sessions
+    service_accounts: ServiceAccounts
 
 
 def bindings(use_cases: OwnUseCases) -> tuple[Binding[Typed], ...]:
@@ -73,6 +76,7 @@ def bindings(use_cases: OwnUseCases) -> tuple[Binding[Typed], ...]:
         *AccessTokenMethods(use_cases.tokens).bindings(),
         *RefreshTokenMethods(use_cases.refresh_tokens).bindings(),
         *SessionMethods(use_cases.sessions).bindings(),
+        *ServiceAccountMethods(use_cases.service_accounts).bindings(),
         *AdapterMethods(use_cases.exporting, use_cases.residency).bindings(),
         *ImportMethods(use_cases.importing, use_cases.import_threads).bindings(),
         *DiagnosisMethods(use_cases.diagnosing).bindings(),

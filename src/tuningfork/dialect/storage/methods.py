@@ -1,16 +1,12 @@
 """The methods of storage/v1 that this server has: names, scopes and budgets."""
 
 from tuningfork.dialect.method import Asks, Method
+from tuningfork.dialect.scopes import Scope
 from tuningfork.service.quotas import Cost
 
-_AUTH = "https://www.googleapis.com/auth/"
-CHANGES = (
-    f"{_AUTH}cloud-platform",
-    f"{_AUTH}devstorage.full_control",
-    f"{_AUTH}devstorage.read_write",
-)
+CHANGES = (Scope.CLOUD_PLATFORM.value, Scope.STORAGE.value, Scope.STORAGE_READ_WRITE.value)
 """Any of these is enough to write objects and to make and remove buckets."""
-READS = (*CHANGES, f"{_AUTH}devstorage.read_only", f"{_AUTH}cloud-platform.read-only")
+READS = (*CHANGES, Scope.STORAGE_READ_ONLY.value, Scope.CLOUD_PLATFORM_READONLY.value)
 """Any of these is enough to read."""
 
 

@@ -1,7 +1,7 @@
 """The methods of Vertex AI's GenAiTuningService: names, scopes and budgets."""
 
-from tuningfork.dialect.gemini.methods import Scope
 from tuningfork.dialect.method import Asks, Method
+from tuningfork.dialect.scopes import Scope
 from tuningfork.domain.permission import Action
 from tuningfork.service.quotas import Cost
 from tuningfork.wire.vertex.service import PACKAGE

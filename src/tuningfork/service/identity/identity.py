@@ -1,15 +1,20 @@
 """Finds the person to whom a credential belongs: an API key, or a token of this server or of an external issuer."""
 
+import logging
 from dataclasses import dataclass, replace
 
 from tuningfork.domain.authorization import Credential, CredentialKind
-from tuningfork.domain.errors import ApiKeyNotValid, TokenNotValid
+from tuningfork.domain.errors import ApiKeyNotValid, AssertionNotValid, TokenNotValid
 from tuningfork.domain.permission import LOCAL_PRINCIPAL, Grant, Principal
+from tuningfork.domain.service_account import named_by
+from tuningfork.service.identity.assertions import Assertions
 from tuningfork.service.identity.keys import Access
 from tuningfork.service.identity.openid import OpenIdTokens
 from tuningfork.service.identity.recognised import Recognised
 from tuningfork.service.identity.sessions import SESSION_PREFIX, Sessions, person_of_issuer
 from tuningfork.service.identity.tokens import ISSUER, AccessTokens, unverified_issuer
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +28,7 @@ class Identity:
     access: Access
     tokens: AccessTokens
     sessions: Sessions
+    assertions: Assertions
     outside: OpenIdTokens | None = None
 
     def of_key(self, key: str) -> Recognised:
@@ -66,6 +72,8 @@ class Identity:
             issuer = unverified_issuer(token)
             if issuer == ISSUER:
                 return self._of_own(token)
+            if named_by(issuer) is not None:
+                return self._of_service_account(token)
             if self.outside is not None and issuer == self.outside.trusted.url:
                 return self._of_outside(token, self.outside)
         except ApiKeyNotValid as error:
@@ -82,6 +90,15 @@ class Identity:
         # The token is invalid once its key is revoked, and authenticates the person who holds that key now.
         principal = self.access.holder(claims.key_id)
         grant = Grant(scopes=claims.scopes, expire_time=claims.expire_time)
+        return _within(principal, grant)
+
+    def _of_service_account(self, token: str) -> Recognised:
+        try:
+            principal, grant = self.assertions.read_as_token(token)
+        except AssertionNotValid as error:
+            # The caller learns only that the token is not valid, as of every token.
+            logger.warning("refused a token that a service account signed: %s", error.message)
+            raise TokenNotValid from error
         return _within(principal, grant)
 
     def _of_outside(self, token: str, outside: OpenIdTokens) -> Recognised:

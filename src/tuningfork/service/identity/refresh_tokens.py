@@ -12,21 +12,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from tuningfork.domain.api_key import ApiKeyId
-from tuningfork.domain.errors import (
-    ApiKeyNotValid,
-    ClientNotValid,
-    FieldViolation,
-    InvalidArgument,
-    NotFound,
-    Reason,
-    RefreshTokenNotValid,
-    ResourceExhausted,
-    TokenNotValid,
-)
+from tuningfork.domain.errors import ApiKeyNotValid, ClientNotValid, NotFound, RefreshTokenNotValid, TokenNotValid
 from tuningfork.domain.ids import ID_BITS, random_id
-from tuningfork.domain.permission import LOCAL_PRINCIPAL, Email, Principal
-from tuningfork.domain.refresh_token import MAX_NAME_CHARACTERS, RefreshToken, RefreshTokenId
+from tuningfork.domain.permission import Email, Principal
+from tuningfork.domain.refresh_token import RefreshToken, RefreshTokenId
 from tuningfork.service.identity.keys import KEY_PREFIX, Access
+from tuningfork.service.identity.revocable import Kind, check_name, has_keyless, holder_of, surplus
 from tuningfork.service.identity.tokens import AccessToken, AccessTokens
 from tuningfork.store import refresh_tokens as rows
 from tuningfork.store.database import Database, Transaction, lock_name
@@ -35,8 +26,7 @@ from tuningfork.store.refresh_tokens import SecretHashes
 CLIENT_ID = "tuningfork"
 """The client id of every refresh token; what tells programs apart is the client secret."""
 
-MOST_FOR_EACH_PERSON = 100
-
+_KIND = Kind("refresh tokens", "auth application-default")
 _TOKEN_PREFIX = f"{KEY_PREFIX}refresh_"
 _SECRET_BYTES = 32
 
@@ -99,7 +89,7 @@ class RefreshTokens:
             ResourceExhausted: the person has a hundred that are not revoked.
 
         """
-        _check_name(name)
+        check_name(name)
         made = NewRefreshToken(
             token=RefreshToken(
                 id=RefreshTokenId(random_id(secrets.randbits(ID_BITS))),
@@ -133,7 +123,7 @@ class RefreshTokens:
         """
         email = principal.email
         with self.database.write() as connection:
-            rows.revoke(connection, token_id, email, self.clock(), keyless=_has_keyless(email))
+            rows.revoke(connection, token_id, email, self.clock(), keyless=has_keyless(email))
             found = [each for each in _of(connection, email) if each.id == token_id]
         if not found:
             raise NotFound(f"Refresh token {token_id} does not exist; `auth application-default list` shows the ids.")
@@ -198,20 +188,10 @@ class RefreshTokens:
     def _holder_of(self, token: RefreshToken) -> Principal:
         if token.revoke_time is not None:
             raise RefreshTokenNotValid(f"refresh token {token.id} is revoked")
-        if not token.key_id:
-            # An access token for nobody is good for nothing where credentials are asked for.
-            return self.access.principal(LOCAL_PRINCIPAL.email, LOCAL_PRINCIPAL.project, "")
         try:
-            return self.access.holder(token.key_id)
+            return holder_of(self.access, token.key_id)
         except ApiKeyNotValid as error:
             raise RefreshTokenNotValid(f"the API key of refresh token {token.id} is revoked") from error
-
-
-def _check_name(name: str) -> None:
-    if len(name) > MAX_NAME_CHARACTERS or not name.isprintable():
-        described = f"name must be at most {MAX_NAME_CHARACTERS} printable characters; {len(name)} were given"
-        violation = FieldViolation(field="name", description=described, reason=Reason.TOO_LONG)
-        raise InvalidArgument(violations=(violation,))
 
 
 def _check_client_id(sent: str) -> None:
@@ -220,25 +200,11 @@ def _check_client_id(sent: str) -> None:
 
 
 def _make_room(connection: Transaction, email: Email) -> None:
-    known = _of(connection, email)
-    revoked = sorted((each for each in known if each.revoke_time), key=lambda each: (each.revoke_time, each.id))
-    too_many = len(known) + 1 - MOST_FOR_EACH_PERSON
-    if too_many > len(revoked):
-        raise ResourceExhausted(
-            f"{MOST_FOR_EACH_PERSON} refresh tokens of {email} are in use, and more are not allowed; revoke some with "
-            "`tuningfork auth application-default revoke ID`."
-        )
-    if too_many > 0:
-        rows.forget(connection, [each.id for each in revoked[:too_many]])
+    rows.forget(connection, [each.id for each in surplus(_of(connection, email), _KIND, email)])
 
 
 def _of(connection: Transaction, email: Email) -> Sequence[RefreshToken]:
-    return rows.of_person(connection, email, keyless=_has_keyless(email))
-
-
-def _has_keyless(email: Email) -> bool:
-    """Whether refresh tokens without a key are this person's: a server that asks for no keys makes them for all."""
-    return email == LOCAL_PRINCIPAL.email
+    return rows.of_person(connection, email, keyless=has_keyless(email))
 
 
 def _hash(secret: str) -> str:

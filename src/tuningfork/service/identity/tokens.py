@@ -34,10 +34,14 @@ _SECRET_BYTES = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessToken:
-    """A new access token. Its value is known only here, since tokens are not stored."""
+    """A new access token. Its value is known only here, since tokens are not stored.
+
+    `expire_time` is `lifetime` from now, rounded down to whole seconds.
+    """
 
     value: str = field(repr=False)
     scopes: tuple[str, ...]
+    lifetime: timedelta
     expire_time: datetime
 
 
@@ -105,7 +109,7 @@ class AccessTokens:
         }
         key = self._signing_key()
         value = jwt.encode(claims, key.secret, _ALGORITHM, headers={"kid": key.id, "typ": "at+jwt"})
-        return AccessToken(value=value, scopes=granted, expire_time=expire_time)
+        return AccessToken(value=value, scopes=granted, lifetime=lifetime, expire_time=expire_time)
 
     def read(self, token: str) -> TokenClaims:
         """Verify a token and return its content.

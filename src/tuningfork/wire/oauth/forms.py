@@ -1,4 +1,4 @@
-"""Parses the forms that programs send to exchange a refresh token, or to ask about a token."""
+"""Parses the forms that programs send to exchange a refresh token or an assertion, or to ask about a token."""
 
 import base64
 import binascii
@@ -11,6 +11,7 @@ from tuningfork.wire.oauth.answers import OAuthError, OAuthFault
 FORM = "application/x-www-form-urlencoded"
 MOST_BODY_BYTES = 16 * 1024
 _MOST_PARAMETERS = 50
+_JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,13 @@ class RefreshRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AssertionRequest:
+    """A request to exchange an assertion (RFC 7523, section 2.1). Scopes are among its claims."""
+
+    assertion: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IntrospectionRequest:
     """A question about a token (RFC 7662, section 2.1)."""
 
@@ -38,8 +46,8 @@ class IntrospectionRequest:
     token: str = field(repr=False)
 
 
-def parse_refresh(content_type: str, authorization: str, body: bytes) -> RefreshRequest:
-    """The refresh token that is to be exchanged, and the client that sent it.
+def parse_grant(content_type: str, authorization: str, body: bytes) -> RefreshRequest | AssertionRequest:
+    """What is to be exchanged: a refresh token, with the client that sent it, or an assertion.
 
     Args:
         content_type: the header of this name; "": none was sent.
@@ -51,16 +59,19 @@ def parse_refresh(content_type: str, authorization: str, body: bytes) -> Refresh
 
     """
     sent = _parameters(content_type, body)
-    grant = _required(sent, "grant_type")
-    if grant != "refresh_token":
-        raise OAuthFault(
-            OAuthError.UNSUPPORTED_GRANT_TYPE,
-            f"grant_type must be refresh_token; {grant[:60]} was sent. `tuningfork auth application-default login "
-            "--adc FILE` writes a file of credentials whose programs send the right one",
-        )
-    client = _client(authorization, sent)
-    scopes = tuple(dict.fromkeys(sent.get("scope", "").split()))
-    return RefreshRequest(client=client, refresh_token=_required(sent, "refresh_token"), scopes=scopes)
+    match grant := _required(sent, "grant_type"):
+        case "refresh_token":
+            client = _client(authorization, sent)
+            scopes = tuple(dict.fromkeys(sent.get("scope", "").split()))
+            return RefreshRequest(client=client, refresh_token=_required(sent, "refresh_token"), scopes=scopes)
+        case str() if grant == _JWT_BEARER:
+            return AssertionRequest(assertion=_required(sent, "assertion"))
+    raise OAuthFault(
+        OAuthError.UNSUPPORTED_GRANT_TYPE,
+        f"grant_type must be refresh_token or {_JWT_BEARER}; {grant[:60]} was sent. `tuningfork auth "
+        "application-default login --adc FILE` and `tuningfork auth service-account create FILE` write files of "
+        "credentials whose programs send the right one",
+    )
 
 
 def parse_introspection(content_type: str, authorization: str, body: bytes) -> IntrospectionRequest:

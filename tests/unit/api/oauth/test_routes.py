@@ -165,8 +165,8 @@ def test_the_client_secret_of_another_refresh_token_is_not_taken(caller):
         ({"grant_type": None}, (400, "invalid_request", "the parameter grant_type is required")),
         ({"grant_type": ""}, (400, "invalid_request", "the parameter grant_type is required")),
         ({"refresh_token": None}, (400, "invalid_request", "the parameter refresh_token is required")),
-        ({"grant_type": "password"}, (400, "unsupported_grant_type", "grant_type must be refresh_token; password")),
-        ({"grant_type": 'x"\\'}, (400, "unsupported_grant_type", "grant_type must be refresh_token; x??")),
+        ({"grant_type": "password"}, (400, "unsupported_grant_type", "grant_type must be refresh_token or urn")),
+        ({"grant_type": 'x"\\'}, (400, "unsupported_grant_type", "grant_type must be refresh_token or urn")),
         ({"scope": "everything"}, (400, "invalid_scope", "'everything' is no scope")),
         ({"client_secret": "x"}, (400, "invalid_request", "the client was sent twice")),
     ],
@@ -321,7 +321,7 @@ def test_a_name_that_cannot_be_shown_is_refused(caller, name):
 
 def test_a_person_has_a_hundred_and_no_more(caller, monkeypatch):
     # Why: a hundred answers take a second, and the limit is a number.
-    monkeypatch.setattr("tuningfork.service.identity.refresh_tokens.MOST_FOR_EACH_PERSON", 3)
+    monkeypatch.setattr("tuningfork.service.identity.revocable.MOST_FOR_EACH_PERSON", 3)
     first, second, _ = made(caller), made(caller), made(caller)
 
     answer = caller.post(MADE, {})

@@ -2,27 +2,18 @@
 
 import pytest
 
+from caller import identity_of
 from storage_caller import StorageCaller, shape_is_that_of_storage
 from tuningfork.dialect.gate import Gate
-from tuningfork.dialect.gemini.methods import SCOPES
 from tuningfork.dialect.storage.methods import StorageMethod
 from tuningfork.domain.permission import LOCAL_PRINCIPAL
-from tuningfork.service.identity.identity import Identity
-from tuningfork.service.identity.tokens import AccessTokens
-from tuningfork.wire.gemini.service import SERVICE
-from workshop import sessions_of
 
 HERE = "localhost:8000"
 
 
 def gate_of(workshop, *, is_open):
-    tokens = AccessTokens(workshop.database, workshop.clock, scopes=SCOPES, audience=SERVICE)
     methods = frozenset(StorageMethod) if is_open else frozenset()
-    return Gate(
-        identity=Identity(access=workshop.access, tokens=tokens, sessions=sessions_of(workshop)),
-        quotas=workshop.quotas,
-        open_methods=methods,
-    )
+    return Gate(identity=identity_of(workshop), quotas=workshop.quotas, open_methods=methods)
 
 
 @pytest.fixture

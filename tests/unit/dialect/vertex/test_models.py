@@ -98,6 +98,17 @@ def test_all_filters_of_a_list_must_hold(caller, query, found):
     assert ("models" in caller.get(f"{V1}/models?{query}").json()) is found
 
 
+def test_a_project_binds_a_key_below_projects_and_not_below_the_gemini_api(caller):
+    """There roles belong to people, as docs/identity.md says."""
+    made = two_checkpoints(caller)
+    elsewhere = str(caller.workshop.access.create_key("hers", ADA.email, "another-project").key)
+
+    assert caller.get(made.path(), key=elsewhere).status_code == 403
+    assert caller.get("/v1beta/tunedModels/numbers", key=elsewhere).status_code == 200
+    assert caller.get("/tuningfork/v1/tunedModels/numbers/stage", key=elsewhere).status_code == 200
+    assert len(caller.get("/v1beta/tunedModels", key=elsewhere).json()["tunedModels"]) == 1
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

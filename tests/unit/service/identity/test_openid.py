@@ -12,7 +12,7 @@ from jwt.utils import base64url_encode
 
 import issuer as issuers
 from patience import PATIENCE_SECONDS
-from tuningfork.dialect.gemini.methods import Scope
+from tuningfork.dialect.scopes import SCOPES, Scope
 from tuningfork.domain.errors import TokenNotValid
 from tuningfork.service.identity.issuer_keys import IssuerKeys, KeysAwaited
 from tuningfork.service.identity.openid import OpenIdTokens, TrustedIssuer
@@ -195,6 +195,17 @@ def test_the_claims_may_have_other_names(issuer):
     claims = read(tokens, good(issuer, preferred_username="bob@example.com", scp=[Scope.CLOUD_PLATFORM, "x"]))
 
     assert (claims.email, claims.scopes) == ("bob@example.com", {Scope.CLOUD_PLATFORM})
+
+
+@pytest.mark.parametrize("scope", [Scope.STORAGE_READ_ONLY, Scope.CLOUD_PLATFORM_READONLY])
+def test_a_token_with_a_scope_of_buckets_alone_gets_no_other_one(issuer, tokens, scope):
+    generous = OpenIdTokens(
+        replace(tokens.trusted, scopes=frozenset(SCOPES.names), default_scopes=frozenset({Scope.CLOUD_PLATFORM.value})),
+        IssuerKeys(issuer.url),
+        lambda: NOON,
+    )
+
+    assert read(generous, good(issuer, scope=scope)).scopes == {scope}
 
 
 @pytest.mark.parametrize("scope", [None, "", "openid email", []])

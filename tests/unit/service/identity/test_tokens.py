@@ -10,8 +10,8 @@ import jwt
 import pytest
 
 from fakes import Clock
-from tuningfork.dialect.gemini.methods import SCOPES as KNOWN_SCOPES
-from tuningfork.dialect.gemini.methods import Scope
+from tuningfork.dialect.scopes import SCOPES as KNOWN_SCOPES
+from tuningfork.dialect.scopes import Scope
 from tuningfork.domain.errors import InvalidArgument, TokenNotValid
 from tuningfork.domain.permission import Email, Principal
 from tuningfork.service.identity.tokens import (
