@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from tuningfork.domain.conversation import Example
 from tuningfork.domain.errors import InvalidArgument
+from tuningfork.domain.function_calls import CallingConversation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,10 +24,18 @@ class Row:
     messages: int
 
 
-RowReader = Callable[[bytes], Row]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallingRow:
+    """A row in which functions are called. It becomes a `Row` as the base's chat template writes calls."""
+
+    conversation: CallingConversation
+    messages: int
+
+
+RowReader = Callable[[bytes], Row | CallingRow]
 """Reads one line of a training file. It is a function of a module, so that it can be named to another process.
 
-The example meets the rules of every dataset (`domain.dataset`, without limits of characters). The function raises
+An example meets the rules of every dataset (`domain.dataset`, without limits of characters). The function raises
 `InvalidArgument`, whose message says in a sentence what is wrong with the row.
 """
 

@@ -33,8 +33,10 @@ labels are those of `domain.turn_labels`.
 The header ends with a newline, since after a space an answer's first word would be split into unusual tokens.
 """
 
-Message = dict[str, str]
-"""A turn as chat templates expect it: `role` (system, user or assistant) and `content`."""
+Message = dict[str, Any]
+"""A turn as chat templates expect it: `role` (system, user or assistant) and `content`, a text. Where functions are
+called, also `tool_calls`, and the role tool.
+"""
 
 _MOST_COPIES, _MOST_ADDED_CHARACTERS = 8, 1_000_000
 """A template may write eight times as many characters as the turns have, and a million more."""
@@ -43,11 +45,11 @@ _ROLES = {Speaker.USER: "user", Speaker.MODEL: "assistant"}
 _QUESTION, _ANSWER, _INSTRUCTION = "question", "fork", "be in tune"
 """Sample texts that are rendered and searched for, to find out what the template writes around them."""
 
-# What untrusted templates can raise in a sandbox; each means that the template cannot be rendered.
-_TEMPLATE_FAULTS = (
+TEMPLATE_FAULTS = (
     *(jinja2.TemplateError, TypeError, ValueError, AttributeError, LookupError, ArithmeticError),
     *(RecursionError, MemoryError),
 )
+"""What untrusted templates can raise in a sandbox; each means that the template cannot be rendered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +165,7 @@ class ChatFormat:
         try:
             self._template = template_environment().from_string(source)
             self._prefill, self.lead, closing = self._frame()
-        except _TEMPLATE_FAULTS as error:
+        except TEMPLATE_FAULTS as error:
             raise InternalError(
                 f"the chat template of the base model cannot be rendered: {_said(error)}. Set a chat_template of your "
                 "own in the model's catalog entry"
@@ -252,9 +254,9 @@ class ChatFormat:
 
         """
         try:
-            messages = self._messages(prompt)
-            header = self._render(messages, speak=True) + self._prefill
-        except _TEMPLATE_FAULTS as error:
+            messages = self.messages_of(prompt)
+            header = self.rendered(messages, speak=True) + self._prefill
+        except TEMPLATE_FAULTS as error:
             raise _not_taken(_said(error)) from error
         most = _MOST_ADDED_CHARACTERS + _MOST_COPIES * sum(len(message["content"]) for message in messages)
         if len(header) > most:
@@ -270,7 +272,21 @@ class ChatFormat:
         """
         return self.lead + self._text.quote(answer)
 
-    def _messages(self, prompt: Conversation) -> list[Message]:
+    def quote(self, text: str) -> str:
+        """A text that somebody wrote, with marks in place of names of control tokens.
+
+        Raises:
+            InvalidArgument: the text is not valid Unicode.
+
+        """
+        return self._text.quote(text)
+
+    def unquote(self, text: str) -> str:
+        """The text of which `quote` made this."""
+        return self._text.unquote(text)
+
+    def messages_of(self, prompt: Conversation) -> list[Message]:
+        """The turns as the template gets them, their texts quoted."""
         messages = [{"role": _ROLES[turn.speaker], "content": self._text.quote(turn.text)} for turn in prompt.turns]
         if not prompt.system_instruction:
             return messages
@@ -282,13 +298,24 @@ class ChatFormat:
             first["content"] = f"{instruction}\n\n{first['content']}"
         return messages
 
-    def _render(self, messages: list[Message], *, speak: bool) -> str:
+    def rendered(self, messages: list[Message], *, speak: bool, tools: list[Any] | None = None) -> str:
+        """What the template writes of these messages, with marks where they have them.
+
+        Args:
+            messages: the turns.
+            speak: whether to go on to where an answer begins.
+            tools: declarations of functions, as templates expect them.
+
+        Raises:
+            TEMPLATE_FAULTS: the template refuses these messages.
+
+        """
         return self._template.render(
             **self._variables,
             messages=messages,
             add_generation_prompt=speak,
             enable_thinking=False,
-            tools=None,
+            tools=tools,
             documents=None,
         )
 
@@ -298,8 +325,8 @@ class ChatFormat:
         The first is the text that a finished turn has after the generation prompt, such as an empty thinking block.
         """
         question = [{"role": "user", "content": _QUESTION}]
-        header = self._render(question, speak=True)
-        full = self._render([*question, {"role": "assistant", "content": _ANSWER}], speak=False)
+        header = self.rendered(question, speak=True)
+        full = self.rendered([*question, {"role": "assistant", "content": _ANSWER}], speak=False)
         before, found, closing = full.rpartition(_ANSWER)
         if not found:
             raise ValueError("it leaves out what the assistant says")
@@ -311,8 +338,8 @@ class ChatFormat:
     def _try_system_role(self) -> bool:
         system = {"role": "system", "content": _INSTRUCTION}
         try:
-            return _INSTRUCTION in self._render([system, {"role": "user", "content": _QUESTION}], speak=True)
-        except _TEMPLATE_FAULTS:
+            return _INSTRUCTION in self.rendered([system, {"role": "user", "content": _QUESTION}], speak=True)
+        except TEMPLATE_FAULTS:
             return False
 
     def _find_ending(self, closing: str, known: set[int]) -> tuple[int, ...]:

@@ -41,6 +41,10 @@ class PlainText:
             ) from error
         return self._found.sub(lambda match: f"\ue000{self._numbers[match[0]]}\ue001", text)
 
+    def unquote(self, text: str) -> str:
+        """The text of which `quote` made this."""
+        return self._mark.sub(lambda match: self._literals[int(match[1])], text)
+
     def encode(self, text: str) -> list[int]:
         """The ids of a rendered text; each mark is encoded as the plain characters of its control token."""
         pieces = self._mark.split(text)

@@ -74,10 +74,14 @@ class TokenCounter:
     """Counts tokens as one base's chat format makes them.
 
     `write` and `count` belong to one thread; `encode` may meanwhile run in another, and lets others run.
+
+    Attributes:
+        chat: how the base writes conversations.
+
     """
 
     def __init__(self, chat: ChatFormat) -> None:
-        self._chat = chat
+        self.chat = chat
         self._backend: Any = getattr(chat.tokenizer, "backend_tokenizer", None) if chat.tokenizer.is_fast else None
         self._start, self._start_tokens = "", 0
         # Some tokenizers of transformers do more to a text than their backend does.
@@ -96,8 +100,8 @@ class TokenCounter:
 
         """
         if isinstance(example, Preference):
-            return TokenCount.of(self._chat.render_preference(example))
-        return TokenCount.of(self._chat.render_example(example))
+            return TokenCount.of(self.chat.render_preference(example))
+        return TokenCount.of(self.chat.render_example(example))
 
     def write(self, example: Example) -> Written:
         """Render an example as text.
@@ -142,10 +146,10 @@ class TokenCounter:
             if not turn.is_learned:
                 continue
             prompt = Conversation(turns=example.turns[:index], system_instruction=example.system_instruction)
-            header = self._chat.prompt_text(prompt)
+            header = self.chat.prompt_text(prompt)
             if not header.startswith(text):
                 return None
-            text = header + self._chat.answer_text(turn.text)
+            text = header + self.chat.answer_text(turn.text)
             borders.append((before, len(header)))
             before = len(text)
         if _MARK in text or not text:
@@ -157,7 +161,7 @@ class TokenCounter:
 
     def _counted(self, written: Written, encoding: Any) -> TokenCount | None:
         """The tokens of a text; None if a token covers a border, or an earlier answer does not end as outputs do."""
-        ending = self._chat.ending
+        ending = self.chat.ending
         learned, begin = 0, 0
         for before, border in written.borders:
             if before:
@@ -184,7 +188,7 @@ class TokenCounter:
             len(self._backend.encode(text, add_special_tokens=False))
             for text in (written.text[:border], written.text[border:])
         )
-        learned = output + len(self._chat.ending)
+        learned = output + len(self.chat.ending)
         tokens = written.left_out + header + learned
         return TokenCount(tokens, learned, tokens)
 
@@ -194,9 +198,9 @@ class TokenCounter:
         Many templates write a system instruction of their own there. Control tokens are cut out of a text before it is
         encoded, so that what stands behind one does not depend on what stands before it.
         """
-        headers = [self._chat.prompt_text(Conversation(turns=each.turns[:1])) for each in _SAMPLES[:2]]
+        headers = [self.chat.prompt_text(Conversation(turns=each.turns[:1])) for each in _SAMPLES[:2]]
         common = "".join(one for one, _ in takewhile(lambda both: both[0] == both[1], zip(*headers, strict=False)))
-        names = [token.content for token in self._chat.tokenizer.added_tokens_decoder.values() if token.special]
+        names = [token.content for token in self.chat.tokenizer.added_tokens_decoder.values() if token.special]
         end = max((common.rfind(name) + len(name) for name in names if name in common), default=0)
         return common[:end], len(self._backend.encode(common[:end], add_special_tokens=False))
 

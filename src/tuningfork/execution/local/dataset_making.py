@@ -18,9 +18,10 @@ from tuningfork.domain.data_statistics import StatisticsBuilder
 from tuningfork.domain.dataset import DatasetStatistics, characters_of
 from tuningfork.domain.dataset_lines import line_of
 from tuningfork.domain.errors import InvalidArgument
-from tuningfork.domain.training_rows import NoExamples, Row, RowFault, TooManyDropped, TooManyExamples
+from tuningfork.domain.training_rows import CallingRow, NoExamples, Row, RowFault, TooManyDropped, TooManyExamples
 from tuningfork.domain.turn_labels import teaches_next_turn
 from tuningfork.execution.preparation import LineSource, PreparationRequest, Prepared, PreparedDataset
+from tuningfork.modeling.function_calls import FunctionCallTexts
 from tuningfork.modeling.token_counting import TokenCount, TokenCounter, Written
 
 _BATCH_CHARACTERS = 2**19
@@ -47,6 +48,7 @@ class DatasetMaking:
         self._request = request
         self._artifacts = artifacts
         self._counter = counter
+        self._calls = FunctionCallTexts(counter.chat)
         most, context = request.max_example_tokens, request.base.context_tokens
         self._most_tokens = context if most is None else min(most, context)
         self._statistics = StatisticsBuilder()
@@ -64,7 +66,7 @@ class DatasetMaking:
         """
         request, work = self._request, self._request.work
         with ExitStack() as files, ThreadPoolExecutor(1, thread_name_prefix="encode") as encoding:
-            self._encoding = encoding
+            self._reading = self._counter, self._calls, self._most_tokens, encoding
             training = _Writer.within(files, self._artifacts, work.below("training.jsonl"))
             validation = None
             if request.validation is not None or request.validation_share:
@@ -81,7 +83,7 @@ class DatasetMaking:
         )
 
     def _make_training(self, training: "_Writer", held_out: "_Writer | None") -> _Progress:
-        file = _RowFile(self._request, self._request.training, self._counter, self._most_tokens, self._encoding)
+        file = _RowFile(self._request, self._request.training, *self._reading)
         share = self._request.validation_share if self._request.validation is None else 0.0
         for batch in file.batches():
             for each in batch:
@@ -99,7 +101,7 @@ class DatasetMaking:
 
     def _make_validation(self, source: LineSource, validation: "_Writer") -> _Progress:
         most = self._request.max_validation_examples
-        file = _RowFile(self._request, source, self._counter, self._most_tokens, self._encoding, is_validation=True)
+        file = _RowFile(self._request, source, *self._reading, is_validation=True)
         for batch in file.batches():
             for each in batch:
                 if each.example is not None:
@@ -135,6 +137,7 @@ class _RowFile:
     request: PreparationRequest
     source: LineSource
     counter: TokenCounter
+    calls: FunctionCallTexts
     most_tokens: int
     encoding: ThreadPoolExecutor
     is_validation: bool = False
@@ -191,12 +194,18 @@ class _RowFile:
     def _row(self, line: bytes) -> tuple[Row, Written | None]:
         number, self.rows = self.rows, self.rows + 1
         try:
-            row = self.request.read_row(line)
+            row = self._in_texts(self.request.read_row(line))
             if self.counter.is_surely_longer(row.example, self.most_tokens):
                 return row, None
             return row, self.counter.write(row.example)
         except InvalidArgument as error:
             raise RowFault(number, error.message, is_validation=self.is_validation) from error
+
+    def _in_texts(self, row: Row | CallingRow) -> Row:
+        """The row, with function calls as the base's chat template writes them."""
+        if isinstance(row, Row):
+            return row
+        return Row(example=self.calls.in_texts(row.conversation), messages=row.messages)
 
     def _finish(
         self, batch: list[tuple[Row, Written | None]], written: list[Written], encodings: list[object]

@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from calling_template import TEMPLATE
 from row_files import RowFile, row_of, written
 from tuningfork.artifacts.local import LocalArtifactStore
 from tuningfork.catalog import EMBEDDED_MODEL
@@ -29,12 +31,12 @@ COUNTER = TokenCounter(describe(BASE))
 
 @pytest.fixture
 def make(tmp_path):
-    def run(training, *, report=lambda rows: None, **wanted):
+    def run(training, *, report=lambda rows: None, counter=COUNTER, **wanted):
         wanted = {"max_example_tokens": 1_000, "validation": None, "read_row": read_row} | wanted
         request = PreparationRequest(
-            job_id=JobId("abc"), base=BASE, training=training, work=ArtifactRef("work/abc"), **wanted
+            job_id=JobId("abc"), training=training, work=ArtifactRef("work/abc"), **{"base": BASE, **wanted}
         )
-        making = DatasetMaking(request, COUNTER, LocalArtifactStore(tmp_path)).run()
+        making = DatasetMaking(request, counter, LocalArtifactStore(tmp_path)).run()
         while True:
             try:
                 report(next(making))
@@ -176,6 +178,43 @@ def test_an_order_of_turns_that_the_template_refuses_is_told_with_the_row(make, 
 
     with pytest.raises(RowFault, match=r"^Row: 0\. the model's chat template does not take these turns"):
         make(file, read_row=refuse)
+
+
+CALLING = {
+    "contents": [
+        {"role": "user", "parts": [{"text": "1"}]},
+        {"role": "model", "parts": [{"functionCall": {"name": "next", "args": {"of": 1}}}]},
+        {"role": "function", "parts": [{"functionResponse": {"name": "next", "response": {"is": 2}}}]},
+        {"role": "model", "parts": [{"text": "2"}]},
+    ],
+    "tools": [{"functionDeclarations": [{"name": "next", "description": "Counts."}]}],
+}
+
+
+def test_a_row_with_function_calls_is_refused_where_the_template_has_none(make, tmp_path):
+    file = written(tmp_path / "rows", [row_of("1", "2"), json.dumps(CALLING).encode()])
+
+    with pytest.raises(RowFault, match=r"^Row: 1\. The row has function calls or declarations of functions, and"):
+        make(file)
+
+
+def test_function_calls_are_learned_as_the_template_writes_them(make, tmp_path):
+    base = replace(BASE, chat_template=TEMPLATE)
+    file = written(tmp_path / "rows", [json.dumps(CALLING).encode()])
+
+    prepared = make(file, base=base, counter=TokenCounter(describe(base)))
+
+    [example] = examples_of(tmp_path, prepared.training)
+    assert [turn.text for turn in example.turns] == [
+        "1",
+        '<call>{"name": "next", "arguments": {"of": 1}}</call>',
+        '<answer>{"is": 2}</answer>',
+        "2",
+    ]
+    assert "Counts." in example.system_instruction
+    assert prepared.statistics.messages.sum == 4
+    rows = describe(base).render_example(example)
+    assert prepared.statistics.output_tokens.sum == sum(end - begin for row in rows for begin, end in row.outputs)
 
 
 LONG = row_of("x" * 1_200, "y")

@@ -11,6 +11,8 @@ from tuningfork.domain.base_model import OWN_LIMITS
 from tuningfork.domain.conversation import Conversation, Speaker, Turn
 from tuningfork.domain.dataset import violations_of
 from tuningfork.domain.errors import InvalidArgument
+from tuningfork.domain.function_calls import CallingConversation, CallingTurn, FunctionCall, FunctionResponse
+from tuningfork.domain.training_rows import CallingRow
 from tuningfork.wire.vertex.rows import read_row
 
 ASKED = {"role": "user", "parts": [{"text": "1"}]}
@@ -142,8 +144,15 @@ def test_a_line_that_is_no_object_is_refused(line, said):
         ({"fileData": {"fileUri": "gs://b/a.png"}}, "contents[0].parts[1].fileData: a file was given"),
         ({"file_data": {"file_uri": "gs://b/a.png"}}, "contents[0].parts[1].fileData: a file was given"),
         ({"inlineData": {"data": "aaaa"}}, "contents[0].parts[1].inlineData: a file was given"),
-        ({"functionCall": {"name": "f"}}, "contents[0].parts[1].functionCall: a function call was given"),
-        ({"function_response": {"name": "f"}}, "contents[0].parts[1].functionResponse: the response of a function"),
+        ({"functionCall": {"name": "f"}}, "contents[0].role: must be model, since the content has function calls."),
+        ({"function_response": {"name": "f"}}, "contents[0].parts: has responses of functions beside other parts"),
+        ({"functionCall": {"name": "f"}, "text": "x"}, "contents[0].parts[1].functionCall: a part has nothing else"),
+        ({"functionCall": {}}, "contents[0].parts[1].functionCall.name: the name of the function is missing."),
+        ({"functionCall": "f"}, "contents[0].parts[1].functionCall: a function call must be an object with a name"),
+        ({"functionCall": {"name": "f", "args": [1]}}, "contents[0].parts[1].functionCall.args: an object is wanted"),
+        ({"functionCall": {"name": "f", "arg": {}}}, "contents[0].parts[1].functionCall: unknown field 'arg'; a func"),
+        ({"functionCall": {"name": "f", "args": {"a": "\ud800"}}}, "contents[0].parts[1].functionCall.args: must be"),
+        ({"functionCall": {"name": "f", "args": {"a": float("nan")}}}, "contents[0].parts[1].functionCall.args: has a"),
         ({"text": "why", "thought": True}, "contents[0].parts[1].thought: a thought was given"),
         ({"text": 7}, "contents[0].parts[1].text: a text is wanted; a number was given."),
         ({}, "contents[0].parts[1].text: a text is wanted; null was given."),
@@ -157,16 +166,126 @@ def test_a_part_that_is_not_text_is_refused_with_its_place(part, said):
     assert refusal({"contents": contents}).startswith(said)
 
 
-def test_the_response_of_a_function_is_told_even_without_a_role():
-    response = {"parts": [{"functionResponse": {"name": "f", "response": {}}}]}
+CALL = {"role": "model", "parts": [{"text": "Let me see."}, {"functionCall": {"name": "f", "args": {"a": [1, "ä"]}}}]}
+RESPONSE = {"parts": [{"functionResponse": {"name": "f", "response": {"b": 2}}}]}
+TOOLS = [{"functionDeclarations": [{"name": "f", "parameters": {"type": "OBJECT", "properties": {"a": {}}}}]}]
 
-    assert refusal({"contents": [ASKED, response, ANSWERED]}).startswith("contents[1].parts[0].functionResponse: ")
+
+def test_a_row_with_calls_becomes_a_conversation_with_calls():
+    fields = {"contents": [ASKED, CALL, RESPONSE, ANSWERED], "systemInstruction": {"parts": {"text": "!"}}}
+
+    found = row(fields | {"tools": TOOLS})
+
+    assert found == CallingRow(
+        conversation=CallingConversation(
+            turns=(
+                CallingTurn(Speaker.USER, "1"),
+                CallingTurn(Speaker.MODEL, "Let me see.", calls=(FunctionCall("f", {"a": [1, "ä"]}),)),
+                CallingTurn(Speaker.USER, responses=(FunctionResponse("f", {"b": 2}),)),
+                CallingTurn(Speaker.MODEL, "2"),
+            ),
+            system_instruction="!",
+            functions=(
+                {
+                    "name": "f",
+                    "description": "",
+                    "parameters": {"type": "object", "properties": {"a": {}}},
+                },
+            ),
+        ),
+        messages=4,
+    )
+
+
+@pytest.mark.parametrize("role", ["user", "function", "tool", "FUNCTION", None, ""])
+def test_a_response_is_the_users_whatever_its_role_says(role):
+    contents = [ASKED, CALL, RESPONSE | {"role": role}, ANSWERED]
+
+    assert row({"contents": contents}).conversation.turns[2].speaker is Speaker.USER
+
+
+def test_calls_beside_one_another_and_their_responses_are_a_turn_each():
+    def two(kind, role):
+        return {"role": role, "parts": [{kind: {"name": name}} for name in ("f", "g")]}
+
+    contents = [ASKED, two("functionCall", "model"), two("function_response", "user"), ANSWERED]
+    turns = row({"contents": contents}).conversation.turns
+
+    assert [call.name for call in turns[1].calls] == ["f", "g"]
+    assert [response.name for response in turns[2].responses] == ["f", "g"]
+
+
+def test_a_call_may_be_what_a_row_ends_with():
+    assert row({"contents": [ASKED, CALL]}).conversation.turns[-1].calls
+
+
+def test_texts_before_a_call_are_joined_with_it():
+    contents = [ASKED, ANSWERED, {"role": "model", "parts": [{"functionCall": {"name": "f"}}]}, RESPONSE, ANSWERED]
+
+    turn = row({"contents": contents}).conversation.turns[1]
+
+    assert (turn.text, len(turn.calls)) == ("2", 1)
+
+
+@pytest.mark.parametrize(
+    ("contents", "said"),
+    [
+        ([ASKED, ANSWERED, RESPONSE, ANSWERED], "contents[2]: no function 'f' was called before that still waits."),
+        ([ASKED, CALL, RESPONSE, RESPONSE, ANSWERED], "contents[3]: no function 'f' was called before"),
+        ([ASKED, CALL, ASKED, ANSWERED], "contents[2]: the response of the function 'f' must come before."),
+        ([ASKED, CALL, ANSWERED], "contents[2]: the response of the function 'f' must come before."),
+        ([RESPONSE, ANSWERED], "contents[0]: no function 'f' was called before"),
+        ([ASKED, {"role": "model", "parts": CALL["parts"][::-1]}], "contents[1].parts: has a text after a function ca"),
+        ([ASKED, CALL, RESPONSE | {"role": "model"}, ANSWERED], "contents[2].role: must be user or function; 'model'"),
+    ],
+)
+def test_calls_and_responses_out_of_order_are_refused_with_their_place(contents, said):
+    assert refusal({"contents": contents}).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("tools", "said"),
+    [
+        ([{"googleSearch": {"a": 1}}], "tools[0].googleSearch: 'googleSearch' is not trained on here"),
+        (["f"], "tools[0]: a tool must be an object with functionDeclarations; a text was given."),
+        ({"functionDeclarations": []}, "tools: must be a list; an object was given."),
+        ([{"function_declarations": [{}]}], "tools[0].functionDeclarations[0].name: the name of the function is miss"),
+        ([{"functionDeclarations": [{"name": "f", "x": 1}]}], "tools[0].functionDeclarations[0]: unknown field 'x'"),
+        ([{"functionDeclarations": [{"name": 7}]}], "tools[0].functionDeclarations[0].name: a text is wanted; a numb"),
+    ],
+)
+def test_a_tool_that_is_no_function_is_refused_by_name(tools, said):
+    assert refusal({"contents": [ASKED, ANSWERED], "tools": tools}).startswith(said)
+
+
+def test_schemas_of_the_api_become_json_schemas():
+    parameters = {
+        "type": "OBJECT",
+        "properties": {"type": {"type": "STRING"}, "b": {"any_of": [{"type": "ARRAY", "items": {"type": "NUMBER"}}]}},
+        "nullable": None,
+    }
+    declared = {"name": "f", "description": "d", "parameters": parameters, "response": {"type": "STRING"}}
+
+    found = row({"contents": [ASKED, CALL], "tools": [{"functionDeclarations": [declared]}]})
+
+    [function] = found.conversation.functions
+    assert function == {
+        "name": "f",
+        "description": "d",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "type": {"type": "string"},
+                "b": {"anyOf": [{"type": "array", "items": {"type": "number"}}]},
+            },
+        },
+    }
 
 
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"tools": [{"functionDeclarations": []}]}, "tools: function declarations are not trained on here"),
+        ({"toolConfig": {"a": 1}}, "toolConfig: how functions are to be called is not trained on here"),
         ({"completions": [{"score": 1.0}]}, "completions: rows with completions are for preference tuning"),
         ({"generationConfig": {"temperature": 1}}, "generationConfig: a row may set mediaResolution there"),
         ({"system_instructions": {"parts": []}}, "Unknown field 'system_instructions'; a row may have contents"),
