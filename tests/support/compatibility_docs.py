@@ -25,6 +25,7 @@ from tuningfork.dialect.vertex.table import bindings as vertex_bindings
 from tuningfork.wire.gemini.service import PACKAGE
 from tuningfork.wire.google.packages import Package
 from tuningfork.wire.google.proto_json.descriptors import Enum, Field, Kind, Message, Rule
+from tuningfork.wire.vertex import generation_messages as of_vertex
 
 DOCS = Path(__file__).parents[2] / "docs"
 PATH = DOCS / "compatibility.md"
@@ -35,6 +36,16 @@ GEMINI = Package(PACKAGE)
 
 _UNNAMED = "PredictionService.NotServed"
 """The method of all bindings that are refused by name. `SAID` has the method's own name before the remark."""
+
+VERTEX_MESSAGES: dict[str, Message] = {
+    each.full_name: each
+    for each in (
+        *(of_vertex.GENERATE_CONTENT_REQUEST, of_vertex.CONTENT, of_vertex.PART, of_vertex.GENERATION_CONFIG),
+        *(of_vertex.THINKING_CONFIG, of_vertex.SCHEMA, of_vertex.SAFETY_SETTING),
+        *(of_vertex.COUNT_TOKENS_REQUEST, of_vertex.COMPUTE_TOKENS_REQUEST),
+    )
+}
+"""The messages of Vertex AI's requests for text and tokens, by name."""
 
 WORDS = ("served", "differs", "passed over", "refused", "never")
 """What can be said of a method or field; a reason may follow after a colon.
@@ -132,6 +143,11 @@ def said_of(message: Message, field: Field) -> str:
     return str(said or ("passed over" if message.full_name in _passed_over() else "served"))
 
 
+def said_of_vertex(message: Message, field: Field) -> str:
+    """What is said of a field of `VERTEX_MESSAGES`, as `said_of`."""
+    return str(SAID["vertex_fields"].get(message.full_name, {}).get(field.name, "served"))
+
+
 @cache
 def _passed_over() -> frozenset[str]:
     """The messages that occur only below fields that are passed over."""
@@ -152,7 +168,12 @@ def _passed_over() -> frozenset[str]:
 def render() -> str:
     """The whole page: what people wrote, with the tables between its marks made anew."""
     page = PATH.read_text(encoding="utf-8")
-    tables = {"methods": _methods_table(), "methods of Vertex AI": _vertex_table(), "fields": _fields_tables()}
+    tables = {
+        "methods": _methods_table(),
+        "methods of Vertex AI": _vertex_table(),
+        "fields of Vertex AI": _vertex_fields_tables(),
+        "fields": _fields_tables(),
+    }
     for mark, table in tables.items():
         begin, end = f"<!-- {mark} -->\n", f"<!-- end of {mark} -->"
         before, _, rest = page.partition(begin)
@@ -179,6 +200,17 @@ def _fields_tables() -> str:
         rows = [f"### {name}\n", "| field | type | here |", "|---|---|---|"]
         rows += [f"| `{field.json_name}` | {_type(field)} | {_said(message, field)} |" for field in message.in_order]
         parts.append("\n".join(rows) + "\n")
+    return "\n".join(parts)
+
+
+def _vertex_fields_tables() -> str:
+    """The fields that are not simply served, of each message that has any."""
+    parts = []
+    for name, message in VERTEX_MESSAGES.items():
+        said = [(field.json_name, said_of_vertex(message, field)) for field in message.in_order]
+        rows = [f"| `{field}` | {word} |" for field, word in said if word != "served"]
+        if rows:
+            parts.append("\n".join([f"**{name}**\n", "| field | here |", "|---|---|", *rows]) + "\n")
     return "\n".join(parts)
 
 

@@ -25,6 +25,8 @@ _ESCAPED = re.compile(r"\\(.)")
 _UPPER = re.compile(r"(?<!^)(?=[A-Z])")
 _LABELS = "labels."
 _ANY = "*"
+_TIME = "_time"
+"""How the names of fields end that are times."""
 _ORDERED: Mapping[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -35,24 +37,23 @@ _ORDERED: Mapping[str, Callable[[Any, Any], bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One condition: a field's name in snake_case, or `labels.` and a key; the sign; and the value that it names."""
+    """One condition: a field's name in snake_case, or `labels.` and a key; the sign; and the value that it names.
+
+    The value is a time where the field is one.
+    """
 
     field: str
     sign: str
-    value: str
+    value: str | datetime
 
     def holds(self, values: Mapping[str, Any]) -> bool:
-        """Whether the condition holds of a resource with these values; a label or field that it lacks is None.
-
-        Raises:
-            InvalidArgument: the field is a time, and the value is none.
-
-        """
+        """Whether the condition holds of a resource with these values; a label or field that it lacks is None."""
         own = _value_of(values, self.field)
         if self.sign == ":" and self.value == _ANY:
             return own not in (None, "")
-        if isinstance(own, datetime):
-            return self._compares(own, self._time())
+        if isinstance(self.value, datetime):
+            # A resource without the time, as of an end that is still to come, is neither before nor after any.
+            return self._compares(own, self.value) if own is not None else self.sign == "!="
         if self.sign == ":":
             return own is not None and self.value.casefold() in str(own).casefold()
         return self._compares("" if own is None else str(own), self.value)
@@ -61,13 +62,6 @@ class Condition:
         if self.sign in _ORDERED:
             return _ORDERED[self.sign](own, given)
         return bool((own != given) if self.sign == "!=" else (own == given))
-
-    def _time(self) -> datetime:
-        try:
-            return parse_timestamp(self.value)
-        except ValueError as error:
-            described = f"{self.field} is compared with a time, such as 2025-01-01T00:00:00Z; not {shown(self.value)}"
-            raise InvalidArgument(violations=(FieldViolation(field="filter", description=described),)) from error
 
 
 def parse_filter(text: str, fields: Collection[str], request: str) -> tuple[Condition, ...]:
@@ -79,7 +73,7 @@ def parse_filter(text: str, fields: Collection[str], request: str) -> tuple[Cond
         request: the request message's name, for errors.
 
     Raises:
-        InvalidArgument: it is too long or cannot be read, or names another field.
+        InvalidArgument: it is too long or cannot be read, names another field, or compares a time with what is none.
 
     """
     if len(text) > MAX_FILTER_CHARACTERS:
@@ -100,7 +94,8 @@ def _parsed(text: str, fields: Collection[str], request: str) -> list[Condition]
         if found is None:
             described = 'filter must be conditions such as labels.tune-type:* or display_name="x", joined by AND'
             raise _refused(f"{described}; {shown(rest)} is none", request)
-        conditions.append(Condition(_field(found["field"], fields, request), found["sign"], _unquoted(found["value"])))
+        field, value = _field(found["field"], fields, request), _unquoted(found["value"])
+        conditions.append(Condition(field, found["sign"], _read(field, value, request)))
         rest = rest[found.end() :]
         if rest and not (joined := _AND.match(rest)):
             raise _refused(f"conditions of a filter are joined by AND; {shown(rest)} follows one", request)
@@ -119,6 +114,17 @@ def _field(name: str, fields: Collection[str], request: str) -> str:
         allowed = ", ".join([*fields, "labels.KEY"])
         raise _refused(f"filter may have conditions on {allowed}; {shown(name)} is none of them", request)
     return snake
+
+
+def _read(field: str, value: str, request: str) -> str | datetime:
+    """The value that a condition names: a time, if the field is one."""
+    if field.startswith(_LABELS) or not field.endswith(_TIME) or value == _ANY:
+        return value
+    try:
+        return parse_timestamp(value)
+    except ValueError as error:
+        described = f"{field} is compared with a time, such as 2025-01-01T00:00:00Z; not {shown(value)}"
+        raise _refused(described, request) from error
 
 
 def _value_of(values: Mapping[str, Any], field: str) -> Any:

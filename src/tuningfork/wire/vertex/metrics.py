@@ -131,7 +131,7 @@ def parse_list_contexts(
     conditions = tuple(
         condition for text in decoded.get("filter", ()) for condition in parse_filter(text, _CONTEXT_FIELDS, request)
     )
-    named = [each.value for each in conditions if each.field in ("parent_contexts", "name")]
+    named = [str(each.value) for each in conditions if each.field in ("parent_contexts", "name")]
     if not named:
         reason = 'filter must name an experiment: schema_title="system.ExperimentRun" AND parent_contexts:"NAME"'
         raise refused(request, (FieldViolation(field="filter", description=reason),))

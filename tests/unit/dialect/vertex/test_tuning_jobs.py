@@ -361,6 +361,11 @@ def test_jobs_are_listed_newest_first_and_page_by_page_with_a_filter(tunings):
         ('tunedModelDisplayName="yours"', False),
         ('create_time>"2020-01-01T00:00:00Z"', True),
         ('createTime<"2020-01-01T00:00:00Z"', False),
+        ('create_time>="2020-01-01T00:00:00.000000001+14:00"', True),
+        ("end_time:*", False),
+        ('end_time<"2999-01-01T00:00:00Z"', False),
+        ('end_time>"2020-01-01T00:00:00Z"', False),
+        ('end_time!="2020-01-01T00:00:00Z"', True),
     ],
 )
 def test_filters_are_on_fields_in_either_spelling(tunings, filter_, found):
@@ -368,9 +373,8 @@ def test_filters_are_on_fields_in_either_spelling(tunings, filter_, found):
     assert bool(tunings.list({"filter": filter_})) is found
 
 
-@pytest.mark.parametrize("filter_", ["nonsense", "colour=red", 'create_time>"yesterday"'])
-def test_filters_that_mean_nothing_are_refused(tunings, filter_):
-    tunings.create()
+@pytest.mark.parametrize("filter_", ["nonsense", "colour=red", 'create_time>"yesterday"', "end_time<tomorrow"])
+def test_filters_that_mean_nothing_are_refused_even_where_no_job_is(tunings, filter_):
     with pytest.raises(InvalidArgument):
         tunings.list({"filter": filter_})
 
