@@ -14,7 +14,6 @@ from tuningfork.wire.google.proto_json.descriptors import Field, Kind, Message, 
 from tuningfork.wire.google.proto_json.schemas import Schemas
 
 VALUES = {
-    "session": "abc",
     "model": "echo-001",
     "tuned_model": "nobody",
     "operation": "none",
@@ -23,6 +22,7 @@ VALUES = {
     "dataset": "none",
     "row": "0",
     "service_account": "none",
+    "session": "none",
 }
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import select
 import issuer as issuers
 from caller import caller_of, identity_of
 from tuningfork.dialect.gate import Gate
-from tuningfork.dialect.gemini.methods import Scope
+from tuningfork.dialect.scopes import Scope
 from tuningfork.domain.session import MOST_FOR_EACH_PERSON
 from tuningfork.service.identity.issuer_keys import IssuerKeys
 from tuningfork.service.identity.openid import OpenIdTokens, TrustedIssuer
