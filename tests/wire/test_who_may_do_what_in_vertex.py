@@ -70,7 +70,7 @@ ListModelVersionCheckpoints               404  200  200  200
 UpdateModel                               404  403  200  200
 MergeVersionAliases                       404  403  200  200
 DeleteModel                               404  403  403  200
-DeleteModelVersion                        404  403  403  400
+DeleteModelVersion                        404  403  403  200
 GetPublisherModel                         200  200  200  200
 ListPublisherModels                       200  200  200  200
 GetEndpoint                               404  200  200  200
@@ -255,7 +255,7 @@ def rows():
 
 
 ROWS = dict(rows())
-SPENT = {"DeleteModel", "UndeployModel"}
+SPENT = {"DeleteModel", "DeleteModelVersion", "UndeployModel"}
 """What can be done only once, or changes what other rows find."""
 BELOW_NOTHING = re.compile(
     r"/(tuningJobs|publishers/|endpoints/\d+:(generate|stream|count|compute|predict|rawPredict))"
