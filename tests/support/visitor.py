@@ -66,7 +66,7 @@ class Visitor:
         with self.server.client() as client:
             made = client.post(
                 "/tuningfork/v1/datasets",
-                params={"name": f"{name}.csv", "displayName": name},
+                params={"name": f"{name}.csv", "displayName": name, "header": "true"},
                 content=csv_of(rows, header),
             )
         assert made.status_code == 200, made.text
