@@ -205,14 +205,15 @@ class DataCheck:
 
     def _merged_labels(self) -> dict[str, str]:
         """For each output that is written in several ways, how most rows write it."""
-        if not self._has_labels() or self._labels is None:
+        labels = self._labels
+        if not self._has_labels() or labels is None:
             return {}
         groups: dict[str, list[str]] = defaultdict(list)
-        for label in self._labels:
+        for label in labels:
             groups[_plain(label)].append(label)
         merged: dict[str, str] = {}
         for group in groups.values():
-            best = max(group, key=lambda label: (self._labels or {})[label])
+            best = max(group, key=labels.__getitem__)
             merged |= {label: best for label in group if label != best}
         return merged
 
