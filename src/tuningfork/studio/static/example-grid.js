@@ -56,8 +56,8 @@ class ExampleGrid extends HTMLElement {
     this.append(this.tools, this.view);
     this.view.addEventListener("scroll", () => this.scrolled());
     this.table.addEventListener("keydown", (event) => this.key(event));
-    this.table.addEventListener("dblclick", (event) => this.pointed(event, true));
-    this.table.addEventListener("click", (event) => this.pointed(event, false));
+    // No "dblclick": it goes to the cell of the second click, which has been drawn anew by then.
+    this.table.addEventListener("click", (event) => this.pointed(event, event.detail > 1));
     new ResizeObserver(() => this.draw()).observe(this.view);
   }
 
