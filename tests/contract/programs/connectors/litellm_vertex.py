@@ -5,6 +5,8 @@ import os
 
 import litellm
 
+# It has no prices of such a model, and says so on standard output, at times after the answer.
+litellm.suppress_debug_info = True
 options = {
     "model": f"vertex_ai/gemini/{os.environ['ENDPOINT']}",
     "api_base": os.environ["URL"],
