@@ -25,9 +25,9 @@ DESKTOP = {"width": 1280, "height": 900}
 RESOURCE = re.compile(r"Failed to load resource: the server responded with a status of (\d+)")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
-    """The browser, for all tests of this process."""
+    """The browser, for the tests of a module: while it is there, no other test can run an event loop in this thread."""
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed; on Debian: apt-get install chromium")
     with playwright.sync_playwright() as driver:

@@ -19,7 +19,7 @@ def tagged(response: Response, asked: Mapping[str, str]) -> Response:
     """
     tag = f'"{hashlib.blake2b(bytes(response.body), digest_size=_TAG_BYTES).hexdigest()}"'
     # The answer depends on who asks, so only the caller's own program may keep it, and has to ask each time.
-    headers = {"etag": tag, "cache-control": "private, no-cache", "vary": "Authorization, X-Goog-Api-Key"}
+    headers = {"etag": tag, "cache-control": "private, no-cache"}
     if _is_among(tag, asked.get("if-none-match", "")):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     for name, value in headers.items():

@@ -129,8 +129,6 @@ tuning_jobs = Table(
     # The values of the last snapshot, so that a job's progress is known without reading all snapshots.
     Column("completed_steps", Integer, nullable=False, server_default="0"),
     Column("last_loss", Double),
-    # The lowest of its evaluations, so that lists are sorted by it without reading all evaluations.
-    Column("best_validation_loss", Double),
     # Objective, checkpoints, validation set, evaluations and preparation; see store/training_options.py. No query uses
     # its content.
     Column("training_options", JSON, nullable=False, server_default="{}"),
@@ -148,6 +146,8 @@ tuning_jobs = Table(
     Column("request_details", JSON, nullable=False, server_default="{}"),
     # NULL: nobody has computed them.
     Column("data_statistics", JSON(none_as_null=True)),
+    # The lowest of its evaluations, so that lists are sorted by it without reading all evaluations.
+    Column("best_validation_loss", Double),
     _one_of("state", JobState),
     CheckConstraint(f"(state IN {_FINAL}) = (complete_time IS NOT NULL)", name="final_has_complete_time"),
     CheckConstraint(f"(state IN {_UNSUCCESSFUL}) = (error_code IS NOT NULL)", name="unsuccessful_has_error"),

@@ -91,7 +91,7 @@ def test_every_kind_of_answer_can_be_read_by_the_page(open_to_page):
     assert {answer.headers["access-control-allow-origin"] for answer in answers} == {PAGE}
     assert {answer.headers["vary"] for answer in answers} == {"Origin"}
     assert {answer.headers["access-control-expose-headers"] for answer in answers} == {
-        "Retry-After, WWW-Authenticate, X-Request-Id"
+        "ETag, Retry-After, WWW-Authenticate, X-Request-Id"
     }
 
 

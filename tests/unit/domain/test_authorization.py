@@ -22,8 +22,22 @@ MAKING_TOKENS = [
     OwnMethod.CREATE_REFRESH_TOKEN,
     OwnMethod.LIST_REFRESH_TOKENS,
     OwnMethod.REVOKE_REFRESH_TOKEN,
+    OwnMethod.CREATE_SERVICE_ACCOUNT,
+    OwnMethod.LIST_SERVICE_ACCOUNTS,
+    OwnMethod.REVOKE_SERVICE_ACCOUNT,
 ]
 """Only a key makes credentials, and lists and revokes those it made."""
+FOR_CLOUD_PLATFORM = [OwnMethod.LIST_SESSIONS, OwnMethod.END_SESSION, OwnMethod.GET_ENGINES]
+"""Other people's sign-ins and the whole server: a scope of the Gemini API alone does not reach them."""
+WITHOUT_A_MODEL = [
+    OwnMethod.CREATE_DATASET,
+    OwnMethod.READ_DATASETS,
+    OwnMethod.CHANGE_DATASETS,
+    OwnMethod.TRY_DATASETS,
+    OwnMethod.CREATE_SESSION,
+    OwnMethod.END_CURRENT_SESSION,
+    OwnMethod.GET_CALLER,
+]
 KEY = Credential(kind=CredentialKind.API_KEY)
 
 
@@ -40,13 +54,21 @@ def test_every_method_has_scopes_and_an_action() -> None:
         GeminiMethod.GET_MODEL,
         GeminiMethod.LIST_TUNED_MODELS,
         *MAKING_TOKENS,
+        *FOR_CLOUD_PLATFORM,
+        *WITHOUT_A_MODEL,
         # There is no model yet of which it would need a role.
         OwnMethod.IMPORT_TUNED_MODEL,
     }
 
 
+@pytest.mark.parametrize("method", FOR_CLOUD_PLATFORM)
+def test_the_broad_scope_of_the_gemini_api_does_not_reach_the_whole_server(method: Method) -> None:
+    assert decide_caller(method.requirement, token(Scope.CLOUD_PLATFORM)) is CallDecision.ALLOWED
+    assert decide_caller(method.requirement, token(Scope.GENERATIVE_LANGUAGE)) is CallDecision.SCOPE_INSUFFICIENT
+
+
 @pytest.mark.parametrize("scope", [Scope.CLOUD_PLATFORM, Scope.GENERATIVE_LANGUAGE])
-@pytest.mark.parametrize("method", [method for method in METHODS if method not in MAKING_TOKENS])
+@pytest.mark.parametrize("method", [each for each in METHODS if each not in (*MAKING_TOKENS, *FOR_CLOUD_PLATFORM)])
 def test_the_two_broad_scopes_suffice_for_everything(method: Method, scope: Scope) -> None:
     assert decide_caller(method.requirement, token(scope)) is CallDecision.ALLOWED
 
