@@ -10,6 +10,7 @@ import peft_adapters
 WITHOUT_RESULT = {
     "tuningfork tutorial": "a story for a person",
     "tuningfork serve": "runs until it is stopped; what it prints at its start is for a person",
+    "tuningfork studio": "runs until it is stopped",
     "tuningfork completion": "prints a script",
     "tuningfork delete": "prints nothing",
     "tuningfork keys revoke": "prints nothing",

@@ -147,7 +147,7 @@ def test_where_grpc_is_and_how_to_trust_it_is_shown(tmp_path, root, said):
 
     lines = welcome("http://127.0.0.1:8000", Settings(data_dir=tmp_path), None, address).splitlines()
 
-    shown = [line.strip() for line in lines[2:]]
+    shown = [line.strip() for line in lines[3:]]
     assert [line.startswith(part) for line, part in zip(shown, said, strict=False)] == [True] * len(said)
     assert "gRPC" not in welcome("http://127.0.0.1:8000", Settings(data_dir=tmp_path), None)
 
