@@ -80,12 +80,12 @@ def test_a_cell_that_is_mended_in_the_grid_mends_the_finding(visitor):
     page = visitor.open(f"/create/{dataset}/check?finding=empty_output").page
     cell = page.locator('example-grid td[data-row="0"][data-column="1"]')
     page.locator("example-grid td", has_text="MCM").wait_for()
-    page.locator("#findings").get_by_text("Empty output", exact=True).wait_for()
+    page.locator("#findings").get_by_role("heading", name="Empty output").wait_for()
     cell.dblclick()
     page.keyboard.type("MCMI")
     page.keyboard.press("Enter")
 
-    page.locator("#findings").get_by_text("Empty output", exact=True).wait_for(state="hidden")
+    page.locator("#findings").get_by_role("heading", name="Empty output").wait_for(state="hidden")
     assert rows_of(visitor, dataset)[-1] == ["MCM", "MCMI"]
 
 
