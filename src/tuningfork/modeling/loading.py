@@ -240,7 +240,7 @@ def _kept_dtype(base: BaseModel, location: str, dtype: torch.dtype) -> torch.dty
 
 
 def _about_weights(base: BaseModel, location: str, weights: WeightType, stored: torch.dtype) -> dict[str, Any]:
-    """The fields of a loaded base that tell its weights from others."""
+    """The fields of `LoadedBase` that identify its weights: the fingerprint of their files, and how they are kept."""
     converted = stored != torch.int8 and are_converted(location, base.revision, stored)
     return {"fingerprint": fingerprint_of(location, base.revision), "weights": weights, "converted": converted}
 

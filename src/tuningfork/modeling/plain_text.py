@@ -42,7 +42,7 @@ class PlainText:
         return self._found.sub(lambda match: f"\ue000{self._numbers[match[0]]}\ue001", text)
 
     def unquote(self, text: str) -> str:
-        """The text of which `quote` made this."""
+        """Undo `quote`: the original text."""
         return self._mark.sub(lambda match: self._literals[int(match[1])], text)
 
     def encode(self, text: str) -> list[int]:

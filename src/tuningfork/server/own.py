@@ -37,7 +37,7 @@ from tuningfork.store.leases import ServerId
 
 @dataclass(frozen=True, slots=True)
 class OwnThreads:
-    """Threads for work on files that may take minutes, so that those of other requests stay free."""
+    """Thread pools for work on files that may take minutes, so that it holds no thread of other requests."""
 
     imports: Executor
     uploads: Executor

@@ -26,7 +26,7 @@ MOST_COUNTED = 2_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """What a job would be. `preview` is of some of its examples, which tell of the others; `tuned` of all of them.
+    """What a job would do. `preview` is computed from a sample of its examples, `tuned` from all of them.
 
     `jobs_ahead` is how many jobs are trained or wait.
     """

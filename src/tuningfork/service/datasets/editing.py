@@ -225,7 +225,7 @@ def counted(rows: int) -> str:
 
 
 def _bounded(places: RowPlaces, indexes: Sequence[int]) -> tuple[tuple[int, StagedRow], ...]:
-    """The rows at these indexes, as many as may be shown at once; at least one."""
+    """The first of the rows at these indexes, up to `MOST_BYTES_SHOWN` together, but at least one row."""
     shown: list[tuple[int, StagedRow]] = []
     size = 0
     for index, row in zip(indexes, places.read(indexes), strict=False):

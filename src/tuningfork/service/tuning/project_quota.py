@@ -27,7 +27,7 @@ class ProjectQuota:
             raise ProjectQuotaExceeded(self.most)
 
     def has_place(self, connection: Transaction, project: str) -> bool:
-        """Whether a job of the project may be taken up. Others that ask the same wait until this transaction ends."""
+        """Whether a job of the project may start. Other transactions that ask about it wait until this one ends."""
         return self.most is None or project_jobs.count_running_of(connection, project) < self.most
 
     def is_full(self, connection: Transaction, project: str) -> bool:

@@ -37,7 +37,7 @@ def dataset_path(visit: Visit, *rest: str) -> str:
 
 
 def step_path(visit: Visit, step: str) -> str:
-    """The path of a step of this data set below the Studio's."""
+    """The path, below the Studio's prefix, of the page for a step of this data set."""
     rest = "" if step == "data" else f"/{step}"
     return visit.api.path("/create/", visit.path["dataset"], rest)
 

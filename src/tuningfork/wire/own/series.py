@@ -57,7 +57,7 @@ def parse_series(query: Mapping[str, str]) -> tuple[int, int]:
 
 
 def render_series(found: LossSeries, after_step: int, after_validation_step: int) -> Typed:
-    """The losses after these steps."""
+    """The answer with the training and validation losses after the given steps."""
     job = found.job
     lasting, evaluated = found.lasting_step, found.validation
     fields: dict[str, Any] = {
