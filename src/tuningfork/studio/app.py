@@ -20,7 +20,7 @@ from tuningfork.studio.frame.attempts import Attempts
 from tuningfork.studio.frame.gate import StudioGate
 from tuningfork.studio.frame.pass_through import PassThrough
 from tuningfork.studio.frame.rendering import Person, Rendering
-from tuningfork.studio.frame.session import Cookies
+from tuningfork.studio.frame.session import Cookies, address_of
 from tuningfork.studio.frame.static_files import StaticFiles
 from tuningfork.studio.frame.visit import FormTooLarge, Page, Visit
 from tuningfork.studio.pages.sign_in import SignIn
@@ -43,7 +43,7 @@ class Studio:
         language = choose_language(cookies.language, request.headers.get("accept-language", ""))
         return Visit(
             request=request,
-            api=self.api.called_by(cookies.credential),
+            api=self.api.called_by(cookies.credential, address_of(request)),
             texts=Texts(language),
             cookies=cookies,
             rendering=self.rendering,

@@ -67,6 +67,17 @@ def test_after_five_wrong_keys_an_address_waits_half_a_minute_even_with_the_righ
     assert later.status_code == 303
 
 
+def test_the_server_is_told_from_where_a_key_comes_so_that_one_visitors_wrong_keys_stop_nobody_else(visit, api):
+    browser = visit(api, signed_in=False)
+
+    browser.post("/studio/sign-in", data={"key": "tf_wrong"})
+    browser.post("/studio/sign-in", data={"key": KEY})
+    browser.get("/studio/library")
+    browser.get("/studio/api/tuningfork/v1/caller")
+
+    assert {request.headers.get("x-forwarded-for") for *_, request in api.requests} == {"testclient"}
+
+
 @pytest.mark.parametrize("path", ["/studio/library", "/studio/models/roman", "/studio/models/roman/losses.csv"])
 def test_who_is_not_signed_in_is_asked_to_and_comes_back_afterwards(visit, api, path):
     browser = visit(api, signed_in=False)

@@ -53,9 +53,15 @@ class Api:
         self._transport = transport
         self._client: httpx.AsyncClient | None = None
 
-    def called_by(self, credential: str | None) -> "ApiCaller":
-        """Calls with this credential; None: with none, which a server without authentication accepts."""
-        return ApiCaller(self, credential)
+    def called_by(self, credential: str | None, address: str) -> "ApiCaller":
+        """Calls with this credential for the visitor at this address.
+
+        Args:
+            credential: None: none, which a server without authentication accepts.
+            address: the server on this machine counts wrong keys by it, and logs it; "": unknown.
+
+        """
+        return ApiCaller(self, credential, address)
 
     async def open(
         self, method: str, path: str, headers: Mapping[str, str], *, query: str = "", content: Any = None, wait: Any
@@ -90,6 +96,7 @@ class ApiCaller:
 
     api: Api
     credential: str | None
+    address: str = ""
 
     @staticmethod
     def path(*parts: str) -> str:
@@ -100,8 +107,9 @@ class ApiCaller:
         return "".join(quote(part, safe="") if index % 2 else part for index, part in enumerate(parts))
 
     def headers(self) -> dict[str, str]:
-        """The credential as a header."""
-        return {} if self.credential is None else {"authorization": f"Bearer {self.credential}"}
+        """The credential as a header, and for whom the Studio asks, as proxies say it."""
+        headers = {"x-forwarded-for": self.address} if self.address else {}
+        return headers if self.credential is None else {**headers, "authorization": f"Bearer {self.credential}"}
 
     async def get(self, path: str, query: Mapping[str, str] | None = None) -> Json:
         """The answer to a GET.

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from tuningfork.studio.frame.api_client import Api, ApiUnreachable
-from tuningfork.studio.frame.session import Cookies
+from tuningfork.studio.frame.session import Cookies, address_of
 
 _ID = r"[A-Za-z0-9][A-Za-z0-9._~-]*"
 _OWN, _GEMINI = r"/tuningfork/v1", r"/v1beta"
@@ -71,7 +71,7 @@ class PassThrough:
         path = "/" + request.path_params["path"]
         if not is_allowed(request.method, path):
             return _refusal(403, "PERMISSION_DENIED", f"The Studio's pages may not call {request.method} {path[:200]}.")
-        caller = self.api.called_by(Cookies.of(request).credential)
+        caller = self.api.called_by(Cookies.of(request).credential, address_of(request))
         headers = {name: value for name in _TO_THE_API if (value := request.headers.get(name)) is not None}
         headers |= {**caller.headers(), "accept-encoding": "identity"}
         if int(headers.get("content-length", "0")) > MOST_BODY_BYTES:

@@ -1,4 +1,4 @@
-"""The cookies of the Studio: the credential of a signed-in person, and the language and theme of a browser."""
+"""Who visits: the cookies with the session, language and theme of a browser, and the browser's address."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -88,6 +88,11 @@ class Cookies:
         response.set_cookie(
             self._named(name), value, max_age=seconds, path=PREFIX, secure=self.secure, httponly=True, samesite="lax"
         )
+
+
+def address_of(request: Request) -> str:
+    """The address that a request comes from; "": it is unknown."""
+    return request.client.host if request.client else ""
 
 
 def fits_a_header(value: str) -> bool:

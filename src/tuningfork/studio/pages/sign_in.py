@@ -9,7 +9,7 @@ from starlette.responses import Response
 from tuningfork.studio.frame.address import PREFIX
 from tuningfork.studio.frame.api_client import ApiRefusal, ApiUnreachable, Json
 from tuningfork.studio.frame.attempts import Attempts
-from tuningfork.studio.frame.session import fits_a_header
+from tuningfork.studio.frame.session import address_of, fits_a_header
 from tuningfork.studio.frame.visit import Page, Visit
 
 _SESSIONS = "/tuningfork/v1/sessions"
@@ -38,7 +38,7 @@ class SignIn:
         """A session for the key, and on to the page that was asked for; or the form again, which says what is wrong."""
         fields = await visit.form()
         secret, next_path = fields.get("key", "").strip(), _safe(fields.get("next", ""))
-        address = visit.request.client.host if visit.request.client else ""
+        address = address_of(visit.request)
         if wait := self.attempts.seconds_to_wait(address):
             return _paused(visit, next_path, wait)
         if not secret:
@@ -78,7 +78,7 @@ async def leave(visit: Visit) -> Response:
 async def _exchange(visit: Visit, secret: str) -> Json:
     """A session for a key or a token."""
     name = visit.request.headers.get("user-agent", "")[:_MOST_NAME]
-    with_secret = visit.api.api.called_by(secret)
+    with_secret = visit.api.api.called_by(secret, visit.api.address)
     return await with_secret.send("POST", _SESSIONS, {"displayName": name} if name else {})
 
 
