@@ -97,6 +97,11 @@ class Assertions:
 
         """
         account, claims = self._verified(assertion)
+        if not account.key_id:
+            # Where keys are asked for, it would let in whoever called the server while it asked for none.
+            raise AssertionNotValid(
+                f"service account {account.id} was made by a server without keys, and is for no key"
+            )
         meant = [scopes for name, scopes in self.audiences.services.items() if name in _audiences(claims)]
         # An assertion that names its scopes need not say which service it is for.
         if not meant and (claims.get("aud") is not None or "scope" not in claims):

@@ -6,6 +6,8 @@ import jwt
 import pytest
 
 from caller import caller_of
+from tuningfork.domain.permission import LOCAL_PRINCIPAL
+from tuningfork.service.identity.service_accounts import ServiceAccounts
 from tuningfork.service.quotas import Budget, Quotas
 
 MADE = "/tuningfork/v1/serviceAccounts"
@@ -335,3 +337,17 @@ def test_a_server_that_asks_for_no_keys_makes_accounts_all_the_same(workshop):
     headers = {"content-type": "application/x-www-form-urlencoded", **here}
 
     assert caller.post("/token", body, key="", headers=headers).json()["token_type"] == "Bearer"
+
+
+def test_an_account_that_was_made_where_nobody_needs_a_key_lets_nobody_in_where_keys_are_asked_for(caller):
+    accounts = ServiceAccounts(database=caller.workshop.database, clock=caller.workshop.clock)
+    made_without_key = accounts.create(LOCAL_PRINCIPAL, "laptop", TOKEN_URI)
+    account = {
+        "id": made_without_key.account.id,
+        "email": made_without_key.account.email,
+        "privateKey": made_without_key.private_key,
+    }
+
+    assert with_token(caller, signed(caller, account, aud=None)).status_code == 401
+    token = exchanged(caller, signed(caller, account)).json()["access_token"]
+    assert with_token(caller, token).status_code == 401
