@@ -16,7 +16,7 @@ RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"
 @pytest.fixture(scope="module")
 def paths(server):
     """The path of every page by the name of its picture."""
-    model = tuned_model(server)
+    model, other = tuned_model(server), tuned_model(server, name="fewer", pairs=PAIRS[:9])
     with server.client() as client:
         rows = "text_input,output\n" + "".join(f'"{a}","{b}"\n' for a, b in [*PAIRS, ("MCM", ""), ("1", "2")])
         made = client.post("/tuningfork/v1/datasets?name=a.csv&displayName=counting", content=rows.encode()).json()
@@ -32,6 +32,8 @@ def paths(server):
         "create-start": f"/create/{dataset}/start",
         "model": f"/models/{model}",
         "code": f"/models/{model}/code",
+        "compare": f"/compare?models={model},{other}",
+        "compare-none": "/compare",
         "playground": f"/playground?models={model}&p=LXIII&p=XIX",
     }
 

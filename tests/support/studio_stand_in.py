@@ -120,7 +120,8 @@ class StandInApi(httpx.AsyncBaseTransport):
     def _list(self, query):
         states = query.get("state", "").split(",")
         search = query.get("search", "")
-        found = [each for each in self.models.values() if each["state"] in states and search in each["displayName"]]
+        chosen = [each for each in self.models.values() if states == [""] or each["state"] in states]
+        found = [each for each in chosen if search in each["displayName"]]
         everything = [each["state"] for each in self.models.values()]
         return _answer(
             200,

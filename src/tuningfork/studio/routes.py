@@ -1,6 +1,7 @@
 """Every page of the Studio but the form to sign in."""
 
 from tuningfork.studio.pages import (
+    compare,
     create_check,
     create_columns,
     create_data,
@@ -18,6 +19,7 @@ PAGES = (
     *library.PAGES,
     *model.PAGES,
     *sharing.PAGES,
+    *compare.PAGES,
     *create_data.PAGES,
     *create_columns.PAGES,
     *create_check.PAGES,

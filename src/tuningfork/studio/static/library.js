@@ -21,6 +21,20 @@ function told() {
   if (title) announce(title.textContent);
 }
 
+/** Two to four models can be compared: the button says by being disabled that it wants others. */
+function countChosen() {
+  const chosen = document.querySelectorAll("#chosen input[name=models]:checked").length;
+  const button = document.querySelector("[data-compare]");
+  if (!button) return;
+  button.disabled = chosen < 2 || chosen > 4;
+  document.querySelector("[data-compare-hint]").hidden = !button.disabled;
+}
+
+part?.addEventListener("change", (event) => event.target.name === "models" && countChosen());
+part?.addEventListener("refreshed", countChosen);
+addEventListener("pageshow", countChosen);
+countChosen();
+
 form?.addEventListener("input", (event) => {
   clearTimeout(waiting);
   waiting = setTimeout(follow, event.target.type === "search" ? 250 : 0);

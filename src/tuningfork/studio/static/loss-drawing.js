@@ -53,7 +53,7 @@ export class Scale {
   }
 }
 
-function axes(scale) {
+export function axes(scale) {
   const group = element("g");
   const rows = scale.logarithmic ? logTicks(...scale.y) : ticks(...scale.y, 8);
   for (const value of rows) {
@@ -82,7 +82,7 @@ function timeText(seconds) {
 }
 
 /** A line through points; where a loss is no number, it is interrupted. */
-function line(points, scale, kind) {
+export function line(points, scale, kind) {
   let path = "";
   let pen = "M";
   for (const point of points) {
