@@ -23,6 +23,7 @@ from tuningfork.buckets.configuration import (
 from tuningfork.dialect.scopes import SCOPES
 from tuningfork.domain.base_model import WeightType
 from tuningfork.domain.loopback import is_loopback
+from tuningfork.domain.operators import check_addresses
 from tuningfork.domain.tuned_model import TunedModelId
 from tuningfork.domain.user_directories import default_data_directory
 from tuningfork.execution.base import AdapterLimits
@@ -203,6 +204,10 @@ class Settings(BaseSettings):
         "the time to a first token what others have asked.",
     )
 
+    operators: Annotated[list[str], NoDecode, AfterValidator(check_addresses)] = Field(
+        default_factory=list,
+        description="E-mail addresses of people who run the server beside the machine's owner, separated by blanks.",
+    )
     no_auth: bool = Field(
         default=False, description="Ask nobody for a key; only together with a loopback address to listen on."
     )
@@ -270,7 +275,7 @@ class Settings(BaseSettings):
 
     @field_validator(
         *("base_model", "buckets", "cors_origins", "file_roots", "object_stores", "oidc_default_scopes"),
-        *("pinned_models", "regions", "web_roots"),
+        *("pinned_models", "operators", "regions", "web_roots"),
         mode="before",
     )
     @classmethod

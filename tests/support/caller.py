@@ -20,6 +20,7 @@ from tuningfork.dialect.gate import Gate
 from tuningfork.dialect.gemini.table import UseCases, gemini
 from tuningfork.dialect.own.table import OwnUseCases, own
 from tuningfork.dialect.scopes import SCOPES, Scope
+from tuningfork.domain.operations import DiskUse
 from tuningfork.server.credentials import assertions_of
 from tuningfork.service.answering.engines import Engines
 from tuningfork.service.identity.identity import Identity
@@ -27,6 +28,9 @@ from tuningfork.service.identity.openid import OpenIdTokens
 from tuningfork.service.identity.refresh_tokens import RefreshTokens
 from tuningfork.service.identity.service_accounts import ServiceAccounts
 from tuningfork.service.identity.tokens import AccessTokens
+from tuningfork.service.operating.credentials import Keys
+from tuningfork.service.operating.throughput import Throughput
+from tuningfork.service.operating.unfinished import Unfinished
 from tuningfork.service.quotas import Quotas
 from tuningfork.service.recent_errors import RecentErrors
 from tuningfork.service.tuning.detailing import Detailing
@@ -227,6 +231,7 @@ def caller_of(
     )
     use_cases = UseCases(tuning=workshop.tuning, sharing=workshop.sharing, generation=workshop.generation)
     staging = Staging(workshop.executor, workshop.running.speeds, workshop.tuning.get, workshop.tuning.list)
+    operators = gate.identity.sessions.operators
     places = QueuePlaces(workshop.database, workshop.running.turns, workshop.running.speeds, places=2)
     own_use_cases = OwnUseCases(
         exporting=Exporting(workshop.tuning, ECHO_CATALOG),
@@ -246,8 +251,20 @@ def caller_of(
             workshop.running.speeds,
             workshop.metrics,
             RecentErrors(workshop.clock),
-            lambda: {"server": 1_000, "trainer": 2_000},
+            Throughput(workshop.clock, workshop.metrics.work),
+            memory=lambda: {"server": 1_000, "trainer": 2_000},
+            disk=lambda: DiskUse(kinds={"adapters": 3_000}, free_bytes=4_000),
+            operators=operators,
         ),
+        unfinished=Unfinished(
+            workshop.database,
+            workshop.clock,
+            staging.all_staged,
+            places,
+            operators=operators,
+            cancel=workshop.tuning.cancel,
+        ),
+        keys=Keys(workshop.access, operators, quotas),
         library=Library(workshop.database, workshop.clock, staging.all_staged, places),
         detailing=Detailing(workshop.database, ECHO_CATALOG, workshop.clock, staging.staged, places),
         tokens=gate.identity.tokens,

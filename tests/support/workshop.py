@@ -17,6 +17,7 @@ from tuningfork.dispatcher import Dispatcher
 from tuningfork.domain.conversation import Conversation, Speaker, Turn
 from tuningfork.domain.generation import GenerationRequest, RequestedSampling
 from tuningfork.domain.hyperparameters import RequestedHyperparameters
+from tuningfork.domain.operators import Operators
 from tuningfork.domain.permission import Email, Principal
 from tuningfork.domain.references import TunedRef, UnreadableName
 from tuningfork.domain.staged_dataset import ReadFile
@@ -63,6 +64,8 @@ UNLIMITED = Quotas()
 SERVER = ServerId("server")
 ADA = Principal(email=Email("ada@example.com"), project="123")
 BOB = Principal(email=Email("bob@example.com"), project="456")
+OLGA = Principal(email=Email("olga@example.com"), project="789")
+"""Whoever runs the server beside the machine's owner."""
 
 NUMBER_PAIRS = tuple(Conversation.pair(*pair) for pair in EXAMPLES)
 
@@ -219,8 +222,8 @@ def build_workshop(
 
 
 def sessions_of(workshop: Workshop) -> Sessions:
-    """The sessions in the workshop's database."""
-    return Sessions(workshop.database, workshop.clock, workshop.access)
+    """The sessions in the workshop's database. Olga runs the server."""
+    return Sessions(workshop.database, workshop.clock, workshop.access, Operators(frozenset({OLGA.email})))
 
 
 def importing_of(workshop: Workshop) -> Importing:

@@ -180,6 +180,14 @@ def test_models_that_stay_in_memory_are_named_in_full(monkeypatch):
             Settings(pinned_models=[wrong])
 
 
+def test_operators_are_named_by_their_addresses(monkeypatch):
+    monkeypatch.setenv("TUNINGFORK_OPERATORS", "Bob@Example.com ada@example.com")
+
+    assert Settings().operators == ["ada@example.com", "bob@example.com"]
+    with pytest.raises(ValidationError, match=r"must be an address such as ada@example\.com"):
+        Settings(operators=["ada"])
+
+
 def test_the_room_for_adapters_is_given_in_mebibytes(monkeypatch):
     assert Settings().adapter_limits == AdapterLimits(adapters=1_000, bytes=None)
     monkeypatch.setenv("TUNINGFORK_RESIDENT_ADAPTERS", "7")

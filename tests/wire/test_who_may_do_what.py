@@ -110,6 +110,14 @@ EndSession                            x  .  .  .  .  .  .     x  x  x  x
 EndCurrentSession                     x  x  x  x  x  x  .     x  x  x  x
 GetCaller                             x  x  x  x  x  x  .     x  x  x  x
 GetEngines                            x  .  .  .  .  .  .     x  x  x  x
+GetQueue                              x  .  .  .  .  .  .     x  x  x  x
+CancelJob                             x  .  .  .  .  .  .     .  .  x  x
+CreateKey                             .  .  .  .  .  .  .     x  x  x  x
+CreateKey for somebody else           .  .  .  .  .  .  .     x  x  x  x
+CreateKey for another project         .  .  .  .  .  .  .     x  x  x  x
+ListKeys                              x  .  .  .  .  .  .     x  x  x  x
+RevokeKey                             x  .  .  .  .  .  .     x  x  x  x
+ListSessions of everybody             x  .  .  .  .  .  .     x  x  x  x
 CreateServiceAccount                  .  .  .  .  .  .  .     x  x  x  x
 ListServiceAccounts                   .  .  .  .  .  .  .     x  x  x  x
 RevokeServiceAccount                  .  .  .  .  .  .  .     x  x  x  x
@@ -149,11 +157,17 @@ STATUS = {
     "key wanted": (403, "Access tokens are made for API keys only, not for other access tokens. "),
     "scope": (403, "Request had insufficient authentication scopes."),
     "role": (403, "You do not have permission to access tuned model tunedModels/"),
-    "not the operator": (403, "Only whoever runs the server may look at its engines: "),
+    "not the operator": (403, "Only whoever runs the server may "),
     "not the owner": (403, "You need to be the owner of the resource to transfer ownership"),
 }
 """What each refusal looks like."""
 
+OPERATORS_ONLY = {
+    "GetEngines",
+    "CreateKey for somebody else",
+    "CreateKey for another project",
+    "ListSessions of everybody",
+}
 TEAM = "team@example.com"
 TASK = {"trainingData": {"examples": {"examples": [{"textInput": "1", "output": "2"}]}}}
 CONTENTS = {"contents": [{"role": "user", "parts": [{"text": "1"}]}]}
@@ -182,7 +196,7 @@ class Row:
             return "key wanted"
         if credential in TOKENS and not self.scopes[credential]:
             return "scope"
-        if self.label == "GetEngines":
+        if self.label in OPERATORS_ONLY:
             # A role on a model gives no right to it; Bob does not run the server.
             return "not the operator"
         if not self.roles[RELATIONS[relation]]:
@@ -239,6 +253,10 @@ class World:
     def refresh_token(self):
         """The id of one of Bob's."""
         return self.caller.post("/tuningfork/v1/refreshTokens", {}, key=self.caller.bobs_key).json()["id"]
+
+    def further_key(self):
+        """The id of one of Bob's keys, which nobody uses."""
+        return self.workshop.access.create_key("further", BOB.email, BOB.project).record.id
 
     def session(self):
         """The id of one of Bob's."""
@@ -479,6 +497,14 @@ REQUESTS = {
     "EndCurrentSession": lambda world, on: ("DELETE", "/tuningfork/v1/sessions/current", None),
     "GetCaller": lambda world, on: ("GET", "/tuningfork/v1/caller", None),
     "GetEngines": lambda world, on: ("GET", "/tuningfork/v1/engines", None),
+    "GetQueue": lambda world, on: ("GET", "/tuningfork/v1/queue", None),
+    "CancelJob": lambda world, on: ("POST", f"/tuningfork/v1/queue/{on.model_id}:cancel", None),
+    "CreateKey": lambda world, on: ("POST", "/tuningfork/v1/keys", {"displayName": "further"}),
+    "CreateKey for somebody else": lambda world, on: ("POST", "/tuningfork/v1/keys", {"email": ADA.email}),
+    "CreateKey for another project": lambda world, on: ("POST", "/tuningfork/v1/keys", {"project": "123"}),
+    "ListKeys": lambda world, on: ("GET", "/tuningfork/v1/keys", None),
+    "RevokeKey": lambda world, on: ("POST", f"/tuningfork/v1/keys/{world.further_key()}:revoke", None),
+    "ListSessions of everybody": lambda world, on: ("GET", "/tuningfork/v1/sessions?everybodys=true", None),
     "CreateServiceAccount": lambda world, on: (
         "POST",
         "/tuningfork/v1/serviceAccounts",

@@ -64,7 +64,6 @@ class RequestRecords:
         async def watch(message: Message) -> None:
             if message["type"] == "http.response.start":
                 access.status = str(message["status"])
-                self._errors.note(message["status"])
                 message = {**message, "headers": [*message["headers"], header]}
             else:
                 access.sent_bytes += len(message.get("body", b""))
@@ -77,6 +76,8 @@ class RequestRecords:
             seconds = time.monotonic() - began
             # The endpoint's name has few different values. Paths contain model names, and verbs may be any text.
             self._seconds.labels(access.endpoint, access.status).observe(seconds)
+            if access.status.isdecimal():
+                self._errors.note(int(access.status), access.endpoint, known)
             log_access(access, seconds)
             current_request.reset(token)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tuningfork.domain.base_model import BaseModelName
+from tuningfork.domain.operations import DiskUse, WorkOfMinute
 from tuningfork.domain.permission import Email
 from tuningfork.domain.tuned_model import TunedModelId
 
@@ -40,11 +41,16 @@ class OwnersJobs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorCount:
-    """How many requests of the last day were answered with this HTTP status, 400 or more, and when the last was."""
+    """How many requests of the last day to one endpoint were answered with this HTTP status, 400 or more.
+
+    `endpoint` is the name by which the metrics count them. `last_time` and `last_request_id` are those of the last one.
+    """
 
     status: int
+    endpoint: str
     count: int
     last_time: datetime
+    last_request_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +66,9 @@ class EngineReport:
         prompt_tokens: read by the generator since the server started, in thousands.
         output_tokens: generated since the server started, in thousands.
         owners: the owners with jobs that wait or are in training, those with the most first.
-        errors: the refusals of the last day, by status; at most since the server started.
+        errors: the refusals of the last day, by status and endpoint; at most since the server started.
+        minutes: what was done in each of the last sixty minutes in which something was, the current one last.
+        disk: what the server keeps on its disk.
 
     """
 
@@ -73,3 +81,5 @@ class EngineReport:
     output_tokens: int
     owners: tuple[OwnersJobs, ...]
     errors: tuple[ErrorCount, ...]
+    minutes: tuple[WorkOfMinute, ...]
+    disk: DiskUse

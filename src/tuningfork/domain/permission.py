@@ -109,11 +109,6 @@ class Principal:
     grant: Grant | None = field(default=None, compare=False)
 
     @property
-    def owns_installation(self) -> bool:
-        """Whether this is whoever runs the server; see `LOCAL_PRINCIPAL`."""
-        return self.email == LOCAL_PRINCIPAL.email
-
-    @property
     def project_number(self) -> int | None:
         """The project's number, as in `readerProjectNumbers`; None if the project has a name instead of a number."""
         is_number = self.project.isascii() and self.project.isdecimal() and len(self.project) <= _MAX_PROJECT_DIGITS

@@ -61,6 +61,7 @@ from tuningfork.service.datasets.shelf import Shelf
 from tuningfork.service.identity.identity import Identity
 from tuningfork.service.identity.keys import Access
 from tuningfork.service.metrics import Metrics
+from tuningfork.service.operating.throughput import Throughput
 from tuningfork.service.quotas import Budget, Quotas
 from tuningfork.service.readiness import Readiness
 from tuningfork.service.sharing.sharing import Sharing
@@ -217,9 +218,9 @@ def _build(
     running = Running(*common, server=server, savepoint_every=every, project_quota=quota)
     reserve = disk_reserve(settings)
     shelf = Shelf(requests, StagedFiles(artifacts.store), now, secrets.randbits)
-    dispatcher = _dispatcher(
-        settings, running, engines, metrics, partial(_call_all, residency.refresh, reserve.refill, shelf.sweep_hourly)
-    )
+    throughput = Throughput(now, metrics.work)
+    each_round = partial(_call_all, residency.refresh, reserve.refill, shelf.sweep_hourly, throughput.sample)
+    dispatcher = _dispatcher(settings, running, engines, metrics, each_round)
     parts = (requests, artifacts, catalog, now, secrets.randbits, metrics)
     usable = partial(check_usable, generators=engines.generators)
     tuning = Tuning(*parts, wake=dispatcher.wake, quotas=quotas, reserve=reserve, check_base=usable)
@@ -230,8 +231,8 @@ def _build(
     made = partial(vertex_of, server=server, queued=dispatcher.wake, check_base=usable)
     of_vertex, preparer = made(settings, parts, tuning, generation, quotas)
     parts_of_own = (parts, tuning, running, engines, residency, identity)
-    of_own = partial(own_of, shelf=shelf, server=server, threads=threads, check_base=usable)
-    ours = of_own(settings, *parts_of_own, waits_for=preparer.waits_for)
+    of_own = partial(own_of, shelf=shelf, server=server, threads=threads, check_base=usable, quotas=quotas)
+    ours = of_own(settings, *parts_of_own, waits_for=preparer.waits_for, throughput=throughput)
     gemini_dialect = gemini(UseCases(tuning=tuning, sharing=sharing, generation=generation), _FORM)
     dialects: tuple[Dialect[Any], ...] = (gemini_dialect, own(ours, _FORM), of_vertex, *_buckets(settings))
     ready, gate = _readiness(database, artifacts, dispatcher, engines), _gate(settings, identity, quotas)

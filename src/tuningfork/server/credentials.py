@@ -5,6 +5,7 @@ from datetime import datetime
 from functools import partial
 
 from tuningfork.dialect.scopes import SCOPES, Scope
+from tuningfork.domain.operators import Operators
 from tuningfork.domain.permission import LOCAL_PRINCIPAL
 from tuningfork.server.belonging import keep_first_key
 from tuningfork.server.data_directory import now
@@ -41,7 +42,7 @@ def identity_of(settings: Settings, database: Database, access: Access) -> Ident
     issuer = settings.trusted_issuer
     outside = None if issuer is None else OpenIdTokens(issuer, IssuerKeys(issuer.url), now)
     assertions = assertions_of(database, now, access, tokens)
-    sessions = Sessions(database, now, access)
+    sessions = Sessions(database, now, access, Operators.of(settings.operators))
     return Identity(access=access, tokens=tokens, sessions=sessions, assertions=assertions, outside=outside)
 
 

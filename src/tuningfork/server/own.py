@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 
 from tuningfork.dialect.own.table import OwnUseCases
 from tuningfork.domain.base_model import PublicModel
@@ -12,6 +13,7 @@ from tuningfork.execution.local.engines import LocalEngines
 from tuningfork.execution.local.file_readers import LocalFileReaders
 from tuningfork.server.bucket_tuning import Parts
 from tuningfork.server.credentials import refresh_tokens_of
+from tuningfork.server.disk_use import DiskUses
 from tuningfork.server.process_metrics import memory_by_role
 from tuningfork.service.answering.engines import Engines
 from tuningfork.service.answering.residency import Residency
@@ -19,6 +21,10 @@ from tuningfork.service.datasets.datasets import Datasets
 from tuningfork.service.datasets.shelf import Shelf
 from tuningfork.service.identity.identity import Identity
 from tuningfork.service.identity.service_accounts import ServiceAccounts
+from tuningfork.service.operating.credentials import Keys
+from tuningfork.service.operating.throughput import Throughput
+from tuningfork.service.operating.unfinished import Unfinished
+from tuningfork.service.quotas import Quotas
 from tuningfork.service.recent_errors import RecentErrors
 from tuningfork.service.tuning.detailing import Detailing
 from tuningfork.service.tuning.diagnosing import Diagnosing
@@ -32,6 +38,7 @@ from tuningfork.service.tuning.running import Running
 from tuningfork.service.tuning.staging import Staging
 from tuningfork.service.tuning.tuning import Tuning
 from tuningfork.settings import Settings
+from tuningfork.store.database_size import size_of
 from tuningfork.store.leases import ServerId
 
 
@@ -57,6 +64,8 @@ def own_of(
     threads: OwnThreads,
     check_base: Callable[[PublicModel], None],
     waits_for: Callable[[JobId], str],
+    throughput: Throughput,
+    quotas: Quotas,
 ) -> OwnUseCases:
     """The use cases for these settings; `waits_for` is `Preparing.waits_for`."""
     database, _, catalog, clock, _, metrics = parts
@@ -67,6 +76,8 @@ def own_of(
     worker = environment.of_worker(1, settings.log_level, log_format=settings.log_format)
     datasets = Datasets.of(shelf, catalog, LocalFileReaders(worker), generators, tuning, previewing)
     shelf.tidy()
+    disk = DiskUses(settings.data_dir, partial(size_of, database, settings.resolved_database_url), metrics.registry)
+    operators = identity.sessions.operators
     return OwnUseCases(
         exporting=Exporting(tuning, catalog),
         importing=Importing(*parts, generators=generators, server=server, check_base=check_base),
@@ -86,8 +97,13 @@ def own_of(
             running.speeds,
             metrics,
             RecentErrors(clock),
-            lambda: memory_by_role(engines.worker_pids),
+            throughput,
+            memory=lambda: memory_by_role(engines.worker_pids),
+            disk=disk.now,
+            operators=operators,
         ),
+        unfinished=Unfinished(database, clock, staging.all_staged, places, operators=operators, cancel=tuning.cancel),
+        keys=Keys(identity.access, operators, quotas),
         detailing=Detailing(database, catalog, clock, staging.staged, places),
         tokens=identity.tokens,
         refresh_tokens=refresh_tokens_of(database, identity),

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from tuningfork.domain.operations import Work
 from tuningfork.domain.tuning_job import JobState
 from tuningfork.store import tuned_models, tuning_jobs
 from tuningfork.store.database import Database
@@ -118,6 +119,26 @@ class Metrics:
         )
         if database is not None:
             registry.register(_RowCounts(database))
+
+    def work(self) -> Work:
+        """What was done since the server started, by these counters."""
+        return Work(
+            answers=_count_of(self.answer_seconds),
+            prompt_tokens=self.prompt_tokens.total,
+            output_tokens=self.output_tokens.total,
+            steps=_count_of(self.steps),
+            trained_tokens=_count_of(self.trained_tokens),
+        )
+
+
+def _count_of(metric: Counter | Histogram) -> int:
+    """The total of a counter, or how many values a histogram has seen."""
+    return next(
+        int(sample.value)
+        for family in metric.collect()
+        for sample in family.samples
+        if sample.name.endswith(("_total", "_count"))
+    )
 
 
 class _RowCounts(Collector):

@@ -57,6 +57,11 @@ class Quotas:
         self._requests = _Windows(budget.requests_per_minute, monotonic)
         self._tokens = _Windows(budget.tokens_per_minute, monotonic)
 
+    @property
+    def are_limited(self) -> bool:
+        """Whether a key has any budget, so that a further key would be a further one."""
+        return self._budget != UNLIMITED
+
     def admit(self, principal: Principal, cost: Cost) -> None:
         """Count a request, unless it is refused.
 

@@ -28,9 +28,12 @@ class Found:
     bases: Counter[BaseModelName]
 
 
-def search(connection: Connection, principal: Principal, query: LibraryQuery) -> Found:
-    """One page of the models on which the principal, one of their groups or their project has a role."""
-    visible = _visible(principal)
+def search(connection: Connection, principal: Principal, query: LibraryQuery, *, everybodys: bool = False) -> Found:
+    """One page of the models on which the principal, one of their groups or their project has a role.
+
+    With `everybodys`, of all models there are; a principal without a role on a model is shown as its reader.
+    """
+    visible = select(tuned_models.c.id.label("model_id")).subquery("visible") if everybodys else _visible(principal)
     states, bases = Counter[JobState](), Counter[BaseModelName]()
     if visible is None:
         return Found(entries=(), total=0, states=states, bases=bases)

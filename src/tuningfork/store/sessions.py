@@ -39,6 +39,12 @@ def of_person(connection: Connection, email: Email, now: datetime) -> Sequence[S
     return [_session(row) for row in rows]
 
 
+def of_everybody(connection: Connection, now: datetime, most: int | None = None) -> Sequence[Session]:
+    """The sessions of all people that are good at this time, the newest first; at most so many."""
+    query = select(sessions).where(_is_good(now)).order_by(sessions.c.create_time.desc(), sessions.c.id).limit(most)
+    return [_session(row) for row in connection.execute(query).mappings()]
+
+
 def count_by_key(connection: Connection, now: datetime) -> dict[ApiKeyId, int]:
     """How many sessions each API key has that are good at this time; keys without any are left out."""
     query = select(sessions.c.key_id, func.count()).where(sessions.c.key_id.is_not(None), _is_good(now))

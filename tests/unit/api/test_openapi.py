@@ -20,6 +20,7 @@ VALUES = {
     "permission": "none",
     "refresh_token": "none",
     "dataset": "none",
+    "key": "none",
     "row": "0",
     "service_account": "none",
     "session": "none",

@@ -21,6 +21,6 @@ class EngineMethods:
         return (Binding("GET", "/engines", OwnMethod.GET_ENGINES, Direct(self.get), tagged=True),)
 
     def get(self, call: MethodCall) -> Typed:
-        """engines.get: jobs in training, adapters in memory, memory by process, the queue by owner, recent errors."""
+        """engines.get: jobs in training, adapters, memory by process, the queue by owner, errors, work, the disk."""
         refuse_query(call.query)
         return render_engines(self.engines.report(call.principal))

@@ -48,5 +48,12 @@ class OwnMethod(Method):
     END_SESSION = Asks(full_name=f"{_PACKAGE}.EndSession", scopes=(Scope.CLOUD_PLATFORM.value,), action=None)
     END_CURRENT_SESSION = Asks(full_name=f"{_PACKAGE}.EndCurrentSession", scopes=SCOPES.names, action=None)
     GET_CALLER = Asks(full_name=f"{_PACKAGE}.GetCaller", scopes=SCOPES.names, action=None, cost=Cost.NOTHING)
+    # A key has no scopes, and lasts until it is revoked: neither a token nor a session makes one.
+    CREATE_KEY = Asks(full_name=f"{_PACKAGE}.CreateKey", scopes=(), action=None, makes_credentials=True)
+    LIST_KEYS = Asks(full_name=f"{_PACKAGE}.ListKeys", scopes=(Scope.CLOUD_PLATFORM.value,), action=None)
+    REVOKE_KEY = Asks(full_name=f"{_PACKAGE}.RevokeKey", scopes=(Scope.CLOUD_PLATFORM.value,), action=None)
+    # Whoever runs the server sees everybody's jobs, so a token for less than everything is not enough.
+    GET_QUEUE = Asks(full_name=f"{_PACKAGE}.GetQueue", scopes=(Scope.CLOUD_PLATFORM.value,), action=None)
+    CANCEL_JOB = Asks(full_name=f"{_PACKAGE}.CancelJob", scopes=(Scope.CLOUD_PLATFORM.value,), action=Action.CANCEL)
     # The method itself looks at who calls: only whoever runs the server may see this.
     GET_ENGINES = Asks(full_name=f"{_PACKAGE}.GetEngines", scopes=(Scope.CLOUD_PLATFORM.value,), action=None)

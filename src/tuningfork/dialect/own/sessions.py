@@ -37,9 +37,13 @@ class SessionMethods:
         return wire.render_new(made.session, made.credential)
 
     def list(self, call: MethodCall) -> Typed:
-        """sessions.list: the caller's sessions that have not ended, the newest first, without their credentials."""
-        refuse_query(call.query)
-        return wire.render_sessions(self.sessions.list(call.principal), self.sessions.current(call.principal))
+        """sessions.list: the caller's sessions that have not ended, the newest first, without their credentials.
+
+        With `everybodys=true`, for whoever runs the server, those of all people.
+        """
+        everybodys = wire.parse_everybodys(call.query)
+        find = self.sessions.list_everybodys if everybodys else self.sessions.list
+        return wire.render_sessions(find(call.principal), self.sessions.current(call.principal))
 
     def end(self, call: MethodCall) -> Typed:
         """sessions.delete: the session's credential is refused from now on."""
@@ -56,4 +60,5 @@ class SessionMethods:
     def caller(self, call: MethodCall) -> Typed:
         """caller.get: who calls, by which kind of credential, and whether they run the server."""
         refuse_query(call.query)
-        return wire.render_caller(call.principal, self.sessions.current(call.principal))
+        operator = self.sessions.operators.includes(call.principal)
+        return wire.render_caller(call.principal, self.sessions.current(call.principal), operator=operator)

@@ -15,8 +15,10 @@ from tuningfork.dialect.own.diagnoses import DiagnosisMethods
 from tuningfork.dialect.own.engines import EngineMethods
 from tuningfork.dialect.own.imports import ImportMethods
 from tuningfork.dialect.own.jobs import JobMethods
+from tuningfork.dialect.own.keys import KeyMethods
 from tuningfork.dialect.own.library import LibraryMethods
 from tuningfork.dialect.own.previews import PreviewMethods
+from tuningfork.dialect.own.queue import QueueMethods
 from tuningfork.dialect.own.refresh_tokens import RefreshTokenMethods
 from tuningfork.dialect.own.results import ResultMethods
 from tuningfork.dialect.own.service_accounts import ServiceAccountMethods
@@ -29,6 +31,8 @@ from tuningfork.service.identity.refresh_tokens import RefreshTokens
 from tuningfork.service.identity.service_accounts import ServiceAccounts
 from tuningfork.service.identity.sessions import Sessions
 from tuningfork.service.identity.tokens import AccessTokens
+from tuningfork.service.operating.credentials import Keys
+from tuningfork.service.operating.unfinished import Unfinished
 from tuningfork.service.tuning.detailing import Detailing
 from tuningfork.service.tuning.diagnosing import Diagnosing
 from tuningfork.service.tuning.exporting import Exporting
@@ -59,6 +63,8 @@ class OwnUseCases:
     detailing: Detailing
     library: Library
     engines: Engines
+    unfinished: Unfinished
+    keys: Keys
     tokens: AccessTokens
     refresh_tokens: RefreshTokens
     sessions: Sessions
@@ -85,6 +91,8 @@ def bindings(use_cases: OwnUseCases) -> tuple[Binding[Typed], ...]:
         *JobMethods(use_cases.detailing).bindings(),
         *LibraryMethods(use_cases.library).bindings(),
         *EngineMethods(use_cases.engines).bindings(),
+        *QueueMethods(use_cases.unfinished).bindings(),
+        *KeyMethods(use_cases.keys).bindings(),
     )
 
 

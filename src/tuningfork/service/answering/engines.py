@@ -4,13 +4,15 @@ from collections.abc import Callable, Mapping
 
 from tuningfork.domain.artifact import ArtifactRef
 from tuningfork.domain.engine_report import EngineReport, ResidentAdapter
-from tuningfork.domain.errors import PermissionDenied
+from tuningfork.domain.operations import DiskUse
+from tuningfork.domain.operators import Operators
 from tuningfork.domain.permission import Principal
 from tuningfork.domain.server_paths import without_directories
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.execution.base import Generators
 from tuningfork.service.answering.residency import Residency
 from tuningfork.service.metrics import Metrics
+from tuningfork.service.operating.throughput import Throughput
 from tuningfork.service.recent_errors import RecentErrors
 from tuningfork.service.tuning.speeds import Speeds
 from tuningfork.store import engine_loads
@@ -22,6 +24,7 @@ class Engines:
 
     Attributes:
         errors: counts those of the last day.
+        throughput: what was done in each minute.
 
     Args:
         database: has the jobs.
@@ -30,7 +33,10 @@ class Engines:
         speeds: of training.
         metrics: count tokens.
         errors: of the last day.
+        throughput: of the last hour.
         memory: the resident memory of the server's processes, by role.
+        disk: what the server keeps on its disk.
+        operators: who may look.
 
     """
 
@@ -42,7 +48,11 @@ class Engines:
         speeds: Speeds,
         metrics: Metrics,
         errors: RecentErrors,
+        throughput: Throughput,
+        *,
         memory: Callable[[], Mapping[str, int]],
+        disk: Callable[[], DiskUse],
+        operators: Operators,
     ) -> None:
         self._database = database
         self._generators = generators
@@ -50,7 +60,10 @@ class Engines:
         self._speeds = speeds
         self._metrics = metrics
         self.errors = errors
+        self.throughput = throughput
         self._memory = memory
+        self._disk = disk
+        self._operators = operators
 
     def report(self, principal: Principal) -> EngineReport:
         """What the engines of this server hold and do now.
@@ -59,11 +72,7 @@ class Engines:
             PermissionDenied: the caller does not run the server.
 
         """
-        if not principal.owns_installation:
-            raise PermissionDenied(
-                "Only whoever runs the server may look at its engines: the holder of the key that the server made at "
-                "its first start, or of one that `tuningfork keys create` makes without an e-mail address."
-            )
+        self._operators.check(principal, "look at its engines")
         resident = self._generators.resident_adapters()
         with self._database.read() as connection:
             jobs = engine_loads.in_training(connection)
@@ -88,6 +97,8 @@ class Engines:
             output_tokens=self._metrics.output_tokens.total,
             owners=owners,
             errors=self.errors.of_last_day(),
+            minutes=self.throughput.of_last_hour(),
+            disk=self._disk(),
         )
 
 

@@ -21,6 +21,7 @@ from tuningfork.domain.errors import (
     Reason,
 )
 from tuningfork.domain.ids import ID_BITS, random_id
+from tuningfork.domain.operators import Operators
 from tuningfork.domain.permission import Email, Grant, Principal
 from tuningfork.domain.session import (
     ISSUERS_LIFETIME,
@@ -38,6 +39,7 @@ from tuningfork.store.database import Database, lock_name
 
 SESSION_PREFIX = f"{KEY_PREFIX}session_"
 _CREDENTIAL_BYTES = 32
+MOST_LISTED = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,12 +71,24 @@ class _Known:
 
 
 class Sessions:
-    """Begins, authenticates, lists and ends sessions."""
+    """Begins, authenticates, lists and ends sessions.
 
-    def __init__(self, database: Database, clock: Callable[[], datetime], access: Access) -> None:
+    Attributes:
+        operators: who may see and end the sessions of others.
+
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Callable[[], datetime],
+        access: Access,
+        operators: Operators = Operators(),  # noqa: B008 - a frozen value
+    ) -> None:
         self._database = database
         self._clock = clock
         self._access = access
+        self.operators = operators
         self._known: Remembered[str, _Known] = Remembered(database)
 
     def begin(self, principal: Principal, display_name: str) -> NewSession:
@@ -137,21 +151,35 @@ class Sessions:
         with self._database.read() as connection:
             return rows.of_person(connection, principal.email, self._clock())
 
+    def list_everybodys(self, principal: Principal) -> Sequence[Session]:
+        """The sessions of all people that have not ended, the newest 1,000 of them, the newest first.
+
+        Raises:
+            PermissionDenied: the caller does not run the server.
+
+        """
+        self.operators.check(principal, "look at the sessions of others")
+        with self._database.read() as connection:
+            return rows.of_everybody(connection, self._clock(), MOST_LISTED)
+
     def current(self, principal: Principal) -> Session | None:
         """The session whose credential the caller has sent; None: they have sent another kind of credential."""
         wanted = "" if principal.grant is None else principal.grant.session
         return next((each for each in self.list(principal) if each.id == wanted), None) if wanted else None
 
     def end(self, principal: Principal, session_id: SessionId) -> None:
-        """End a person's session: its credential is refused from now on, by all servers.
+        """End a session of the caller, or for whoever runs the server anybody's: its credential is refused from now on.
 
         Raises:
-            NotFound: the person has no session with this id.
+            NotFound: there is no session with this id that the caller may end.
 
         """
         with self._database.write() as connection:
-            theirs = {each.id for each in rows.of_person(connection, principal.email, self._clock())}
-            if session_id not in theirs:
+            if self.operators.includes(principal):
+                endable = {each.id for each in rows.of_everybody(connection, self._clock())}
+            else:
+                endable = {each.id for each in rows.of_person(connection, principal.email, self._clock())}
+            if session_id not in endable:
                 raise NotFound(f"Session {session_id} does not exist, or has ended.")
             rows.delete(connection, [session_id])
 

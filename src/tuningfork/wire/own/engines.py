@@ -1,6 +1,9 @@
 """Renders what the engines of a server hold and do."""
 
-from tuningfork.domain.engine_report import EngineReport
+from typing import Any
+
+from tuningfork.domain.engine_report import EngineReport, ErrorCount
+from tuningfork.domain.operations import DiskUse, WorkOfMinute
 from tuningfork.wire.gemini.names import tuned_name
 from tuningfork.wire.google.proto_json.descriptors import Field, Kind, Message
 from tuningfork.wire.google.proto_json.encode import Typed
@@ -70,7 +73,26 @@ ERROR = Message(
         Field(1, "status", Kind.INT32),
         Field(2, "count", Kind.INT32),
         Field(3, "last_time", Kind.TIMESTAMP),
+        Field(4, "endpoint", Kind.STRING),
+        Field(5, "last_request_id", Kind.STRING),
     ),
+)
+MINUTE = Message(
+    f"{_PACKAGE}.WorkOfMinute",
+    (
+        Field(1, "time", Kind.TIMESTAMP),
+        Field(2, "answers", Kind.DOUBLE, presence=True),
+        Field(3, "prompt_tokens", Kind.DOUBLE, presence=True),
+        Field(4, "output_tokens", Kind.DOUBLE, presence=True),
+        Field(5, "steps", Kind.DOUBLE, presence=True),
+        Field(6, "trained_tokens", Kind.DOUBLE, presence=True),
+    ),
+)
+KEPT = Message(
+    f"{_PACKAGE}.KeptOnDisk", (Field(1, "kind", Kind.STRING), Field(2, "size_bytes", Kind.DOUBLE, presence=True))
+)
+DISK = Message(
+    f"{_PACKAGE}.DiskUse", (Field(1, "kept", KEPT, repeated=True), Field(2, "free_bytes", Kind.DOUBLE, presence=True))
 )
 ENGINES = Message(
     f"{_PACKAGE}.EngineReport",
@@ -80,6 +102,8 @@ ENGINES = Message(
         Field(3, "processes", PROCESS, repeated=True),
         Field(4, "queue", QUEUE),
         Field(5, "errors", ERROR, repeated=True),
+        Field(6, "minutes", MINUTE, repeated=True),
+        Field(7, "disk", DISK),
     ),
 )
 
@@ -123,6 +147,40 @@ def render_engines(report: EngineReport) -> Typed:
         ],
     }
     processes = [{"role": role, "resident_bytes": float(size)} for role, size in sorted(report.memory.items())]
-    errors = [{"status": each.status, "count": each.count, "last_time": each.last_time} for each in report.errors]
-    fields = {"trainer": trainer, "generator": generator, "processes": processes, "queue": queue, "errors": errors}
+    fields = {
+        "trainer": trainer,
+        "generator": generator,
+        "processes": processes,
+        "queue": queue,
+        "errors": [_error(each) for each in report.errors],
+        "minutes": [_minute(each) for each in report.minutes],
+        "disk": _disk(report.disk),
+    }
     return Typed(ENGINES, fields)
+
+
+def _error(error: ErrorCount) -> dict[str, Any]:
+    return {
+        "status": error.status,
+        "count": error.count,
+        "last_time": error.last_time,
+        "endpoint": error.endpoint,
+        "last_request_id": error.last_request_id,
+    }
+
+
+def _minute(minute: WorkOfMinute) -> dict[str, Any]:
+    work = minute.work
+    return {
+        "time": minute.time,
+        "answers": float(work.answers),
+        "prompt_tokens": float(work.prompt_tokens),
+        "output_tokens": float(work.output_tokens),
+        "steps": float(work.steps),
+        "trained_tokens": float(work.trained_tokens),
+    }
+
+
+def _disk(disk: DiskUse) -> dict[str, Any]:
+    kept = [{"kind": kind, "size_bytes": float(size)} for kind, size in disk.kinds.items()]
+    return {"kept": kept, "free_bytes": None if disk.free_bytes is None else float(disk.free_bytes)}

@@ -1,11 +1,11 @@
 """Parses requests for sessions, and renders sessions and callers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tuningfork.domain.permission import Principal
 from tuningfork.domain.session import Session
-from tuningfork.wire.google.proto_json.decode import decode
+from tuningfork.wire.google.proto_json.decode import decode, decode_query
 from tuningfork.wire.google.proto_json.descriptors import Field, Kind, Message
 from tuningfork.wire.google.proto_json.encode import Typed
 from tuningfork.wire.google.proto_json.text import read
@@ -32,6 +32,7 @@ SESSION = Message(
         Field(8, "credential", Kind.STRING),
     ),
 )
+SESSIONS_QUERY = Message("tuningfork.v1.ListSessionsRequest", (Field(1, "everybodys", Kind.BOOL),))
 SESSIONS = Message("tuningfork.v1.ListSessionsResponse", (Field(1, "sessions", SESSION, repeated=True),))
 CALLER = Message(
     "tuningfork.v1.Caller",
@@ -56,6 +57,16 @@ def parse_name(body: bytes) -> str:
     return name
 
 
+def parse_everybodys(query: Mapping[str, str]) -> bool:
+    """Whether the sessions of all people are asked for, and not only the caller's.
+
+    Raises:
+        InvalidArgument: a parameter is unknown or malformed.
+
+    """
+    return bool(decode_query(SESSIONS_QUERY, query).get("everybodys"))
+
+
 def render_new(session: Session, credential: str) -> Typed:
     """The answer with a new session and its credential."""
     return Typed(SESSION, {**_fields(session), "credential": credential})
@@ -66,13 +77,13 @@ def render_sessions(sessions: Sequence[Session], current: Session | None) -> Typ
     return Typed(SESSIONS, {"sessions": [_fields(each, current=each == current) for each in sessions]})
 
 
-def render_caller(principal: Principal, session: Session | None) -> Typed:
+def render_caller(principal: Principal, session: Session | None, *, operator: bool) -> Typed:
     """Who calls, by which kind of credential, and whether they run the server."""
     fields = {
         "email": principal.email,
         "project": principal.project,
         "credential": _kind_of(principal, session),
-        "operator": principal.owns_installation,
+        "operator": operator,
         "session": None if session is None else _fields(session, current=True),
     }
     return Typed(CALLER, fields)
