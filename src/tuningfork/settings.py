@@ -191,7 +191,8 @@ class Settings(BaseSettings):
     object_stores: Annotated[list[str], NoDecode, AfterValidator(check_stores)] = Field(
         default_factory=list,
         description="Buckets of object stores that all callers may read, each s3://BUCKET or gs://BUCKET, with =URL "
-        "behind it for a store elsewhere, separated by blanks.",
+        "behind it for a store elsewhere, or with another bucket that holds the objects, as gs://BUCKET=s3://BUCKET, "
+        "separated by blanks.",
     )
     regions: Annotated[list[str], NoDecode, AfterValidator(check_regions)] = Field(
         default_factory=list,

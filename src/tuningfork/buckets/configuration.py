@@ -1,6 +1,7 @@
 """Where the objects of a server are: directories, roots of files, and object stores. Values that a process can be sent.
 
-The operator writes each as text: `BUCKET=DIRECTORY`, `BUCKET=DIRECTORY:rw`, `s3://BUCKET=https://store.example.com`.
+The operator writes each as text: `BUCKET=DIRECTORY`, `BUCKET=DIRECTORY:rw`, `s3://BUCKET=https://store.example.com`,
+`gs://BUCKET=s3://BUCKET`.
 """
 
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from tuningfork.buckets.names import RESERVED, check_bucket
 from tuningfork.buckets.uris import WEB, ObjectUri, Scheme, parse_uri
 
 _WRITABLE = ":rw"
+_STORES = (Scheme.GS, Scheme.S3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,11 +27,19 @@ class MappedBucket:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectStore:
-    """A bucket of an object store that this server may read. `endpoint` is its URL; None: the scheme's usual one."""
+    """A bucket of an object store that this server may read.
+
+    `endpoint` is the store's URL; None: the scheme's usual one. `held_by` is the bucket, perhaps of a store of another
+    kind, whose objects this name means; None: the bucket of this name itself.
+    """
 
     scheme: Scheme
     bucket: str
     endpoint: str | None = None
+    held_by: "ObjectStore | None" = None
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.bucket}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,17 +82,31 @@ def parse_mapped(text: str) -> MappedBucket:
 def parse_store(text: str) -> ObjectStore:
     """A bucket of an object store, as `s3://BUCKET`, `gs://BUCKET`, or with `=URL` of the store behind it.
 
+    Behind `=` may also stand the bucket that holds the objects: `gs://BUCKET=s3://BUCKET`, `gs://BUCKET=s3://BUCKET=URL`.
+
     Raises:
         ValueError: the text is none of these; the message says what is wrong.
 
     """
-    address, _, endpoint = text.partition("=")
+    address, _, place = text.partition("=")
     scheme, _, bucket = address.partition("://")
-    if scheme not in (Scheme.GS, Scheme.S3):
+    if scheme not in _STORES:
         raise ValueError(f"an object store is s3://BUCKET or gs://BUCKET, with =URL behind it or not; {text!r} was")
-    if endpoint and (urlsplit(endpoint).scheme not in ("http", "https") or not urlsplit(endpoint).hostname):
-        raise ValueError(f"the address of an object store is a URL such as https://store.example.com; {endpoint!r} was")
-    return ObjectStore(scheme=Scheme(scheme), bucket=_bucket(bucket), endpoint=endpoint or None)
+    store = ObjectStore(scheme=Scheme(scheme), bucket=_bucket(bucket))
+    if place.partition("://")[0] not in _STORES:
+        return replace(store, endpoint=_endpoint(place))
+    held_by = parse_store(place)
+    if held_by.held_by is not None:
+        raise ValueError(
+            f"the bucket that holds {address} is followed by =URL of its store or by nothing; {text!r} was"
+        )
+    return replace(store, held_by=held_by)
+
+
+def _endpoint(text: str) -> str | None:
+    if text and (urlsplit(text).scheme not in ("http", "https") or not urlsplit(text).hostname):
+        raise ValueError(f"the address of an object store is a URL such as https://store.example.com; {text!r} was")
+    return text or None
 
 
 def parse_web_root(text: str) -> ObjectUri:
@@ -130,8 +154,16 @@ def check_mapped(texts: list[str]) -> list[str]:
 
 
 def check_stores(texts: list[str]) -> list[str]:
-    """The buckets of object stores as they were given; `ValueError` if one is none."""
-    return [text for text in texts if parse_store(text)]
+    """The buckets of object stores as they were given.
+
+    Raises:
+        ValueError: one is none, or a bucket is in two stores.
+
+    """
+    names = [str(parse_store(each)) for each in texts]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"each bucket is in one store; {', '.join(twice)} is in more")
+    return texts
 
 
 def check_file_roots(texts: list[str]) -> list[str]:

@@ -59,10 +59,11 @@ def file_system_of(store: ObjectStore) -> Any:
 
 
 class RemoteBucket:
-    """One bucket of an object store."""
+    """One bucket of an object store, or of the store that holds its objects."""
 
     def __init__(self, store: ObjectStore, file_system: FileSystemOf) -> None:
         self._store = store
+        self._held_by = store.held_by or store
         self._file_system = file_system
 
     def status(self, key: str) -> tuple[int, datetime]:
@@ -74,7 +75,7 @@ class RemoteBucket:
 
         """
         with self.translated(key):
-            info = self._file_system(self._store).info(self._path(key))
+            info = self._file_system(self._held_by).info(self._path(key))
             if info.get("type") != "file":
                 raise FileNotFoundError
         return int(info["size"] or 0), _change_time(info)
@@ -90,7 +91,7 @@ class RemoteBucket:
         """
         with ExitStack() as opened:
             with self.translated(key):
-                file = opened.enter_context(self._file_system(self._store).open(self._path(key), "rb"))
+                file = opened.enter_context(self._file_system(self._held_by).open(self._path(key), "rb"))
             # The files of object stores are raw ones: their `readline` takes no limit.
             yield cast("BinaryIO", io.BufferedReader(file, _PIECE_BYTES))
 
@@ -108,13 +109,13 @@ class RemoteBucket:
             raise self._unreachable(error) from error
 
     def _path(self, key: str) -> str:
-        return f"{self._store.bucket}/{key}"
+        return f"{self._held_by.bucket}/{key}"
 
     def _unreachable(self, error: Exception) -> StoreUnreachable:
-        address = f"{self._store.scheme}://{self._store.bucket}"
-        logger.warning("%s cannot be read: %s", address, error, extra={"action": "store_unreachable"})
+        held = "" if self._held_by is self._store else f" (which is {self._held_by})"
+        logger.warning("%s%s cannot be read: %s", self._store, held, error, extra={"action": "store_unreachable"})
         return StoreUnreachable(
-            f"The object store of {address} cannot be read at the moment; the server's log says why."
+            f"The object store of {self._store} cannot be read at the moment; the server's log says why."
         )
 
 

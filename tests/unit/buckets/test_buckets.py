@@ -271,6 +271,27 @@ class TestObjectStores:
         assert stores.check(f"s3://{name}/d/t.jsonl").size == 6
         assert list(stores.lines(ADA, f"s3://{name}/d/t.jsonl")) == [b"{}", b"{}"]
 
+    def test_a_bucket_that_another_store_holds_is_read_there_and_has_its_own_name(self, settings, name, caplog):
+        held_by = ObjectStore(scheme=Scheme.S3, bucket=f"{name}-s3", endpoint="https://store.example.com")
+        store = ObjectStore(scheme=Scheme.GS, bucket=name, held_by=held_by)
+        asked = []
+
+        def file_system(store):
+            asked.append(store)
+            return fsspec.filesystem("memory")
+
+        stores = Buckets(BucketSettings(root=settings.root, stores=(store,)), file_system)
+        fsspec.filesystem("memory").pipe(f"{name}-s3/d/t.jsonl", b"{}\n{}\n")
+
+        assert stores.check(f"gs://{name}/d/t.jsonl").size == 6
+        assert list(stores.lines(ADA, f"gs://{name}/d/t.jsonl")) == [b"{}", b"{}"]
+        assert set(asked) == {held_by}
+        with pytest.raises(ObjectNotFound, match=f"No such object: {name}/none"):
+            stores.check(f"gs://{name}/none")
+        # Callers know its name alone: what holds it is the operator's, and is not named for them by this.
+        with pytest.raises(InvalidUri, match=f"does not read s3://{name}-s3"):
+            stores.check(f"s3://{name}-s3/d/t.jsonl")
+
     def test_what_is_not_there_is_not_found(self, stores, name):
         with pytest.raises(ObjectNotFound):
             stores.check(f"s3://{name}/t.jsonl")

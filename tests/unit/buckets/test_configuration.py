@@ -8,6 +8,7 @@ from tuningfork.buckets.configuration import (
     MappedBucket,
     ObjectStore,
     check_mapped,
+    check_stores,
     parse_mapped,
     parse_store,
     parse_web_root,
@@ -38,16 +39,44 @@ def test_what_is_no_shared_directory_is_refused(text):
     [
         ("s3://data", ObjectStore(scheme=Scheme.S3, bucket="data")),
         ("gs://data=http://h:1", ObjectStore(scheme=Scheme.GS, bucket="data", endpoint="http://h:1")),
+        (
+            "gs://data=s3://lab-data",
+            ObjectStore(scheme=Scheme.GS, bucket="data", held_by=ObjectStore(scheme=Scheme.S3, bucket="lab-data")),
+        ),
+        (
+            "gs://data=s3://lab-data=http://h:1",
+            ObjectStore(
+                scheme=Scheme.GS,
+                bucket="data",
+                held_by=ObjectStore(scheme=Scheme.S3, bucket="lab-data", endpoint="http://h:1"),
+            ),
+        ),
     ],
 )
-def test_a_store_is_named_by_its_bucket_and_perhaps_its_address(text, store):
+def test_a_store_is_named_by_its_bucket_and_perhaps_its_address_or_the_bucket_that_holds_it(text, store):
     assert parse_store(text) == store
 
 
-@pytest.mark.parametrize("text", ["", "data", "file://data", "s3://", "s3://data=store", "s3://data=ftp://h"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "data", "file://data", "s3://", "s3://data=store", "s3://data=ftp://h", "gs://data=s3://"),
+        *(
+            "gs://data=s3://A",
+            "gs://data=s3://data=h",
+            "gs://data=s3://data=s3://data",
+        ),
+    ],
+)
 def test_what_is_no_store_is_refused(text):
     with pytest.raises(ValueError, match=r"s3://BUCKET|URL|Invalid bucket name"):
         parse_store(text)
+
+
+def test_a_bucket_is_in_one_store():
+    assert check_stores(["gs://data", "s3://data"]) == ["gs://data", "s3://data"]
+    with pytest.raises(ValueError, match="each bucket is in one store; gs://data is in more"):
+        check_stores(["gs://data", "gs://data=s3://data"])
 
 
 def test_a_bucket_has_one_directory():
