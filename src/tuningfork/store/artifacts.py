@@ -23,7 +23,7 @@ import os
 import re
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -37,7 +37,6 @@ from tuningfork.artifacts.manifest import FileEntry, Manifest, manifest_key
 from tuningfork.domain.artifact import ArtifactRef
 from tuningfork.domain.conversation import Example
 from tuningfork.domain.dataset import DatasetRef
-from tuningfork.domain.errors import ResourceExhausted
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.store import file_locks, imports
 from tuningfork.store.dataset_writing import ASIDE, StagedDataset, staged
@@ -51,8 +50,6 @@ from tuningfork.store.tuned_models import IdTaken
 _CHECKPOINT = re.compile(rf"\d{{8,}}-\d+({re.escape(ASIDE)})?")
 """The form of a checkpoint's name, and of the name that it has while it is written."""
 
-_PROBE = ".probe"
-_PROBE_BYTES = 1 << 20
 """Less free space than this, 1 MiB, counts as a full disk: datasets, rows and the database's log need some space."""
 
 
@@ -180,20 +177,8 @@ class Artifacts(JobRefs):
         return True
 
     def refusal(self) -> str | None:
-        """Why nothing can be written to the directory at the moment; None if it can."""
-        probe = self._root / _PROBE
-        try:
-            with full_disk_reported():
-                probe.write_bytes(bytes(_PROBE_BYTES))
-        except ResourceExhausted as error:
-            return error.message
-        except OSError as error:
-            return f"nothing can be written to the data directory: {error.strerror}"
-        finally:
-            # On a disk that is read-only, this fails too, whether the file is there or not.
-            with suppress(OSError):
-                probe.unlink()
-        return None
+        """Why nothing can be written to the directory, or to a region's, at the moment; None: all can be written to."""
+        return self._roots.refusal()
 
     def install_adapter(self, job_id: JobId, finished: ArtifactRef) -> Path:
         """Move a complete adapter into place; on return it has reached the disk.

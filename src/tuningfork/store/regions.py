@@ -17,6 +17,7 @@ from tuningfork.artifacts.local import ASIDE, ELSEWHERE
 from tuningfork.domain.errors import FailedPrecondition
 from tuningfork.domain.tuned_model import DEFAULT_LOCATION
 from tuningfork.domain.tuning_job import JobId
+from tuningfork.store.disk_probe import refusal_of
 from tuningfork.store.job_refs import DATASETS, KINDS
 
 _LOCATION = re.compile(r"[a-z0-9][a-z0-9-]*")
@@ -96,6 +97,15 @@ class Roots:
         for directory in self._regions.values():
             for job_id in jobs_below(directory):
                 self._link(job_id, directory)
+
+    def refusal(self) -> str | None:
+        """Why nothing can be written to one of the directories at the moment; None: all can be written to."""
+        if (reason := refusal_of(self._root, "the data directory")) is not None:
+            return reason
+        for location, directory in self._regions.items():
+            if (reason := refusal_of(directory, "its directory")) is not None:
+                return f"location {location}: {reason}"
+        return None
 
     def settle(self, job_id: JobId, location: str) -> None:
         """Let the files of a new job be below its location's root, if that has one."""

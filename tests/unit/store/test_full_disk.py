@@ -13,6 +13,7 @@ from tuningfork.domain.conversation import Conversation
 from tuningfork.domain.errors import ResourceExhausted
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.store import tuned_models
+from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.full_disk import full_disk_reported
 
 JOB = JobId("abc")
@@ -113,3 +114,20 @@ def test_what_cannot_even_be_removed_is_told_and_raises_nothing(artifacts, tmp_p
     # As on a disk that is read-only, where writing and removing fail.
     (tmp_path / "artifacts" / ".probe").mkdir()
     assert artifacts.refusal() == "nothing can be written to the data directory: Is a directory"
+
+
+def test_a_full_directory_of_a_location_is_told_with_the_location(tmp_path):
+    artifacts = Artifacts(tmp_path / "data", regions={"europe-west4": tmp_path / "europe" / "me"})
+    assert artifacts.refusal() is None
+
+    (tmp_path / "europe" / "me" / ".probe").symlink_to("/dev/full")
+    assert artifacts.refusal().startswith("location europe-west4: The server's disk is full")
+    assert artifacts.refusal() is None
+
+
+def test_a_directory_of_a_location_that_has_gone_away_is_told_without_its_path(tmp_path):
+    artifacts = Artifacts(tmp_path / "data", regions={"europe-west4": tmp_path / "europe" / "me"})
+    (tmp_path / "europe").rename(tmp_path / "elsewhere")
+
+    said = "location europe-west4: nothing can be written to its directory: No such file or directory"
+    assert artifacts.refusal() == said
