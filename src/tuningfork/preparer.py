@@ -19,7 +19,6 @@ from tuningfork.domain.server_paths import without_directories
 from tuningfork.domain.tuning_job import JobId
 from tuningfork.execution.base import WorkerDied
 from tuningfork.execution.preparation import PreparationRequest, Preparers
-from tuningfork.service.tuning.file_patience import FilePatience
 from tuningfork.service.tuning.preparing import Preparing
 
 logger = logging.getLogger(__name__)
@@ -45,7 +44,6 @@ class Preparer:
         prepared: called when a job has been queued.
         poll_seconds: how often the loop looks for jobs that were cancelled or deleted.
         pause_seconds: how long a job is not claimed that had to wait again.
-        patience: how long a job waits for files that cannot be read at the moment; None: as long as usual.
 
     """
 
@@ -58,7 +56,6 @@ class Preparer:
         prepared: Callable[[], None] = lambda: None,
         poll_seconds: float = POLL_SECONDS,
         pause_seconds: float = PAUSE_SECONDS,
-        patience: FilePatience | None = None,
     ) -> None:
         self._preparing = preparing
         self._preparers = preparers
@@ -66,7 +63,6 @@ class Preparer:
         self._prepared = prepared
         self._poll_seconds = poll_seconds
         self._pause_seconds = pause_seconds
-        self._patience = patience or FilePatience()
         self._followers: dict[JobId, threading.Thread] = {}
         self._paused_until = 0.0
         # When each job that had to wait again may be claimed, on the monotonic clock.
@@ -171,7 +167,6 @@ class Preparer:
             self._not_before[job_id] = time.monotonic() + self._pause_seconds
             self._preparing.give_back(job_id, died=True, reason="the server met a fault; its log says more")
         else:
-            self._patience.forget(job_id)
             self._prepared()
 
     def _wait_again(self, job_id: JobId, error: Exception, *, counts: bool) -> None:
@@ -181,19 +176,17 @@ class Preparer:
         self._preparing.give_back(job_id, died=counts, reason=without_directories(said))
 
     def _wait_for_files(self, job_id: JobId, error: Unavailable) -> None:
-        """Let a job wait again whose files cannot be read at the moment; fail it if it has waited for long enough."""
+        """Let a job wait again whose files cannot be read at the moment; it fails if it has waited for long enough."""
         said = without_directories(error.message)
-        pause = self._patience.failed(job_id)
         labels = {"action": "preparing_waits", "job": job_id}
+        # It must not be claimed between being given back and the moment that is then known.
+        self._not_before[job_id] = time.monotonic() + self._pause_seconds
+        pause = self._preparing.give_back_unread(job_id, reason=said)
         if pause is None:
-            minutes = round(self._patience.patience_seconds / 60)
-            logger.warning("job %s has waited for its files for %d minutes: %s", job_id, minutes, said, extra=labels)
-            waited = f"Its files could not be read for {minutes} minutes. The last time: {said}"
-            self._preparing.fail(job_id, Code.UNAVAILABLE, waited)
+            logger.warning("job %s waits for its files no longer: %s", job_id, said, extra=labels)
             return
-        logger.warning("job %s is tried again in %.0f s: %s", job_id, pause, said, extra=labels)
         self._not_before[job_id] = time.monotonic() + pause
-        self._preparing.give_back(job_id, died=False, reason=said)
+        logger.warning("job %s is tried again in %.0f s: %s", job_id, pause, said, extra=labels)
 
     def _pause(self) -> None:
         self._paused_until = time.monotonic() + self._pause_seconds

@@ -30,10 +30,11 @@ from tuningfork.modeling.describing import describe
 from tuningfork.modeling.token_counting import TokenCounter
 from tuningfork.preparer import Preparer
 from tuningfork.server.bucket_tuning import checks_of
+from tuningfork.service.tuning.file_patience import FilePatience
 from tuningfork.service.tuning.job_queue import JobQueue
 from tuningfork.service.tuning.lease_watch import LEASE_SECONDS
 from tuningfork.service.tuning.numbered_jobs import NumberedJobs
-from tuningfork.service.tuning.preparing import Preparing
+from tuningfork.service.tuning.preparing import FILE_PATIENCE, Preparing
 from tuningfork.service.tuning.project_quota import UNLIMITED_PROJECTS, ProjectQuota
 from tuningfork.wire.google.proto_json.encode import Typed, encode
 from tuningfork.wire.vertex.rows import read_row
@@ -179,6 +180,7 @@ def tunings_over(
     preparing: type[Preparing] = Preparing,
     lease_seconds: float = LEASE_SECONDS,
     catalog: Catalog = ECHO_CATALOG,
+    file_patience: FilePatience = FILE_PATIENCE,
     **loop: Any,
 ) -> Tunings:
     """Over this workshop and a directory, which is the bucket `shared`."""
@@ -196,6 +198,7 @@ def tunings_over(
         source_of=lambda uri, reader: BucketFile(settings=settings, uri=uri, reader=reader),
         read_row=read_row,
         lease_seconds=lease_seconds,
+        file_patience=file_patience,
         monotonic=monotonic,
     )
     entropy = random.Random(2).getrandbits

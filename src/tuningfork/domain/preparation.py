@@ -1,9 +1,18 @@
 """What happens to a job's examples before its training, if they are in a bucket and not in the request."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from tuningfork.domain.hyperparameters import RequestedHyperparameters
 from tuningfork.domain.permission import Principal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnreadFiles:
+    """Files of a job that could not be read at the last try: for how many seconds now, and when that try ended."""
+
+    seconds: float
+    last_try: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,3 +30,5 @@ class Preparation:
     reader: Principal | None = None
     """Who asked for the job, without groups: the files are read only if this caller may read them at that time. None in
     a request, and in jobs of versions that did not record it, where the model's owner counts."""
+    unread: UnreadFiles | None = None
+    """What is known of files that could not be read at the last try; None: they were not tried, or could be read."""

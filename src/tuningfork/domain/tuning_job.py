@@ -82,7 +82,8 @@ class JobError:
 class TuningJob:
     """One tuning job. Times are in UTC and timezone-aware.
 
-    A job that is not prepared has no dataset yet: no examples, no steps, and `NO_TRAINING`.
+    A job that is not prepared has no dataset yet: no examples, no steps, `NO_TRAINING`, and as its seed that of the
+    weights that it goes on from (`seed_of_source`), or 0.
     A model that was imported has a job too, which trained nothing: no examples, no steps, `NO_TRAINING`, and as its
     seed a digest of the adapter.
 
@@ -206,6 +207,12 @@ def seed_of(
     for example in examples:
         hashed.add(example)
     return hashed.seed(source)
+
+
+def seed_of_source(source: TuningJob) -> int:
+    """32 bits that depend on the values that determine the weights of a job: its seed, adapter shape and steps."""
+    facts = (source.seed, source.adapter, source.completed_steps)
+    return int.from_bytes(hashlib.sha256(repr(facts).encode()).digest()[:4], "big")
 
 
 def _in_seed(example: Example) -> str:

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from tuningfork.buckets.buckets import Buckets
 from tuningfork.buckets.files import BucketFile
+from tuningfork.buckets.timely import TimelyLooks
 from tuningfork.domain.base_model import Catalog, PublicModel
 from tuningfork.domain.errors import InvalidArgument
 from tuningfork.domain.permission import Principal
@@ -101,25 +102,23 @@ def project_quota(settings: Settings) -> ProjectQuota:
 
 
 def checks_of(buckets: Buckets) -> BucketChecks:
-    """What is checked of an object in these buckets before a job is accepted."""
-    return BucketChecks(may_read=_reads(buckets), look=_looks(buckets))
+    """What is checked of an object in these buckets before a job is accepted, each within `LOOK_SECONDS`."""
+    looks = TimelyLooks()
 
+    def may_read(principal: Principal, uri: str) -> None:
+        looks.at(uri, lambda: buckets.check_for(principal, uri))
 
-def _reads(buckets: Buckets) -> Callable[[Principal, str], None]:
-    def check(principal: Principal, uri: str) -> None:
-        buckets.check_for(principal, uri)
-
-    return check
-
-
-def _looks(buckets: Buckets) -> Callable[[Principal, str], None]:
     def look(principal: Principal, uri: str) -> None:
-        # Closed when the iterator is collected, right after the last row that is looked at.
-        rows = (line for line in buckets.lines(principal, uri) if line.strip())
-        for number, line in enumerate(islice(rows, _LOOKED_AT)):
-            try:
-                read_row(line)
-            except InvalidArgument as error:
-                raise RowFault(number, error.message) from error
+        looks.at(uri, lambda: _look(buckets, principal, uri))
 
-    return look
+    return BucketChecks(may_read=may_read, look=look)
+
+
+def _look(buckets: Buckets, principal: Principal, uri: str) -> None:
+    # Closed when the iterator is collected, right after the last row that is looked at.
+    rows = (line for line in buckets.lines(principal, uri) if line.strip())
+    for number, line in enumerate(islice(rows, _LOOKED_AT)):
+        try:
+            read_row(line)
+        except InvalidArgument as error:
+            raise RowFault(number, error.message) from error

@@ -72,6 +72,12 @@ def release(connection: Connection, job_id: JobId) -> None:
     connection.execute(change.values(held_by=None))
 
 
+def note_unread(connection: Connection, job: TuningJob) -> None:
+    """Write what is known of files of a job that cannot be read. The caller holds the job (`leases.hold`)."""
+    change = tuning_jobs.update().where(tuning_jobs.c.id == job.id, _IS_PREPARING)
+    connection.execute(change.values(training_options=training_options.options_of(job)))
+
+
 def note_prepared(connection: Connection, job: TuningJob) -> None:
     """Write what is known of a job since its dataset has been written. The caller holds it (`leases.hold`)."""
     used = job.hyperparameters

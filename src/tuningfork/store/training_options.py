@@ -5,7 +5,8 @@
      "early_stopping": {"patience": 3, "least_improvement": 0.0},
      "teaches_next_turn": true, "base_fingerprint": "1f0c",
      "preparation": {"training_uri": "gs://b/t.jsonl", "requested": {"epoch_count": 3},
-                     "reader": {"email": "ada@example.com", "project": "local"}}, "unprepared": true}
+                     "reader": {"email": "ada@example.com", "project": "local"},
+                     "unread": {"seconds": 75.0, "last_try": "2026-12-01T06:00:00+00:00"}}, "unprepared": true}
 
 They are not columns, since no query uses them, and each objective has different hyperparameters. Options with their
 default value are left out, so that rows of earlier versions, `{}`, mean cross-entropy without checkpoints and without a
@@ -18,6 +19,7 @@ allow; they mean nothing.
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from tuningfork.domain.checkpoint_schedule import CheckpointSchedule
@@ -25,7 +27,7 @@ from tuningfork.domain.early_stopping import EarlyStopping
 from tuningfork.domain.hyperparameters import RequestedHyperparameters
 from tuningfork.domain.objective import CrossEntropy, DirectPreferenceOptimization, Objective
 from tuningfork.domain.permission import Email, Principal
-from tuningfork.domain.preparation import Preparation
+from tuningfork.domain.preparation import Preparation, UnreadFiles
 from tuningfork.domain.tuning_job import TuningJob
 
 _DPO = "dpo"
@@ -69,6 +71,8 @@ def _written_preparation(preparation: Preparation) -> dict[str, Any]:
         written["keeps_checkpoints"] = True
     if preparation.reader is not None:
         written["reader"] = {"email": preparation.reader.email, "project": preparation.reader.project}
+    if (unread := preparation.unread) is not None:
+        written["unread"] = {"seconds": unread.seconds, "last_try": unread.last_try.isoformat()}
     return written
 
 
@@ -130,7 +134,14 @@ def preparation_in(options: Mapping[str, Any]) -> Preparation | None:
         hyperparameters=RequestedHyperparameters(**requested, objective=objective),
         keeps_checkpoints=bool(written.get("keeps_checkpoints")),
         reader=None if reader is None else Principal(email=Email(reader["email"]), project=reader["project"]),
+        unread=_unread(written.get("unread")),
     )
+
+
+def _unread(written: Mapping[str, Any] | None) -> UnreadFiles | None:
+    if written is None:
+        return None
+    return UnreadFiles(seconds=written["seconds"], last_try=datetime.fromisoformat(written["last_try"]))
 
 
 def is_prepared(options: Mapping[str, Any]) -> bool:

@@ -15,7 +15,7 @@ from tuningfork.domain.errors import Code
 from tuningfork.domain.hyperparameters import NO_TRAINING, RequestedHyperparameters
 from tuningfork.domain.objective import DirectPreferenceOptimization
 from tuningfork.domain.permission import Email, Principal
-from tuningfork.domain.preparation import Preparation
+from tuningfork.domain.preparation import Preparation, UnreadFiles
 from tuningfork.domain.tuned_model import TunedModelId
 from tuningfork.domain.tuning_job import TRANSITIONS, JobError, JobId, JobState, Snapshot
 from tuningfork.domain.turns import Tenant
@@ -68,6 +68,7 @@ def test_a_job_whose_examples_are_in_a_bucket_comes_back_without_examples_and_hy
         hyperparameters=RequestedHyperparameters(epoch_count=3, objective=DirectPreferenceOptimization(beta=0.2)),
         keeps_checkpoints=True,
         reader=Principal(email=Email("ada@example.com"), project="p"),
+        unread=UnreadFiles(seconds=12.5, last_try=NOW),
     )
     unprepared = {"example_count": 0, "hyperparameters": NO_TRAINING, "is_prepared": False}
     job = replace(new_job("a"), state=JobState.PREPARING, preparation=preparation, **unprepared)

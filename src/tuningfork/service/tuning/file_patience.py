@@ -1,72 +1,45 @@
 """How long jobs wait for training files that cannot be read at the moment, and how often it is tried."""
 
-import threading
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from datetime import datetime
 
-from tuningfork.domain.tuning_job import JobId
-
-PATIENCE_SECONDS = 1800.0
-FIRST_PAUSE_SECONDS = 5.0
-MOST_PAUSE_SECONDS = 60.0
+from tuningfork.domain.preparation import UnreadFiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Failing:
-    """A job whose files could not be read: since when on the monotonic clock, and how often in a row."""
-
-    since: float
-    times: int
-
-
 class FilePatience:
-    """Counts, for each job, the time since its files could not be read for the first time. Thread-safe.
+    """The rule. It is patience by time and not by tries: a store that is away for some minutes fails no job.
 
-    It is patience by time and not by tries: an object store that is away for some minutes fails no job, however quickly
-    each try fails. A restart of the server begins the time anew.
+    Time in which no server was there to try does not count: of the time between two tries `most_gap_seconds` count at
+    most. So a job does not fail at the first try after a night in which the machine was off, for example since a disk
+    of the network is mounted later than the server starts.
 
-    Args:
+    Attributes:
         patience_seconds: how long a job waits before it fails.
-        first_pause_seconds: the time between the first try and the second; it doubles with each further try.
+        first_pause_seconds: the time between the first try and the second; then it doubles with each further try.
         most_pause_seconds: the longest time between two tries.
-        monotonic: a monotonic clock in seconds.
+        most_gap_seconds: how much of the time between the ends of two tries counts: a pause and a try.
 
     """
 
-    def __init__(
-        self,
-        patience_seconds: float = PATIENCE_SECONDS,
-        *,
-        first_pause_seconds: float = FIRST_PAUSE_SECONDS,
-        most_pause_seconds: float = MOST_PAUSE_SECONDS,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.patience_seconds = patience_seconds
-        self._first_pause_seconds = first_pause_seconds
-        self._most_pause_seconds = most_pause_seconds
-        self._monotonic = monotonic
-        self._failing: dict[JobId, _Failing] = {}
-        self._lock = threading.Lock()
+    patience_seconds: float = 1800.0
+    first_pause_seconds: float = 5.0
+    most_pause_seconds: float = 60.0
+    most_gap_seconds: float = 180.0
 
-    def failed(self, job_id: JobId) -> float | None:
-        """Note that the files of a job could not be read. Returns the seconds until the next try.
+    def failed(self, before: UnreadFiles | None, now: datetime) -> UnreadFiles:
+        """What is known of files once more that cannot be read now. `before` None: the last try did not fail so."""
+        if before is None:
+            return UnreadFiles(seconds=0.0, last_try=now)
+        # A clock that was set back adds nothing.
+        gap = max(0.0, (now - before.last_try).total_seconds())
+        return UnreadFiles(seconds=before.seconds + min(gap, self.most_gap_seconds), last_try=now)
 
-        None: the patience is used up, and the job is forgotten.
+    def pause_after(self, unread: UnreadFiles) -> float | None:
+        """The seconds until the next try; None: the patience is used up.
+
+        As long as the files have been away already, so that pauses double with each try.
         """
-        now = self._monotonic()
-        with self._lock:
-            # Jobs that were cancelled or deleted meanwhile are not told of.
-            too_old = now - 2 * self.patience_seconds
-            self._failing = {job: each for job, each in self._failing.items() if each.since > too_old}
-            before = self._failing.pop(job_id, _Failing(since=now, times=0))
-            if now - before.since >= self.patience_seconds:
-                return None
-            self._failing[job_id] = replace(before, times=before.times + 1)
-        pause = self._first_pause_seconds * 2 ** min(before.times, 30)
-        return float(min(pause, self._most_pause_seconds))
-
-    def forget(self, job_id: JobId) -> None:
-        """Begin anew for this job, whose files could be read, or which has ended."""
-        with self._lock:
-            self._failing.pop(job_id, None)
+        if unread.seconds >= self.patience_seconds:
+            return None
+        return min(max(unread.seconds, self.first_pause_seconds), self.most_pause_seconds)

@@ -14,7 +14,7 @@ from tuningfork.domain.permission import Action, Principal
 from tuningfork.domain.references import BaseRef, CheckpointRef, TunedRef
 from tuningfork.domain.refusals import BaseModelNotFound, JobRef, ResourceNotFound, RoleInsufficient
 from tuningfork.domain.tuned_model import DEFAULT_VERSION, ProjectLocation, TunedModel, TunedModelId
-from tuningfork.domain.tuning_job import JobId, JobState, TuningJob, TuningRequest
+from tuningfork.domain.tuning_job import JobId, JobState, TuningJob, TuningRequest, seed_of_source
 from tuningfork.service.base_models import check_described
 from tuningfork.service.metrics import Metrics
 from tuningfork.service.paging import Page, size_of
@@ -267,7 +267,8 @@ class NumberedJobs:
             description=wanted.description,
             adapter_rank=wanted.adapter_rank,
         )
-        data = TrainingData(count=0, hyperparameters=NO_TRAINING, seed=0)
+        seed = 0 if origin.source is None else seed_of_source(origin.source.job)
+        data = TrainingData(count=0, hyperparameters=NO_TRAINING, seed=seed)
         made = draft(principal, request, origin, data, now=self._clock(), entropy=self._entropy)
         job = replace(
             made.job,

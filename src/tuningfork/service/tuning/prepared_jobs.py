@@ -40,6 +40,7 @@ def prepared_job(job: TuningJob, prepared: Prepared, base: PublicModel, *, quote
         evaluate_every=every if validated else 0,
         teaches_next_turn=prepared.teaches_next_turn or job.teaches_next_turn,
         seed=_seed(job, used, prepared, base),
+        preparation=None if job.preparation is None else replace(job.preparation, unread=None),
         data_statistics=prepared.statistics if quotes_examples else replace(prepared.statistics, first_turns=()),
     )
 
@@ -51,7 +52,9 @@ def _steps_between(used: Hyperparameters, count: int) -> int:
 
 def _seed(job: TuningJob, used: Hyperparameters, prepared: Prepared, base: PublicModel) -> int:
     """The seed of a job, 32 bits. Two equal requests on equal files have the same seed, and so get the same adapter."""
-    facts = (base.base.name, used, used.objective, job.adapter, prepared.training.digest)
+    facts: tuple[object, ...] = (base.base.name, used, used.objective, job.adapter, prepared.training.digest)
+    # Until now the job's seed is that of the weights that it goes on from (`seed_of_source`).
+    facts += (job.seed,) if job.seed else ()
     return int.from_bytes(hashlib.sha256(repr(facts).encode()).digest()[:4], "big")
 
 

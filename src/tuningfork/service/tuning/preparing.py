@@ -23,6 +23,7 @@ from tuningfork.execution.preparation import LineSource, PreparationRequest, Pre
 from tuningfork.service.metrics import Metrics
 from tuningfork.service.tuning import conclusion, tidying
 from tuningfork.service.tuning.claims import Claims
+from tuningfork.service.tuning.file_patience import FilePatience
 from tuningfork.service.tuning.lease_watch import LEASE_SECONDS
 from tuningfork.service.tuning.prepared_jobs import fault_of, prepared_job
 from tuningfork.service.tuning.running import MAX_ATTEMPTS
@@ -37,6 +38,7 @@ logger = logging.getLogger(__name__)
 
 BASE_PATIENCE_SECONDS = 3600.0
 """How long a job waits for a base that no server has, or can use, before it fails."""
+FILE_PATIENCE = FilePatience()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,7 @@ class Preparing:
         read_row: reads a line of such a file; a function of a module.
         lease_seconds: how long a job is another server's that does not renew its lease.
         base_patience_seconds: how long a job waits for a base that no server has, or can use, before it fails.
+        file_patience: how long a job waits for files that cannot be read at the moment.
         monotonic: a monotonic clock in seconds.
 
     """
@@ -79,6 +82,7 @@ class Preparing:
         read_row: RowReader,
         lease_seconds: float = LEASE_SECONDS,
         base_patience_seconds: float = BASE_PATIENCE_SECONDS,
+        file_patience: FilePatience = FILE_PATIENCE,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
@@ -91,6 +95,7 @@ class Preparing:
         self._read_row = read_row
         self._monotonic = monotonic
         self._base_patience_seconds = base_patience_seconds
+        self._file_patience = file_patience
         self._claims = Claims(database, server, leases.preparing, lease_seconds=lease_seconds, monotonic=monotonic)
         self._last_turns = LastTurns()
         self._tenants: dict[JobId, Tenant] = {}
@@ -179,8 +184,11 @@ class Preparing:
             logger.info(said, job_id, extra={"action": "job_failed", "job": job_id})
         self._let_go(job_id)
 
-    def give_back(self, job_id: JobId, *, died: bool, reason: str) -> None:
-        """Let the job wait again. One whose preparer has died `MAX_ATTEMPTS` times fails."""
+    def give_back(self, job_id: JobId, *, died: bool, reason: str, unread: TuningJob | None = None) -> None:
+        """Let the job wait again. One whose preparer has died `MAX_ATTEMPTS` times fails.
+
+        `unread`: the job with what is known of its files, which could not be read; None: that was not the reason.
+        """
         job = self._held(job_id)
         if job is not None and died and job.attempts >= MAX_ATTEMPTS:
             self.fail(
@@ -191,11 +199,34 @@ class Preparing:
             held = leases.hold(connection, self._claims.of(job_id))
             if held:
                 preparing_jobs.release(connection, job_id)
+                if unread is not None:
+                    preparing_jobs.note_unread(connection, unread)
                 if not died:
                     tuning_jobs.forget_attempt(connection, job_id)
         if held:
             self._failures[job_id] = f"its examples could not be read: {reason}"
         self._let_go(job_id)
+
+    def give_back_unread(self, job_id: JobId, *, reason: str) -> float | None:
+        """Let a job wait again whose files cannot be read at the moment; returns the seconds until the next try.
+
+        How long they have been away is written, and so counts after a restart, or on another server, too. None: the
+        job does not wait any more, or it has waited for long enough and has failed.
+        """
+        job = self._held(job_id)
+        if job is None or job.preparation is None:
+            self._let_go(job_id)
+            return None
+        unread = self._file_patience.failed(job.preparation.unread, self._clock())
+        pause = self._file_patience.pause_after(unread)
+        if pause is None:
+            minutes = round(self._file_patience.patience_seconds / 60)
+            waited = f"Its files could not be read for {minutes} minutes. The last time: {reason}"
+            self.fail(job_id, Code.UNAVAILABLE, waited)
+            return None
+        waiting = replace(job, preparation=replace(job.preparation, unread=unread))
+        self.give_back(job_id, died=False, reason=reason, unread=waiting)
+        return pause
 
     def tidy(self, besides: Collection[JobId] = ()) -> None:
         """Remove what this server has written for jobs that have ended or are another server's, besides these jobs.

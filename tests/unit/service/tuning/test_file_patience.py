@@ -1,43 +1,56 @@
 """Jobs wait for their files by time, with pauses that grow."""
 
-from tuningfork.domain.tuning_job import JobId
+from datetime import UTC, datetime, timedelta
+
+from tuningfork.domain.preparation import UnreadFiles
 from tuningfork.service.tuning.file_patience import FilePatience
 
-JOB, OTHER = JobId("job"), JobId("other")
+BEGIN = datetime(2026, 12, 1, tzinfo=UTC)
 
 
-class Time:
-    def __init__(self):
-        self.now = 100.0
+class Tries:
+    """Tries that fail, each some seconds after the one before."""
 
-    def __call__(self):
-        return self.now
+    def __init__(self, patience):
+        self._patience = patience
+        self.unread = None
+        self.now = BEGIN
+
+    def after(self, seconds):
+        """The pause that a try is followed by which fails so many seconds later."""
+        self.now += timedelta(seconds=seconds)
+        self.unread = self._patience.failed(self.unread, self.now)
+        return self._patience.pause_after(self.unread)
 
 
 def test_pauses_double_up_to_the_longest():
-    patience = FilePatience(1800, first_pause_seconds=5, most_pause_seconds=60, monotonic=Time())
+    tries = Tries(FilePatience())
 
-    assert [patience.failed(JOB) for _ in range(6)] == [5, 10, 20, 40, 60, 60]
-    assert patience.failed(OTHER) == 5
+    assert tries.after(0) == 5
+    assert [tries.after(pause) for pause in (5, 5, 10, 20, 40, 60)] == [5, 10, 20, 40, 60, 60]
 
 
 def test_patience_ends_by_time_however_often_it_was_tried():
-    time = Time()
-    patience = FilePatience(900, monotonic=time)
-    for _ in range(500):
-        assert patience.failed(JOB) is not None
-    time.now += 899
-    assert patience.failed(JOB) == 60
+    tries = Tries(FilePatience(patience_seconds=900))
+    tries.after(0)
+    assert all(tries.after(1.75) is not None for _ in range(500))
 
-    time.now += 1
-    assert patience.failed(JOB) is None
+    assert tries.after(24) == 60
+    assert tries.after(1) is None
 
 
-def test_time_begins_anew_once_the_files_were_read():
-    time = Time()
-    patience = FilePatience(900, monotonic=time)
-    patience.failed(JOB)
-    time.now += 1000
-    patience.forget(JOB)
+def test_time_in_which_no_server_tried_does_not_count():
+    tries = Tries(FilePatience(patience_seconds=900, most_gap_seconds=180))
+    tries.after(0)
 
-    assert patience.failed(JOB) == 5
+    assert tries.after(24 * 3600) == 60
+    assert tries.unread == UnreadFiles(seconds=180, last_try=tries.now)
+
+
+def test_a_clock_that_is_set_back_takes_no_patience_back():
+    tries = Tries(FilePatience())
+    tries.after(0)
+    tries.after(100)
+    tries.after(-3600)
+
+    assert tries.unread == UnreadFiles(seconds=100, last_try=tries.now)

@@ -103,6 +103,24 @@ def test_equal_requests_on_equal_files_have_equal_seeds(tunings):
     assert len(set(seeds)) == 3
 
 
+def test_the_seed_of_a_job_that_goes_on_depends_on_what_it_goes_on_from(tunings):
+    sources = []
+    for body in (epochs(1), epochs(2)):
+        made = tunings.create(**body)
+        tunings.train()
+        sources.append(tunings.get(made)["tunedModel"]["model"])
+    for source in (sources[0], sources[1], sources[0]):
+        further = {"preTunedModel": {"tunedModelName": source}, "supervisedTuningSpec": {"trainingDatasetUri": URI}}
+        tunings.call(tunings.methods.create, {}, body=further)
+        tunings.prepare()
+
+    with tunings.workshop.database.read() as connection:
+        jobs = [tuning_jobs.find(connection, job_id) for job_id in tuning_jobs.states(connection)]
+    further = [job.seed for job in sorted(jobs, key=lambda job: job.create_time)[2:]]
+    assert further[0] == further[2] != further[1]
+    assert len({job.seed for job in jobs}) == 4
+
+
 def test_a_row_that_cannot_be_read_fails_the_job_and_leaves_no_files(tunings):
     tunings.write(rows=[*ROWS, b'{"contents": 3}'])
     made = tunings.create()
@@ -127,19 +145,21 @@ class TestFilesThatAreAway:
     """Stores and directories that are away for a while fail no job; one that stays away does, and says so."""
 
     @pytest.fixture
-    def moment(self):
-        return [0.0]
-
-    @pytest.fixture
-    def away(self, workshop, tmp_path, moment):
+    def away(self, workshop, tmp_path):
         """A job whose bucket has gone away since it was created."""
         (tmp_path / "bucket").mkdir()
-        patience = FilePatience(600, monotonic=lambda: moment[0])
-        made = tunings_over(workshop, tmp_path / "bucket", patience=patience)
+        made = self.started(workshop, tmp_path / "bucket")
         made.write()
         made.create()
         made.bucket.rename(tmp_path / "elsewhere")
         return made
+
+    def started(self, workshop, bucket):
+        """A server over this workshop, which knows what the database has."""
+        return tunings_over(workshop, bucket, file_patience=FilePatience(patience_seconds=600, most_gap_seconds=400))
+
+    def pass_time(self, away, seconds):
+        away.workshop.clock.advance(seconds=seconds)
 
     def shown(self, away):
         [job] = away.list()["tuningJobs"]
@@ -152,9 +172,10 @@ class TestFilesThatAreAway:
         job = job_of(away)
         assert (job.state, job.attempts) == (JobState.PREPARING, 0)
         assert "The directory of the bucket 'shared' is not there at the moment" in away.preparing.waits_for(job.id)
+        assert job.preparation.unread is not None
         (tmp_path / "elsewhere").rename(away.bucket)
         away.prepare()
-        assert job_of(away).state is JobState.QUEUED
+        assert (job_of(away).state, job_of(away).preparation.unread) == (JobState.QUEUED, None)
 
     def test_the_job_is_not_tried_again_at_once(self, away):
         away.preparer.start()
@@ -163,12 +184,15 @@ class TestFilesThatAreAway:
         assert away.preparer._not_before[job_of(away).id] > time.monotonic() + 3
         away.preparer.close()
 
-    def test_the_job_fails_when_they_have_been_away_for_long_enough(self, away, moment):
+    def test_the_job_fails_when_they_have_been_away_for_long_enough_through_restarts_of_the_server(self, away):
         away.prepare()
-        moment[0] += 599
-        away.prepare()
-        assert job_of(away).state is JobState.PREPARING
-        moment[0] += 1
+        for seconds in (300, 290):
+            self.pass_time(away, seconds)
+            away = self.started(away.workshop, away.bucket)
+            away.prepare()
+            assert job_of(away).state is JobState.PREPARING
+        away = self.started(away.workshop, away.bucket)
+        self.pass_time(away, 10)
         away.prepare()
 
         error = self.shown(away)["error"]
