@@ -117,12 +117,24 @@ class ReadFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """A change of rows that can be undone; `said` says for people what it did.
+
+    `number` is that of its file. No other edit of the dataset ever has it, also after this one was undone: whoever
+    still reads the rows of before finds the file gone, and never another edit's.
+    """
+
+    number: int
+    said: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StagedDataset:
     """A dataset without its rows.
 
-    `revision` grows with every change of rows. `edits` says what each edit that can be undone has done, the oldest
-    first. `generation` is the number of the file of rows below the edits, `next_row` the id that a new row gets.
-    `draft` is JSON that the owner's program keeps with the dataset; "": none.
+    `revision` grows with every change of rows. `edits` are those that can be undone, the oldest first. `generation` is
+    the number of the file of rows below the edits, `next_row` the id that a new row gets. `draft` is JSON that the
+    owner's program keeps with the dataset; "": none.
     """
 
     id: StagedDatasetId
@@ -140,7 +152,7 @@ class StagedDataset:
     use_time: datetime
     revision: int = 0
     generation: int = 0
-    edits: tuple[str, ...] = ()
+    edits: tuple[Edit, ...] = ()
     unread_accepted: bool = False
     draft: str = ""
 
@@ -154,14 +166,25 @@ class StagedDataset:
         """Why the columns have their roles; "": a person chose them."""
         return self.read.columns_reason if self.columns == self.read.columns else ""
 
-    def edited(self, said: str, *, row_count: int, next_row: int, now: datetime) -> "StagedDataset":
+    @property
+    def edit_numbers(self) -> tuple[int, ...]:
+        """The numbers of the edits' files, the oldest first."""
+        return tuple(each.number for each in self.edits)
+
+    @property
+    def next_edit(self) -> int:
+        """The number of the next edit's file."""
+        return self.revision + 1
+
+    def edited(self, said: str, *, row_count: int, next_row: int, size_bytes: int, now: datetime) -> "StagedDataset":
         """The dataset after one more edit."""
         return replace(
             self,
             revision=self.revision + 1,
-            edits=(*self.edits, said),
+            edits=(*self.edits, Edit(number=self.next_edit, said=said)),
             row_count=row_count,
             next_row=next_row,
+            size_bytes=size_bytes,
             update_time=now,
             use_time=now,
         )

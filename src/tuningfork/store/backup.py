@@ -266,7 +266,7 @@ def _copy_staged(copying: _Copying, staged: Sequence[StagedDataset]) -> None:
     """
     files = StagedFiles(copying.artifacts.store)
     for dataset in staged:
-        for ref in files.refs(dataset.id, dataset.generation, len(dataset.edits)):
+        for ref in files.refs(dataset.id, dataset.generation, dataset.edit_numbers):
             with suppress(FileNotFoundError):
                 copying.add_artifact(ref)
 

@@ -12,6 +12,7 @@ from tuningfork.domain.errors import AlreadyExists
 from tuningfork.domain.permission import Email
 from tuningfork.domain.staged_dataset import (
     ColumnRole,
+    Edit,
     ReadFile,
     RowsKind,
     StagedColumn,
@@ -128,7 +129,7 @@ def _row(dataset: StagedDataset) -> dict[str, Any]:
         "columns_settled": dataset.columns_settled,
         "next_row": dataset.next_row,
         "generation": dataset.generation,
-        "edits": list(dataset.edits),
+        "edits": [[each.number, each.said] for each in dataset.edits],
         "unread_accepted": dataset.unread_accepted,
     }
     return {
@@ -175,10 +176,18 @@ def _dataset(row: RowMapping) -> StagedDataset:
         use_time=row["use_time"],
         revision=row["revision"],
         generation=about["generation"],
-        edits=tuple(about["edits"]),
+        edits=tuple(_edit(index, each) for index, each in enumerate(about["edits"])),
         unread_accepted=about["unread_accepted"],
         draft=row["draft"],
     )
+
+
+def _edit(index: int, stored: Any) -> Edit:
+    if isinstance(stored, str):
+        # The first version stored the sentences alone, and numbered the files from 1 on.
+        return Edit(number=index + 1, said=stored)
+    number, said = stored
+    return Edit(number=number, said=said)
 
 
 def _columns(stored: Sequence[Mapping[str, str]]) -> tuple[StagedColumn, ...]:

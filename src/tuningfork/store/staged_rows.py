@@ -1,13 +1,14 @@
 """The rows of staged datasets on the disk, and the edits over them.
 
     staged/<dataset>/rows-<generation>/    rows.jsonl, a row a line; offsets and ids, what finds a row's line
-    staged/<dataset>/edits-<g>/<n>         the edits over generation g, from 1 on: the ids of removed rows in the first
-                                           line, then rows that were changed or added, each behind its id and a tab
+    staged/<dataset>/edits-<g>/<n>         the edits over generation g, with rising numbers: the ids of removed rows in
+                                           the first line, then rows that were changed or added, each behind its id
+                                           and a tab
     staged/arriving/<dataset>              a file while it is uploaded; its rows while they are read
 
-Rows are never changed in place. Which rows there are, and where the line of each is, is held in arrays of 14 bytes a
-row; texts are read when they are asked for. An edit without its number in the database is no edit: it is replaced by
-the next one.
+Rows are never changed in place, and no file's name is used again for other rows that the database has known. Which rows
+there are, and where the line of each is, is held in arrays of 14 bytes a row; texts are read when they are asked for.
+An edit without its number in the database is no edit: it is replaced by the next one.
 """
 
 import json
@@ -55,15 +56,26 @@ class RowPlaces:
         return at if at < len(self.ids) and self.ids[at] == row_id else None
 
     def read(self, indexes: Iterable[int]) -> Iterator[StagedRow]:
-        """The rows at these indexes, read one at a time."""
+        """The rows at these indexes, read one at a time.
+
+        Raises:
+            FailedPrecondition: an edit was undone, the rows were written anew or deleted meanwhile, or are damaged.
+
+        """
         with ExitStack() as opened:
             files: dict[int, BinaryIO] = {}
             for index in indexes:
-                number = self.file_of[index]
-                if number not in files:
-                    files[number] = opened.enter_context(self.files[number].open("rb"))
-                files[number].seek(self.positions[index])
-                yield row_of(self.ids[index], files[number].readline())
+                yield self._row(index, files, opened)
+
+    def _row(self, index: int, files: dict[int, BinaryIO], opened: ExitStack) -> StagedRow:
+        number = self.file_of[index]
+        try:
+            if number not in files:
+                files[number] = opened.enter_context(self.files[number].open("rb"))
+            files[number].seek(self.positions[index])
+            return row_of(self.ids[index], files[number].readline())
+        except (FileNotFoundError, ValueError, KeyError) as error:
+            raise FailedPrecondition("The dataset was changed or deleted meanwhile: read it again.") from error
 
 
 class StagedFiles:
@@ -84,15 +96,15 @@ class StagedFiles:
         """Whether there are files of a dataset of this id."""
         return (self.root / dataset_id).exists()
 
-    def refs(self, dataset_id: StagedDatasetId, generation: int, edits: int) -> list[ArtifactRef]:
-        """Every artifact that a dataset of this generation needs, with so many edits."""
-        return [
-            _rows(dataset_id, generation),
-            *(_edit(dataset_id, generation, number) for number in range(1, edits + 1)),
-        ]
+    def refs(self, dataset_id: StagedDatasetId, generation: int, edits: Sequence[int]) -> list[ArtifactRef]:
+        """Every artifact that a dataset of this generation needs, with the edits of these numbers."""
+        return [_rows(dataset_id, generation), *(_edit(dataset_id, generation, number) for number in edits)]
 
-    def write_rows(self, dataset_id: StagedDatasetId, generation: int, rows: Iterable[StagedRow]) -> None:
+    def write_rows(self, dataset_id: StagedDatasetId, generation: int, rows: Iterable[StagedRow]) -> int:
         """Write all rows of a generation; on return they have reached the disk.
+
+        Returns:
+            Their size in bytes.
 
         Raises:
             ResourceExhausted: the disk is full.
@@ -100,7 +112,7 @@ class StagedFiles:
         """
         with full_disk_reported(), self._store.writing(_rows(dataset_id, generation)) as place:
             place.mkdir(mode=0o700)
-            _write_rows(place, rows)
+            return _write_rows(place, rows)
 
     def keep_rows(self, dataset_id: StagedDatasetId, lines: Path) -> int:
         """Make a file of lines the first generation of a dataset, whose rows are numbered from 0.
@@ -118,8 +130,8 @@ class StagedFiles:
             _index_lines(place)
             return (place / _ROWS).stat().st_size
 
-    def places(self, dataset_id: StagedDatasetId, generation: int, edits: int) -> RowPlaces:
-        """Where the rows are after so many edits.
+    def places(self, dataset_id: StagedDatasetId, generation: int, edits: Sequence[int]) -> RowPlaces:
+        """Where the rows are after the edits of these numbers.
 
         Raises:
             FailedPrecondition: the files are not on this server, or are damaged.
@@ -133,7 +145,7 @@ class StagedFiles:
                 "several servers share one database, call the server to which it was uploaded."
             ) from error
 
-    def _places(self, dataset_id: StagedDatasetId, generation: int, edits: int) -> RowPlaces:
+    def _places(self, dataset_id: StagedDatasetId, generation: int, edits: Sequence[int]) -> RowPlaces:
         base = self._store.path(_rows(dataset_id, generation))
         files = [base / _ROWS]
         ids, offsets = _array("I", base / _IDS), _array("Q", base / _OFFSETS)
@@ -141,9 +153,9 @@ class StagedFiles:
             raise ValueError("as many ids as offsets are wanted")
         changed: dict[int, tuple[int, int]] = {}
         removed: set[int] = set()
-        for number in range(1, edits + 1):
+        for file, number in enumerate(edits, 1):
             files.append(self._store.path(_edit(dataset_id, generation, number)))
-            removed.update(_read_edit(files[-1], number, changed))
+            removed.update(_read_edit(files[-1], file, changed))
         if not changed and not removed:
             return RowPlaces(tuple(files), ids, array("H", bytes(2 * len(ids))), offsets)
         return _merged(tuple(files), (ids, offsets), changed, removed)
@@ -177,6 +189,13 @@ class StagedFiles:
         """Remove an edit that was undone."""
         self._store.delete(_edit(dataset_id, generation, number))
 
+    def edit_bytes(self, dataset_id: StagedDatasetId, generation: int, number: int) -> int:
+        """The size of an edit, in bytes; 0 if it is not there."""
+        try:
+            return self._store.path(_edit(dataset_id, generation, number)).stat().st_size
+        except FileNotFoundError:
+            return 0
+
     def remove_generation(self, dataset_id: StagedDatasetId, generation: int) -> None:
         """Remove rows and edits that a later generation has replaced."""
         self._store.delete(_rows(dataset_id, generation))
@@ -202,8 +221,8 @@ class StagedFiles:
         return shutil.disk_usage(self._store.root).free
 
 
-def _write_rows(place: Path, rows: Iterable[StagedRow]) -> None:
-    """Write rows, and what finds them, to files in this directory."""
+def _write_rows(place: Path, rows: Iterable[StagedRow]) -> int:
+    """Write rows, and what finds them, to files in this directory; returns the size of the rows in bytes."""
     ids, offsets = array("I"), array("Q")
     at = 0
     with (place / _ROWS).open("xb") as file:
@@ -212,6 +231,7 @@ def _write_rows(place: Path, rows: Iterable[StagedRow]) -> None:
             offsets.append(at)
             at += file.write(line_of(row))
     _write_index(place, ids, offsets)
+    return at
 
 
 def _index_lines(place: Path) -> None:
@@ -249,7 +269,7 @@ def _array(code: str, path: Path) -> "array[int]":
 
 
 def _read_edit(path: Path, number: int, changed: dict[int, tuple[int, int]]) -> Sequence[int]:
-    """Note where the lines of an edit's rows are; returns the ids that it removes."""
+    """Note where the lines of an edit's rows are, in the file of this number; returns the ids that it removes."""
     with path.open("rb") as file:
         first = file.readline()
         removed: list[int] = json.loads(first)

@@ -153,18 +153,19 @@ class Editing:
             dataset = self._shelf.find(principal, dataset_id)
             if not dataset.edits:
                 raise FailedPrecondition("There is nothing to undo in this dataset.")
-            number, now = len(dataset.edits), self._shelf.clock()
-            count = len(self._shelf.files.places(dataset.id, dataset.generation, number - 1))
+            number, now, files = dataset.edits[-1].number, self._shelf.clock(), self._shelf.files
+            count = len(files.places(dataset.id, dataset.generation, dataset.edit_numbers[:-1]))
             before = replace(
                 dataset,
                 revision=dataset.revision + 1,
                 edits=dataset.edits[:-1],
                 row_count=count,
+                size_bytes=max(0, dataset.size_bytes - files.edit_bytes(dataset.id, dataset.generation, number)),
                 update_time=now,
                 use_time=now,
             )
             self._save(before, dataset.revision)
-            self._shelf.files.remove_edit(dataset.id, dataset.generation, number)
+            files.remove_edit(dataset.id, dataset.generation, number)
             return before
 
     def change(
@@ -184,7 +185,7 @@ class Editing:
                 dataset = self._written_anew(dataset)
             places = self._shelf.places(dataset)
             made = make(dataset, places)
-            number = len(dataset.edits) + 1
+            number = dataset.next_edit
             rows = (*made.changed, *made.added)
             size = self._shelf.files.write_edit(dataset.id, dataset.generation, number, rows, made.removed)
             if dataset.size_bytes + size > MOST_DATASET_BYTES:
@@ -197,9 +198,9 @@ class Editing:
                 made.said,
                 row_count=len(places) + len(made.added) - len(made.removed),
                 next_row=dataset.next_row + len(made.added),
+                size_bytes=dataset.size_bytes + size,
                 now=self._shelf.clock(),
             )
-            edited = replace(edited, size_bytes=dataset.size_bytes + size)
             self._save(edited, dataset.revision)
             return edited
 
@@ -212,8 +213,8 @@ class Editing:
         """The dataset with its rows in one file again, and no edits that can be undone."""
         places = self._shelf.places(dataset)
         generation = dataset.generation + 1
-        self._shelf.files.write_rows(dataset.id, generation, places.read(range(len(places))))
-        anew = replace(dataset, generation=generation, edits=(), revision=dataset.revision + 1)
+        size = self._shelf.files.write_rows(dataset.id, generation, places.read(range(len(places))))
+        anew = replace(dataset, generation=generation, edits=(), revision=dataset.revision + 1, size_bytes=size)
         self._save(anew, dataset.revision)
         self._shelf.files.remove_generation(dataset.id, dataset.generation)
         return anew

@@ -65,7 +65,7 @@ class Shelf:
             if key in self._places:
                 self._places.move_to_end(key)
                 return self._places[key]
-        found = self.files.places(dataset.id, dataset.generation, len(dataset.edits))
+        found = self.files.places(dataset.id, dataset.generation, dataset.edit_numbers)
         with self._lock:
             self._places[key] = found
             while len(self._places) > _REMEMBERED:

@@ -151,7 +151,7 @@ def fields_of(dataset: StagedDataset, *, in_full: bool = True) -> dict[str, Any]
         "row_count": dataset.row_count,
         "revision": dataset.revision,
         "undoable_edits": len(dataset.edits),
-        "last_edit": dataset.edits[-1] if dataset.edits else "",
+        "last_edit": dataset.edits[-1].said if dataset.edits else "",
         "columns": [
             {"name": column.name, "role": column.role.value, "prefix": column.prefix} for column in dataset.columns
         ],

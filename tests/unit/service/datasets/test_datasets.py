@@ -5,12 +5,14 @@ import threading
 import time
 
 import pytest
+from sqlalchemy import select
 
 from tuningfork.domain.data_findings import CheckPurpose
 from tuningfork.domain.errors import FailedPrecondition, ResourceExhausted
 from tuningfork.domain.staged_dataset import LIFETIME, StagedDatasetNotFound, StagedRow
 from tuningfork.domain.tuning_job import TuningRequest
 from tuningfork.service.datasets.editing import Editing
+from tuningfork.store.staging_tables import staged_datasets
 from workshop import ADA, BOB, datasets_of
 
 CSV = b"text_input,output\n" + b"".join(b"question %d,answer %d\n" % (n, n) for n in range(30))
@@ -91,6 +93,43 @@ def test_edits_of_one_dataset_at_once_are_all_kept(datasets):
     now = datasets.keeping.get(ADA, dataset.id)
     assert (now.row_count, now.revision) == (22, 8)
     assert texts(datasets, dataset.id)[0] == ("question 8", "answer 8")
+
+
+def test_who_reads_rows_whose_edit_is_undone_meanwhile_gets_no_row_of_the_next_edit(datasets):
+    dataset, editing = upload(datasets), datasets.editing
+    first, _, _ = editing.set(ADA, dataset.id, 0, lambda row: StagedRow(id=row.id, cells=("checked", "as such")))
+    places = datasets.shelf.places(first)
+
+    editing.undo(ADA, dataset.id)
+    editing.set(ADA, dataset.id, 0, lambda row: StagedRow(id=row.id, cells=("other", "text")))
+
+    with pytest.raises(FailedPrecondition, match="changed or deleted meanwhile"):
+        next(places.read([0]))
+
+
+def test_edits_that_are_undone_again_and_again_take_no_room(datasets):
+    dataset, editing = upload(datasets), Editing(datasets.shelf, most_edits=3)
+    for _ in range(4):
+        editing.add(ADA, dataset.id, [StagedRow(id=0, cells=("new", "row"))])
+        assert editing.undo(ADA, dataset.id).size_bytes == dataset.size_bytes
+    for _ in range(4):
+        now, _, _ = editing.set(ADA, dataset.id, 0, lambda row: StagedRow(id=row.id, cells=row.cells))
+    files = datasets.shelf.files.root / dataset.id
+    rows = (files / f"rows-{now.generation}" / "rows.jsonl").stat().st_size
+    assert (now.generation, len(now.edits)) == (1, 1)
+    assert now.size_bytes == rows + datasets.shelf.files.edit_bytes(dataset.id, 1, now.edits[0].number)
+
+
+def test_edits_that_an_earlier_version_numbered_by_their_place_are_found(datasets, workshop):
+    dataset = upload(datasets)
+    edited, _, _ = datasets.editing.set(ADA, dataset.id, 0, lambda row: StagedRow(id=row.id, cells=("x", "y")))
+    with workshop.database.write() as connection:
+        about = connection.execute(select(staged_datasets.c.about)).scalar_one()
+        connection.execute(staged_datasets.update().values(about={**about, "edits": ["Changed row 1"]}))
+    assert edited.edits[0].number == 1
+
+    assert datasets.keeping.get(ADA, dataset.id).edits == edited.edits
+    assert texts(datasets_of(workshop), dataset.id)[0] == ("x", "y")
 
 
 def test_a_dataset_that_is_deleted_while_it_is_edited_is_gone(datasets):
