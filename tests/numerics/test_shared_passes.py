@@ -78,7 +78,13 @@ def assert_as_alone(engine, reports, alone, tmp_path, jobs=JOBS):
         assert adapter_bytes(engine, one, tmp_path / one.id) == adapter, one.id
 
 
-@pytest.fixture(params=[1, 2, 5], ids=["one_lane", "two_lanes", "five_lanes"])
+@pytest.fixture(
+    params=[
+        pytest.param(1, id="one_lane"),
+        pytest.param(2, id="two_lanes", marks=pytest.mark.slow),
+        pytest.param(5, id="five_lanes"),
+    ]
+)
 def shared(base, request):
     """Jobs that fall due together share one pass, or as many as there are threads, computed at the same time."""
     before = torch.get_num_threads()
