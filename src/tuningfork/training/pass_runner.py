@@ -48,6 +48,7 @@ class _Prepared:
     slots: Sequence[int]
     shares: Sequence[PassShare]
     keep: bool
+    held_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +131,8 @@ class PassRunner:
         if not tokens or not self._has_parts(tokens):
             return 0
         if job.evaluating is not None:
-            return self._memory.of_forward(tokens, targets)
-        return self._memory.of_training(tokens, min(targets, tokens), keep=False)
+            return self._memory.of_forward(tokens, targets, job.longest_next)
+        return self._memory.of_training(tokens, min(targets, tokens), job.longest_next, keep=False)
 
     def split_for_lanes(self, jobs: Sequence[AdmittedJob]) -> list[Sequence[AdmittedJob]]:
         """Split jobs that advance together into groups of about equally many tokens; a core runs each group's pass."""
@@ -205,7 +206,7 @@ class PassRunner:
                 self._scoring(job, passes.group, self._own_lane(job)),
                 partial(self._conclude_evaluation, job, passes),
                 passes.group,
-                self._memory.of_forward(*_size_of(passes.group)),
+                self._memory.of_forward(*_size_of(passes.group), longest_of(passes.group)),
             )
         if self._run_part(passes.suspended, [job]):
             passes.suspended = None
@@ -254,12 +255,11 @@ class PassRunner:
         """Run the next part of the batch's pass, which counts as a turn; the last part counts as the rest."""
         if batch.suspended is None:
             prepared = self._prepare(batch)
-            tokens, targets = len(prepared.packed.ids_T), len(prepared.packed.targets_N)
             batch.suspended = self._suspend(
                 self._training(batch.jobs, prepared, self._own_lane(batch.jobs[0])),
                 partial(self._conclude, batch, prepared),
                 prepared.group,
-                self._memory.of_training(tokens, targets, keep=prepared.keep),
+                prepared.held_bytes,
             )
         if self._run_part(batch.suspended, batch.jobs):
             batch.suspended = None
@@ -319,9 +319,9 @@ class PassRunner:
             for owner, (job, terms) in enumerate(zip(batch.jobs, batch.terms, strict=True))
         ]
         free_bytes = self.pass_bytes - sum(each.held_bytes for each in self._suspended)
-        needed_bytes = self._memory.of_training(len(packed.ids_T), len(packed.targets_N), keep=True)
-        keep = needed_bytes <= free_bytes // parallel
-        return _Prepared(group=group, packed=packed, slots=slots, shares=shares, keep=keep)
+        size = len(packed.ids_T), len(packed.targets_N), longest_of(group)
+        keep, held_bytes = self._memory.within(free_bytes // parallel, *size)
+        return _Prepared(group=group, packed=packed, slots=slots, shares=shares, keep=keep, held_bytes=held_bytes)
 
     def _conclude(self, batch: Batch, prepared: _Prepared, found: _Losses, counted: int = 0) -> None:
         """Add what the pass has computed to the batch, and its turns to the jobs, except those already `counted`."""
@@ -389,7 +389,7 @@ class PassRunner:
 
 
 def _tokens_of(group: Sequence[OwnedSegment]) -> int:
-    return _size_of(group)[0]
+    return sum(each.segment.tokens for each in group)
 
 
 def _size_of(group: Sequence[OwnedSegment]) -> tuple[int, int]:

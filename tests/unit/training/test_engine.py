@@ -101,7 +101,8 @@ def test_passes_that_do_not_fit_into_memory_together_are_computed_twice_to_the_s
         engine._passes = PassRunner(loaded_llama, jobs_per_pass=1, capture=None, compute=spied)
         for name in "ab":
             engine.admit(job(name, epoch_count=1, batch_size=7))
-        size = tokens_and_targets(engine._jobs["a"].next_batch())
+        batch = engine._jobs["a"].next_batch()
+        size = (*tokens_and_targets(batch), max(segment.tokens for segment in batch))
         engine._passes.pass_bytes = share * engine._passes._memory.of_training(*size, keep=True)
         engine.step()
         found.append([weights_of(engine, name) for name in "ab"])

@@ -26,7 +26,7 @@ from tuningfork.modeling.decoder.pieces import PIECE_PRODUCTS, run_to_end
 from tuningfork.training.attention.segment_layout import Bin, HeadLayout, TokenRange, padded
 from tuningfork.training.attention.tiles import Tiles
 
-_WIDEST = 512
+WIDEST = 512
 """The largest padded width of batched segments. The score matrices of wider ones, kept for all layers, take too much
 memory for the time that they save."""
 
@@ -104,7 +104,7 @@ class SegmentAttention(TracedAttention):
         by_width: dict[tuple[int, int], list[TokenRange]] = {}
         long = []
         for each in ranges:
-            if padded(each.length) > _WIDEST or each.prefix_tokens > 2 * _WIDEST:
+            if padded(each.length) > WIDEST or each.prefix_tokens > 2 * WIDEST:
                 long.append(each)
             else:
                 by_width.setdefault((padded(each.length), each.prefix_tokens), []).append(each)
