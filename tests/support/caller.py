@@ -42,7 +42,18 @@ from tuningfork.service.tuning.results import Results
 from tuningfork.service.tuning.staging import Staging
 from tuningfork.wire.gemini.errors import GEMINI_ERRORS
 from tuningfork.wire.gemini.service import SERVICE
-from workshop import ADA, BOB, EXAMPLES, Workshop, datasets_of, importing_of, previewing_of, residency_of, sessions_of
+from workshop import (
+    ADA,
+    BOB,
+    EXAMPLES,
+    Workshop,
+    datasets_of,
+    evaluations_of,
+    importing_of,
+    previewing_of,
+    residency_of,
+    sessions_of,
+)
 
 TUTORIAL_BODY = {
     "displayName": "number generator",
@@ -233,13 +244,15 @@ def caller_of(
     staging = Staging(workshop.executor, workshop.running.speeds, workshop.tuning.get, workshop.tuning.list)
     operators = gate.identity.sessions.operators
     places = QueuePlaces(workshop.database, workshop.running.turns, workshop.running.speeds, places=2)
+    datasets = datasets_of(workshop)
     own_use_cases = OwnUseCases(
         exporting=Exporting(workshop.tuning, ECHO_CATALOG),
         importing=importing_of(workshop),
         import_threads=ThreadPoolExecutor(1),
         previewing=previewing_of(workshop),
-        datasets=datasets_of(workshop),
+        datasets=datasets,
         upload_threads=ThreadPoolExecutor(1),
+        evaluations=evaluations_of(workshop, datasets.shelf),
         residency=residency_of(workshop),
         diagnosing=Diagnosing(workshop.database, workshop.tuning.list),
         staging=staging,

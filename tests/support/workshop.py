@@ -23,6 +23,7 @@ from tuningfork.domain.references import TunedRef, UnreadableName
 from tuningfork.domain.staged_dataset import ReadFile
 from tuningfork.domain.tuned_model import TunedModelId
 from tuningfork.domain.tuning_job import JobState, TuningJob, TuningRequest
+from tuningfork.evaluator import Evaluator
 from tuningfork.execution.base import (
     CheckpointKept,
     Evaluated,
@@ -42,6 +43,12 @@ from tuningfork.service.answering.safety import Safety
 from tuningfork.service.datasets.arriving import Arrivals
 from tuningfork.service.datasets.datasets import Datasets
 from tuningfork.service.datasets.shelf import Shelf
+from tuningfork.service.evaluating.beginning import Beginning
+from tuningfork.service.evaluating.evaluations import Evaluations
+from tuningfork.service.evaluating.held_out_data import HeldOut
+from tuningfork.service.evaluating.leaks import LeakSearch
+from tuningfork.service.evaluating.reading import Reading
+from tuningfork.service.evaluating.running import EvaluationRunning
 from tuningfork.service.identity.keys import Access
 from tuningfork.service.identity.sessions import Sessions
 from tuningfork.service.metrics import Metrics
@@ -178,6 +185,24 @@ def datasets_of(workshop: Workshop, **options: Any) -> Datasets:
     readers = FilesReadHere()
     made = Datasets.of(shelf, ECHO_CATALOG, readers, workshop.executor, workshop.tuning, previewing_of(workshop))
     return replace(made, arrivals=Arrivals(shelf, readers, **options)) if options else made
+
+
+def evaluations_of(workshop: Workshop, shelf: Shelf) -> Evaluations:
+    """Evaluation runs over the workshop's database; nobody carries them out."""
+    w = workshop
+    held_out, entropy = HeldOut(shelf, w.artifacts), random.Random(2).getrandbits
+    beginning = Beginning(w.database, ECHO_CATALOG, held_out, w.clock, entropy, begun=lambda: None)
+    return Evaluations(beginning=beginning, reading=Reading(w.database, w.clock, stopped=lambda: None))
+
+
+def evaluator_of(workshop: Workshop, server: ServerId = SERVER, **options: Any) -> Evaluator:
+    """What carries out the runs in the workshop's database, by its generation."""
+    w = workshop
+    leaks = LeakSearch(w.database, w.artifacts)
+    running = EvaluationRunning(w.database, server, w.access, leaks, w.clock)
+    return Evaluator(
+        running, w.generation, w.quotas, lambda error: error.message, poll_seconds=0.02, pause_seconds=0.02, **options
+    )
 
 
 def build_workshop(

@@ -100,6 +100,14 @@ ChangeDatasets by fixing              x  x  x  .  .  .  .     x  x  x  x
 TryDatasets                           x  x  x  .  .  .  .     x  x  x  x
 TryDatasets as a preview              x  x  x  .  .  .  .     x  x  x  x
 TryDatasets as an estimate            x  x  x  .  .  .  .     x  x  x  x
+CreateEvaluation                      x  x  x  .  .  .  .     x  x  x  x
+CreateEvaluation of a tuned model     x  x  x  .  .  .  .     .  x  x  x
+ReadEvaluations                       x  x  x  x  .  .  .     x  x  x  x
+ReadEvaluations in a list             x  x  x  x  .  .  .     x  x  x  x
+ReadEvaluations as rows               x  x  x  x  .  .  .     x  x  x  x
+ReadEvaluations as CSV                x  x  x  x  .  .  .     x  x  x  x
+ChangeEvaluations                     x  x  x  .  .  .  .     x  x  x  x
+ChangeEvaluations by deleting one     x  x  x  .  .  .  .     x  x  x  x
 CreateAccessToken                     .  .  .  .  .  .  .     x  x  x  x
 CreateRefreshToken                    .  .  .  .  .  .  .     x  x  x  x
 ListRefreshTokens                     .  .  .  .  .  .  .     x  x  x  x
@@ -277,6 +285,21 @@ class World:
         added = self.caller.post(f"{path}:addRows", {"rows": [{"cells": [" 5", "6"]}]}, key=self.caller.bobs_key)
         return path, added.json()["ids"]
 
+    def evaluation(self):
+        """The path of one of Bob's; the last one, unless it was deleted."""
+        ask = partial(self.caller.call, key=self.caller.bobs_key)
+        runs = ask("GET", "/tuningfork/v1/evaluations").json().get("evaluations")
+        made = runs[0] if runs else ask("POST", *self.new_evaluation(BASE)[1:]).json()
+        return f"/tuningfork/v1/{made['name']}"
+
+    def new_evaluation(self, model):
+        """The request for one, which is then Bob's only one, since few may wait at a time."""
+        ask = partial(self.caller.call, key=self.caller.bobs_key)
+        for run in ask("GET", "/tuningfork/v1/evaluations").json().get("evaluations", ()):
+            assert ask("DELETE", f"/tuningfork/v1/{run['name']}").status_code == 200
+        dataset = self.dataset().removeprefix("/tuningfork/v1/")
+        return "POST", "/tuningfork/v1/evaluations", {"models": [model], "dataset": dataset}
+
     def service_account(self):
         """The id of one of Bob's."""
         body = {"tokenUri": "http://127.0.0.1/token"}
@@ -412,6 +435,14 @@ REQUESTS = {
     "TryDatasets": lambda world, on: ("POST", f"{world.dataset()}:check", {"baseModel": BASE}),
     "TryDatasets as a preview": lambda world, on: ("POST", f"{world.dataset()}:preview", {"baseModel": BASE}),
     "TryDatasets as an estimate": lambda world, on: ("POST", f"{world.dataset()}:estimate", {"baseModel": BASE}),
+    "CreateEvaluation": lambda world, on: world.new_evaluation(BASE),
+    "CreateEvaluation of a tuned model": lambda world, on: world.new_evaluation(on.name),
+    "ReadEvaluations": lambda world, on: ("GET", world.evaluation(), None),
+    "ReadEvaluations in a list": lambda world, on: ("GET", "/tuningfork/v1/evaluations", None),
+    "ReadEvaluations as rows": lambda world, on: ("GET", f"{world.evaluation()}/rows", None),
+    "ReadEvaluations as CSV": lambda world, on: ("GET", f"{world.evaluation()}/csv", None),
+    "ChangeEvaluations": lambda world, on: ("POST", f"{world.evaluation()}:stop", {}),
+    "ChangeEvaluations by deleting one": lambda world, on: ("DELETE", world.evaluation(), None),
     "PreviewTunedModel on a base": lambda world, on: (
         "POST",
         "/tuningfork/v1/tunedModels:preview",

@@ -8,7 +8,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -38,6 +38,7 @@ from tuningfork.dialect.storage.table import storage
 from tuningfork.dispatcher import Dispatcher
 from tuningfork.domain.base_model import Catalog
 from tuningfork.domain.errors import TuningforkError
+from tuningfork.evaluator import Evaluator
 from tuningfork.execution.local.engines import LocalEngines, WorkerThreads
 from tuningfork.preparer import Preparer
 from tuningfork.pulling.kept import kept_bases
@@ -47,6 +48,7 @@ from tuningfork.server.bucket_tuning import project_quota
 from tuningfork.server.connections import ConnectionLimits, OpenConnections, affordable_connections
 from tuningfork.server.credentials import first_key, identity_of
 from tuningfork.server.data_directory import StartError, make_private, now, only_server_of, open_database
+from tuningfork.server.evaluating import evaluating_of
 from tuningfork.server.open_doors import check_open_doors
 from tuningfork.server.own import OwnThreads, own_of
 from tuningfork.server.ports import GrpcAddress, HttpServer, grpc_address, host_and_port, listen, start_grpc
@@ -107,6 +109,7 @@ class Server:
     _connections: OpenConnections
     _dispatcher: Dispatcher
     _preparer: Preparer
+    _evaluator: Evaluator
     _engines: LocalEngines
 
     def run(self, mounted: Mapping[str, ASGIApp] = MappingProxyType({})) -> None:
@@ -125,7 +128,7 @@ class Server:
         self._dispatcher.start()
         self._preparer.start()
         try:
-            self._loop.run(http.serve(sockets=[self._listener]))
+            self._loop.run(_beside(self._evaluator.run, http.serve(sockets=[self._listener])))
         finally:
             # Generators and raters end beside the jobs, which take as long as their steps.
             ending = [threading.Thread(target=role.close) for role in (self._engines.generators, self._engines.raters)]
@@ -139,6 +142,16 @@ class Server:
         """Close the gRPC port, if it is still open."""
         if self._grpc is not None:
             self._loop.run(self._grpc.stop())
+
+
+async def _beside(loop: Callable[[], Coroutine[Any, Any, None]], serving: Coroutine[Any, Any, None]) -> None:
+    """Serve until that ends, and let the loop go on meanwhile."""
+    beside = asyncio.create_task(loop())
+    try:
+        await serving
+    finally:
+        beside.cancel()
+        await asyncio.gather(beside, return_exceptions=True)
 
 
 @contextmanager
@@ -231,8 +244,9 @@ def _build(
     made = partial(vertex_of, server=server, queued=dispatcher.wake, check_base=usable)
     of_vertex, preparer = made(settings, parts, tuning, generation, quotas)
     parts_of_own = (parts, tuning, running, engines, residency, identity)
+    evaluations, evaluator = evaluating_of(database, artifacts, catalog, shelf, access, generation, quotas, server)
     of_own = partial(own_of, shelf=shelf, server=server, threads=threads, check_base=usable, quotas=quotas)
-    ours = of_own(settings, *parts_of_own, waits_for=preparer.waits_for, throughput=throughput)
+    ours = of_own(settings, *parts_of_own, evaluations, waits_for=preparer.waits_for, throughput=throughput)
     gemini_dialect = gemini(UseCases(tuning=tuning, sharing=sharing, generation=generation), _FORM)
     dialects: tuple[Dialect[Any], ...] = (gemini_dialect, own(ours, _FORM), of_vertex, *_buckets(settings))
     ready, gate = _readiness(database, artifacts, dispatcher, engines), _gate(settings, identity, quotas)
@@ -251,6 +265,7 @@ def _build(
         _connections=_connections(settings, services, most - most_over_grpc),
         _dispatcher=dispatcher,
         _preparer=preparer,
+        _evaluator=evaluator,
         _engines=engines,
     )
 

@@ -19,6 +19,7 @@ from tuningfork.service.answering.engines import Engines
 from tuningfork.service.answering.residency import Residency
 from tuningfork.service.datasets.datasets import Datasets
 from tuningfork.service.datasets.shelf import Shelf
+from tuningfork.service.evaluating.evaluations import Evaluations
 from tuningfork.service.identity.identity import Identity
 from tuningfork.service.identity.service_accounts import ServiceAccounts
 from tuningfork.service.operating.credentials import Keys
@@ -58,6 +59,7 @@ def own_of(
     engines: LocalEngines,
     residency: Residency,
     identity: Identity,
+    evaluations: Evaluations,
     *,
     shelf: Shelf,
     server: ServerId,
@@ -73,9 +75,7 @@ def own_of(
     staging = Staging(trainers, running.speeds, tuning.get, tuning.list, price=price, waits_for=waits_for)
     places = QueuePlaces(database, running.turns, running.speeds, places=settings.concurrent_jobs)
     previewing = Previewing(tuning, generators, trainers, metrics, running.speeds, price=price)
-    worker = environment.of_worker(1, settings.log_level, log_format=settings.log_format)
-    datasets = Datasets.of(shelf, catalog, LocalFileReaders(worker), generators, tuning, previewing)
-    shelf.tidy()
+    datasets = Datasets.of(shelf, catalog, _readers(shelf, settings), generators, tuning, previewing)
     disk = DiskUses(settings.data_dir, partial(size_of, database, settings.resolved_database_url), metrics.registry)
     operators = identity.sessions.operators
     return OwnUseCases(
@@ -85,6 +85,7 @@ def own_of(
         previewing=previewing,
         datasets=datasets,
         upload_threads=threads.uploads,
+        evaluations=evaluations,
         residency=residency,
         diagnosing=Diagnosing(database, tuning.list),
         staging=staging,
@@ -110,3 +111,9 @@ def own_of(
         service_accounts=ServiceAccounts(database=database, clock=clock),
         sessions=identity.sessions,
     )
+
+
+def _readers(shelf: Shelf, settings: Settings) -> LocalFileReaders:
+    """What reads uploaded files, once those of interrupted uploads are gone."""
+    shelf.tidy()
+    return LocalFileReaders(environment.of_worker(1, settings.log_level, log_format=settings.log_format))

@@ -7,7 +7,7 @@
          ├──1──n permissions           api_keys 1──n refresh_tokens      signing_keys
          ├──1──n reader_projects              ├──1──n service_accounts   group_members
          └──1──n creation_requests            └──1──n sessions           staged_datasets
-                                      database_identity   deleted_jobs
+         database_identity   deleted_jobs     evaluation_runs 1──n evaluation_rows, evaluation_answers
 
 If a model is deleted, all rows below it are deleted too. The tables of credentials are in `credential_tables`.
 """
@@ -39,6 +39,7 @@ from tuningfork.domain.permission import GranteeType, Role
 from tuningfork.domain.tuned_model import DEFAULT_LOCATION, DEFAULT_VERSION, ModelState
 from tuningfork.domain.tuning_job import TRANSITIONS, JobState
 from tuningfork.store import credential_tables as _credential_tables  # noqa: F401 - `metadata` has these tables too
+from tuningfork.store import evaluation_tables as _evaluation_tables  # noqa: F401 - and these
 from tuningfork.store import staging_tables as _staging_tables  # noqa: F401 - and these
 from tuningfork.store.column_types import Id, UtcDateTime
 from tuningfork.store.metadata import metadata as metadata  # noqa: PLC0414 - for those who need all tables

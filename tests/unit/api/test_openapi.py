@@ -21,6 +21,7 @@ VALUES = {
     "refresh_token": "none",
     "dataset": "none",
     "key": "none",
+    "evaluation": "none",
     "row": "0",
     "service_account": "none",
     "session": "none",

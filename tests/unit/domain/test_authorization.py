@@ -34,6 +34,8 @@ WITHOUT_A_MODEL = [
     OwnMethod.READ_DATASETS,
     OwnMethod.CHANGE_DATASETS,
     OwnMethod.TRY_DATASETS,
+    OwnMethod.READ_EVALUATIONS,
+    OwnMethod.CHANGE_EVALUATIONS,
     OwnMethod.CREATE_SESSION,
     OwnMethod.END_CURRENT_SESSION,
     OwnMethod.GET_CALLER,

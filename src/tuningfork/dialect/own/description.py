@@ -16,6 +16,8 @@ from tuningfork.wire.own import (
     datasets,
     diagnoses,
     engines,
+    evaluation_rows,
+    evaluation_runs,
     imports,
     jobs,
     keys,
@@ -74,6 +76,13 @@ _EXCHANGES: Mapping[str, Exchange] = {
     "fix_dataset": Exchange(body=dataset_checks.FIX, answer=dataset_checks.FIXED),
     "preview_dataset": Exchange(body=dataset_trials.PREVIEW, answer=dataset_trials.PREVIEWED),
     "estimate_dataset": Exchange(query=_CREATION_QUERY, body=creations.CREATION, answer=dataset_trials.ESTIMATE),
+    "create_evaluation": Exchange(body=evaluation_runs.CREATE_RUN, answer=evaluation_runs.RUN),
+    "list_evaluations": Exchange(query=evaluation_runs.RUNS_QUERY, answer=evaluation_runs.RUNS),
+    "get_evaluation": Exchange(answer=evaluation_runs.RUN),
+    "evaluation_rows": Exchange(query=evaluation_rows.ROWS_QUERY, answer=evaluation_rows.ROWS),
+    "evaluation_csv": Exchange(answer_type="text/csv"),
+    "stop_evaluation": Exchange(body=evaluation_runs.STOP, answer=evaluation_runs.RUN),
+    "delete_evaluation": Exchange(answer=EMPTY),
     "create_service_account": Exchange(
         body=service_accounts.CREATE_SERVICE_ACCOUNT, answer=service_accounts.SERVICE_ACCOUNT
     ),

@@ -20,6 +20,12 @@ class OwnMethod(Method):
     READ_DATASETS = Asks(full_name=f"{_PACKAGE}.ReadDatasets", scopes=READS_TUNING, action=None)
     CHANGE_DATASETS = Asks(full_name=f"{_PACKAGE}.ChangeDatasets", scopes=CHANGES_TUNING, action=None)
     TRY_DATASETS = Asks(full_name=f"{_PACKAGE}.TryDatasets", scopes=CHANGES_TUNING, action=None)
+    # It asks each of its models for text, and each is checked; a base model needs no role.
+    CREATE_EVALUATION = Asks(full_name=f"{_PACKAGE}.CreateEvaluation", scopes=CHANGES_TUNING, action=Action.GENERATE)
+    READ_EVALUATIONS = Asks(
+        full_name=f"{_PACKAGE}.ReadEvaluations", scopes=READS_TUNING, action=None, cost=Cost.NOTHING
+    )
+    CHANGE_EVALUATIONS = Asks(full_name=f"{_PACKAGE}.ChangeEvaluations", scopes=CHANGES_TUNING, action=None)
     # Access tokens are not accepted: a token that makes new tokens would in effect never expire.
     CREATE_ACCESS_TOKEN = Asks(
         full_name=f"{_PACKAGE}.CreateAccessToken", scopes=(), action=None, makes_credentials=True

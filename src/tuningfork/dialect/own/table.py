@@ -13,6 +13,7 @@ from tuningfork.dialect.own.datasets import DatasetMethods, RowMethods
 from tuningfork.dialect.own.description import describe
 from tuningfork.dialect.own.diagnoses import DiagnosisMethods
 from tuningfork.dialect.own.engines import EngineMethods
+from tuningfork.dialect.own.evaluations import EvaluationMethods
 from tuningfork.dialect.own.imports import ImportMethods
 from tuningfork.dialect.own.jobs import JobMethods
 from tuningfork.dialect.own.keys import KeyMethods
@@ -27,6 +28,7 @@ from tuningfork.dialect.own.stages import StageMethods
 from tuningfork.service.answering.engines import Engines
 from tuningfork.service.answering.residency import Residency
 from tuningfork.service.datasets.datasets import Datasets
+from tuningfork.service.evaluating.evaluations import Evaluations
 from tuningfork.service.identity.refresh_tokens import RefreshTokens
 from tuningfork.service.identity.service_accounts import ServiceAccounts
 from tuningfork.service.identity.sessions import Sessions
@@ -56,6 +58,7 @@ class OwnUseCases:
     previewing: Previewing
     datasets: Datasets
     upload_threads: Executor
+    evaluations: Evaluations
     residency: Residency
     diagnosing: Diagnosing
     staging: Staging
@@ -79,6 +82,7 @@ def bindings(use_cases: OwnUseCases) -> tuple[Binding[Typed], ...]:
         *DatasetMethods(use_cases.datasets, use_cases.upload_threads).bindings(),
         *RowMethods(use_cases.datasets).bindings(),
         *TrialMethods(use_cases.datasets).bindings(),
+        *EvaluationMethods(use_cases.evaluations).bindings(),
         *AccessTokenMethods(use_cases.tokens).bindings(),
         *RefreshTokenMethods(use_cases.refresh_tokens).bindings(),
         *SessionMethods(use_cases.sessions).bindings(),

@@ -50,7 +50,7 @@ class Claims:
         self._monotonic = monotonic
         self._renew_every_seconds = lease_seconds / RENEWALS_IN_A_LEASE
         self._last_renewal = -lease_seconds
-        self._watch = LeaseWatch(lease_seconds, monotonic)
+        self._watch = LeaseWatch[Lease](lease_seconds, monotonic)
         # A thread that follows a job lets its claim go while another one looks through all of them.
         self._lock = threading.Lock()
         self._claims: dict[JobId, Claim] = {}

@@ -1,8 +1,10 @@
-"""Finds running jobs whose server has died, without comparing the clocks of two machines."""
+"""Finds running jobs and evaluations whose server has died, without comparing the clocks of two machines."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
+from typing import Generic, TypeVar
 
-from tuningfork.store.leases import Lease
+Watched = TypeVar("Watched", bound=Hashable)
+"""A claim with the number of its renewals, such as `store.leases.Lease`."""
 
 LEASE_SECONDS = 30.0
 """How long a running job's lease may go without a renewal before another server queues the job again."""
@@ -11,7 +13,7 @@ RENEWALS_IN_A_LEASE = 6
 """How often a holder renews a lease within that time, so that a few slow writes do no harm."""
 
 
-class LeaseWatch:
+class LeaseWatch(Generic[Watched]):
     """Measures, by this server's clock, how long each lease has not been renewed.
 
     A lease has run out when that time reaches `lease_seconds`. So no job is taken over because clocks are wrong or
@@ -24,9 +26,9 @@ class LeaseWatch:
         self._longest_gap_seconds = 2 * lease_seconds / RENEWALS_IN_A_LEASE
         self._monotonic = monotonic
         self._last_look = monotonic()
-        self._unchanged_seconds: dict[Lease, float] = {}
+        self._unchanged_seconds: dict[Watched, float] = {}
 
-    def run_out(self, leases: Iterable[Lease]) -> list[Lease]:
+    def run_out(self, leases: Iterable[Watched]) -> list[Watched]:
         """Those of these leases that have run out. `leases` are all leases to watch, just read from the database."""
         now = self._monotonic()
         gap = min(now - self._last_look, self._longest_gap_seconds)
