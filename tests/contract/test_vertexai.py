@@ -14,7 +14,7 @@ import live_server
 from contract.environments import PythonEnvironment
 from patience import wait_until
 from tuningfork.tutorial import EXAMPLES
-from vertex_programs import training_files_of, vertex_variables_of
+from vertex_programs import ADC_LOGIN, SERVICE_ACCOUNT, training_files_of, vertex_variables_of
 
 PARENT = r"projects/lab-7/locations/us-central1"
 
@@ -122,10 +122,12 @@ def test_the_notebooks_read_the_metrics_of_a_job(vertex_told, client, training_f
     assert all(0 <= share <= 1 for share in read["/train_fraction_of_correct_next_step_preds"][1])
 
 
-def test_a_loop_of_refreshes_outlives_a_restart_of_the_server(told, client, tmp_path):
+@pytest.mark.parametrize("command", [ADC_LOGIN, SERVICE_ACCOUNT], ids=["refresh token", "service account"])
+def test_a_loop_of_refreshes_outlives_a_restart_of_the_server(told, client, tmp_path, command):
     client.ready()
     with live_server.running(tmp_path / "server") as server, ThreadPoolExecutor(1) as beside:
-        variables = {**vertex_variables_of(server, tmp_path), **training_files_of(server), "EPOCHS": "60"}
+        credentials = vertex_variables_of(server, tmp_path, command=command)
+        variables = {**credentials, **training_files_of(server), "EPOCHS": "60"}
         waiting = beside.submit(told, client, "vertex/vertexai_wait.py", **variables)
         path = "/v1/projects/lab-7/locations/us-central1/tuningJobs"
 

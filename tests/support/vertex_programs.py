@@ -11,15 +11,20 @@ PROJECT = "lab-7"
 LOCATION = "us-central1"
 
 
-def vertex_variables_of(server, directory):
+ADC_LOGIN = ("application-default", "login", "--adc")
+"""The command that writes a file with a refresh token, which the client exchanges for access tokens."""
+SERVICE_ACCOUNT = ("service-account", "create")
+"""The command that writes the key file of a service account, by which the client signs assertions."""
+
+
+def vertex_variables_of(server, directory, *, command=ADC_LOGIN):
     """The variables of a program for Vertex AI: where, for which project, and with which credentials; but no key.
 
     The file of credentials is written to `directory`, by the command that operators have for it.
     """
     file = directory / "adc.json"
-    command = ("auth", "application-default", "login", "--adc", str(file), "--project", PROJECT)
     subprocess.run(
-        [sys.executable, "-m", "tuningfork", *command],
+        [sys.executable, "-m", "tuningfork", "auth", *command, str(file), "--project", PROJECT],
         env={**server.environment, "XDG_CONFIG_HOME": str(directory)},
         capture_output=True,
         check=True,

@@ -10,7 +10,7 @@ RESERVED = ".tuningfork"
 MOST_KEY_BYTES = 1024
 _MOST_SEGMENT_BYTES = 255
 
-_BUCKET = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,220}[a-z0-9])")
+_BUCKET = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,220}[a-z0-9])?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -23,7 +23,7 @@ def check_bucket(name: str) -> str:
     """
     if _BUCKET.fullmatch(name) is None or ".." in name:
         raise InvalidName(
-            f"Invalid bucket name: {shown(name)}. It has 2 to 222 lower-case letters, digits, dashes, underscores and "
+            f"Invalid bucket name: {shown(name)}. It has 1 to 222 lower-case letters, digits, dashes, underscores and "
             "dots, and begins and ends with a letter or a digit."
         )
     return name

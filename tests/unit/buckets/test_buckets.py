@@ -64,6 +64,13 @@ def test_lines_come_without_their_ends_and_blank_lines_count(buckets):
     assert list(buckets.lines(ADA, "gs://training/d/t.jsonl")) == [b'{"a": 1}', b"", b'{"b": 2}']
 
 
+def test_a_bucket_may_have_one_letter_as_in_the_examples_of_programs(buckets, settings):
+    (settings.root / "b").mkdir()
+    (settings.root / "b" / "t.jsonl").write_bytes(b"{}")
+
+    assert buckets.check("gs://b/t.jsonl").size == 2
+
+
 def test_a_line_that_is_too_long_is_refused_with_its_number(buckets, settings):
     (settings.root / "training" / "long").write_bytes(b"12345678\n123456789\n")
     lines = buckets.lines(ADA, "gs://training/long", most_line_bytes=8)

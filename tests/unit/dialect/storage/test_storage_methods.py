@@ -72,7 +72,7 @@ class TestBuckets:
         assert [each.status_code for each in answers] == [409, 409]
         assert answers[0].json()["error"]["errors"][0]["reason"] == "conflict"
 
-    @pytest.mark.parametrize("name", ["", "a", "Upper", "..", "a..b", "a/b", ".tuningfork", "x" * 300, None, 5])
+    @pytest.mark.parametrize("name", ["", "-", "Upper", "..", "a..b", "a/b", ".tuningfork", "x" * 300, None, 5])
     def test_what_is_no_name_is_refused(self, storage, name):
         answer = storage.call("POST", "/storage/v1/b?project=123", {"name": name})
 
