@@ -35,6 +35,8 @@ def paths(server):
         "compare": f"/compare?models={model},{other}",
         "compare-none": "/compare",
         "playground": f"/playground?models={model}&p=LXIII&p=XIX",
+        "operations": "/operations",
+        "operations-keys-new": "/operations/keys/new",
     }
 
 

@@ -66,6 +66,8 @@ class StandInApi(httpx.AsyncBaseTransport):
         self.role = role
         self.open_server = open_server
         self.is_down = False
+        # Answers of further methods, by verb and path below the server's own API.
+        self.answers = {}
 
     async def handle_async_request(self, request):
         body = await request.aread()
@@ -98,9 +100,11 @@ class StandInApi(httpx.AsyncBaseTransport):
             return self._list(request.url.params)
         if "tunedModels" in parts:
             return self._one(request, parts[parts.index("tunedModels") + 1 :], body)
-        return self._own(path.removeprefix(f"{OWN}/"), credential)
+        return self._own(request.method, path.removeprefix(f"{OWN}/"), credential)
 
-    def _own(self, path, credential):
+    def _own(self, method, path, credential):
+        if (method, path) in self.answers:
+            return _answer(200, self.answers[method, path])
         if path == "sessions/current":
             self.sessions.discard(credential)
             return _answer(200, {})

@@ -1,6 +1,7 @@
 """Every page of the Studio but the form to sign in."""
 
 from tuningfork.studio.pages import (
+    at_work,
     compare,
     create_check,
     create_columns,
@@ -9,6 +10,7 @@ from tuningfork.studio.pages import (
     get_code,
     library,
     model,
+    operations,
     playground,
     preferences,
     sharing,
@@ -16,6 +18,8 @@ from tuningfork.studio.pages import (
 
 PAGES = (
     *preferences.PAGES,
+    *at_work.PAGES,
+    *operations.PAGES,
     *library.PAGES,
     *model.PAGES,
     *sharing.PAGES,

@@ -8,7 +8,7 @@ const PAUSE_MS = 500;
 let timer = null;
 document.addEventListener("rows-changed", () => {
   clearTimeout(timer);
-  timer = setTimeout(() => document.querySelectorAll("live-part").forEach((part) => part.refresh()), PAUSE_MS);
+  timer = setTimeout(() => document.querySelectorAll("main live-part").forEach((part) => part.refresh()), PAUSE_MS);
 });
 
 const press = (selector) => () => document.querySelector(selector)?.click();

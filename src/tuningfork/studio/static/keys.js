@@ -64,7 +64,7 @@ export function announceKeys() {
   single.addEventListener("change", () => localStorage.setItem(KEEP, single.checked ? "on" : "off"));
   shortcut("?", "keys.help", () => document.querySelector("[data-opens=keys]").click());
   const there = (path) => document.querySelector(`nav.main a[href="/studio${path}"]`);
-  for (const [key, name, path] of [["l", "library", "/library"], ["c", "create", "/create"], ["p", "playground", "/playground"]]) {
+  for (const [key, name, path] of [["l", "library", "/library"], ["c", "create", "/create"], ["p", "playground", "/playground"], ["o", "operations", "/operations"]]) {
     if (there(path)) shortcut(`g ${key}`, `keys.${name}`, () => go(path));
   }
   const search = document.querySelector("[data-key-search]");

@@ -3,7 +3,7 @@
 import { announce } from "./frame.js";
 
 const form = document.getElementById("filters");
-const part = document.querySelector("live-part");
+const part = document.querySelector("main live-part");
 let waiting = 0;
 
 function follow() {

@@ -55,12 +55,13 @@ class LivePart extends HTMLElement {
   async #fetch(signal) {
     const headers = { "Studio-Fragment": this.getAttribute("block") };
     if (this.#tag) headers["If-None-Match"] = this.#tag;
-    const answer = await fetch(location.href, { headers, signal, cache: "no-store", redirect: "error" });
+    // A part of the frame has an address of its own; every other one is a part of this page.
+    const answer = await fetch(this.getAttribute("src") ?? location.href, { headers, signal, cache: "no-store", redirect: "error" });
     if (answer.status === 401) {
       signedOut();
       return;
     }
-    if (answer.status === 404 || answer.status === 403) {
+    if ((answer.status === 404 || answer.status === 403) && !this.hasAttribute("src")) {
       // It was deleted, or taken away from this visitor: the whole page says so.
       location.reload();
       return;
