@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -183,7 +184,8 @@ def datasets_of(workshop: Workshop, **options: Any) -> Datasets:
     entropy = random.Random(1).getrandbits
     shelf = Shelf(workshop.database, StagedFiles(workshop.artifacts.store), workshop.clock, entropy)
     readers = FilesReadHere()
-    made = Datasets.of(shelf, ECHO_CATALOG, readers, workshop.executor, workshop.tuning, previewing_of(workshop))
+    used = (workshop.executor, workshop.tuning, previewing_of(workshop))
+    made = Datasets.of(shelf, ECHO_CATALOG, readers, *used, ThreadPoolExecutor(2))
     return replace(made, arrivals=Arrivals(shelf, readers, **options)) if options else made
 
 

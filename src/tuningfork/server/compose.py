@@ -85,6 +85,7 @@ logger = logging.getLogger(__name__)
 
 _IMPORT_THREADS = 2
 _UPLOAD_THREADS = 4
+_DATASET_THREADS = 2
 _FORM = GoogleForm(GEMINI_ERRORS)
 """The form of Gemini's dialect and ours, and of requests for paths that belong to no dialect."""
 
@@ -205,8 +206,11 @@ def compose(settings: Settings) -> Iterator[Server]:
             with (
                 ThreadPoolExecutor(_IMPORT_THREADS, thread_name_prefix="import") as imports,
                 ThreadPoolExecutor(_UPLOAD_THREADS, thread_name_prefix="upload") as uploads,
+                ThreadPoolExecutor(_DATASET_THREADS, thread_name_prefix="dataset") as looking,
                 asyncio.Runner() as loop,
-                closing(_build(settings, catalog, database, listener, loop, OwnThreads(imports, uploads))) as server,
+                closing(
+                    _build(settings, catalog, database, listener, loop, OwnThreads(imports, uploads, looking))
+                ) as server,
             ):
                 yield server
         finally:

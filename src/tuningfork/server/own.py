@@ -45,10 +45,11 @@ from tuningfork.store.leases import ServerId
 
 @dataclass(frozen=True, slots=True)
 class OwnThreads:
-    """Thread pools for work on files that may take minutes, so that it holds no thread of other requests."""
+    """Thread pools for work that may take minutes, so that it holds no thread of other requests."""
 
     imports: Executor
     uploads: Executor
+    datasets: Executor
 
 
 def own_of(
@@ -75,7 +76,7 @@ def own_of(
     staging = Staging(trainers, running.speeds, tuning.get, tuning.list, price=price, waits_for=waits_for)
     places = QueuePlaces(database, running.turns, running.speeds, places=settings.concurrent_jobs)
     previewing = Previewing(tuning, generators, trainers, metrics, running.speeds, price=price)
-    datasets = Datasets.of(shelf, catalog, _readers(shelf, settings), generators, tuning, previewing)
+    datasets = Datasets.of(shelf, catalog, _readers(shelf, settings), generators, tuning, previewing, threads.datasets)
     disk = DiskUses(settings.data_dir, partial(size_of, database, settings.resolved_database_url), metrics.registry)
     operators = identity.sessions.operators
     return OwnUseCases(

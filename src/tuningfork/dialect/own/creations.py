@@ -1,8 +1,9 @@
 """Creating tuned models with what the Gemini API has no field for."""
 
+import asyncio
 from dataclasses import dataclass
 
-from tuningfork.dialect.call import Binding, Direct, MethodCall, translated_errors
+from tuningfork.dialect.call import Awaited, Binding, MethodCall, translated_errors
 from tuningfork.dialect.gemini.methods import GeminiMethod
 from tuningfork.service.datasets.creating import Creating
 from tuningfork.wire.gemini import tuning
@@ -19,16 +20,17 @@ class CreationMethods:
     def bindings(self) -> tuple[Binding[Typed], ...]:
         """The one method."""
         return (
-            Binding("POST", "/tunedModels", GeminiMethod.CREATE_TUNED_MODEL, Direct(self.create), counted_as="create"),
+            Binding("POST", "/tunedModels", GeminiMethod.CREATE_TUNED_MODEL, Awaited(self.create), counted_as="create"),
         )
 
-    def create(self, call: MethodCall) -> Typed:
+    async def create(self, call: MethodCall) -> Typed:
         """tunedModels.create: takes what `v1alpha` takes, a validation set, a dataset, and the adapter's rank.
 
         Of several requests of a caller with the same `requestId`, one creates a model, and all are answered with it.
         """
-        asked = parse_creation(call.body, call.query)
+        # Parsing megabytes takes long, so it is done in a thread and not in the event loop.
+        asked = await asyncio.to_thread(parse_creation, call.body, call.query)
         with translated_errors(asked.words):
-            tuned = self.creating.create(call.principal, asked.wanted, asked.dataset)
+            tuned = await self.creating.created(call.principal, asked.wanted, asked.dataset)
         reads = tuning.reads_multiplier(call.client)
         return render_creation(tuned.model, tuned.job, version=call.version, multiplier=reads)

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from tuningfork.dialect.call import Binding, BodyStream, Direct, Fed, MethodCall, translated_errors
+from tuningfork.dialect.call import Awaited, Binding, BodyStream, Direct, Fed, MethodCall, translated_errors
 from tuningfork.dialect.own.methods import OwnMethod
 from tuningfork.domain.staged_dataset import StagedDatasetId
 from tuningfork.service.datasets.arriving import MAX_UPLOAD_BYTES
 from tuningfork.service.datasets.datasets import Datasets
+from tuningfork.service.datasets.turns import Turns
 from tuningfork.wire.google.proto_json.encode import Typed
 from tuningfork.wire.google.queries import refuse_query, render_empty
 from tuningfork.wire.own import dataset_checks, dataset_rows, datasets
@@ -29,10 +30,11 @@ def dataset_of(call: MethodCall) -> StagedDatasetId:
 
 @dataclass(frozen=True, slots=True)
 class DatasetMethods:
-    """Methods about datasets as a whole. Uploads do their work on files in `threads`, since reading takes long."""
+    """Methods about datasets as a whole. Uploads are written in `threads`, and read in their owner's turn."""
 
     datasets: Datasets
     threads: Executor
+    turns: Turns
 
     def bindings(self) -> tuple[Binding[Typed], ...]:
         """Five methods. The body of an upload is written to the disk while it arrives."""
@@ -55,7 +57,8 @@ class DatasetMethods:
             try:
                 async for piece in body:
                     await self._in_thread(partial(upload.add, piece))
-                return datasets.render_dataset(await self._in_thread(partial(self.datasets.arrivals.finish, upload)))
+                read = partial(self.datasets.arrivals.finish, upload)
+                return datasets.render_dataset(await self.turns.run(call.principal.email, read))
             finally:
                 await self._in_thread(upload.close)
 
@@ -111,7 +114,7 @@ class RowMethods:
             Binding("POST", f"{_ONE}:addRows", changes, Direct(self.add), counted_as="add_dataset_rows"),
             Binding("POST", f"{_ONE}:removeRows", changes, Direct(self.remove), counted_as="remove_dataset_rows"),
             Binding("POST", f"{_ONE}:undo", changes, Direct(self.undo), counted_as="undo_dataset_edit"),
-            Binding("POST", f"{_ONE}:fix", changes, Direct(self.fix), counted_as="fix_dataset"),
+            Binding("POST", f"{_ONE}:fix", changes, Awaited(self.fix), counted_as="fix_dataset"),
         )
 
     def rows(self, call: MethodCall) -> Typed:
@@ -156,10 +159,11 @@ class RowMethods:
         refuse_query(call.query)
         return dataset_rows.render_changed(self.datasets.editing.undo(call.principal, dataset_of(call)))
 
-    def fix(self, call: MethodCall) -> Typed:
+    async def fix(self, call: MethodCall) -> Typed:
         """datasets.fix: mends all rows of a finding; undone as one edit."""
         refuse_query(call.query)
         purpose, finding, fix = dataset_checks.parse_fix(call.body)
         with translated_errors(dataset_checks.FIX_WORDS):
-            fixed = self.datasets.checking.fix(call.principal, dataset_of(call), finding, fix, purpose)
+            fix_all = partial(self.datasets.checking.fix, call.principal, dataset_of(call), finding, fix, purpose)
+            fixed = await self.datasets.long.over(call.principal, dataset_of(call), fix_all)
         return dataset_checks.render_fix(*fixed)

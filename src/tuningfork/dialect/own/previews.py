@@ -27,5 +27,5 @@ class PreviewMethods:
         # Parsing megabytes takes long, so it is done in a thread and not in the event loop.
         asked, shown = await asyncio.to_thread(wire.parse_preview, call.body, call.query)
         with translated_errors(asked.words):
-            wanted = await asyncio.to_thread(self.creating.filled, call.principal, asked.wanted, asked.dataset)
+            wanted = await self.creating.filled_in_turn(call.principal, asked.wanted, asked.dataset)
             return wire.render_preview(await self.previewing.preview(call.principal, wanted, shown))

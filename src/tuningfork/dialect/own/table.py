@@ -28,6 +28,7 @@ from tuningfork.dialect.own.stages import StageMethods
 from tuningfork.service.answering.engines import Engines
 from tuningfork.service.answering.residency import Residency
 from tuningfork.service.datasets.datasets import Datasets
+from tuningfork.service.datasets.turns import Turns
 from tuningfork.service.evaluating.evaluations import Evaluations
 from tuningfork.service.identity.refresh_tokens import RefreshTokens
 from tuningfork.service.identity.service_accounts import ServiceAccounts
@@ -79,7 +80,7 @@ def bindings(use_cases: OwnUseCases) -> tuple[Binding[Typed], ...]:
     return (
         *CreationMethods(use_cases.datasets.creating).bindings(),
         *PreviewMethods(use_cases.previewing, use_cases.datasets.creating).bindings(),
-        *DatasetMethods(use_cases.datasets, use_cases.upload_threads).bindings(),
+        *DatasetMethods(use_cases.datasets, use_cases.upload_threads, Turns(use_cases.upload_threads)).bindings(),
         *RowMethods(use_cases.datasets).bindings(),
         *TrialMethods(use_cases.datasets).bindings(),
         *EvaluationMethods(use_cases.evaluations).bindings(),

@@ -2,6 +2,7 @@
 
 from asyncio import to_thread
 from dataclasses import dataclass, replace
+from functools import partial
 
 from tuningfork.domain.conversation import Conversation
 from tuningfork.domain.data_findings import CheckPurpose
@@ -15,6 +16,7 @@ from tuningfork.domain.staged_examples import Layout, example_of
 from tuningfork.domain.tuning_job import TuningRequest
 from tuningfork.service.datasets.checking import Checking
 from tuningfork.service.datasets.shelf import Shelf
+from tuningfork.service.datasets.turns import LongWork
 from tuningfork.service.tuning.previewing import Previewing
 from tuningfork.service.tuning.tuned import Tuned
 from tuningfork.service.tuning.tuning import Tuning
@@ -59,11 +61,19 @@ class Estimate:
 class Creating:
     """The use cases of jobs over staged datasets."""
 
-    def __init__(self, shelf: Shelf, checking: Checking, tuning: Tuning, previewing: Previewing) -> None:
+    def __init__(
+        self, shelf: Shelf, checking: Checking, tuning: Tuning, previewing: Previewing, long: LongWork
+    ) -> None:
         self._shelf = shelf
         self._checking = checking
         self._tuning = tuning
         self._previewing = previewing
+        self._long = long
+
+    async def created(self, principal: Principal, request: TuningRequest, dataset: StagedDatasetId | None) -> Tuned:
+        """As `create`, in a thread."""
+        create = partial(self.create, principal, request, dataset)
+        return await (to_thread(create) if dataset is None else self._long.over(principal, dataset, create))
 
     def create(self, principal: Principal, request: TuningRequest, dataset: StagedDatasetId | None) -> Tuned:
         """Accept a tuning job, as `Tuning.create`, or return that which an earlier request with the same id has made.
@@ -106,16 +116,31 @@ class Creating:
             TuningforkError: as `filled` and `Previewing.preview`.
 
         """
-        filled = await to_thread(self.filled, principal, request, dataset)
-        tuned, _, _ = await to_thread(self._tuning.check, principal, filled)
-        every = -(-len(filled.examples) // MOST_COUNTED)
-        sample = filled if every == 1 else replace(filled, examples=filled.examples[::every])
+        sampled = partial(self._sampled, principal, request, dataset)
+        tuned, sample = await self._long.over(principal, dataset, sampled)
         preview = await self._previewing.preview(principal, sample, 0)
         return Estimate(
             tuned=tuned,
             preview=preview,
             jobs_ahead=await to_thread(self._jobs_ahead),
         )
+
+    async def filled_in_turn(
+        self, principal: Principal, request: TuningRequest, dataset: StagedDatasetId | None
+    ) -> TuningRequest:
+        """As `filled`, in a thread."""
+        if dataset is None:
+            return request
+        return await self._long.over(principal, dataset, partial(self.filled, principal, request, dataset))
+
+    def _sampled(
+        self, principal: Principal, request: TuningRequest, dataset: StagedDatasetId
+    ) -> tuple[Tuned, TuningRequest]:
+        """What creating would make, and the request with as many examples, from all of the dataset, as are counted."""
+        filled = self.filled(principal, request, dataset)
+        tuned, _, _ = self._tuning.check(principal, filled)
+        every = -(-len(filled.examples) // MOST_COUNTED)
+        return tuned, filled if every == 1 else replace(filled, examples=filled.examples[::every])
 
     def _jobs_ahead(self) -> int:
         with self._shelf.database.read() as connection:

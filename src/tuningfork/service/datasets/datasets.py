@@ -1,5 +1,6 @@
 """All use cases of staged datasets, put together."""
 
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from tuningfork.domain.base_model import Catalog
@@ -12,13 +13,14 @@ from tuningfork.service.datasets.editing import Editing
 from tuningfork.service.datasets.keeping import Keeping
 from tuningfork.service.datasets.shelf import Shelf
 from tuningfork.service.datasets.trying import Trying
+from tuningfork.service.datasets.turns import LongWork
 from tuningfork.service.tuning.previewing import Previewing
 from tuningfork.service.tuning.tuning import Tuning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Datasets:
-    """The use cases of staged datasets, which share one shelf."""
+    """The use cases of staged datasets, which share one shelf. `long` is for those that look at all rows."""
 
     shelf: Shelf
     arrivals: Arrivals
@@ -27,6 +29,7 @@ class Datasets:
     checking: Checking
     trying: Trying
     creating: Creating
+    long: LongWork
 
     @classmethod
     def of(
@@ -37,16 +40,18 @@ class Datasets:
         generators: Generators,
         tuning: Tuning,
         previewing: Previewing,
+        threads: Executor,
     ) -> "Datasets":
-        """The use cases over the datasets of this shelf."""
+        """The use cases over the datasets of this shelf. Work over many rows is done in `threads`."""
         editing = Editing(shelf)
-        checking = Checking(shelf, editing, catalog, tuning.get)
+        checking, long = Checking(shelf, editing, catalog, tuning.get), LongWork(shelf, threads)
         return cls(
             shelf=shelf,
             arrivals=Arrivals(shelf, readers),
             keeping=Keeping(shelf),
             editing=editing,
             checking=checking,
-            trying=Trying(shelf, editing, checking, generators, catalog),
-            creating=Creating(shelf, checking, tuning, previewing),
+            trying=Trying(shelf, editing, checking, generators, catalog, long),
+            creating=Creating(shelf, checking, tuning, previewing, long),
+            long=long,
         )

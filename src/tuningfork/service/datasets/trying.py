@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from tuningfork.domain.base_model import BaseModel, Catalog
 from tuningfork.domain.conversation import Conversation
@@ -18,6 +19,7 @@ from tuningfork.service.base_models import base_of, find_base
 from tuningfork.service.datasets.checking import Checking
 from tuningfork.service.datasets.editing import Editing
 from tuningfork.service.datasets.shelf import Shelf
+from tuningfork.service.datasets.turns import LongWork
 from tuningfork.service.tuning.previewing import parts_of
 
 MOST_COUNTED = 2_000
@@ -48,13 +50,20 @@ class Trying:
     """The use cases that render rows. Belongs to one event loop, as the generators' async methods do."""
 
     def __init__(
-        self, shelf: Shelf, editing: Editing, checking: Checking, generators: Generators, catalog: Catalog
+        self,
+        shelf: Shelf,
+        editing: Editing,
+        checking: Checking,
+        generators: Generators,
+        catalog: Catalog,
+        long: LongWork,
     ) -> None:
         self._shelf = shelf
         self._editing = editing
         self._checking = checking
         self._generators = generators
         self._catalog = catalog
+        self._long = long
 
     async def preview(
         self, principal: Principal, dataset_id: StagedDatasetId, purpose: CheckPurpose, wanted: Wanted
@@ -84,20 +93,26 @@ class Trying:
             TuningforkError: as `Checking.check`.
 
         """
-        checked = await asyncio.to_thread(self._checking.check, principal, dataset_id, purpose)
-        report = checked.report
-        names_base = purpose.base_model or purpose.tuned_model
-        if not names_base or not 0 < report.example_count <= MOST_COUNTED:
-            return checked
-        if report.characters > MOST_COUNTED_CHARACTERS:
+        looked_through = partial(self._looked_through, principal, dataset_id, purpose)
+        checked, rows = await self._long.over(principal, dataset_id, looked_through)
+        if not rows:
             return checked
         base = await asyncio.to_thread(self._base, principal, purpose)
-        rows = await asyncio.to_thread(self._all, checked)
         try:
             return await self._with_tokens(principal, base, checked, rows)
         except TuningforkError:
             # A base that cannot be loaded now, or a template that refuses an example: the other findings stand.
             return checked
+
+    def _looked_through(
+        self, principal: Principal, dataset_id: StagedDatasetId, purpose: CheckPurpose
+    ) -> tuple[CheckedDataset, Sequence[tuple[int, int, Conversation]]]:
+        """The check without tokens, and the examples whose tokens are to be counted; (): none."""
+        checked = self._checking.check(principal, dataset_id, purpose)
+        report = checked.report
+        is_counted = report.example_count <= MOST_COUNTED and report.characters <= MOST_COUNTED_CHARACTERS
+        names_base = purpose.base_model or purpose.tuned_model
+        return checked, self._all(checked) if names_base and is_counted else ()
 
     async def _with_tokens(
         self,
