@@ -5,6 +5,7 @@ by heart and echoes the rest; a tuning run takes one step each time it is looked
 """
 
 import asyncio
+import csv
 import io
 import json
 import math
@@ -65,6 +66,10 @@ class DialectService:
         self.key_project = "local"
         self.refresh_tokens = {}
         self.service_accounts = {}
+        self.datasets = {}
+        self.evaluated = {}
+        self.leaked = 0
+        self.deleted_datasets = []
 
     def create(self, body, model_id):
         task = body["tuningTask"]
@@ -114,6 +119,30 @@ class DialectService:
             | ({"default": True} if number == default else {})
             for number, each in enumerate(kept, 1)
         ]
+
+    def evaluation(self, name, body, *, ended):
+        """An evaluation of the examples of a data set by exact match, whose intervals are half as wide as can be."""
+        pairs = list(csv.reader(io.StringIO(self.datasets[body["dataset"]])))[1:]
+        right = {model: [self.answer(model, asked) == wanted for asked, wanted in pairs] for model in body["models"]}
+        means = {model: sum(found) / len(pairs) for model, found in right.items()}
+        bounds = {model: {"mean": mean, "low": mean / 2, "high": (1 + mean) / 2} for model, mean in means.items()}
+        first, *others = body["models"]
+        shown = [{"model": model, "measure": "EXACT_MATCH", **found} for model, found in bounds.items()]
+        differences = [
+            {"firstModel": first, "secondModel": each, "measure": "EXACT_MATCH", "mean": means[first] - means[each]}
+            for each in others
+        ]
+        return {
+            "name": name,
+            "state": ended or "RUNNING",
+            "models": [{"name": model, "leakedExampleCount": self.leaked} for model in body["models"]],
+            "measures": ["EXACT_MATCH"],
+            "exampleCount": len(pairs),
+            "answerCount": len(pairs) * len(means) if ended else 0,
+            "totalAnswerCount": len(pairs) * len(means),
+            **({"scores": shown, "differences": differences} if ended else {}),
+            **({"error": "The model is gone."} if ended == "FAILED" else {}),
+        }
 
     def entry(self, name):
         run = self.tuned[name]
@@ -400,6 +429,27 @@ class Routes:
         self.service.tuned[name]["default"] = number
         return await self.checkpoints(request)
 
+    async def create_dataset(self, request):
+        name, text = f"datasets/d{len(self.service.datasets) + 1}", (await request.body()).decode()
+        self.service.datasets[name] = text
+        return JSONResponse({"name": name, "columnsSettled": text.startswith("text_input,output")})
+
+    async def delete_dataset(self, request):
+        # An evaluation has its own copy; here it needs the rows again.
+        self.service.deleted_datasets.append(f"datasets/{request.path_params['id']}")
+        return JSONResponse({})
+
+    async def create_evaluation(self, request):
+        body, name = await request.json(), f"evaluations/e{len(self.service.evaluated) + 1}"
+        self.service.bodies.append(body)
+        self.service.evaluated[name] = body
+        return JSONResponse(self.service.evaluation(name, body, ended=""))
+
+    async def one_evaluation(self, request):
+        name, _, verb = f"evaluations/{request.path_params['id']}".partition(":")
+        ended = "STOPPED" if verb == "stop" else "FAILED" if self.service.fail_with else "SUCCEEDED"
+        return JSONResponse(self.service.evaluation(name, self.service.evaluated[name], ended=ended))
+
     async def every_stage(self, _request):
         if not self.service.knows_stages:
             return error(404, "NOT_FOUND", "Not found.")
@@ -462,6 +512,10 @@ def application(service):
             Route("/tuningfork/v1/tunedModels/{id}/evaluations", keyed(routes.evaluations)),
             Route("/tuningfork/v1/tunedModels/{id}/checkpoints", keyed(routes.checkpoints)),
             Route("/tuningfork/v1/tunedModels/{id}:useCheckpoint", keyed(routes.use_checkpoint), methods=["POST"]),
+            Route("/tuningfork/v1/datasets", keyed(routes.create_dataset), methods=["POST"]),
+            Route("/tuningfork/v1/datasets/{id}", keyed(routes.delete_dataset), methods=["DELETE"]),
+            Route("/tuningfork/v1/evaluations", keyed(routes.create_evaluation), methods=["POST"]),
+            Route("/tuningfork/v1/evaluations/{id}", keyed(routes.one_evaluation), methods=["GET", "POST"]),
             Route("/tuningfork/v1/stages", keyed(routes.every_stage)),
             Route("/tuningfork/v1/diagnoses", keyed(routes.diagnoses)),
             Route("/v1beta/operations", keyed(routes.operations)),

@@ -20,6 +20,7 @@ from tuningfork.cli import (
     changing,
     checkpoints,
     completion,
+    evaluating,
     exporting,
     groups,
     importing,
@@ -96,6 +97,7 @@ app.command("jobs")(watching.jobs)
 app.command("watch")(watching.watch)
 app.command("cancel")(watching.cancel)
 app.command("checkpoints")(checkpoints.checkpoints)
+app.command("evaluate")(evaluating.evaluate)
 app.command("models")(listing.models)
 # A prompt may be a negative number, which looks like an option.
 app.command("generate", context_settings={"ignore_unknown_options": True})(asking.generate)

@@ -23,6 +23,7 @@ from tuningfork.client.answer_fields import Json
 from tuningfork.client.connection import CONNECT_SECONDS, PAGE_SIZE, Connection
 from tuningfork.client.dialect import AccessToken, BaseModelEntry, Operation, TunedModelEntry
 from tuningfork.client.errors import ClientError
+from tuningfork.client.evaluations import EvaluationCalls
 from tuningfork.client.findings import RunFinding
 from tuningfork.client.refresh_tokens import RefreshTokenCalls
 from tuningfork.client.results import RunCheckpoint, RunResults, parse_checkpoints, parse_results
@@ -57,6 +58,11 @@ class Client(Connection):
     def service_accounts(self) -> ServiceAccountCalls:
         """The calls about service accounts."""
         return ServiceAccountCalls(self._read)
+
+    @property
+    def evaluations(self) -> EvaluationCalls:
+        """The calls about evaluations."""
+        return EvaluationCalls(self._read, self._sleep)
 
     def is_healthy(self) -> bool:
         """Whether the server is there and can take work."""
