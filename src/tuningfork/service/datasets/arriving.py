@@ -1,29 +1,28 @@
 """Uploads of staged datasets: a file is written piece by piece, read in another process, and its rows are kept."""
 
+import threading
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from tuningfork.domain.errors import InvalidArgument, ResourceExhausted
+from tuningfork.domain.errors import InvalidArgument
 from tuningfork.domain.ids import ID_BITS, random_id
 from tuningfork.domain.permission import Email, Principal
 from tuningfork.domain.staged_dataset import MAX_NAME_CHARACTERS, StagedDataset, StagedDatasetId
 from tuningfork.execution.base import WorkerDied
 from tuningfork.execution.file_reading import FileReaders
+from tuningfork.service.datasets import room
+from tuningfork.service.datasets.room import MOST_BYTES, MOST_DATASETS
 from tuningfork.service.datasets.shelf import Shelf
 from tuningfork.store import staged_datasets
 from tuningfork.store.full_disk import full_disk_reported
+from tuningfork.store.staged_rows import StagedFiles
 
 MAX_UPLOAD_BYTES = 64 * 2**20
-MOST_DATASETS = 50
-"""Of one owner."""
-MOST_BYTES = 512 * 2**20
-"""That the rows and edits of all datasets of one owner take."""
-SPARE_BYTES = 256 * 2**20
-"""What uploads leave free on the disk, so that the database can still be written."""
-
 _DEFAULT_NAME = "upload"
 
 
@@ -36,9 +35,11 @@ class Upload:
     source_name: str
     display_name: str
     header: bool | None
-    path: Path
-    free_bytes: Callable[[], int]
+    files: StagedFiles
+    leave: Callable[[], None]
+    """Called once, when it is closed."""
     size: int = 0
+    is_closed: bool = False
     _file: BinaryIO | None = field(default=None, repr=False)
 
     def add(self, piece: bytes) -> None:
@@ -48,15 +49,17 @@ class Upload:
             ResourceExhausted: the disk has no room.
 
         """
-        if len(piece) + SPARE_BYTES > self.free_bytes():
-            raise ResourceExhausted(
-                "The server's disk has no room for the file. Try again when its operator has made room."
-            )
+        room.check_disk(self.files, len(piece))
         with full_disk_reported():
             if self._file is None:
                 self._file = self.path.open("xb")
             self._file.write(piece)
         self.size += len(piece)
+
+    @property
+    def path(self) -> Path:
+        """Where the file is written."""
+        return self.files.arriving(self.id)
 
     @property
     def lines(self) -> Path:
@@ -77,6 +80,9 @@ class Upload:
                 self._file.close()
         for path in (self.path, self.lines):
             path.unlink(missing_ok=True)
+        if not self.is_closed:
+            self.is_closed = True
+            self.leave()
 
 
 class Arrivals:
@@ -89,6 +95,8 @@ class Arrivals:
         self._readers = readers
         self._most_datasets = most_datasets
         self._most_bytes = most_bytes
+        self._lock = threading.Lock()
+        self._arriving: Counter[Email] = Counter()
 
     def begin(self, principal: Principal, name: str, display_name: str, header: bool | None) -> Upload:
         """A new upload, which the caller closes.
@@ -97,20 +105,40 @@ class Arrivals:
             ResourceExhausted: the caller has too many datasets, or too large ones.
 
         """
-        self._check_room(principal.email, 0)
+        owner = principal.email
+        with self._shelf.database.read() as connection:
+            count, used = staged_datasets.used_by(connection, owner)
+        room.check_bytes(used, 0, self._most_bytes)
+        with self._lock:
+            # Those that arrive at the same time are counted, so that no more of them come to the disk than may stay.
+            room.check_count(count + self._arriving[owner], self._most_datasets)
+            self._arriving[owner] += 1
+        try:
+            return self._begun(owner, name, display_name, header)
+        except BaseException:
+            self._leave(owner)
+            raise
+
+    def _begun(self, owner: Email, name: str, display_name: str, header: bool | None) -> Upload:
         dataset_id = StagedDatasetId(random_id(self._shelf.entropy(ID_BITS)))
         while self._shelf.files.has(dataset_id):
             dataset_id = StagedDatasetId(random_id(self._shelf.entropy(ID_BITS)))
         source = PurePosixPath(name.replace("\\", "/")).name[:MAX_NAME_CHARACTERS] or _DEFAULT_NAME
         return Upload(
-            owner=principal.email,
+            owner=owner,
             id=dataset_id,
             source_name=source,
             display_name=display_name.strip()[:MAX_NAME_CHARACTERS] or _title(source),
             header=header,
-            path=self._shelf.files.arriving(dataset_id),
-            free_bytes=self._shelf.files.free_bytes,
+            files=self._shelf.files,
+            leave=partial(self._leave, owner),
         )
+
+    def _leave(self, owner: Email) -> None:
+        with self._lock:
+            self._arriving[owner] -= 1
+            if self._arriving[owner] <= 0:
+                del self._arriving[owner]
 
     def finish(self, upload: Upload) -> StagedDataset:
         """Read the file that has arrived, and keep its rows. On return they have reached the disk.
@@ -130,7 +158,6 @@ class Arrivals:
             upload.lines.unlink(missing_ok=True)
             read = self._readers.read(upload.path, upload.source_name, upload.lines, header=upload.header)
         upload.path.unlink()
-        self._check_room(upload.owner, upload.lines.stat().st_size)
         size = self._shelf.files.keep_rows(upload.id, upload.lines)
         now = self._shelf.clock()
         dataset = StagedDataset(
@@ -150,25 +177,15 @@ class Arrivals:
         )
         try:
             with self._shelf.database.write() as connection:
+                room.lock(connection, upload.owner)
+                count, used = staged_datasets.used_by(connection, upload.owner)
+                room.check_count(count, self._most_datasets)
+                room.check_bytes(used, size, self._most_bytes)
                 staged_datasets.insert(connection, dataset)
         except BaseException:
             self._shelf.files.remove(upload.id)
             raise
         return dataset
-
-    def _check_room(self, owner: Email, size: int) -> None:
-        with self._shelf.database.read() as connection:
-            count, used = staged_datasets.used_by(connection, owner)
-        if count >= self._most_datasets:
-            raise ResourceExhausted(
-                f"You have {count} datasets, and {self._most_datasets} is the most: delete those that you do not need. "
-                "They also expire a week after their last use."
-            )
-        if used + size > self._most_bytes:
-            raise ResourceExhausted(
-                f"Your datasets would take {(used + size) / 2**20:.0f} MB, and {self._most_bytes / 2**20:.0f} MB is "
-                "the most: delete those that you do not need. They also expire a week after their last use."
-            )
 
 
 def _title(source_name: str) -> str:

@@ -7,6 +7,8 @@ from tuningfork.domain.errors import FailedPrecondition, InvalidArgument, NotFou
 from tuningfork.domain.permission import Principal
 from tuningfork.domain.staged_dataset import RowsKind, RowWindow, StagedDataset, StagedDatasetId, StagedRow
 from tuningfork.domain.staged_row_lines import line_of
+from tuningfork.service.datasets import room
+from tuningfork.service.datasets.room import MOST_BYTES
 from tuningfork.service.datasets.shelf import Shelf
 from tuningfork.store import staged_datasets
 from tuningfork.store.staged_rows import RowPlaces
@@ -35,8 +37,9 @@ class Change:
 class Editing:
     """The use cases of rows. Thread-safe; changes of one dataset come one after the other."""
 
-    def __init__(self, shelf: Shelf, *, most_edits: int = MOST_EDITS) -> None:
+    def __init__(self, shelf: Shelf, *, most_edits: int = MOST_EDITS, most_bytes: int = MOST_BYTES) -> None:
         self._shelf = shelf
+        self._most_bytes = most_bytes
         self._most_edits = most_edits
 
     def window(self, principal: Principal, dataset_id: StagedDatasetId, start: int, count: int) -> RowWindow:
@@ -175,25 +178,20 @@ class Editing:
 
         Raises:
             StagedDatasetNotFound: see `Shelf.find`.
-            ResourceExhausted: the disk is full, or the dataset has become too large.
+            ResourceExhausted: the disk has no room, or the dataset has become too large, or all of its owner have.
             FailedPrecondition: the rows are not on this server.
 
         """
         with self._shelf.editing(dataset_id):
             dataset = self._shelf.find(principal, dataset_id)
+            room.check_disk(self._shelf.files, 0)
             if len(dataset.edits) >= self._most_edits:
                 dataset = self._written_anew(dataset)
             places = self._shelf.places(dataset)
             made = make(dataset, places)
-            number = dataset.next_edit
+            number, files = dataset.next_edit, self._shelf.files
             rows = (*made.changed, *made.added)
-            size = self._shelf.files.write_edit(dataset.id, dataset.generation, number, rows, made.removed)
-            if dataset.size_bytes + size > MOST_DATASET_BYTES:
-                self._shelf.files.remove_edit(dataset.id, dataset.generation, number)
-                raise ResourceExhausted(
-                    f"With this change the dataset would take more than {MOST_DATASET_BYTES // 2**20} MB on the "
-                    "server. Nothing was changed: make the change in the file, and upload it again."
-                )
+            size = files.write_edit(dataset.id, dataset.generation, number, rows, made.removed)
             edited = dataset.edited(
                 made.said,
                 row_count=len(places) + len(made.added) - len(made.removed),
@@ -201,11 +199,24 @@ class Editing:
                 size_bytes=dataset.size_bytes + size,
                 now=self._shelf.clock(),
             )
-            self._save(edited, dataset.revision)
+            try:
+                self._save(edited, dataset.revision, more_bytes=size)
+            except BaseException:
+                files.remove_edit(dataset.id, dataset.generation, number)
+                raise
             return edited
 
-    def _save(self, dataset: StagedDataset, revision: int) -> None:
+    def _save(self, dataset: StagedDataset, revision: int, *, more_bytes: int = 0) -> None:
+        if more_bytes and dataset.size_bytes > MOST_DATASET_BYTES:
+            raise ResourceExhausted(
+                f"With this change the dataset would take more than {MOST_DATASET_BYTES // 2**20} MB on the server. "
+                "Nothing was changed: make the change in the file, and upload it again."
+            )
         with self._shelf.database.write() as connection:
+            if more_bytes:
+                room.lock(connection, dataset.owner)
+                _, used = staged_datasets.used_by(connection, dataset.owner)
+                room.check_bytes(used, more_bytes, self._most_bytes)
             if not staged_datasets.replace_row(connection, dataset, revision=revision):
                 raise FailedPrecondition("The dataset was changed or deleted meanwhile: read it again.")
 

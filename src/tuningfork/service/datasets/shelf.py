@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from weakref import WeakValueDictionary
 
 from tuningfork.domain.permission import Principal
 from tuningfork.domain.staged_dataset import LIFETIME, StagedDataset, StagedDatasetId, StagedDatasetNotFound
@@ -33,7 +34,8 @@ class Shelf:
         self.entropy = entropy
         self._lock = threading.Lock()
         self._swept: datetime | None = None
-        self._editing: dict[StagedDatasetId, threading.Lock] = {}
+        # Only those that somebody holds or waits for: ids of datasets that are not there come in any number.
+        self._editing: WeakValueDictionary[StagedDatasetId, threading.Lock] = WeakValueDictionary()
         self._places: OrderedDict[tuple[StagedDatasetId, int], RowPlaces] = OrderedDict()
 
     def find(self, principal: Principal, dataset_id: StagedDatasetId) -> StagedDataset:
@@ -86,16 +88,17 @@ class Shelf:
             staged_datasets.delete(connection, dataset_id)
         self.files.remove(dataset_id)
         with self._lock:
-            self._editing.pop(dataset_id, None)
             for key in [key for key in self._places if key[0] == dataset_id]:
                 del self._places[key]
 
     def sweep(self) -> int:
         """Delete the datasets that have expired; returns how many."""
+        before = self.clock() - LIFETIME
         with self.database.read() as connection:
-            expired = staged_datasets.unused_since(connection, self.clock() - LIFETIME)
+            expired = staged_datasets.unused_since(connection, before)
         for dataset_id in expired:
-            self.forget(dataset_id)
+            with self.editing(dataset_id):
+                self.forget(dataset_id)
         return len(expired)
 
     def sweep_hourly(self) -> None:

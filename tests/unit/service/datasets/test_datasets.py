@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from unittest.mock import patch
 
 import pytest
 from sqlalchemy import select
@@ -12,6 +13,7 @@ from tuningfork.domain.errors import FailedPrecondition, ResourceExhausted
 from tuningfork.domain.staged_dataset import LIFETIME, StagedDatasetNotFound, StagedRow
 from tuningfork.domain.tuning_job import TuningRequest
 from tuningfork.service.datasets.editing import Editing
+from tuningfork.store.staged_rows import StagedFiles
 from tuningfork.store.staging_tables import staged_datasets
 from workshop import ADA, BOB, datasets_of
 
@@ -46,6 +48,51 @@ def test_an_owner_has_so_many_datasets_and_bytes_and_others_as_many(workshop):
     with pytest.raises(ResourceExhausted, match="Your datasets would take"):
         upload(small, owner=BOB)
     assert not list((workshop.artifacts.store.root / "staged" / "arriving").iterdir())
+
+
+def test_uploads_at_the_same_time_do_not_come_to_more_than_an_owner_may_have(workshop):
+    few = datasets_of(workshop, most_datasets=2, most_bytes=5_000)
+    arriving = [few.arrivals.begin(ADA, "a.csv", "", None) for _ in range(2)]
+    with pytest.raises(ResourceExhausted, match="You have 2 datasets"):
+        few.arrivals.begin(ADA, "a.csv", "", None)
+    assert few.arrivals.begin(BOB, "a.csv", "", None).owner == BOB.email
+    for each in arriving:
+        each.add(CSV + b"%s,b\n" % (2_000 * b"x"))
+    few.arrivals.finish(arriving[0])
+
+    with pytest.raises(ResourceExhausted, match="Your datasets would take"):
+        few.arrivals.finish(arriving[1])
+    for each in arriving:
+        each.close(), each.close()
+    assert upload(few, content=b"text_input,output\na,b\n").row_count == 1
+    kept = [path.name for path in few.shelf.files.root.iterdir() if path.name != "arriving"]
+    assert len(kept) == 2
+
+
+def test_edits_count_as_what_an_owner_has_and_one_that_is_refused_leaves_nothing(datasets):
+    dataset = upload(datasets)
+    editing = Editing(datasets.shelf, most_bytes=dataset.size_bytes + 100)
+    editing.remove(ADA, dataset.id, [3])
+    with pytest.raises(ResourceExhausted, match="Your datasets would take"):
+        editing.add(ADA, dataset.id, [StagedRow(id=0, cells=("x" * 100, "y"))])
+    now = datasets.keeping.get(ADA, dataset.id)
+    assert (now.revision, now.row_count) == (1, 29)
+    assert datasets.shelf.files.edit_bytes(dataset.id, 0, now.next_edit) == 0
+
+
+def test_edits_leave_the_disk_some_room_as_uploads_do(datasets):
+    dataset = upload(datasets)
+    # Why: a disk that is nearly full. The test has no disk of its own to fill.
+    with patch.object(StagedFiles, "free_bytes", lambda _files: 2**20), pytest.raises(ResourceExhausted, match="disk"):
+        datasets.editing.remove(ADA, dataset.id, [3])
+    assert datasets.keeping.get(ADA, dataset.id).revision == 0
+
+
+def test_edits_of_datasets_that_are_not_there_leave_nothing_in_memory(datasets):
+    for number in range(20):
+        with pytest.raises(StagedDatasetNotFound):
+            datasets.editing.undo(ADA, f"none{number}")
+    assert not datasets.shelf._editing
 
 
 def test_a_crash_between_an_edits_file_and_its_row_loses_the_edit_alone(datasets, workshop):
