@@ -254,6 +254,7 @@ def caller_of(
         upload_threads=ThreadPoolExecutor(1),
         evaluations=evaluations_of(workshop, datasets.shelf),
         residency=residency_of(workshop),
+        generation=workshop.generation,
         diagnosing=Diagnosing(workshop.database, workshop.tuning.list),
         staging=staging,
         results=Results(workshop.database, workshop.clock),

@@ -247,7 +247,7 @@ def _build(
     identity, sharing = identity_of(settings, requests, access), Sharing(requests, secrets.randbits)
     made = partial(vertex_of, server=server, queued=dispatcher.wake, check_base=usable)
     of_vertex, preparer = made(settings, parts, tuning, generation, quotas)
-    parts_of_own = (parts, tuning, running, engines, residency, identity)
+    parts_of_own = (parts, tuning, running, engines, residency, generation, identity)
     evaluations, evaluator = evaluating_of(database, artifacts, catalog, shelf, access, generation, quotas, server)
     of_own = partial(own_of, shelf=shelf, server=server, threads=threads, check_base=usable, quotas=quotas)
     ours = of_own(settings, *parts_of_own, evaluations, waits_for=preparer.waits_for, throughput=throughput)

@@ -16,6 +16,7 @@ from tuningfork.server.credentials import refresh_tokens_of
 from tuningfork.server.disk_use import DiskUses
 from tuningfork.server.process_metrics import memory_by_role
 from tuningfork.service.answering.engines import Engines
+from tuningfork.service.answering.generation import Generation
 from tuningfork.service.answering.residency import Residency
 from tuningfork.service.datasets.datasets import Datasets
 from tuningfork.service.datasets.shelf import Shelf
@@ -59,6 +60,7 @@ def own_of(
     running: Running,
     engines: LocalEngines,
     residency: Residency,
+    generation: Generation,
     identity: Identity,
     evaluations: Evaluations,
     *,
@@ -88,6 +90,7 @@ def own_of(
         upload_threads=threads.uploads,
         evaluations=evaluations,
         residency=residency,
+        generation=generation,
         diagnosing=Diagnosing(database, tuning.list),
         staging=staging,
         results=Results(database, clock),

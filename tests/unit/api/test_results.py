@@ -133,3 +133,35 @@ def test_the_gemini_apis_methods_know_no_validation_set(caller):
         answer = caller.post(f"/{version}/tunedModels", body({"heldOutPercent": 20}))
         assert answer.status_code == 400
         assert "validation" in answer.json()["error"]["message"]
+
+
+def ask(caller, name, checkpoint, method="generateContent", key=None):
+    said = {"contents": [{"role": "user", "parts": [{"text": "seven"}]}]}
+    return caller.post(f"/tuningfork/v1/{name}/checkpoints/{checkpoint}:{method}", said, key=key)
+
+
+def test_each_checkpoint_answers_with_its_own_weights_whichever_is_the_default(caller):
+    name, asked = created(caller, known_soon(keepBest=True)), []
+
+    for number in (2, 3):
+        assert ask(caller, name, number).status_code == 200
+        asked.append(caller.workshop.executor.generations[-1].adapter)
+    assert None not in asked
+    assert asked[0] != asked[1]
+
+
+@pytest.mark.parametrize("checkpoint", [1, 4, "x", "-2", "٣"])
+def test_a_checkpoint_that_is_not_there_cannot_be_asked(caller, checkpoint):
+    name = created(caller, known_soon(keepBest=True))
+
+    answer = ask(caller, name, checkpoint)
+
+    assert answer.status_code in {403, 404}
+    assert f"of {name} does not exist" in answer.json()["error"]["message"]
+
+
+def test_a_stranger_may_not_ask_a_checkpoint(caller):
+    name = created(caller, known_soon(keepBest=True))
+
+    assert ask(caller, name, 2, key=caller.bobs_key).status_code == 403
+    assert ask(caller, name, 2, "countTokens", key=caller.bobs_key).status_code == 403

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from tuningfork.dialect.answering import AnswerMessages, all_of, parsed
 from tuningfork.dialect.call import Awaited, Binding, MessageStream, MethodCall, Streamed, translated_errors
 from tuningfork.dialect.gemini.methods import GeminiMethod
-from tuningfork.domain.references import ModelRef, TunedRef
+from tuningfork.domain.references import CheckpointRef, ModelRef, TunedRef
 from tuningfork.service.answering.generation import Answer, Generation
 from tuningfork.wire.gemini import generation as wire
 from tuningfork.wire.gemini.names import base_ref, name_of
@@ -81,7 +81,11 @@ def messages_of(answer: Answer) -> AnswerMessages:
 
 
 def _asked(call: MethodCall) -> ModelRef:
-    """The model in the path."""
+    """The model in the path, or one of its checkpoints."""
+    if "checkpoint" in call.path:
+        number = call.path["checkpoint"]
+        # No checkpoint has the number 0, so that a text that is no number is not found.
+        return CheckpointRef(call.tuned_model, int(number) if number.isascii() and number.isdecimal() else 0)
     return base_ref(call.path["model"]) if "model" in call.path else TunedRef(call.tuned_model)
 
 

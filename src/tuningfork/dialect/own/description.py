@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from tuningfork.dialect.description import Description
 from tuningfork.dialect.gemini.description import Exchange, described
+from tuningfork.wire.gemini.generation import TABLES
 from tuningfork.wire.gemini.tuning_messages import CREATE_TUNED_MODEL_QUERY, OPERATION, TUNED_MODEL
 from tuningfork.wire.google.proto_json.descriptors import Message
 from tuningfork.wire.google.queries import EMPTY
@@ -41,6 +42,8 @@ _PREVIEW_QUERY = Message(
 _CREATION_QUERY = Message(
     creations.CREATION_QUERY.full_name, (*creations.CREATION_QUERY.fields, *CREATE_TUNED_MODEL_QUERY.fields)
 )
+
+_ANSWERING = Exchange(body=TABLES.generate_request, answer=TABLES.generate_response)
 
 _EXCHANGES: Mapping[str, Exchange] = {
     "preview_tuned_model": Exchange(query=_PREVIEW_QUERY, body=creations.CREATION, answer=previews.TUNING_PREVIEW),
@@ -94,6 +97,9 @@ _EXCHANGES: Mapping[str, Exchange] = {
     "diagnosis": Exchange(answer=diagnoses.DIAGNOSIS),
     "evaluations": Exchange(query=results.EVALUATIONS_QUERY, answer=results.EVALUATIONS),
     "checkpoints": Exchange(answer=results.CHECKPOINTS),
+    "ask_checkpoint": _ANSWERING,
+    "stream_checkpoint": _ANSWERING,
+    "count_for_checkpoint": Exchange(body=TABLES.count_request, answer=TABLES.count_response),
     "use_checkpoint": Exchange(body=results.USE_CHECKPOINT, answer=results.CHECKPOINTS),
     "job": Exchange(answer=jobs.JOB),
     "series": Exchange(query=series.SERIES_QUERY, answer=series.SERIES),

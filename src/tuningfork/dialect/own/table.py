@@ -7,6 +7,7 @@ from tuningfork.dialect.call import Binding
 from tuningfork.dialect.form import Dialect, Form
 from tuningfork.dialect.own.access_tokens import AccessTokenMethods
 from tuningfork.dialect.own.adapters import AdapterMethods
+from tuningfork.dialect.own.checkpoint_answers import CheckpointAnswers
 from tuningfork.dialect.own.creations import CreationMethods
 from tuningfork.dialect.own.dataset_trials import TrialMethods
 from tuningfork.dialect.own.datasets import DatasetMethods, RowMethods
@@ -26,6 +27,7 @@ from tuningfork.dialect.own.service_accounts import ServiceAccountMethods
 from tuningfork.dialect.own.sessions import SessionMethods
 from tuningfork.dialect.own.stages import StageMethods
 from tuningfork.service.answering.engines import Engines
+from tuningfork.service.answering.generation import Generation
 from tuningfork.service.answering.residency import Residency
 from tuningfork.service.datasets.datasets import Datasets
 from tuningfork.service.datasets.turns import Turns
@@ -61,6 +63,7 @@ class OwnUseCases:
     upload_threads: Executor
     evaluations: Evaluations
     residency: Residency
+    generation: Generation
     diagnosing: Diagnosing
     staging: Staging
     results: Results
@@ -93,6 +96,7 @@ def bindings(use_cases: OwnUseCases) -> tuple[Binding[Typed], ...]:
         *DiagnosisMethods(use_cases.diagnosing).bindings(),
         *StageMethods(use_cases.staging).bindings(),
         *ResultMethods(use_cases.results).bindings(),
+        *CheckpointAnswers(use_cases.generation).bindings(),
         *JobMethods(use_cases.detailing).bindings(),
         *LibraryMethods(use_cases.library).bindings(),
         *EngineMethods(use_cases.engines).bindings(),

@@ -43,6 +43,8 @@ def message_of(error: TuningforkError, version: str) -> str:  # noqa: ARG001 - m
 
 @message_of.register
 def _(error: ResourceNotFound, _version: str) -> str:
+    if isinstance(error.resource, CheckpointRef):
+        return f"Checkpoint {error.resource.number} of {name_of(error.resource)} does not exist."
     return f"{_kind(error.resource)} {name_of(error.resource)} does not exist."
 
 
