@@ -7,8 +7,7 @@ import sys
 
 import pytest
 
-from patience import RUN_SECONDS
-from visitor import tuned_model
+from visitor import answered, tuned_model
 
 pytestmark = pytest.mark.slow
 
@@ -16,14 +15,6 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def counting(server):
     return tuned_model(server)
-
-
-def answered(page):
-    page.wait_for_function(
-        "() => [...document.querySelectorAll('.answer')].every((each) => !each.querySelector('token-stream').ariaBusy"
-        " && (each.querySelector('token-stream').textContent || !each.querySelector('[data-problem]').hidden))",
-        timeout=RUN_SECONDS * 1000,
-    )
 
 
 def test_a_model_that_fails_leaves_the_others_alone(visitor, counting):

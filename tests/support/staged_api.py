@@ -50,6 +50,8 @@ class StagedApi:
             f"GET {own}/tunedModels": {"tunedModels": [tuned]},
             f"POST {own}/tunedModels": {"name": "o", "metadata": {"tunedModel": "tunedModels/new"}},
             f"GET {own}/tunedModels/t/job": {**tuned, "state": "SUCCEEDED"},
+            f"GET {own}/models": {"models": [{"name": "models/tiny", "jsonMode": True, "systemInstruction": True}]},
+            f"GET {own}/tunedModels/t/checkpoints": {"checkpoints": [{"number": 1, "step": 19, "default": True}]},
             "GET /v1beta/models": {"models": [base]},
         }
 

@@ -84,7 +84,7 @@ class Visitor:
         return self
 
 
-def tuned_model(server, name="counting", pairs=PAIRS):
+def tuned_model(server, name="counting", pairs=PAIRS, base="models/gemini-1.0-pro-001"):
     """The id of a model that counts on, made through the API; the same one for whoever asks again."""
     with server.client() as client:
         listed = client.get("/v1beta/tunedModels").json().get("tunedModels", [])
@@ -96,7 +96,7 @@ def tuned_model(server, name="counting", pairs=PAIRS):
             "/v1beta/tunedModels",
             json={
                 "displayName": name,
-                "baseModel": "models/gemini-1.0-pro-001",
+                "baseModel": base,
                 "tuningTask": {
                     "hyperparameters": {"epochCount": 5, "batchSize": 4, "learningRate": 0.001},
                     "trainingData": {"examples": {"examples": examples}},
@@ -111,3 +111,12 @@ def tuned_model(server, name="counting", pairs=PAIRS):
 
         wait_until(is_ready, what=f"{path} is ready", seconds=RUN_SECONDS, every=0.2)
     return path.removeprefix("tunedModels/")
+
+
+def answered(page):
+    """Wait until every model of the playground has answered every prompt, or has said why it has not."""
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.answer')].every((each) => !each.querySelector('token-stream').ariaBusy"
+        " && (each.querySelector('token-stream').textContent || !each.querySelector('[data-problem]').hidden))",
+        timeout=RUN_SECONDS * 1000,
+    )

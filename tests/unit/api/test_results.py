@@ -165,3 +165,15 @@ def test_a_stranger_may_not_ask_a_checkpoint(caller):
 
     assert ask(caller, name, 2, key=caller.bobs_key).status_code == 403
     assert ask(caller, name, 2, "countTokens", key=caller.bobs_key).status_code == 403
+
+
+def test_what_requests_to_a_base_may_contain_is_told_for_each_of_its_names(caller):
+    told = {each["name"]: each for each in caller.get("/tuningfork/v1/models").json()["models"]}
+    listed = {each["name"]: each for each in caller.get("/v1beta/models?pageSize=1000").json()["models"]}
+
+    assert told.keys() == listed.keys()
+    assert told[BASE]["jsonMode"] is True
+    assert {name: each["outputTokenLimit"] for name, each in told.items()} == {
+        name: each["outputTokenLimit"] for name, each in listed.items()
+    }
+    assert {each["systemInstruction"] for each in told.values()} == {True, False}

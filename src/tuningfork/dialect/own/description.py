@@ -10,6 +10,7 @@ from tuningfork.wire.google.proto_json.descriptors import Message
 from tuningfork.wire.google.queries import EMPTY
 from tuningfork.wire.own import (
     access_tokens,
+    base_limits,
     creations,
     dataset_checks,
     dataset_rows,
@@ -97,6 +98,7 @@ _EXCHANGES: Mapping[str, Exchange] = {
     "diagnosis": Exchange(answer=diagnoses.DIAGNOSIS),
     "evaluations": Exchange(query=results.EVALUATIONS_QUERY, answer=results.EVALUATIONS),
     "checkpoints": Exchange(answer=results.CHECKPOINTS),
+    "base_limits": Exchange(answer=base_limits.BASES),
     "ask_checkpoint": _ANSWERING,
     "stream_checkpoint": _ANSWERING,
     "count_for_checkpoint": Exchange(body=TABLES.count_request, answer=TABLES.count_response),

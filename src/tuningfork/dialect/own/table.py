@@ -7,6 +7,7 @@ from tuningfork.dialect.call import Binding
 from tuningfork.dialect.form import Dialect, Form
 from tuningfork.dialect.own.access_tokens import AccessTokenMethods
 from tuningfork.dialect.own.adapters import AdapterMethods
+from tuningfork.dialect.own.base_limits import BaseLimitMethods
 from tuningfork.dialect.own.checkpoint_answers import CheckpointAnswers
 from tuningfork.dialect.own.creations import CreationMethods
 from tuningfork.dialect.own.dataset_trials import TrialMethods
@@ -96,6 +97,7 @@ def bindings(use_cases: OwnUseCases) -> tuple[Binding[Typed], ...]:
         *DiagnosisMethods(use_cases.diagnosing).bindings(),
         *StageMethods(use_cases.staging).bindings(),
         *ResultMethods(use_cases.results).bindings(),
+        *BaseLimitMethods(use_cases.generation).bindings(),
         *CheckpointAnswers(use_cases.generation).bindings(),
         *JobMethods(use_cases.detailing).bindings(),
         *LibraryMethods(use_cases.library).bindings(),

@@ -32,6 +32,7 @@ ALLOWED: tuple[tuple[frozenset[str], re.Pattern[str]], ...] = tuple(
         ("POST", rf"{_OWN}/tunedModels:preview"),
         ("GET", rf"{_OWN}/{_TUNED}/(?:job|series|evaluations|checkpoints|diagnosis|stage|residence|adapter|probes)"),
         ("POST", rf"{_OWN}/{_TUNED}:useCheckpoint"),
+        ("POST", rf"{_OWN}/{_TUNED}/checkpoints/[0-9]+:(?:{_ANSWERING})"),
         ("GET POST", rf"{_OWN}/evaluations"),
         ("GET DELETE", rf"{_OWN}/evaluations/{_ID}"),
         ("POST", rf"{_OWN}/evaluations/{_ID}:[a-zA-Z]+"),

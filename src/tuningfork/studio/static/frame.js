@@ -133,6 +133,14 @@ document.addEventListener("change", (event) => {
   if (event.target.matches("[data-sends]")) event.target.form.requestSubmit();
 });
 
+// What the playground has kept of this person's prompts ends with the session.
+document.addEventListener("submit", (event) => {
+  if (!event.target.getAttribute("action")?.endsWith("/studio/sign-out")) return;
+  for (const key of Object.keys(localStorage)) {
+    if (/^tuningfork-(asked|choices):/.test(key)) localStorage.removeItem(key);
+  }
+});
+
 addEventListener("offline", disconnected);
 
 const retry = document.querySelector("[data-retries]");

@@ -2,6 +2,10 @@
 
 import { api } from "./api.js";
 import { announce, notice } from "./frame.js";
+import { shortcut } from "./keys.js";
+import { answersOf, choose, hide, inOrder, isHidden, offer, shownName, tidy } from "./playground-blind.js";
+import { keepRun } from "./playground-history.js";
+import { settingsOf, systemOf } from "./playground-settings.js";
 import "./token-stream.js";
 import { language, t } from "./texts.js";
 
@@ -11,36 +15,16 @@ const questions = document.getElementById("questions");
 const seconds = new Intl.NumberFormat(language, { style: "unit", unit: "second", unitDisplay: "narrow", maximumFractionDigits: 2 });
 let running = null;
 
-/** The settings that were typed; null when one is no number. */
-function settings() {
-  const config = {};
-  for (const field of form.querySelectorAll("[data-setting]")) {
-    const typed = field.value.trim().replace(",", ".");
-    const value = Number(typed);
-    const wrong = typed !== "" && !Number.isFinite(value);
-    field.setAttribute("aria-invalid", String(wrong));
-    if (wrong) {
-      field.closest("details").open = true;
-      field.focus();
-      notice(t("playground.script.wrong_number", { name: field.closest("label").querySelector("span").textContent }), "error");
-      return null;
-    }
-    // The names are ours, not anybody's data.
-    if (typed !== "") config[field.dataset.setting] = value;
-  }
-  return config;
-}
-
 function bodyOf(prompt, config) {
-  const system = form.querySelector("[data-system]").value;
+  const system = systemOf(form);
   const body = { contents: [{ role: "user", parts: [{ text: prompt }] }] };
   if (Object.keys(config).length) body.generationConfig = config;
-  if (system.trim()) body.systemInstruction = { parts: [{ text: system }] };
+  if (system) body.systemInstruction = { parts: [{ text: system }] };
   return body;
 }
 
 async function run() {
-  const config = settings();
+  const config = settingsOf(form);
   const asked = [...questions.querySelectorAll(".question")].filter((each) => promptOf(each).value.trim());
   if (!config) return;
   if (!asked.length) {
@@ -52,21 +36,29 @@ async function run() {
   remember();
   const controller = (running = new AbortController());
   form.querySelector("[data-stop]").disabled = false;
-  const columns = asked[0].querySelectorAll(".answer").length;
-  for (const each of asked) for (const answer of each.querySelectorAll(".answer")) clear(answer);
+  const columns = answersOf(asked[0]).length;
+  const blind = form.querySelector("[data-blind]")?.checked;
+  for (const each of asked) {
+    if (blind) hide(each);
+    else tidy(each);
+    for (const answer of answersOf(each)) clear(answer);
+  }
+  keepRun(asked.map((each) => promptOf(each).value), inOrder(asked[0]).map((each) => each.dataset.title));
   // A browser opens six connections to a server: each model answers its prompts one after the other.
   await Promise.all(
     Array.from({ length: columns }, async (_, column) => {
       for (const each of asked) {
         if (controller.signal.aborted) return;
-        await ask(each.querySelectorAll(".answer")[column], bodyOf(promptOf(each).value, config), controller.signal);
+        await ask(inOrder(each)[column], bodyOf(promptOf(each).value, config), controller.signal);
       }
     }),
   );
   if (running !== controller) return;
   running = null;
   form.querySelector("[data-stop]").disabled = true;
-  if (form.querySelector("[data-differs]")?.checked) await Promise.all(asked.map(compare));
+  form.querySelector("[data-copy]").disabled = false;
+  asked.forEach(offer);
+  await showDifferences();
 }
 
 function stop() {
@@ -83,20 +75,21 @@ function clear(answer) {
   answer.querySelector("[data-diff]").hidden = true;
   answer.querySelector("[data-problem]").hidden = true;
   answer.querySelector("[data-tools]").hidden = true;
+  answer.querySelector("[data-better]").hidden = true;
   answer.querySelector("[data-correction]").hidden = true;
   answer.querySelector("[data-timing]").textContent = t("playground.script.waiting");
 }
 
 async function ask(answer, body, signal) {
   const stream = answer.querySelector("token-stream");
-  const model = answer.dataset.model.split("/").map(encodeURIComponent).join("/");
+  const path = answer.dataset.path.split("/").map(encodeURIComponent).join("/");
   const began = performance.now();
   let first = null;
   let tokens = 0;
   let ended = "";
   stream.begin();
   try {
-    await api.stream(`/v1beta/${model}:streamGenerateContent?alt=sse`, body, (event) => {
+    await api.stream(`${path}:streamGenerateContent?alt=sse`, body, (event) => {
       if (event.error) throw new Error(event.error.message);
       const candidate = event.candidates?.[0];
       const delta = (candidate?.content?.parts ?? []).map((part) => part.text ?? "").join("");
@@ -119,7 +112,8 @@ function finish(answer, stream, { began, first, tokens, ended }) {
   const now = performance.now();
   const words = [];
   if (!stream.text) words.push(t("playground.script.empty"));
-  if (first !== null) {
+  // How fast an answer came could tell whose it is.
+  if (first !== null && !isHidden(answer.closest(".question"))) {
     const lasted = (now - first) / 1000;
     const rate = tokens > 1 && lasted > 0 ? t("playground.script.rate", { count: Math.round((tokens - 1) / lasted) }) : "";
     words.push([t("playground.script.tokens", { count: tokens }), seconds.format((first - began) / 1000), rate].filter(Boolean).join(" · "));
@@ -127,7 +121,7 @@ function finish(answer, stream, { began, first, tokens, ended }) {
   if (ended === "MAX_TOKENS") words.push(t("playground.script.cut"));
   else if (ended && ended !== "STOP") words.push(t("playground.script.blocked", { reason: ended }));
   answer.querySelector("[data-timing]").textContent = words.join(" ");
-  announce(`${answer.dataset.title}: ${stream.text.slice(0, 500)}`);
+  announce(`${shownName(answer)}: ${stream.text.slice(0, 500)}`);
 }
 
 function fail(answer, words) {
@@ -137,12 +131,27 @@ function fail(answer, words) {
   answer.querySelector("[data-timing]").textContent = "";
 }
 
-/** Shows how the answers of the other models differ from the first one's. */
+/** Shows how the answers of the other models differ from the first one's, or the answers as they are. */
+async function showDifferences() {
+  const wanted = form.querySelector("[data-differs]")?.checked;
+  await Promise.all([...questions.querySelectorAll(".question")].map((each) => (wanted ? compare(each) : plain(each))));
+}
+
+function plain(question) {
+  for (const answer of answersOf(question)) {
+    answer.querySelector("[data-diff]").hidden = true;
+    answer.querySelector("token-stream").hidden = false;
+  }
+}
+
 async function compare(question) {
-  const [first, ...others] = question.querySelectorAll(".answer");
+  // Without names the first is the one that stands first.
+  const [first, ...others] = isHidden(question) ? answersOf(question) : inOrder(question);
   const before = first.querySelector("token-stream").text;
+  if (!before) return;
   await Promise.all(others.map(async (answer) => {
     const stream = answer.querySelector("token-stream");
+    if (!stream.text) return;
     const fields = new URLSearchParams({ before, after: stream.text });
     const told = await fetch("/studio/playground/difference", { method: "POST", body: fields });
     if (!told.ok) return;
@@ -157,6 +166,23 @@ async function compare(question) {
     shown.hidden = false;
     stream.hidden = true;
   }));
+}
+
+/** The prompts and answers as text with headings, for a note or a report. */
+async function copy() {
+  const parts = [];
+  for (const question of questions.querySelectorAll(".question")) {
+    const answers = answersOf(question).filter((each) => each.querySelector("token-stream").text);
+    if (!answers.length) continue;
+    parts.push(`## ${promptOf(question).value}`);
+    for (const answer of answers) parts.push(`### ${shownName(answer)}`, answer.querySelector("token-stream").text);
+  }
+  try {
+    await navigator.clipboard.writeText(`${parts.join("\n\n")}\n`);
+    notice(t("frame.script.copied"));
+  } catch {
+    notice(t("frame.script.copy_failed"), "error");
+  }
 }
 
 /** Keeps the prompts in the address, so that a reload and a link show the same. */
@@ -192,7 +218,7 @@ async function begin(answer) {
   const told = await fetch(api.url(`/tuningfork/v1/datasets?${query}`), { method: "POST", body: "text_input,output\n" });
   const made = await told.json();
   if (!told.ok) throw new Error(made.error?.message ?? String(told.status));
-  const settings = { source: answer.dataset.model, displayName: name.slice(0, 40) };
+  const settings = { source: answer.dataset.source, displayName: name.slice(0, 40) };
   await api.patch(`/tuningfork/v1/${made.name}`, { draft: { settings } });
   return made.name;
 }
@@ -243,6 +269,8 @@ function pressed(event) {
     if (field.value.trim()) correct(answer, promptOf(answer.closest(".question")).value, field.value);
   } else if (target.matches("[data-add]")) add();
   else if (target.matches("[data-stop]")) stop();
+  else if (target.matches("[data-better]")) choose(answer);
+  else if (target.matches("[data-copy]")) copy();
 }
 
 if (form) {
@@ -251,6 +279,9 @@ if (form) {
     run();
   });
   form.addEventListener("click", pressed);
+  const differs = form.querySelector("[data-differs]");
+  differs?.addEventListener("change", showDifferences);
+  if (differs) shortcut("d", "keys.differences", () => differs.click());
   document.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
       event.preventDefault();

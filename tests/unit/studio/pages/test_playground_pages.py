@@ -72,6 +72,48 @@ def test_a_difference_is_pieces_of_text(browser):
     ]
 
 
+KEPT = {"checkpoints": [{"number": 1, "step": 16}, {"number": 2, "step": 19, "default": True}]}
+
+
+def test_checkpoints_of_a_model_can_be_chosen_and_are_asked_where_they_are(browser, api):
+    api.answers["GET /tuningfork/v1/tunedModels/t/checkpoints"] = KEPT
+
+    page = browser.get("/studio/playground?models=t,t/checkpoints/1")
+
+    assert columns(page) == ["tunedModels/t", "tunedModels/t/checkpoints/1"]
+    assert 'data-path="/tuningfork/v1/tunedModels/t/checkpoints/1"' in page.text
+    assert 'data-source="tunedModels/t" data-path="/v1beta/tunedModels/t"' in page.text
+    assert '<option value="tunedModels/t/checkpoints/1" selected>counts, step 16</option>' in page.text
+
+
+def test_a_checkpoint_alone_stands_beside_its_base(browser, api):
+    api.answers["GET /tuningfork/v1/tunedModels/t/checkpoints"] = KEPT
+
+    assert columns(browser.get("/studio/playground?models=t/checkpoints/2")) == [
+        "models/tiny",
+        "tunedModels/t/checkpoints/2",
+    ]
+
+
+def test_settings_that_a_model_does_not_take_are_disabled_and_say_why(browser, api):
+    limits = {"name": "models/tiny", "jsonMode": False, "systemInstruction": False, "maxTemperature": 1.5}
+    api.answers["GET /tuningfork/v1/models"] = {"models": [limits]}
+
+    page = browser.get("/studio/playground?models=t").text
+
+    assert re.search(r'<textarea data-schema [^>]*disabled aria-describedby="schema-hint"', page)
+    assert re.search(r'<textarea data-system [^>]*disabled aria-describedby="system-hint"', page)
+    assert page.count("Not possible here: Tiny, counts does not take it.") == 2
+    assert 'data-most="1.5"' in page
+
+
+@pytest.mark.parametrize("answer", [{"error": {"code": 404, "status": "NOT_FOUND", "message": "no"}}, {}])
+def test_a_server_that_tells_no_limits_forbids_nothing(browser, api, answer):
+    api.answers["GET /tuningfork/v1/models"] = answer
+
+    assert " disabled aria-describedby" not in browser.get("/studio/playground?models=t").text
+
+
 def test_a_server_without_any_model_says_so(browser, api):
     api.answers["GET /v1beta/models"] = {}
     api.answers["GET /tuningfork/v1/tunedModels"] = {}
