@@ -22,6 +22,7 @@ VALUES = {
     "dataset": "none",
     "key": "none",
     "evaluation": "none",
+    "checkpoint": "1",
     "row": "0",
     "service_account": "none",
     "session": "none",
