@@ -122,6 +122,9 @@ class Trial:
 class Sweep:
     """Runs the settings of a grid over one base. Goes on with runs that the same sweep began before.
 
+    Those of them that have failed are tried again. Another sweep of the same person over the same examples may share
+    runs with this one, and deletes them when it ends; such a run is begun again.
+
     Args:
         client: of the server.
         request: what all runs have in common; it has a validation set or holds out a share.
@@ -176,18 +179,28 @@ class Sweep:
             if refusal.status != Code.ALREADY_EXISTS:
                 raise
         try:
-            return self._client.with_results(self._client.operations(trial.name)[-1])
+            run = self._client.operations(trial.name)[-1]
+            if run.error is None:
+                return self._client.with_results(run)
         except ServiceRefusal as refusal:
             if refusal.status != Code.PERMISSION_DENIED:
                 raise
-        # Somebody else tries the same on this server. Theirs cannot be looked at.
-        return self._client.create_tuned_model(replace(trial.request, tuned_model_id=None))
+            # Somebody else tries the same on this server. Theirs cannot be looked at.
+            return self._client.create_tuned_model(replace(trial.request, tuned_model_id=None))
+        # What an earlier try failed of, such as a full disk, may be gone; a failed run says nothing about its setting.
+        anew = trial.request if self._is_deleted(trial) else replace(trial.request, tuned_model_id=None)
+        return self._client.create_tuned_model(anew)
 
     def _newest(self, trial: Trial) -> Trial:
         if trial.run is None or trial.run.done:
             return trial
-        now = replace(self._client.state(trial.run.name), results=trial.run.results)
-        return replace(trial, run=self._client.with_results(now))
+        try:
+            now = replace(self._client.state(trial.run.name), results=trial.run.results)
+            return replace(trial, run=self._client.with_results(now))
+        except ServiceRefusal as refusal:
+            if refusal.status != Code.NOT_FOUND:
+                raise
+        return replace(trial, run=None)
 
     def publish(self, best: Trial, display_name: str, *, keeps_others: bool) -> list[str]:
         """Give the best run's model its name, and delete the models of the others.
@@ -197,9 +210,20 @@ class Sweep:
         Returns:
             The models that stay.
 
+        Raises:
+            ClientError: the best model is not there any more. Nothing was deleted.
+
         """
         change = ModelChange(fields=frozenset({Changeable.DISPLAY_NAME}), display_name=display_name)
-        self._client.update_tuned_model(best.name, change)
+        try:
+            self._client.update_tuned_model(best.name, change)
+        except ServiceRefusal as refusal:
+            if refusal.status != Code.NOT_FOUND:
+                raise
+            raise ClientError(
+                f"The best model, {best.name}, was deleted meanwhile, such as by another sweep over the same examples. "
+                "The same command trains it again."
+            ) from refusal
         stays = [best.name]
         for trial in self.trials:
             if trial.name == best.name or trial.run is None:

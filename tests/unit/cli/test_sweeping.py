@@ -128,6 +128,49 @@ def test_runs_that_fail_are_told_and_nothing_is_published(tuningfork, service, p
     assert "No setting came to a validation loss: the loss is not finite" in ended.errors
 
 
+def test_the_same_command_tries_again_what_failed(tuningfork, service, pairs):
+    service.fail_with = "the disk is full"
+    tuningfork("sweep", pairs, "--ranks", "4,8")
+    [renamed, _] = service.tuned
+    service.tuned[renamed]["displayName"] = "to look at"
+    service.fail_with = None
+
+    ended = tuningfork("sweep", pairs, "--ranks", "4,8", "--keep")
+
+    assert ended.code == 0
+    assert len(service.bodies) == 6
+    assert sorted(names(service).values()) == ["pairs", "sweep: rank 4", "to look at"]
+
+
+def test_a_run_that_another_sweep_over_the_same_examples_deletes_is_begun_again(tuningfork, service, pairs):
+    service.still_looks = 3
+    deleted = []
+
+    def end_the_other():
+        wait_until(lambda: len(service.tuned) == 2 and service.looks > 0, what="the runs are followed")
+        deleted.append(service.tuned.pop(next(iter(service.tuned))))
+
+    service.frozen = True
+    other = threading.Thread(target=end_the_other)
+    other.start()
+    thaw = threading.Thread(target=lambda: (other.join(), setattr(service, "frozen", False)))
+    thaw.start()
+    ended = tuningfork("sweep", pairs, "--ranks", "4,8", "--keep")
+    thaw.join()
+
+    assert ended.code == 0, ended.errors
+    assert (len(deleted), len(service.bodies), len(service.tuned)) == (1, 3, 2)
+
+
+def test_a_best_model_that_is_deleted_before_it_gets_its_name_is_told(tuningfork, service, pairs, monkeypatch):
+    # Why: another sweep deletes it between two requests of this one, and no test can tell when.
+    monkeypatch.setattr(sweeps.Client, "update_tuned_model", lambda client, name, _: client.tuned_model(f"{name}x"))
+    ended = tuningfork("sweep", pairs, "--ranks", "4,8")
+    assert (ended.code, ended.output) == (1, "")
+    assert "was deleted meanwhile" in ended.errors
+    assert len(service.tuned) == 2
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
