@@ -127,7 +127,7 @@ def test_a_loop_of_refreshes_outlives_a_restart_of_the_server(told, client, tmp_
     client.ready()
     with live_server.running(tmp_path / "server") as server, ThreadPoolExecutor(1) as beside:
         credentials = vertex_variables_of(server, tmp_path, command=command)
-        variables = {**credentials, **training_files_of(server), "EPOCHS": "60"}
+        variables = {**credentials, **training_files_of(server), "EPOCHS": "20"}
         waiting = beside.submit(told, client, "vertex/vertexai_wait.py", **variables)
         path = "/v1/projects/lab-7/locations/us-central1/tuningJobs"
 
