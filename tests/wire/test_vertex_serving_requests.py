@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from published_schemas import PublishedSchemas
 from tuningfork.domain.tuned_model import TunedModelId
 from tuningfork.store import schema
 from vertex_serving import keep_early, serving_caller, train_on
@@ -18,7 +19,7 @@ from workshop import ADA, number_request
 
 RECORDED = json.loads((Path(__file__).parents[1] / "data" / "vertex" / "serving_requests.json").read_text("utf-8"))
 REQUESTS = RECORDED["requests"]
-SCHEMAS = RECORDED["schemas"]
+SCHEMAS = PublishedSchemas(RECORDED["schemas"])
 BASES = r"gemini-1\.5-flash-002|gemini-2\.0-flash-001|gemini-2\.5-flash|qwen3|text-embedding-005"
 
 ANSWERS = (
@@ -121,52 +122,11 @@ def assert_valid(verb, target, answer, told):
         messages = answer.json() if isinstance(answer.json(), list) else [answer.json()]
     assert messages, told
     for message in messages:
-        assert faults(SCHEMAS[name], message, name) == [], told
-
-
-SCALARS = {"string": str, "integer": int, "number": (int, float), "boolean": bool, "any": object}
-
-
-def faults(wanted, value, where):
-    """What of a JSON value is not as a schema of the discovery document says."""
-    wanted = SCHEMAS[wanted["$ref"]] if "$ref" in wanted else wanted
-    kind = wanted["type"]
-    if kind == "object":
-        return list(of_object(wanted, value, where))
-    if kind == "array":
-        return list(of_list(wanted, value, where))
-    if kind not in SCALARS:
-        return [f"{where} should not be there"]
-    # Some clients ask for enums as numbers.
-    is_right = (
-        isinstance(value, int) or value in wanted["enum"] if "enum" in wanted else isinstance(value, SCALARS[kind])
-    )
-    return [] if is_right else [f"{where} is {value!r}"]
-
-
-def of_list(wanted, value, where):
-    if not isinstance(value, list) or not value:
-        yield f"{where} is no list, or an empty one"
-        return
-    for index, item in enumerate(value):
-        yield from faults(wanted["items"], item, f"{where}[{index}]")
-
-
-def of_object(wanted, value, where):
-    if not isinstance(value, dict):
-        yield f"{where} is no object"
-        return
-    known, others = wanted.get("properties", {}), wanted.get("additionalProperties")
-    for key, item in value.items():
-        inner = known.get(key) or others or ({"type": "any"} if not known else None)
-        if inner is None:
-            yield f"{where} has no field {key}"
-        else:
-            yield from faults(inner, item, f"{where}.{key}")
+        assert SCHEMAS.faults(name, message) == [], told
 
 
 def test_the_check_of_answers_finds_what_is_wrong():
-    assert faults(SCHEMAS["Checkpoint"], {"checkpointId": "1", "epoch": "2"}, "x") == []
-    assert faults(SCHEMAS["Checkpoint"], {"checkpointId": 1}, "x") == ["x.checkpointId is 1"]
-    assert faults(SCHEMAS["Checkpoint"], {"number": "1"}, "x") == ["x has no field number"]
-    assert faults(SCHEMAS["Model"], {"checkpoints": []}, "x") == ["x.checkpoints is no list, or an empty one"]
+    assert SCHEMAS.faults("Checkpoint", {"checkpointId": "1", "epoch": "2"}) == []
+    assert SCHEMAS.faults("Checkpoint", {"checkpointId": 1}) == ["Checkpoint.checkpointId is 1"]
+    assert SCHEMAS.faults("Checkpoint", {"number": "1"}) == ["Checkpoint has no field number"]
+    assert SCHEMAS.faults("Model", {"checkpoints": []}) == ["Model.checkpoints is no list, or an empty one"]

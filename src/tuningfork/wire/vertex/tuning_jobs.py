@@ -20,6 +20,7 @@ from tuningfork.wire.google.proto_json.encode import Typed
 from tuningfork.wire.google.proto_json.text import read
 from tuningfork.wire.vertex import tuning_messages as messages
 from tuningfork.wire.vertex.data_statistics import data_stats
+from tuningfork.wire.vertex.evaluation_config import shown_config
 from tuningfork.wire.vertex.filters import Condition, all_hold, parse_filter
 from tuningfork.wire.vertex.names import endpoint_name, experiment_name, job_name, place_of_model, version_name
 from tuningfork.wire.vertex.refused_specs import refusals
@@ -247,7 +248,8 @@ def _spec(job: TuningJob, version: str) -> dict[str, Any]:
         spec["training_dataset_uri"] = preparation.training_uri
         spec["validation_dataset_uri"] = preparation.validation_uri or ""
         spec["export_last_checkpoint_only"] = not preparation.keeps_checkpoints
-    spec |= {name: job.request_details[name] for name in ("evaluation_config",) if name in job.request_details}
+    if "evaluation_config" in job.request_details:
+        spec["evaluation_config"] = shown_config(job.request_details["evaluation_config"])
     if version == VERSION and "tuning_mode" in job.request_details:
         spec["tuning_mode"] = job.request_details["tuning_mode"]
     return spec

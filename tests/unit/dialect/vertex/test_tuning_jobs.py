@@ -285,6 +285,17 @@ def test_null_is_the_same_as_absent(tunings):
     metrics = [{"rouge_spec": {"rouge_type": "rougelsum"}, "pointwise_metric_spec": None, "bleu_spec": None}]
     made = tunings.create(labels=None, description=None, **spec(evaluationConfig={"metrics": metrics}))
     assert "labels" not in made
+    shown = made["supervisedTuningSpec"]["evaluationConfig"]
+    assert shown == {"metrics": [{"rougeSpec": {"rougeType": "rougelsum"}}]}
+
+
+def test_parameters_of_a_metric_keep_their_own_names(tunings):
+    metric = {
+        "computation_based_metric_spec": {"type": "ROUGE", "parameters": {"use_stemmer": None, "a_b": {"c_d": 1}}}
+    }
+    made = tunings.create(**spec(evaluationConfig={"metrics": [metric]}))
+    [shown] = made["supervisedTuningSpec"]["evaluationConfig"]["metrics"]
+    assert shown == {"computationBasedMetricSpec": metric["computation_based_metric_spec"]}
 
 
 def test_a_job_is_found_in_its_project_and_location_only(tunings):
