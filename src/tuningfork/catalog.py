@@ -99,10 +99,11 @@ class _File(Parsed):
 def build_catalog(
     *, catalog_file: Path | None, named: Iterable[str], kept: Mapping[Path, KeptBase] = MappingProxyType({})
 ) -> Catalog:
-    """All base models of this server.
+    """All base models of this server, in the order in which they are listed. Who names no base model tunes the first.
 
-    Where names meet, models that somebody named come first, then fetched ones, then the embedded one: a fetched model
-    is left out if its own name is taken, and loses the aliases that are; the embedded one loses its to all others.
+    Models that somebody named come first, then fetched ones, then the embedded one, which knows little; models whose
+    files cannot be read come last. Where names meet, the same order decides: a fetched model is left out if its own
+    name is taken, and loses the aliases that are; the embedded one loses its to all others.
 
     Args:
         catalog_file: a TOML file with `[[models]]` tables, or None.
@@ -123,8 +124,9 @@ def build_catalog(
     for model in fetched:
         own = tuple(alias for alias in model.aliases if alias.name not in own_names)
         models.append(_without_aliases(replace(model, aliases=own), models))
+    listed = sorted((*models, _without_aliases(EMBEDDED_MODEL, models)), key=lambda model: bool(model.fault))
     try:
-        return Catalog(with_vertex_names((_without_aliases(EMBEDDED_MODEL, models), *models)))
+        return Catalog(with_vertex_names(tuple(listed)))
     except ValueError as error:
         raise CatalogError(str(error)) from error
 

@@ -38,6 +38,26 @@ def test_the_embedded_model_answers_to_its_own_name_and_to_the_tutorials(model_d
     assert catalog.find("models/nobody") is None
 
 
+def test_what_somebody_named_is_listed_first_then_what_was_fetched_and_what_cannot_be_used_last(
+    model_directory, tmp_path
+):
+    fetched = tmp_path / "fetched"
+    shutil.copytree(model_directory, fetched)
+    broken = tmp_path / "broken"
+    shutil.copytree(model_directory, broken)
+    (broken / "generation_config.json").write_text("{")
+
+    catalog = build_catalog(
+        catalog_file=None,
+        named=[f"broken={broken}", f"mine={model_directory}"],
+        kept={fetched: KeptBase(name="fetched")},
+    )
+
+    own_names = ["models/mine", "models/fetched", "models/tuningfork-mini-001", "models/broken"]
+    assert [model.name for model in catalog.models] == own_names
+    assert [model.name for model in catalog.public_models(unlisted=False)][:3] == own_names[:3]
+
+
 def test_a_directory_named_on_the_command_line_describes_itself(model_directory):
     (model_directory / "generation_config.json").write_text(json.dumps({"temperature": 0.6, "top_k": 20}))
 
@@ -341,7 +361,7 @@ def test_a_fetched_model_with_the_embedded_ones_name_or_alias_stops_no_start(mod
     catalog = build_catalog(catalog_file=None, named=[], kept=kept)
 
     assert catalog.find("tuningfork-mini-001").base.location == "embedded"
-    assert [model.name for model in catalog.models] == ["models/tuningfork-mini-001", "models/b"]
+    assert [model.name for model in catalog.models] == ["models/b", "models/tuningfork-mini-001"]
     assert "fetch it again under another name" in caplog.text
 
 

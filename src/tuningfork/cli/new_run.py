@@ -48,7 +48,7 @@ class NewRun:
         files: Sequence[str],
         columns: Columns,
         *,
-        base_model: str,
+        base_model: str | None,
         display_name: str | None,
         hyperparameters: RequestedHyperparameters,
         adapter_rank: int | None,
@@ -63,7 +63,7 @@ class NewRun:
             client: a client of the server that is to train.
             files: paths, addresses, or - for standard input.
             columns: those that were named.
-            base_model: the name of a base model or of a tuned one.
+            base_model: the name of a base model or of a tuned one; None: the first base model that the server lists.
             display_name: of the new model; None: the first file's name.
             hyperparameters: those that were named.
             adapter_rank: the rank of the adapter; None: the server chooses it.
@@ -76,6 +76,7 @@ class NewRun:
             ClientError: a file cannot be read, or something in it is wrong.
 
         """
+        base_model = base_model or client.first_base_model()
         goes_on = base_model.startswith(TUNED_MODELS)
         root = client.tuned_model(base_model).base_model if goes_on else base_model
         data = training_files.read_files(files, columns, base_model=root, max_bytes=max_bytes, command=list(command))

@@ -7,7 +7,7 @@ import typer
 
 from tuningfork.cli import output, tuning
 from tuningfork.cli.connection import DEFAULT_URL, INTERRUPTED, ApiKey, Url, connect
-from tuningfork.cli.tuning import ASKED_FOR, DEFAULT_BASE_MODEL
+from tuningfork.cli.tuning import ASKED_FOR
 from tuningfork.cli.typed import typed
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def sweep(
     ranks: Ranks = "",
     epochs: Epochs = "",
     batch_size: tuning.BatchSize = None,
-    base_model: tuning.BaseModel = DEFAULT_BASE_MODEL,
+    base_model: tuning.BaseModel = None,
     display_name: tuning.DisplayName = None,
     validation: Validation = "10%",
     evaluate_every: tuning.EvaluateEvery = None,

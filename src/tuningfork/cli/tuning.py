@@ -9,8 +9,6 @@ from tuningfork.cli.connection import DEFAULT_URL, ApiKey, Url, connect
 from tuningfork.cli.typed import typed
 from tuningfork.domain.early_stopping import USUAL_PATIENCE
 
-DEFAULT_BASE_MODEL = "models/tuningfork-mini-001"
-
 Files = Annotated[
     list[str],
     typer.Argument(
@@ -20,12 +18,12 @@ Files = Annotated[
     ),
 ]
 BaseModel = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--base-model",
         "--from",
         metavar="MODEL",
-        help="The model to tune, a base or a tuned one; `tuningfork models` lists them.",
+        help="The model to tune, a base or a tuned one. Left out: the first base that `tuningfork models` lists.",
     ),
 ]
 DisplayName = Annotated[
@@ -149,7 +147,7 @@ def tune(
     context: typer.Context,
     files: Files,
     *,
-    base_model: BaseModel = DEFAULT_BASE_MODEL,
+    base_model: BaseModel = None,
     display_name: DisplayName = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,

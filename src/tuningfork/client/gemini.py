@@ -76,6 +76,21 @@ class Client(Connection):
         """Every base model, in the order of the server's catalog."""
         return list(self._pages("/v1beta/models", "models", dialect.parse_base_model))
 
+    def first_base_model(self) -> str:
+        """The name of the first base model that can be tuned: what is tuned if nobody names one.
+
+        Raises:
+            ClientError: the server has none.
+
+        """
+        for model in self.base_models():
+            methods = model.answer.get("supportedGenerationMethods", ())
+            if isinstance(methods, list) and "createTunedModel" in methods:
+                return model.name
+        raise ClientError(
+            "The server has no base model that can be tuned.", advice="Name a tuned model as --base-model."
+        )
+
     def tuned_models(self) -> list[TunedModelEntry]:
         """Every tuned model that the key may read, oldest first."""
         return list(self._pages("/v1beta/tunedModels", "tunedModels", dialect.parse_tuned_model))

@@ -6,9 +6,10 @@ from starlette.responses import Response
 
 from tuningfork.studio.frame.api_client import ApiRefusal
 from tuningfork.studio.frame.visit import Page, Visit
-from tuningfork.studio.pages.staged import DATASETS, data_of, dataset_path, refusal_text, step_path
+from tuningfork.studio.pages.staged import DATASETS, base_models, data_of, dataset_path, refusal_text, step_path
 from tuningfork.studio.view.staged_data import lines_of, staged_data
 
+_EXAMPLE, _EXAMPLE_BASE = "numbers.csv", "models/tuningfork-mini-001"
 _EMPTY_TABLE = b"text_input,output\n"
 _SHOWN_DATASETS = "20"
 _SHOWN_ROWS = "5"
@@ -26,8 +27,8 @@ async def stage_data(visit: Visit) -> Response:
     match form.get("from"):
         case "example":
             content, name, step = (
-                files("tuningfork.studio").joinpath("numbers.csv").read_bytes(),
-                "numbers.csv",
+                files("tuningfork.studio").joinpath(_EXAMPLE).read_bytes(),
+                _EXAMPLE,
                 "check",
             )
         case "typed":
@@ -42,6 +43,12 @@ async def stage_data(visit: Visit) -> Response:
         made = staged_data(await visit.api.upload(DATASETS, content, query))
     except ApiRefusal as refusal:
         return await _chooser(visit, error=refusal_text(refusal), text=pasted)
+    if name == _EXAMPLE and (
+        bases := [each["name"] for each in await base_models(visit) if each["name"] == _EXAMPLE_BASE]
+    ):
+        # Fifteen examples of counting are enough for the base model that knows numbers, and for few others.
+        path = visit.api.path(f"{DATASETS}/", made.id)
+        await visit.api.send("PATCH", path, {"draft": {"settings": {"source": bases[0]}}})
     rest = "" if step == "data" else f"/{step}"
     return visit.redirect(visit.api.path("/create/", made.id, rest))
 

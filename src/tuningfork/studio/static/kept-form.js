@@ -16,6 +16,7 @@ class KeptForm {
     // A page that is left before the pause is over still sends what was typed last.
     window.addEventListener("pagehide", () => this.timer && this.now());
     form.addEventListener("submit", () => clearTimeout(this.timer));
+    form.addEventListener("refreshed", () => this.showDefaults());
   }
 
   soon() {
@@ -53,6 +54,14 @@ class KeptForm {
         columns.push({ role: fields.get(`role${place}`), prefix: fields.get(`prefix${place}`) });
       }
       await api.patch(`/tuningfork/v1/${keepsColumns}`, { columns });
+    }
+  }
+
+  /** What empty fields stand for depends on the other fields: the refreshed part of the form says it. */
+  showDefaults() {
+    for (const each of this.form.querySelectorAll("data[data-default-of]")) {
+      const field = this.form.elements.namedItem(each.dataset.defaultOf);
+      if (field) field.placeholder = each.value;
     }
   }
 

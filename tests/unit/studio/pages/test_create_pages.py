@@ -174,3 +174,20 @@ def test_nothing_with_an_error_has_a_button_to_start(browser, api):
 
 def test_a_data_set_of_somebody_else_is_not_there(browser):
     assert browser.get("/studio/create/other/check").status_code == 404
+
+
+def test_the_example_of_numbers_begins_as_the_base_model_that_knows_numbers_where_there_is_one(browser, api):
+    browser.post("/studio/create", data={"from": "example"})
+    assert api.sent(f"PATCH {DATASET}") == []
+
+    numbers = {"name": "models/tuningfork-mini-001", "supportedGenerationMethods": ["createTunedModel"]}
+    api.answers["GET /v1beta/models"]["models"].append(numbers)
+    browser.post("/studio/create", data={"from": "example"})
+
+    assert api.sent(f"PATCH {DATASET}") == [{"draft": {"settings": {"source": "models/tuningfork-mini-001"}}}]
+
+
+def test_an_estimate_that_is_ready_later_brings_what_empty_fields_stand_for(browser):
+    fragment = browser.get("/studio/create/x/settings", headers={"studio-fragment": "estimate"}).text
+
+    assert '<data hidden data-default-of="epochCount" value="5"></data>' in fragment
