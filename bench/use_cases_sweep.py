@@ -8,7 +8,8 @@ Both engines run in this process, on one thread and over one copy of the base, s
 training and its answers. The rate is constant, so one training shows all its numbers of epochs: the held-out questions
 are asked after each epoch of `--epochs`. A seed shuffles the examples and draws the adapter's first weights, as in
 `use_cases.py`. What was found is printed; `--record` appends it to `bench/results/answers/sweep.jsonl`, line by line,
-or to the file that it names, and a setting whose lines are there already is not tried again.
+or to the file that it names, and a setting whose lines are there already is not tried again. `--answers FILE` keeps all
+answers, each beside its question, to be read one by one.
 """
 
 import argparse
@@ -88,6 +89,7 @@ class Engines:
                     yield {
                         "epoch": epoch,
                         "scores": case.score(answers),
+                        "answers": answers,
                         "loss": sum(losses[-in_epoch:]) / in_epoch,
                         "steps": len(losses),
                         "tokens": tokens,
@@ -161,6 +163,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument(
         "--record", type=Path, nargs="?", const=use_cases_page.SWEEP, help="append to this file, or to the tree's"
     )
+    parser.add_argument("--answers", type=Path, help="append every answer to this file")
     return parser.parse_args()
 
 
@@ -175,23 +178,30 @@ def main() -> None:
         of_case = {**about, "case": name, "data": data_of(name)}
         if arguments.ask_base:
             answers = engines.answers(case.BASE_PROMPTS, max_tokens=case.MAX_TOKENS)
-            record(arguments, {**of_case, **dict.fromkeys(SETTING), "epoch": 0, "scores": case.score(answers)})
+            found = {"epoch": 0, "scores": case.score(answers), "answers": answers}
+            record(arguments, {**of_case, **dict.fromkeys(SETTING), **found}, case)
         for setting in settings(arguments):
             tried = {**of_case, **setting}
             if arguments.record and is_known(tried, arguments.epochs, use_cases_page.recorded(arguments.record)):
                 continue
             job = job_of(tried, case.TRAINING, max(arguments.epochs, default=0))
             for found in engines.trained(job, arguments.epochs, case):
-                record(arguments, {**tried, **found})
+                record(arguments, {**tried, **found}, case)
 
 
-def record(arguments: argparse.Namespace, found: Mapping[str, Any]) -> None:
-    """Print a line, and append it to the file of `--record`."""
+def record(arguments: argparse.Namespace, found: dict[str, Any], case: Any) -> None:
+    """Print a line, and append it to the file of `--record`; append the answers to that of `--answers`."""
+    answers = found.pop("answers")
     line = json.dumps({**found, "date": datetime.now(UTC).date().isoformat()})
     print(line, flush=True)
     if arguments.record:
         with arguments.record.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
+    if arguments.answers:
+        asked = {name: found[name] for name in (*KEY, "epoch")}
+        with arguments.answers.open("a", encoding="utf-8") as file:
+            for prompt, answer in zip(case.PROMPTS, answers, strict=True):
+                file.write(json.dumps({**asked, "prompt": prompt, "answer": answer}, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

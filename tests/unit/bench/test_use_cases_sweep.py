@@ -59,8 +59,8 @@ def test_a_seed_shuffles_the_examples_and_is_the_jobs():
 
 
 def test_a_training_is_asked_after_the_epochs_named_and_a_known_one_is_not_repeated(monkeypatch, tmp_path, capsys):
-    record = tmp_path / "sweep.jsonl"
-    settings = ["--alpha", "80", "--epochs", "2", "5", "--record", str(record)]
+    record, answers = tmp_path / "sweep.jsonl", tmp_path / "answers.jsonl"
+    settings = ["--alpha", "80", "--epochs", "2", "5", "--record", str(record), "--answers", str(answers)]
     command = ["use_cases_sweep.py", "--base", str(model_directory()), "--case", "tutorial", *settings]
     monkeypatch.setattr(sys, "argv", command)
 
@@ -72,6 +72,9 @@ def test_a_training_is_asked_after_the_epochs_named_and_a_known_one_is_not_repea
     assert lines[0]["loss"] > lines[1]["loss"]
     assert lines[1]["scores"]["right"] >= 0.8
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == lines
+    said = [json.loads(line) for line in answers.read_text(encoding="utf-8").splitlines()]
+    assert [each["prompt"] for each in said] == 2 * tutorial_case.PROMPTS
+    assert tutorial_case.score([each["answer"] for each in said[15:]]) == lines[1]["scores"]
 
 
 @pytest.mark.parametrize("name", use_cases_sweep.CASES)

@@ -93,9 +93,8 @@ def test_the_frames_are_many_and_differ(case, part):
     frames = make_data.blocks(case, part)
 
     assert len(frames) >= {"training": 40, "held-out": 30}[part]
-    for one, other in combinations(frames, 2):
-        common = sequences(one) & sequences(other)
-        assert len(common) <= 0.2 * min(len(sequences(one)), len(sequences(other)))
+    for one, other in combinations(map(sequences, frames), 2):
+        assert len(one & other) <= 0.2 * min(len(one), len(other))
 
 
 @pytest.mark.parametrize("case", CASES)
