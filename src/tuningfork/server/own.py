@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from tuningfork.dialect.own.table import OwnUseCases
-from tuningfork.domain.base_model import PublicModel
-from tuningfork.domain.tuning_job import JobId
+from tuningfork.domain.base_model import Catalog, PublicModel
+from tuningfork.domain.tuning_job import JobId, TuningJob
 from tuningfork.execution.local import environment
 from tuningfork.execution.local.engines import LocalEngines
 from tuningfork.execution.local.file_readers import LocalFileReaders
@@ -18,6 +18,7 @@ from tuningfork.server.process_metrics import memory_by_role
 from tuningfork.service.answering.engines import Engines
 from tuningfork.service.answering.generation import Generation
 from tuningfork.service.answering.residency import Residency
+from tuningfork.service.base_models import why_base_is_lacking
 from tuningfork.service.datasets.datasets import Datasets
 from tuningfork.service.datasets.shelf import Shelf
 from tuningfork.service.evaluating.evaluations import Evaluations
@@ -75,7 +76,9 @@ def own_of(
     """The use cases for these settings; `waits_for` is `Preparing.waits_for`."""
     database, _, catalog, clock, _, metrics = parts
     trainers, generators, price = engines.trainers, engines.generators, settings.training_price
-    staging = Staging(trainers, running.speeds, tuning.get, tuning.list, price=price, waits_for=waits_for)
+    readable = (tuning.get, tuning.list)
+    lacks = partial(_lacks_base_of, catalog)
+    staging = Staging(trainers, running.speeds, *readable, price=price, waits_for=waits_for, lacks_base_of=lacks)
     places = QueuePlaces(database, running.turns, running.speeds, places=settings.concurrent_jobs)
     previewing = Previewing(tuning, generators, trainers, metrics, running.speeds, price=price)
     datasets = Datasets.of(shelf, catalog, _readers(shelf, settings), generators, tuning, previewing, threads.datasets)
@@ -115,3 +118,7 @@ def _readers(shelf: Shelf, settings: Settings) -> LocalFileReaders:
     """What reads uploaded files, once those of interrupted uploads are gone."""
     shelf.tidy()
     return LocalFileReaders(environment.of_worker(1, settings.log_level, log_format=settings.log_format))
+
+
+def _lacks_base_of(catalog: Catalog, job: TuningJob) -> str:
+    return why_base_is_lacking(catalog, job.base_model, job.resolved_base)

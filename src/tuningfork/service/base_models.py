@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from tuningfork.domain.base_model import Catalog, PublicModel, with_prefix
+from tuningfork.domain.base_model import BaseModelName, Catalog, PublicModel, with_prefix
 from tuningfork.domain.references import BaseRef
 from tuningfork.domain.refusals import BaseModelNotFound, BaseModelRefused
 from tuningfork.domain.server_paths import without_location
@@ -52,6 +52,14 @@ def base_of(catalog: Catalog, tuned: TunedModel) -> PublicModel:
         moved = catalog.find(tuned.base_model) is not None
         raise BaseModelNotFound(BaseRef(tuned.resolved_base if moved and tuned.resolved_base else tuned.base_model))
     return found
+
+
+def why_base_is_lacking(catalog: Catalog, base_model: str, resolved_base: BaseModelName | None) -> str:
+    """Why this server cannot use the base of a waiting job, as the rest of a sentence; "": it can."""
+    found = catalog.find(base_model, resolved_base)
+    if found is None:
+        return f"this server does not have the base model {base_model}"
+    return f"this server cannot use {base_model}: {found.base.fault}" if found.base.fault else ""
 
 
 def resolve_names(database: Database, catalog: Catalog) -> None:

@@ -20,6 +20,7 @@ from tuningfork.domain.training_rows import RowReader
 from tuningfork.domain.tuning_job import JobError, JobId, JobState, TuningJob
 from tuningfork.domain.turns import LastTurns, Tenant, in_turn
 from tuningfork.execution.preparation import LineSource, PreparationRequest, Prepared, PreparedDataset
+from tuningfork.service.base_models import why_base_is_lacking
 from tuningfork.service.metrics import Metrics
 from tuningfork.service.tuning import conclusion, tidying
 from tuningfork.service.tuning.claims import Claims
@@ -324,10 +325,7 @@ class Preparing:
         A server that prepared a job without the adapter that the job goes on from would have the one, another server
         the other, and none could train it.
         """
-        base = self._catalog.find(job.base_model, job.resolved_base)
-        if base is None or base.base.fault:
-            is_missing = f"this server does not have the base model {job.base_model}"
-            reason = f"this server cannot use {job.base_model}: {base.base.fault}" if base else is_missing
+        if reason := why_base_is_lacking(self._catalog, job.base_model, job.resolved_base):
             return _Obstacle(reason=reason, since=self._monotonic(), lacks_base=True)
         if job.has_source and not self._artifacts.store.has(self._artifacts.source(job.id)):
             reason = "the adapter that it goes on from is on another server"

@@ -20,7 +20,8 @@ class Staging:
 
     `one` and `many` find the models that a caller may read: `Tuning.get` and `Tuning.list`. `price`: what a million
     trained tokens cost, for jobs whose tokens were counted; None: no costs are told. `waits_for`: what keeps a job from
-    being prepared, see `Preparing.waits_for`.
+    being prepared, see `Preparing.waits_for`. `lacks_base_of`: why this server cannot train a job, as the rest of a
+    sentence; "": it can.
     """
 
     def __init__(
@@ -32,8 +33,10 @@ class Staging:
         *,
         price: float | None = None,
         waits_for: Callable[[JobId], str] = lambda _: "",
+        lacks_base_of: Callable[[TuningJob], str] = lambda _: "",
     ) -> None:
         self._waits_for = waits_for
+        self._lacks_base_of = lacks_base_of
         self._price = price
         self._trainers = trainers
         self._speeds = speeds
@@ -84,7 +87,7 @@ class Staging:
         if job.state is JobState.PREPARING:
             return self._preparing(job)
         if job.state is JobState.QUEUED:
-            return StagedJob(job=job, stage=JobStage.QUEUED)
+            return self._queued(job)
         beginning = begun.get(job.id)
         if beginning is None:
             seconds_left = self._speeds.seconds_left(job.id, job.total_steps - job.completed_steps)
@@ -94,6 +97,12 @@ class Staging:
             return StagedJob(job=job, stage=JobStage.HELD_UP, beginning=told)
         stage = JobStage.STARTING if beginning.base is None else JobStage.LOADING_BASE
         return StagedJob(job=job, stage=stage, beginning=beginning)
+
+    def _queued(self, job: TuningJob) -> StagedJob:
+        if held_up_by := self._lacks_base_of(job):
+            told = Beginning(held_up_by=without_directories(held_up_by))
+            return StagedJob(job=job, stage=JobStage.HELD_UP, beginning=told)
+        return StagedJob(job=job, stage=JobStage.QUEUED)
 
     def _preparing(self, job: TuningJob) -> StagedJob:
         if held_up_by := self._waits_for(job.id):
