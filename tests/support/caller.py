@@ -37,6 +37,7 @@ from tuningfork.service.tuning.detailing import Detailing
 from tuningfork.service.tuning.diagnosing import Diagnosing
 from tuningfork.service.tuning.exporting import Exporting
 from tuningfork.service.tuning.library import Library
+from tuningfork.service.tuning.probing import Probing
 from tuningfork.service.tuning.queue_places import QueuePlaces
 from tuningfork.service.tuning.results import Results
 from tuningfork.service.tuning.staging import Staging
@@ -280,6 +281,7 @@ def caller_of(
         ),
         keys=Keys(workshop.access, operators, quotas),
         library=Library(workshop.database, workshop.clock, staging.all_staged, places),
+        probing=Probing(workshop.database, workshop.artifacts, workshop.clock),
         detailing=Detailing(workshop.database, ECHO_CATALOG, workshop.clock, staging.staged, places),
         tokens=gate.identity.tokens,
         refresh_tokens=refresh_tokens_of(workshop, gate.identity.tokens),

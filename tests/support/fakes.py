@@ -149,7 +149,8 @@ class InMemoryTrainers:
 
     Looked at by tests: `stop_calls`, `pause_calls`, `assignments` (in order), `together` (the jobs that were in
     training as each began), `probes`, `closed`. A test says `not_taken_up`, `probed`, the
-    result of a probe, and whether steps tell their predictions (`tells_predictions`).
+    result of a probe, whether steps tell their predictions (`tells_predictions`), and whether checkpoints are kept on
+    their schedule (`keeps_schedule`).
     """
 
     def __init__(self, clock: Clock | None = None, *, step_seconds: float = 0.0) -> None:
@@ -163,6 +164,7 @@ class InMemoryTrainers:
         self.probes: list[ProbeAssignment] = []
         self.probed: StepTimes | WorkerDied | Future[StepTimes | None] | None = None
         self.tells_predictions = True
+        self.keeps_schedule = False
         self.closed = threading.Event()
         self._clock = clock or Clock()
         self._step_seconds = step_seconds
@@ -308,6 +310,11 @@ class InMemoryTrainers:
                 adapter = _write_adapter(self.artifacts, assignment, examples, step, place)
                 assert adapter is not None
                 yield CheckpointKept(step=step, epoch=evaluation.epoch, adapter=adapter)
+        used = assignment.hyperparameters
+        if self.keeps_schedule and step and assignment.checkpoints.is_due(step, used, len(examples)):
+            adapter = _write_adapter(self.artifacts, assignment, examples, step, f"checkpoints/{step:08}")
+            assert adapter is not None
+            yield CheckpointKept(step=step, epoch=used.completed_epochs(step, len(examples)), adapter=adapter)
 
     def _evaluations(self, assignment: TrainingAssignment, examples: Examples, step: int) -> Iterator[Evaluation]:
         """The evaluation after this step, if one is due."""

@@ -84,6 +84,7 @@ UpdateTunedModel to a checkpoint      x  x  x  .  .  .  .     .  .  x  x
 ListTunedModels as stages             x  x  x  x  .  .  .     x  x  x  x
 GetTunedModel as its job              x  x  x  x  .  .  .     .  x  x  x
 GetTunedModel as its losses           x  x  x  x  .  .  .     .  x  x  x
+GetTunedModel as its probes           x  x  x  x  .  .  .     .  x  x  x
 ListTunedModels as the library        x  x  x  x  .  .  .     x  x  x  x
 CreateDataset                         x  x  x  .  .  .  .     x  x  x  x
 ReadDatasets                          x  x  x  x  .  .  .     x  x  x  x
@@ -508,6 +509,7 @@ REQUESTS = {
     ),
     "ListTunedModels as stages": lambda world, on: ("GET", "/tuningfork/v1/stages", None),
     "GetTunedModel as its job": lambda world, on: ("GET", f"/tuningfork/v1/{on.name}/job", None),
+    "GetTunedModel as its probes": lambda world, on: ("GET", f"/tuningfork/v1/{on.name}/probes", None),
     "GetTunedModel as its losses": lambda world, on: ("GET", f"/tuningfork/v1/{on.name}/series", None),
     "ListTunedModels as the library": lambda world, on: ("GET", "/tuningfork/v1/tunedModels", None),
     "ExportAdapter": lambda world, on: ("GET", f"/tuningfork/v1/{on.name}/adapter", None),

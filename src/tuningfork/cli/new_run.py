@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import typer
@@ -102,6 +102,10 @@ class NewRun:
             display_name=data.title[:MAX_DISPLAY_NAME_CHARACTERS] if display_name is None else display_name,
         )
         return cls(client=client, request=request, data=data, validation=validation)
+
+    def asking(self, prompts: Sequence[str]) -> Self:
+        """The run with prompts that are asked before its training and after its epochs."""
+        return replace(self, request=replace(self.request, probe_prompts=tuple(prompts)))
 
     def show(self, *, as_json: bool) -> None:
         """Print what would be trained, and begin nothing.

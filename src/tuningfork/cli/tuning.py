@@ -85,6 +85,14 @@ Temperature = Annotated[
         show_default="0 if each input has one right output, else the base model's",
     ),
 ]
+Probe = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PROMPT",
+        help="A prompt that is asked before the training and after its epochs, so that answers are seen to change; "
+        "repeated, up to five. The Studio shows the answers, and so does GET /tuningfork/v1/tunedModels/MODEL/probes.",
+    ),
+]
 InputKey = Annotated[
     list[str] | None,
     typer.Option(
@@ -159,6 +167,7 @@ def tune(
     patience: Patience = None,
     keep_best: KeepBest = False,
     temperature: Temperature = None,
+    probe: Probe = None,
     input_key: InputKey = None,
     output_key: OutputKey = None,
     prefixes: Prefixes = None,
@@ -197,7 +206,7 @@ def tune(
             temperature=temperature,
             max_bytes=None if max_file_mb is None else int(max_file_mb * 2**20),
             command=typed(context, without=ASKED_FOR),
-        )
+        ).asking(probe or ())
         if dry_run:
             run.show(as_json=as_json)
         else:

@@ -133,7 +133,9 @@ def render_creation(request: TuningRequest) -> dict[str, Any]:
     )
     name = _source_name(request)
     validation = _rendered_validation(request)
-    task = {"hyperparameters": hyperparameters, "trainingData": {"examples": _rendered_examples(request.examples)}}
+    examples = {"examples": _rendered_examples(request.examples)}
+    task: dict[str, Any] = {"hyperparameters": hyperparameters, "trainingData": examples}
+    task |= {"probePrompts": list(request.probe_prompts)} if request.probe_prompts else {}
     return {
         **({"tunedModelSource": {"tunedModel": name}} if name else {"baseModel": request.base_model}),
         **_present(
@@ -157,9 +159,9 @@ def creation_path(request: TuningRequest) -> str:
     """The path of creating.
 
     Pairs are sent to `v1beta` like every client's; conversations to `v1alpha`, which alone has a message for them. The
-    server's own method takes both, a rank and a validation set.
+    server's own method takes both, a rank, a validation set and probe prompts.
     """
-    if request.adapter_rank is not None or has_validation(request):
+    if request.adapter_rank is not None or has_validation(request) or request.probe_prompts:
         return "/tuningfork/v1/tunedModels"
     return "/v1alpha/tunedModels" if needs_conversations(request.examples) else "/v1beta/tunedModels"
 

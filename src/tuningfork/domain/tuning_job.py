@@ -260,3 +260,5 @@ class TuningRequest:
     """Keep the checkpoint with the lowest validation loss, and make it the model's default."""
     early_stopping: EarlyStopping | None = None
     """When to end before the last step; None: never. It keeps the best checkpoint too."""
+    probe_prompts: tuple[str, ...] = ()
+    """What is asked before the training and after its epochs (`domain.probe_prompts`)."""

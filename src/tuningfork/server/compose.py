@@ -8,7 +8,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -38,12 +38,12 @@ from tuningfork.dialect.storage.table import storage
 from tuningfork.dispatcher import Dispatcher
 from tuningfork.domain.base_model import Catalog
 from tuningfork.domain.errors import TuningforkError
-from tuningfork.evaluator import Evaluator
 from tuningfork.execution.local.engines import LocalEngines, WorkerThreads
 from tuningfork.preparer import Preparer
 from tuningfork.pulling.kept import kept_bases
 from tuningfork.safety.configuration import RaterError, choose_rater
 from tuningfork.server.belonging import artifacts_of, disk_reserve, finish_restore
+from tuningfork.server.beside import Loop, beside
 from tuningfork.server.bucket_tuning import project_quota
 from tuningfork.server.connections import ConnectionLimits, OpenConnections, affordable_connections
 from tuningfork.server.credentials import first_key, identity_of
@@ -52,6 +52,7 @@ from tuningfork.server.evaluating import evaluating_of
 from tuningfork.server.open_doors import check_open_doors
 from tuningfork.server.own import OwnThreads, own_of
 from tuningfork.server.ports import GrpcAddress, HttpServer, grpc_address, host_and_port, listen, start_grpc
+from tuningfork.server.probing import probing_of
 from tuningfork.server.process_metrics import ProcessMetrics
 from tuningfork.server.vertex import vertex_of
 from tuningfork.service.answering.generation import Generation
@@ -110,7 +111,7 @@ class Server:
     _connections: OpenConnections
     _dispatcher: Dispatcher
     _preparer: Preparer
-    _evaluator: Evaluator
+    _loops: tuple[Loop, ...]
     _engines: LocalEngines
 
     def run(self, mounted: Mapping[str, ASGIApp] = MappingProxyType({})) -> None:
@@ -129,7 +130,7 @@ class Server:
         self._dispatcher.start()
         self._preparer.start()
         try:
-            self._loop.run(_beside(self._evaluator.run, http.serve(sockets=[self._listener])))
+            self._loop.run(beside(self._loops, http.serve(sockets=[self._listener])))
         finally:
             # Generators and raters end beside the jobs, which take as long as their steps.
             ending = [threading.Thread(target=role.close) for role in (self._engines.generators, self._engines.raters)]
@@ -143,16 +144,6 @@ class Server:
         """Close the gRPC port, if it is still open."""
         if self._grpc is not None:
             self._loop.run(self._grpc.stop())
-
-
-async def _beside(loop: Callable[[], Coroutine[Any, Any, None]], serving: Coroutine[Any, Any, None]) -> None:
-    """Serve until that ends, and let the loop go on meanwhile."""
-    beside = asyncio.create_task(loop())
-    try:
-        await serving
-    finally:
-        beside.cancel()
-        await asyncio.gather(beside, return_exceptions=True)
 
 
 @contextmanager
@@ -249,8 +240,9 @@ def _build(
     of_vertex, preparer = made(settings, parts, tuning, generation, quotas)
     parts_of_own = (parts, tuning, running, engines, residency, generation, identity)
     evaluations, evaluator = evaluating_of(database, artifacts, catalog, shelf, access, generation, quotas, server)
+    probing, prober = probing_of(database, artifacts, generation, quotas)
     of_own = partial(own_of, shelf=shelf, server=server, threads=threads, check_base=usable, quotas=quotas)
-    ours = of_own(settings, *parts_of_own, evaluations, waits_for=preparer.waits_for, throughput=throughput)
+    ours = of_own(settings, *parts_of_own, evaluations, probing, waits_for=preparer.waits_for, throughput=throughput)
     gemini_dialect = gemini(UseCases(tuning=tuning, sharing=sharing, generation=generation), _FORM)
     dialects: tuple[Dialect[Any], ...] = (gemini_dialect, own(ours, _FORM), of_vertex, *_buckets(settings))
     ready, gate = _readiness(database, artifacts, dispatcher, engines), _gate(settings, identity, quotas)
@@ -269,7 +261,7 @@ def _build(
         _connections=_connections(settings, services, most - most_over_grpc),
         _dispatcher=dispatcher,
         _preparer=preparer,
-        _evaluator=evaluator,
+        _loops=(evaluator.run, prober.run),
         _engines=engines,
     )
 

@@ -35,6 +35,7 @@ from tuningfork.service.tuning.exporting import Exporting
 from tuningfork.service.tuning.importing import Importing
 from tuningfork.service.tuning.library import Library
 from tuningfork.service.tuning.previewing import Previewing
+from tuningfork.service.tuning.probing import Probing
 from tuningfork.service.tuning.queue_places import QueuePlaces
 from tuningfork.service.tuning.results import Results
 from tuningfork.service.tuning.running import Running
@@ -64,6 +65,7 @@ def own_of(
     generation: Generation,
     identity: Identity,
     evaluations: Evaluations,
+    probing: Probing,
     *,
     shelf: Shelf,
     server: ServerId,
@@ -92,6 +94,7 @@ def own_of(
         datasets=datasets,
         upload_threads=threads.uploads,
         evaluations=evaluations,
+        probing=probing,
         residency=residency,
         generation=generation,
         diagnosing=Diagnosing(database, tuning.list),

@@ -3,6 +3,7 @@
     tuned_models 1──1 tuning_jobs 1──n snapshots
          │                 ├──────1──n checkpoints
          │                 ├──────1──n job_events
+         │                 ├──────1──0..1 probe_prompts 1──n probe_answers
          │                 └──────1──0..1 suspects
          ├──1──n permissions           api_keys 1──n refresh_tokens      signing_keys
          ├──1──n reader_projects              ├──1──n service_accounts   group_members
@@ -40,6 +41,7 @@ from tuningfork.domain.tuned_model import DEFAULT_LOCATION, DEFAULT_VERSION, Mod
 from tuningfork.domain.tuning_job import TRANSITIONS, JobState
 from tuningfork.store import credential_tables as _credential_tables  # noqa: F401 - `metadata` has these tables too
 from tuningfork.store import evaluation_tables as _evaluation_tables  # noqa: F401 - and these
+from tuningfork.store import probe_tables as _probe_tables  # noqa: F401 - and these
 from tuningfork.store import staging_tables as _staging_tables  # noqa: F401 - and these
 from tuningfork.store.column_types import Id, UtcDateTime
 from tuningfork.store.metadata import metadata as metadata  # noqa: PLC0414 - for those who need all tables

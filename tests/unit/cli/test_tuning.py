@@ -46,6 +46,7 @@ def test_every_option_reaches_the_service(tuningfork, service, tmp_path):
         *("tune", path, "--input-key", "q", "--output-key", "a"),
         *("--base-model", "models/gemini-1.0-pro-001", "--display-name", "next"),
         *("--epochs", "3", "--batch-size", "1", "--learning-rate", "0.01", "--temperature", "0.5", "--rank", "16"),
+        *("--probe", "3", "--probe", "four"),
     )
 
     assert ended.code == 0
@@ -57,6 +58,7 @@ def test_every_option_reaches_the_service(tuningfork, service, tmp_path):
         "tuningTask": {
             "hyperparameters": {"epochCount": 3, "batchSize": 1, "learningRate": 0.01},
             "trainingData": {"examples": {"examples": [{"textInput": "1", "output": "2"}]}},
+            "probePrompts": ["3", "four"],
         },
     }
 

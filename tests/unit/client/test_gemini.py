@@ -362,6 +362,16 @@ def test_a_request_with_a_rank_is_sent_to_the_servers_own_method():
     assert seen.adapter == AdapterShape(rank=16, alpha=32.0)
 
 
+def test_a_request_with_probe_prompts_is_sent_to_the_servers_own_method():
+    server = Server(operation())
+    request = TuningRequest(base_model="models/a", examples=(Conversation.pair("1", "2"),), probe_prompts=("3",))
+
+    server.client().create_tuned_model(request)
+
+    assert server.asked == ["POST /tuningfork/v1/tunedModels"]
+    assert json.loads(server.requests[0].content)["tuningTask"]["probePrompts"] == ["3"]
+
+
 def test_a_preview_without_examples_is_one():
     server = Server({name: value for name, value in previewed().items() if name != "examples"})
 

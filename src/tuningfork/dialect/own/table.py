@@ -21,6 +21,7 @@ from tuningfork.dialect.own.jobs import JobMethods
 from tuningfork.dialect.own.keys import KeyMethods
 from tuningfork.dialect.own.library import LibraryMethods
 from tuningfork.dialect.own.previews import PreviewMethods
+from tuningfork.dialect.own.probes import ProbeMethods
 from tuningfork.dialect.own.queue import QueueMethods
 from tuningfork.dialect.own.refresh_tokens import RefreshTokenMethods
 from tuningfork.dialect.own.results import ResultMethods
@@ -45,6 +46,7 @@ from tuningfork.service.tuning.exporting import Exporting
 from tuningfork.service.tuning.importing import Importing
 from tuningfork.service.tuning.library import Library
 from tuningfork.service.tuning.previewing import Previewing
+from tuningfork.service.tuning.probing import Probing
 from tuningfork.service.tuning.results import Results
 from tuningfork.service.tuning.staging import Staging
 from tuningfork.wire.google.proto_json.encode import Typed
@@ -69,6 +71,7 @@ class OwnUseCases:
     staging: Staging
     results: Results
     detailing: Detailing
+    probing: Probing
     library: Library
     engines: Engines
     unfinished: Unfinished
@@ -100,6 +103,7 @@ def bindings(use_cases: OwnUseCases) -> tuple[Binding[Typed], ...]:
         *BaseLimitMethods(use_cases.generation).bindings(),
         *CheckpointAnswers(use_cases.generation).bindings(),
         *JobMethods(use_cases.detailing).bindings(),
+        *ProbeMethods(use_cases.probing).bindings(),
         *LibraryMethods(use_cases.library).bindings(),
         *EngineMethods(use_cases.engines).bindings(),
         *QueueMethods(use_cases.unfinished).bindings(),

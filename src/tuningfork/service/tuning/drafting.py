@@ -7,11 +7,13 @@ from datetime import datetime
 from tuningfork.domain.answer_kind import AnswerKind
 from tuningfork.domain.artifact import ArtifactRef
 from tuningfork.domain.base_model import AdapterShape, Catalog, PublicModel, SamplingDefaults
+from tuningfork.domain.checkpoint_schedule import CheckpointSchedule
 from tuningfork.domain.early_stopping import usual_evaluate_every
 from tuningfork.domain.errors import InvalidArgument
 from tuningfork.domain.hyperparameters import Hyperparameters
 from tuningfork.domain.ids import ID_BITS, number_of, random_id
 from tuningfork.domain.permission import Action, GranteeType, Permission, PermissionId, Principal, Role
+from tuningfork.domain.probe_prompts import schedule_with_probes
 from tuningfork.domain.references import CheckpointRef, TunedRef
 from tuningfork.domain.refusals import ModelNotUsable, Purpose, ResourceNotFound
 from tuningfork.domain.tuned_model import (
@@ -144,14 +146,20 @@ def draft(
         created_by=principal.credential,
         project=model.project,
         location=model.location,
-        checkpoints=request.checkpoints,
+        checkpoints=_checkpoints(request, data),
         validation_count=data.validation_count,
         evaluate_every=_evaluate_every(request, data),
         keep_best=request.keep_best or request.early_stopping is not None,
         early_stopping=request.early_stopping,
         teaches_next_turn=_teaches_next_turn(data, origin),
     )
-    return Tuned(model=model, job=job, request_id=request.request_id)
+    return Tuned(model=model, job=job, request_id=request.request_id, probe_prompts=request.probe_prompts)
+
+
+def _checkpoints(request: TuningRequest, data: TrainingData) -> CheckpointSchedule:
+    if not request.probe_prompts:
+        return request.checkpoints
+    return schedule_with_probes(request.checkpoints, data.hyperparameters.epoch_count)
 
 
 def _evaluate_every(request: TuningRequest, data: TrainingData) -> int:

@@ -13,7 +13,7 @@ from tuningfork.service.tuning.drafting import Origin, ownership
 from tuningfork.service.tuning.intake import StagedData
 from tuningfork.service.tuning.project_quota import UNLIMITED_PROJECTS, ProjectQuota
 from tuningfork.service.tuning.tuned import Tuned
-from tuningfork.store import access, registry, staged_datasets, tuned_models, tuning_jobs
+from tuningfork.store import access, probe_prompts, registry, staged_datasets, tuned_models, tuning_jobs
 from tuningfork.store.artifacts import Artifacts
 from tuningfork.store.database import Database, Transaction
 from tuningfork.store.tuned_models import IdTaken
@@ -151,6 +151,8 @@ def _insert(connection: Transaction, made: Tuned, owner: Permission) -> None:
     tuned_models.insert(connection, made.model)
     tuning_jobs.insert(connection, made.job)
     access.grant(connection, owner)
+    if made.probe_prompts:
+        probe_prompts.insert(connection, made.job.id, made.probe_prompts)
     if made.request_id and owner.email is not None:
         staged_datasets.note_created(connection, owner.email, made.request_id, made.model.id)
 

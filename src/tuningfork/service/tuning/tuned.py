@@ -14,11 +14,15 @@ from tuningfork.store.snapshots import snapshots_of, snapshots_of_jobs
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tuned:
-    """A tuned model and the job that makes it. `request_id` is that of the request for a new one; "": it had none."""
+    """A tuned model and the job that makes it.
+
+    `request_id` and `probe_prompts` are those of the request for a new one; "": it had none.
+    """
 
     model: TunedModel
     job: TuningJob
     request_id: str = ""
+    probe_prompts: tuple[str, ...] = ()
 
 
 def load(connection: Transaction, principal: Principal, model_id: TunedModelId, action: Action) -> Tuned:

@@ -19,6 +19,7 @@ from tuningfork.domain.generation import (
 )
 from tuningfork.domain.held_out import LEAST_PERCENT, MOST_PERCENT
 from tuningfork.domain.hyperparameters import MAX_LEARNING_RATE, MAX_STEPS
+from tuningfork.domain.probe_prompts import violations_of_probes
 from tuningfork.domain.references import UnreadableName
 from tuningfork.domain.text import refusal_of
 from tuningfork.domain.tuned_model import (
@@ -90,6 +91,7 @@ def _of_tuning(
     found += _of_rank(request, model)
     found += _of_schedules(request)
     found += _of_validation(request, has_validation=has_validation or request.held_out_percent is not None)
+    found += violations_of_probes(request.probe_prompts)
     if model and checks and checks.examples.count and not of_values:
         found += _of_resolved(request, model.base, checks.examples.count)
     return tuple(found)

@@ -52,12 +52,13 @@ _WITH_CONVERSATIONS = with_conversations(TUNED_MODEL)
 
 
 def _with_own_data(tuned_model: Message) -> Message:
-    """`TunedModel` with further fields in its tuning task: a validation set, and a staged dataset for the examples."""
+    """`TunedModel` with further fields in its tuning task: a validation set, a staged dataset, and probe prompts."""
     task = tuned_model.by_key["tuning_task"]
     assert isinstance(task.type, Message)  # noqa: S101 - the table says so
     further = Field(101, "validation", VALIDATION, rule=Rule.INPUT_ONLY)
     staged = Field(102, "dataset", Kind.STRING, rule=Rule.INPUT_ONLY)
-    held = Message(f"{_PACKAGE}.TuningTask", (*task.type.fields, further, staged))
+    probes = Field(103, "probe_prompts", Kind.STRING, repeated=True, rule=Rule.INPUT_ONLY)
+    held = Message(f"{_PACKAGE}.TuningTask", (*task.type.fields, further, staged, probes))
     fields_of_model = tuple(replace(each, type=held) if each.name == task.name else each for each in tuned_model.fields)
     return Message(f"{_PACKAGE}.TunedModel", fields_of_model)
 
@@ -84,9 +85,9 @@ _OF_VALIDATION = ("held_out_percent", "evaluate_every", "keep_best", "early_stop
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreationWords(RequestWords):
-    """Translates errors about a request with a validation set, whose first `pairs` examples are pairs.
+    """Translates errors about a request with what is our own: probe prompts, a validation set.
 
-    `others` translates what is not about the validation set.
+    The first `pairs` examples of the validation set are pairs. `others` translates what is the Gemini API's.
     """
 
     others: RequestWords
@@ -94,6 +95,8 @@ class CreationWords(RequestWords):
 
     def place(self, path: str) -> str:
         """The path in the request message for a domain path."""
+        if path.startswith("probe_prompts"):
+            return f"tuned_model.tuning_task.{path}"
         if path.partition(".")[0] in _OF_VALIDATION:
             return f"{_VALIDATION}.{path}"
         name, _, rest = path.partition("[")
@@ -132,16 +135,21 @@ def parse_creation(body: bytes, query: Mapping[str, str]) -> Creation:
     task = model.get("tuning_task", {})
     dataset = _dataset(task, words.request)
     request_id = _request_id(chosen.get("request_id", ""), words.request)
-    wanted = replace(wanted, adapter_rank=chosen.get("adapter_rank"), request_id=request_id)
+    wanted = replace(
+        wanted,
+        adapter_rank=chosen.get("adapter_rank"),
+        request_id=request_id,
+        probe_prompts=tuple(task.get("probe_prompts", ())),
+    )
     asked = task.get("validation")
-    if asked is None:
-        return Creation(wanted=wanted, words=words, dataset=dataset)
-    held = asked.get("examples", {})
+    held = {} if asked is None else asked.get("examples", {})
     if found := tuple(islice(faults_of_examples(held, f"{_VALIDATION}.examples"), MAX_REPORTED_VIOLATIONS)):
         raise refused(words.request, found)
     shared = {each.name: getattr(words, each.name) for each in fields(RequestWords)}
     own_words = CreationWords(**shared, others=words, pairs=len(held.get("examples", ())))
-    return Creation(wanted=replace(wanted, **_validation(asked)), words=own_words, dataset=dataset)
+    if asked is not None:
+        wanted = replace(wanted, **_validation(asked))
+    return Creation(wanted=wanted, words=own_words, dataset=dataset)
 
 
 def _dataset(task: Fields, request: str) -> StagedDatasetId | None:
