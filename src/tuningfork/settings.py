@@ -1,7 +1,6 @@
 """The settings of a server, given by options, `TUNINGFORK_*` variables or a file, with defaults and units."""
 
 import os
-import re
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -24,6 +23,7 @@ from tuningfork.dialect.scopes import SCOPES
 from tuningfork.domain.base_model import WeightType
 from tuningfork.domain.loopback import is_loopback
 from tuningfork.domain.operators import check_addresses
+from tuningfork.domain.origin import parse_origin
 from tuningfork.domain.tuned_model import TunedModelId
 from tuningfork.domain.user_directories import default_data_directory
 from tuningfork.execution.base import AdapterLimits
@@ -32,11 +32,6 @@ from tuningfork.service.identity.openid import TrustedIssuer
 from tuningfork.settings_file import SettingsFile
 from tuningfork.store.regions import check_regions
 from tuningfork.wire.gemini.names import tuned_id
-
-_ORIGIN = re.compile(
-    r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?/?"
-)
-_USUAL_PORTS = {"http": "80", "https": "443"}
 
 
 def usable_cores() -> int:
@@ -236,6 +231,10 @@ class Settings(BaseSettings):
     oidc_audience: str | None = Field(
         default=None, description="What the tokens of this issuer must be for; needed with an issuer."
     )
+    oidc_client_id: str | None = Field(
+        default=None, description="What the Studio is called at this issuer; with it, people can sign in there."
+    )
+    oidc_client_secret: str = Field(default="", description="The Studio's secret at this issuer, if it has one.")
     oidc_email_claim: str = Field(default="email", description="Where these tokens hold the e-mail address.")
     oidc_scope_claim: str = Field(
         default="scope", description="Where these tokens hold their scopes, as text or as a list."
@@ -294,7 +293,7 @@ class Settings(BaseSettings):
     @field_validator("cors_origins")
     @classmethod
     def _origins(cls, origins: list[str]) -> list[str]:
-        return [_origin(origin) for origin in origins]
+        return [parse_origin(origin) for origin in origins]
 
     @field_validator("grpc_private_key")
     @classmethod
@@ -322,6 +321,13 @@ class Settings(BaseSettings):
             raise ValueError("must be given together with oidc_issuer, whose tokens it is for")
         return audience
 
+    @field_validator("oidc_client_id")
+    @classmethod
+    def _client(cls, client_id: str | None, others: ValidationInfo) -> str | None:
+        if client_id and not others.data.get("oidc_issuer") and "oidc_issuer" in others.data:
+            raise ValueError("must be given together with oidc_issuer, at which it is registered")
+        return client_id or None
+
     @field_validator("oidc_default_scopes")
     @classmethod
     def _scopes(cls, scopes: list[str]) -> list[str]:
@@ -335,6 +341,7 @@ class Settings(BaseSettings):
         return TrustedIssuer(
             url=self.oidc_issuer,
             audience=self.oidc_audience,
+            client_id=self.oidc_client_id,
             scopes=frozenset(SCOPES.names),
             email_claim=self.oidc_email_claim,
             scope_claim=self.oidc_scope_claim,
@@ -384,16 +391,3 @@ def variables() -> tuple[str, ...]:
             case _:
                 names.append(f"TUNINGFORK_{name.upper()}")
     return tuple(names)
-
-
-def _origin(given: str) -> str:
-    """An origin as browsers write it: in lower case, without a path, and without the scheme's default port."""
-    if given == "*":
-        return given
-    found = _ORIGIN.fullmatch(given.lower())
-    if found is None:
-        raise ValueError(
-            f"an origin is scheme://host or scheme://host:port as browsers write it, or * for all; {given!r} is none"
-        )
-    is_usual = found["port"] == _USUAL_PORTS.get(found["scheme"])
-    return f"{found['scheme']}://{found['host']}{'' if is_usual or found['port'] is None else ':' + found['port']}"

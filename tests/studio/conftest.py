@@ -109,6 +109,22 @@ def window(chromium, server):
 
 
 @pytest.fixture
+def elsewhere(chromium):
+    """Opens windows at another server than the usual one. What their pages do wrong is in `watch.wrong`."""
+    opened = []
+
+    def open_window(server, **options):
+        entered = browsing(chromium, server.url, **options)
+        context, watch = entered.__enter__()
+        opened.append(entered)
+        return Visitor(context.new_page(), server, watch, SCREENSHOTS)
+
+    yield open_window
+    for entered in opened:
+        entered.__exit__(None, None, None)
+
+
+@pytest.fixture
 def visitor(window):
     """Somebody who is signed in."""
     return window().sign_in()

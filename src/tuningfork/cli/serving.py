@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     # Importing the service takes a second, which `--help` and client commands do not need.
     from tuningfork.domain.api_key import ApiKey
     from tuningfork.service.identity.keys import Access
+    from tuningfork.settings import Settings
 
 keys = Commands(None, "API keys of a server on this machine, running or not.")
 
@@ -192,16 +193,18 @@ def serve(
         try:
             with compose(settings) as server:
                 announce(server.url, settings, server.new_key, server.grpc)
-                server.run({PREFIX: OnFirstRequest(partial(_studio, address_on_this_machine(server.url)))})
+                server.run({PREFIX: OnFirstRequest(partial(_studio, address_on_this_machine(server.url), settings))})
         except (CatalogError, StartError) as error:
             refuse(str(error))
 
 
-def _studio(api_url: str) -> "ASGIApp":
+def _studio(api_url: str, settings: "Settings") -> "ASGIApp":
     """The pages for the server at this address."""
     from tuningfork.studio.app import studio_app  # noqa: PLC0415 - loaded when the first browser asks for a page
+    from tuningfork.studio.frame.openid import openid_at  # noqa: PLC0415
 
-    return studio_app(api_url)
+    openid = openid_at(settings.oidc_issuer, settings.oidc_client_id, settings.oidc_client_secret)
+    return studio_app(api_url, openid=openid)
 
 
 @contextmanager

@@ -28,6 +28,27 @@ def studio(
             max=65535,
         ),
     ] = 8001,
+    oidc_issuer: Annotated[
+        str | None,
+        typer.Option(
+            envvar="TUNINGFORK_OIDC_ISSUER", metavar="URL", help="The issuer that the server trusts, to sign in there."
+        ),
+    ] = None,
+    oidc_client_id: Annotated[
+        str | None,
+        typer.Option(
+            envvar="TUNINGFORK_OIDC_CLIENT_ID", metavar="ID", help="What the Studio is called at this issuer."
+        ),
+    ] = None,
+    oidc_client_secret: Annotated[
+        str,
+        typer.Option(
+            envvar="TUNINGFORK_OIDC_CLIENT_SECRET",
+            metavar="SECRET",
+            show_default=False,
+            help="Its secret there, if it has one. Other people of the machine can see options: prefer the variable.",
+        ),
+    ] = "",
 ) -> None:
     """Serve the Studio alone, for a server on this machine or elsewhere. `tuningfork serve` has it at /studio."""
     if not api.startswith(_URL_PARTS):
@@ -40,13 +61,15 @@ def studio(
     from tuningfork.server.ports import host_and_port, listen  # noqa: PLC0415
     from tuningfork.studio.app import studio_app  # noqa: PLC0415
     from tuningfork.studio.frame.address import PREFIX  # noqa: PLC0415
+    from tuningfork.studio.frame.openid import openid_at  # noqa: PLC0415
 
     configure("info", LogFormat.TEXT, "studio")
     try:
         with listen(host, port) as listener:
             output.result(f"Studio  http://{host_and_port(*listener.getsockname()[:2])}{PREFIX}  for {api}")
+            app = studio_app(api, openid=openid_at(oidc_issuer, oidc_client_id, oidc_client_secret))
             config = uvicorn.Config(
-                studio_app(api), log_config=None, access_log=False, server_header=False, ws="none", lifespan="off"
+                app, log_config=None, access_log=False, server_header=False, ws="none", lifespan="off"
             )
             uvicorn.Server(config).run(sockets=[listener])
     except StartError as error:

@@ -18,11 +18,13 @@ from tuningfork.studio.frame.address import PREFIX
 from tuningfork.studio.frame.api_client import Api, ApiRefusal, ApiUnreachable
 from tuningfork.studio.frame.attempts import Attempts
 from tuningfork.studio.frame.gate import StudioGate
+from tuningfork.studio.frame.openid import OpenIdSignIn
 from tuningfork.studio.frame.pass_through import PassThrough
 from tuningfork.studio.frame.rendering import Person, Rendering
 from tuningfork.studio.frame.session import Cookies, address_of
 from tuningfork.studio.frame.static_files import StaticFiles
 from tuningfork.studio.frame.visit import FormTooLarge, Page, Visit
+from tuningfork.studio.pages.issuer_sign_in import IssuerSignIn
 from tuningfork.studio.pages.sign_in import SignIn
 from tuningfork.studio.routes import PAGES
 from tuningfork.studio.texts.catalog import Texts, choose_language
@@ -93,6 +95,7 @@ def studio_app(
     *,
     transport: httpx.AsyncBaseTransport | None = None,
     clock: Callable[[], float] = time.monotonic,
+    openid: OpenIdSignIn | None = None,
 ) -> ASGIApp:
     """The Studio for the server at this address. It answers for paths below `/studio`, and leads `/` there.
 
@@ -100,14 +103,17 @@ def studio_app(
         api_url: the address of the server's API.
         transport: how to reach it; None: over TCP.
         clock: seconds, for the pauses after wrong keys.
+        openid: the issuer at which people can sign in; None: with a key or a token alone.
 
     """
     static = StaticFiles()
-    studio = Studio(Api(api_url, transport), Rendering(static, frozenset(page.path for page in PAGES)))
+    paths, issuer = frozenset(page.path for page in PAGES), "" if openid is None else openid.host
+    studio = Studio(Api(api_url, transport), Rendering(static, paths, issuer))
     sign_in = SignIn(Attempts(clock))
+    at_issuer = () if openid is None else IssuerSignIn(openid).pages()
     pages = [
         Route(f"{PREFIX}{page.path}", studio.endpoint(page), methods=[page.method])
-        for page in (*sign_in.pages(), *PAGES)
+        for page in (*sign_in.pages(), *at_issuer, *PAGES)
     ]
     return Starlette(
         routes=[

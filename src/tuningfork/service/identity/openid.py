@@ -22,8 +22,9 @@ public key could serve an attacker as the signing secret."""
 class TrustedIssuer:
     """The external issuer whose tokens are accepted, and how to read them.
 
-    `audience` must be among a token's audiences. `scopes` are the scopes of this service; other scopes in a token are
-    ignored. `default_scopes` apply to a token with no scope of this service, for issuers that cannot grant these.
+    A token must be for `audience`, or for `client_id`, which is what the Studio is called there: ID tokens are for it.
+    `scopes` are the scopes of this service; other scopes in a token are ignored. `default_scopes` apply to a token with
+    no scope of this service, for issuers that cannot grant these.
     """
 
     url: str
@@ -32,6 +33,12 @@ class TrustedIssuer:
     email_claim: str = "email"
     scope_claim: str = "scope"
     default_scopes: frozenset[str] = frozenset()
+    client_id: str | None = None
+
+    @property
+    def audiences(self) -> tuple[str, ...]:
+        """Whom a token may be for."""
+        return (self.audience,) if self.client_id is None else (self.audience, self.client_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +79,7 @@ class OpenIdTokens:
                 key.key,
                 algorithms=[header["alg"]],
                 issuer=self.trusted.url,
-                audience=self.trusted.audience,
+                audience=self.trusted.audiences,
                 # Times are checked below, against the clock of the service.
                 options={"require": ["exp"], "verify_exp": False, "verify_iat": False, "verify_nbf": False},
             )

@@ -57,6 +57,8 @@ class Rendering:
     static: StaticFiles
     paths: frozenset[str]
     """The paths of all pages, so that templates link only to those that there are."""
+    issuer: str = ""
+    """The host of the issuer at which people can sign in; "": there is none."""
     environment: Environment = field(init=False)
 
     def __post_init__(self) -> None:
@@ -70,6 +72,7 @@ class Rendering:
             auto_reload=False,
         )
         environment.globals |= {"static": self.static.address, "url": address, "languages": LANGUAGES}
+        environment.globals["issuer"] = self.issuer
         environment.globals["has_page"] = self.paths.__contains__
         object.__setattr__(self, "environment", environment)
 

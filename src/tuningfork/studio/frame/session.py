@@ -61,6 +61,19 @@ class Cookies:
         """What the next page is to tell, as `Visit.redirect` wrote it."""
         return self.values.get(self._named("notice"))
 
+    @property
+    def hop(self) -> str:
+        """What was kept before the visitor went to an issuer; "": nothing."""
+        return self.values.get(self._named("hop"), "")
+
+    def keep_hop(self, response: Response, written: str, seconds: int) -> None:
+        """Keep what only this browser can bring back from an issuer. Links from there have it: they are navigations."""
+        self._set(response, "hop", written, seconds)
+
+    def forget_hop(self, response: Response) -> None:
+        """Forget it, so that it is good once."""
+        self._set(response, "hop", "", 0)
+
     def sign_in(self, response: Response, credential: str, expire_time: str | None, now: datetime) -> None:
         """Keep a new credential in the browser, out of reach for scripts, until it expires."""
         self._set(response, "session", credential, _seconds_until(expire_time, now))

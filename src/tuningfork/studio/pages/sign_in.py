@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
 
 from starlette.responses import Response
 
@@ -32,28 +33,28 @@ class SignIn:
 
     async def form(self, visit: Visit) -> Response:
         """The empty form."""
-        return _form(visit, next_path=_safe(visit.query.get("next", "")), left="out" in visit.query)
+        return form_page(visit, next_path=safe_path(visit.query.get("next", "")), left="out" in visit.query)
 
     async def enter(self, visit: Visit) -> Response:
         """A session for the key, and on to the page that was asked for; or the form again, which says what is wrong."""
         fields = await visit.form()
-        secret, next_path = fields.get("key", "").strip(), _safe(fields.get("next", ""))
+        secret, next_path = fields.get("key", "").strip(), safe_path(fields.get("next", ""))
         address = address_of(visit.request)
         if wait := self.attempts.seconds_to_wait(address):
             return _paused(visit, next_path, wait)
         if not secret:
-            return _form(visit, next_path, error=visit.texts("sign_in.empty"))
+            return form_page(visit, next_path, error=visit.texts("sign_in.empty"))
         if not fits_a_header(secret):
-            return _form(visit, next_path, error=visit.texts("sign_in.unknown"))
+            return form_page(visit, next_path, error=visit.texts("sign_in.unknown"))
         try:
-            session = await _exchange(visit, secret)
+            session = await exchange(visit, secret)
         except ApiRefusal as error:
             return self._refused(visit, next_path, address, error)
         except ApiUnreachable as error:
             said = visit.texts("sign_in.unreachable", reason=str(error))
-            return _form(visit, next_path, error=said, status=HTTPStatus.BAD_GATEWAY)
+            return form_page(visit, next_path, error=said, status=HTTPStatus.BAD_GATEWAY)
         self.attempts.was_right(address)
-        await _end_session(visit)
+        await end_session(visit)
         response = visit.redirect(next_path.removeprefix(PREFIX))
         visit.cookies.sign_in(response, str(session["credential"]), session.get("expireTime"), visit.now)
         return response
@@ -63,26 +64,27 @@ class SignIn:
             return _paused(visit, next_path, error.retry_after or 30)
         if error.signed_out or error.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN}:
             self.attempts.was_wrong(address)
-            return _form(visit, next_path, error=visit.texts("sign_in.unknown"))
-        return _form(visit, next_path, error=error.message, status=error.status)
+            return form_page(visit, next_path, error=visit.texts("sign_in.unknown"))
+        return form_page(visit, next_path, error=error.message, status=error.status)
 
 
 async def leave(visit: Visit) -> Response:
     """The session ends for every tab; the cookie too, whatever the server says."""
-    await _end_session(visit)
+    await end_session(visit)
     response = visit.redirect("/sign-in?out=1")
     visit.cookies.sign_out(response)
     return response
 
 
-async def _exchange(visit: Visit, secret: str) -> Json:
+async def exchange(visit: Visit, secret: str) -> Json:
     """A session for a key or a token."""
     name = visit.request.headers.get("user-agent", "")[:_MOST_NAME]
     with_secret = visit.api.api.called_by(secret, visit.api.address)
     return await with_secret.send("POST", _SESSIONS, {"displayName": name} if name else {})
 
 
-async def _end_session(visit: Visit) -> None:
+async def end_session(visit: Visit) -> None:
+    """End the session that the browser had until now, if it had one."""
     if visit.cookies.credential is None:
         return
     try:
@@ -94,19 +96,30 @@ async def _end_session(visit: Visit) -> None:
 
 def _paused(visit: Visit, next_path: str, seconds: float) -> Response:
     error = visit.texts("sign_in.paused", count=math.ceil(seconds))
-    response = _form(visit, next_path, error=error, status=HTTPStatus.TOO_MANY_REQUESTS)
+    response = form_page(visit, next_path, error=error, status=HTTPStatus.TOO_MANY_REQUESTS)
     response.headers["retry-after"] = str(math.ceil(seconds))
     return response
 
 
-def _form(
-    visit: Visit, next_path: str, *, error: str = "", left: bool = False, status: int = HTTPStatus.OK
+def form_page(
+    visit: Visit,
+    next_path: str,
+    *,
+    error: str = "",
+    issuer_error: str = "",
+    left: bool = False,
+    status: int = HTTPStatus.OK,
 ) -> Response:
+    """The form, with what is wrong and whether somebody has just signed out."""
     status = HTTPStatus.BAD_REQUEST if error and status == HTTPStatus.OK else status
-    return visit.render("sign_in.html", status=status, next_path=next_path, error=error, left=left)
+    shown: dict[str, Any] = {"error": error, "issuer_error": issuer_error, "left": left}
+    if issuer_error:
+        # The address of this page has the issuer's answer, which nothing should lead back to.
+        shown["here"] = f"{PREFIX}/sign-in"
+    return visit.render("sign_in.html", status=status, next_path=next_path, **shown)
 
 
-def _safe(path: str) -> str:
+def safe_path(path: str) -> str:
     """A path of the Studio. Anything else could lead a visitor who has just typed a key to a foreign page."""
     fits = path.startswith(f"{PREFIX}/") and "\\" not in path and path.isprintable()
     return path if fits else f"{PREFIX}/library"
