@@ -10,6 +10,26 @@ from tuningfork.cli.operating import refuse
 
 _URL_PARTS = ("http://", "https://")
 
+Issuer = Annotated[
+    str | None,
+    typer.Option(
+        envvar="TUNINGFORK_OIDC_ISSUER", metavar="URL", help="The issuer that the server trusts, to sign in there."
+    ),
+]
+ClientId = Annotated[
+    str | None,
+    typer.Option(envvar="TUNINGFORK_OIDC_CLIENT_ID", metavar="ID", help="What the Studio is called at this issuer."),
+]
+ClientSecret = Annotated[
+    str,
+    typer.Option(
+        envvar="TUNINGFORK_OIDC_CLIENT_SECRET",
+        metavar="SECRET",
+        show_default=False,
+        help="Its secret there, if it has one. Other people of the machine can see options: prefer the variable.",
+    ),
+]
+
 
 def studio(
     api: Annotated[
@@ -28,27 +48,9 @@ def studio(
             max=65535,
         ),
     ] = 8001,
-    oidc_issuer: Annotated[
-        str | None,
-        typer.Option(
-            envvar="TUNINGFORK_OIDC_ISSUER", metavar="URL", help="The issuer that the server trusts, to sign in there."
-        ),
-    ] = None,
-    oidc_client_id: Annotated[
-        str | None,
-        typer.Option(
-            envvar="TUNINGFORK_OIDC_CLIENT_ID", metavar="ID", help="What the Studio is called at this issuer."
-        ),
-    ] = None,
-    oidc_client_secret: Annotated[
-        str,
-        typer.Option(
-            envvar="TUNINGFORK_OIDC_CLIENT_SECRET",
-            metavar="SECRET",
-            show_default=False,
-            help="Its secret there, if it has one. Other people of the machine can see options: prefer the variable.",
-        ),
-    ] = "",
+    oidc_issuer: Issuer = None,
+    oidc_client_id: ClientId = None,
+    oidc_client_secret: ClientSecret = "",
 ) -> None:
     """Serve the Studio alone, for a server on this machine or elsewhere. `tuningfork serve` has it at /studio."""
     if not api.startswith(_URL_PARTS):
