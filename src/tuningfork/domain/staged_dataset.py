@@ -225,6 +225,10 @@ def violations_of_columns(
         if len(each.get("prefix", "")) > MAX_PREFIX_CHARACTERS:
             described = f"prefix must have at most {MAX_PREFIX_CHARACTERS} characters"
             yield FieldViolation(field=f"columns[{index}].prefix", description=described, reason=Reason.TOO_LONG)
+        # It becomes a part of every example, which may not have it.
+        if "\0" in each.get("prefix", ""):
+            described = "prefix must not contain the character U+0000"
+            yield FieldViolation(field=f"columns[{index}].prefix", description=described, reason=Reason.MALFORMED)
     if sum(each.get("role") == ColumnRole.SYSTEM for each in asked) > 1:
         described = "at most one column can be the system instruction"
         yield FieldViolation(field="columns", description=described, reason=Reason.NOT_ALLOWED)

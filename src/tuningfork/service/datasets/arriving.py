@@ -123,6 +123,8 @@ class Arrivals:
         dataset_id = StagedDatasetId(random_id(self._shelf.entropy(ID_BITS)))
         while self._shelf.files.has(dataset_id):
             dataset_id = StagedDatasetId(random_id(self._shelf.entropy(ID_BITS)))
+        # U+0000 is in no file's name, and a model would not take a name with it.
+        name, display_name = name.replace("\0", ""), display_name.replace("\0", "")
         source = PurePosixPath(name.replace("\\", "/")).name[:MAX_NAME_CHARACTERS] or _DEFAULT_NAME
         return Upload(
             owner=owner,

@@ -122,6 +122,9 @@ def _changed(dataset: StagedDataset, change: DatasetChange, now: datetime) -> St
     if not 0 < len(name) <= MAX_NAME_CHARACTERS:
         described = f"display_name must have 1 to {MAX_NAME_CHARACTERS} characters; it has {len(name)}"
         found.append(FieldViolation(field="display_name", description=described, reason=Reason.OUT_OF_RANGE))
+    if "\0" in name:
+        described = "display_name must not contain the character U+0000"
+        found.append(FieldViolation(field="display_name", description=described, reason=Reason.MALFORMED))
     for field, text in (("display_name", name), ("draft", _texts_of(draft))):
         if refusal := refusal_of(text):
             found.append(FieldViolation(field=field, description=f"{field} {refusal}", reason=Reason.MALFORMED))

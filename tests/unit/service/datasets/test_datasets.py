@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import select
 
 from tuningfork.domain.data_findings import CheckPurpose
-from tuningfork.domain.errors import FailedPrecondition, ResourceExhausted
-from tuningfork.domain.staged_dataset import LIFETIME, StagedDatasetNotFound, StagedRow
+from tuningfork.domain.errors import FailedPrecondition, InvalidArgument, ResourceExhausted
+from tuningfork.domain.staged_dataset import LIFETIME, DatasetChange, StagedDatasetNotFound, StagedRow
 from tuningfork.domain.tuning_job import TuningRequest
 from tuningfork.service.datasets.editing import Editing
 from tuningfork.store.staged_rows import StagedFiles
@@ -78,6 +78,18 @@ def test_edits_count_as_what_an_owner_has_and_one_that_is_refused_leaves_nothing
     now = datasets.keeping.get(ADA, dataset.id)
     assert (now.revision, now.row_count) == (1, 29)
     assert datasets.shelf.files.edit_bytes(dataset.id, 0, now.next_edit) == 0
+
+
+def test_no_name_and_no_prefix_has_a_character_that_no_model_takes(datasets):
+    arriving = datasets.arrivals.begin(ADA, "a\0b.csv", "\0", None)
+    arriving.add(CSV)
+    dataset = datasets.arrivals.finish(arriving)
+    assert (dataset.source_name, dataset.display_name) == ("ab.csv", "ab")
+
+    columns = [{"role": "INPUT", "prefix": "\0"}, {"role": "OUTPUT"}]
+    with pytest.raises(InvalidArgument) as refused:
+        datasets.keeping.change(ADA, dataset.id, DatasetChange(display_name="a\0", columns=columns))
+    assert [each.field for each in refused.value.violations] == ["display_name", "columns[0].prefix"]
 
 
 def test_edits_leave_the_disk_some_room_as_uploads_do(datasets):
