@@ -68,6 +68,7 @@ class StandInApi(httpx.AsyncBaseTransport):
         self.is_down = False
         # Answers of further methods, by verb and path below the server's own API.
         self.answers = {}
+        self.probes = {}
 
     async def handle_async_request(self, request):
         body = await request.aread()
@@ -175,6 +176,7 @@ class StandInApi(httpx.AsyncBaseTransport):
                 ]
             },
             "permissions": {"permissions": self.permissions},
+            "probes": self.probes,
             "series": {
                 "training": [{"step": 1, "meanLoss": 2.5, "seconds": 0.1}, {"step": 2, "epoch": 1, "meanLoss": "NaN"}],
                 "validation": [{"step": 2, "epoch": 1, "meanLoss": 1.25, "seconds": 0.3}],

@@ -57,6 +57,7 @@ from tuningfork.service.quotas import Quotas
 from tuningfork.service.sharing.sharing import Sharing
 from tuningfork.service.tuning.importing import Importing
 from tuningfork.service.tuning.previewing import Previewing
+from tuningfork.service.tuning.queue_places import QueuePlaces
 from tuningfork.service.tuning.running import Running, StepReply
 from tuningfork.service.tuning.speeds import Speeds
 from tuningfork.service.tuning.tuning import Tuned, Tuning
@@ -185,7 +186,8 @@ def datasets_of(workshop: Workshop, **options: Any) -> Datasets:
     shelf = Shelf(workshop.database, StagedFiles(workshop.artifacts.store), workshop.clock, entropy)
     readers = FilesReadHere()
     used = (workshop.executor, workshop.tuning, previewing_of(workshop))
-    made = Datasets.of(shelf, ECHO_CATALOG, readers, *used, ThreadPoolExecutor(2))
+    places = QueuePlaces(workshop.database, workshop.running.turns, workshop.running.speeds, places=2)
+    made = Datasets.of(shelf, ECHO_CATALOG, readers, *used, ThreadPoolExecutor(2), places)
     return replace(made, arrivals=Arrivals(shelf, readers, **options)) if options else made
 
 

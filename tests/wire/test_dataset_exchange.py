@@ -248,10 +248,26 @@ def test_an_estimate_tells_what_the_job_will_have_and_invents_nothing(caller, da
     told = made(caller.post(f"{dataset}:estimate", body))
     assert (told["exampleCount"], told["totalSteps"], told["jobsAhead"], told["waitSeconds"]) == (30, 15, 0, 0)
     assert told["hyperparameters"]["epochCount"] == 2
+    for _ in range(2):
+        made(caller.post("/v1beta/tunedModels", TUTORIAL_BODY))
+    told = made(caller.post(f"{dataset}:estimate", body))
+    # Two places are free, and two jobs wait: nobody knows when one of them ends.
+    assert told["jobsAhead"] == 2
+    assert "waitSeconds" not in told
+
+
+def test_an_estimate_tells_when_a_place_becomes_free(caller, dataset, workshop):
+    body = {"baseModel": BASE, "tuningTask": {"hyperparameters": {"epochCount": 2, "batchSize": 4}}}
     made(caller.post("/v1beta/tunedModels", TUTORIAL_BODY))
     told = made(caller.post(f"{dataset}:estimate", body))
-    assert told["jobsAhead"] == 1
-    assert "waitSeconds" not in told
+    # One waits, and there are two places.
+    assert (told["jobsAhead"], told["waitSeconds"]) == (1, 0)
+    workshop.advance(steps=5)
+    made(caller.post("/v1beta/tunedModels", TUTORIAL_BODY))
+    workshop.advance(steps=5)
+    told = made(caller.post(f"{dataset}:estimate", body))
+    assert told["jobsAhead"] == 0
+    assert told["waitSeconds"] > 0
 
 
 def body_of(path, **changes):

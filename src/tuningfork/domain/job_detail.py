@@ -75,6 +75,18 @@ class QueuePlace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NextPlace:
+    """Where a job would stand that is created now.
+
+    `jobs_ahead` are those that wait. `start_seconds` is about how long it would wait, as far as that depends on jobs in
+    training alone; None: nobody knows.
+    """
+
+    jobs_ahead: int
+    start_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
     """A setting of a job as it is used. `is_default`: it is what is used if nothing is chosen; None: nobody knows."""
 

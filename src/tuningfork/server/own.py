@@ -24,6 +24,7 @@ from tuningfork.service.datasets.shelf import Shelf
 from tuningfork.service.evaluating.evaluations import Evaluations
 from tuningfork.service.identity.identity import Identity
 from tuningfork.service.identity.service_accounts import ServiceAccounts
+from tuningfork.service.metrics import Metrics
 from tuningfork.service.operating.credentials import Keys
 from tuningfork.service.operating.throughput import Throughput
 from tuningfork.service.operating.unfinished import Unfinished
@@ -42,6 +43,7 @@ from tuningfork.service.tuning.running import Running
 from tuningfork.service.tuning.staging import Staging
 from tuningfork.service.tuning.tuning import Tuning
 from tuningfork.settings import Settings
+from tuningfork.store.database import Database
 from tuningfork.store.database_size import size_of
 from tuningfork.store.leases import ServerId
 
@@ -83,9 +85,9 @@ def own_of(
     staging = Staging(trainers, running.speeds, *readable, price=price, waits_for=waits_for, lacks_base_of=lacks)
     places = QueuePlaces(database, running.turns, running.speeds, places=settings.concurrent_jobs)
     previewing = Previewing(tuning, generators, trainers, metrics, running.speeds, price=price)
-    datasets = Datasets.of(shelf, catalog, _readers(shelf, settings), generators, tuning, previewing, threads.datasets)
-    disk = DiskUses(settings.data_dir, partial(size_of, database, settings.resolved_database_url), metrics.registry)
-    operators = identity.sessions.operators
+    made_by = (tuning, previewing, threads.datasets, places)
+    datasets = Datasets.of(shelf, catalog, _readers(shelf, settings), generators, *made_by)
+    operators, disk = identity.sessions.operators, _disk_of(settings, database, metrics)
     return OwnUseCases(
         exporting=Exporting(tuning, catalog),
         importing=Importing(*parts, generators=generators, server=server, check_base=check_base),
@@ -115,6 +117,10 @@ def own_of(
         service_accounts=ServiceAccounts(database=database, clock=clock),
         sessions=identity.sessions,
     )
+
+
+def _disk_of(settings: Settings, database: Database, metrics: Metrics) -> DiskUses:
+    return DiskUses(settings.data_dir, partial(size_of, database, settings.resolved_database_url), metrics.registry)
 
 
 def _readers(shelf: Shelf, settings: Settings) -> LocalFileReaders:

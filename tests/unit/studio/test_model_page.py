@@ -135,3 +135,26 @@ def test_a_form_that_is_larger_than_any_is_refused(visit, api):
 
     assert answer.status_code == 413
     assert api.calls("PATCH") == []
+
+
+def test_answers_to_probe_prompts_are_shown_over_the_epochs(visit, api):
+    answers = [
+        {"step": 0, "epoch": 0, "text": "64 <is>"},
+        {"step": 4, "epoch": 1, "text": "64 <is>"},
+        {"step": 8, "epoch": 2, "text": "LXIV", "cut": True},
+        {"step": 12, "epoch": 3, "text": ""},
+        {"step": 19, "epoch": 5, "text": "", "problem": "It took too long."},
+    ]
+    api.probes = {"prompts": [{"prompt": "LXIII", "answers": answers}, {"prompt": "MCM"}], "before": "models/x"}
+
+    page = visit(api).get("/studio/models/roman").text
+
+    assert "Answers over time" in page
+    assert page.index("64 &lt;is&gt;") < page.index("the same") < page.index("LXIV …") < page.index("Not asked yet.")
+    assert page.count("64 &lt;is&gt;") == 1
+    assert "(an empty answer)" in page
+    assert "It took too long." in page
+
+
+def test_a_model_without_probe_prompts_has_no_such_part(visit, api):
+    assert "Answers over time" not in visit(api).get("/studio/models/roman").text

@@ -57,4 +57,4 @@ class TrialMethods:
         with translated_errors(asked.words):
             found = await self.datasets.creating.estimate(call.principal, asked.wanted, dataset)
         tokens = found.total_tokens, found.trained_tokens
-        return dataset_trials.render_estimate(found.tuned.job, found.preview, tokens, found.seconds, found.jobs_ahead)
+        return dataset_trials.render_estimate(found.tuned.job, found.preview, tokens, found.seconds, found.place)

@@ -8,6 +8,7 @@ from tuningfork.domain.conversation import Conversation
 from tuningfork.domain.data_findings import CheckPurpose
 from tuningfork.domain.dataset import Examples
 from tuningfork.domain.errors import FailedPrecondition, FieldViolation, InvalidArgument, Reason
+from tuningfork.domain.job_detail import NextPlace
 from tuningfork.domain.permission import Principal
 from tuningfork.domain.preview import TuningPreview
 from tuningfork.domain.references import CheckpointRef, TunedRef
@@ -18,9 +19,10 @@ from tuningfork.service.datasets.checking import Checking
 from tuningfork.service.datasets.shelf import Shelf
 from tuningfork.service.datasets.turns import LongWork
 from tuningfork.service.tuning.previewing import Previewing
+from tuningfork.service.tuning.queue_places import QueuePlaces
 from tuningfork.service.tuning.tuned import Tuned
 from tuningfork.service.tuning.tuning import Tuning
-from tuningfork.store import staged_datasets, tuning_jobs
+from tuningfork.store import staged_datasets
 
 MOST_COUNTED = 2_000
 """Of how many examples tokens are counted for an estimate; of a larger dataset, of as many from all of it."""
@@ -30,12 +32,12 @@ MOST_COUNTED = 2_000
 class Estimate:
     """What a job would do. `preview` is computed from a sample of its examples, `tuned` from all of them.
 
-    `jobs_ahead` is how many jobs are trained or wait.
+    `place` is where it would stand in the queue.
     """
 
     tuned: Tuned
     preview: TuningPreview
-    jobs_ahead: int
+    place: NextPlace
 
     @property
     def total_tokens(self) -> int:
@@ -62,12 +64,19 @@ class Creating:
     """The use cases of jobs over staged datasets."""
 
     def __init__(
-        self, shelf: Shelf, checking: Checking, tuning: Tuning, previewing: Previewing, long: LongWork
+        self,
+        shelf: Shelf,
+        checking: Checking,
+        tuning: Tuning,
+        previewing: Previewing,
+        long: LongWork,
+        places: QueuePlaces,
     ) -> None:
         self._shelf = shelf
         self._checking = checking
         self._tuning = tuning
         self._previewing = previewing
+        self._places = places
         self._long = long
 
     async def created(self, principal: Principal, request: TuningRequest, dataset: StagedDatasetId | None) -> Tuned:
@@ -122,7 +131,7 @@ class Creating:
         return Estimate(
             tuned=tuned,
             preview=preview,
-            jobs_ahead=await to_thread(self._jobs_ahead),
+            place=await to_thread(self._places.next),
         )
 
     async def filled_in_turn(
@@ -141,11 +150,6 @@ class Creating:
         tuned, _, _ = self._tuning.check(principal, filled)
         every = -(-len(filled.examples) // MOST_COUNTED)
         return tuned, filled if every == 1 else replace(filled, examples=filled.examples[::every])
-
-    def _jobs_ahead(self) -> int:
-        with self._shelf.database.read() as connection:
-            counted = tuning_jobs.count_by_state(connection)
-        return sum(count for state, count in counted.items() if not state.is_final)
 
     def _made(self, principal: Principal, request_id: str) -> Tuned | None:
         """What an earlier request of the caller with this id has made."""

@@ -15,6 +15,7 @@ from tuningfork.service.datasets.shelf import Shelf
 from tuningfork.service.datasets.trying import Trying
 from tuningfork.service.datasets.turns import LongWork
 from tuningfork.service.tuning.previewing import Previewing
+from tuningfork.service.tuning.queue_places import QueuePlaces
 from tuningfork.service.tuning.tuning import Tuning
 
 
@@ -41,6 +42,7 @@ class Datasets:
         tuning: Tuning,
         previewing: Previewing,
         threads: Executor,
+        places: QueuePlaces,
     ) -> "Datasets":
         """The use cases over the datasets of this shelf. Work over many rows is done in `threads`."""
         editing = Editing(shelf)
@@ -52,6 +54,6 @@ class Datasets:
             editing=editing,
             checking=checking,
             trying=Trying(shelf, editing, checking, generators, catalog, long),
-            creating=Creating(shelf, checking, tuning, previewing, long),
+            creating=Creating(shelf, checking, tuning, previewing, long, places),
             long=long,
         )

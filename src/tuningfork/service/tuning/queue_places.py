@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from tuningfork.domain.job_detail import QueuePlace
+from tuningfork.domain.job_detail import NextPlace, QueuePlace
 from tuningfork.domain.tuning_job import JobId, TuningJob
 from tuningfork.service.remembered import Remembered
 from tuningfork.service.tuning.speeds import Speeds
@@ -34,6 +34,12 @@ class QueuePlaces:
         queue = self._known.of("queue", self._turns.queue)
         starts = self._starts(queue)
         return {job.id: self._place(job, queue, starts) for job in jobs}
+
+    def next(self) -> NextPlace:
+        """Where a job would stand that is created now, if nothing changes."""
+        queue = self._known.of("queue", self._turns.queue)
+        starts, ahead = self._starts(queue), len(queue.positions)
+        return NextPlace(jobs_ahead=ahead, start_seconds=starts[ahead] if ahead < len(starts) else None)
 
     def _place(self, job: TuningJob, queue: Queue, starts: Sequence[float]) -> QueuePlace:
         position = queue.positions.get(job.id)

@@ -13,6 +13,7 @@ from tuningfork.studio.texts.formats import parse_time
 from tuningfork.studio.view import job_words
 from tuningfork.studio.view.losses import csv_lines
 from tuningfork.studio.view.model_report import ModelReport
+from tuningfork.studio.view.probes import probes_of
 
 OWN, GEMINI = "/tuningfork/v1/tunedModels/", "/v1beta/tunedModels/"
 _FIRST_MS, _BUSY_MS, _WAITING_MS, _IDLE_MS = 500, 1_000, 2_000, 30_000
@@ -22,9 +23,10 @@ _NEW_SECONDS = 15
 async def model(visit: Visit) -> Response:
     """The page."""
     identity = visit.path["id"]
-    job, kept, people = await asyncio.gather(
+    job, kept, probes, people = await asyncio.gather(
         visit.api.get(visit.api.path(OWN, identity, "/job")),
         _if_allowed(visit, visit.api.path(OWN, identity, "/checkpoints")),
+        _if_allowed(visit, visit.api.path(OWN, identity, "/probes")),
         people_of(visit, identity),
     )
     return visit.render(
@@ -39,6 +41,7 @@ async def model(visit: Visit) -> Response:
         done=job_words.share_done(job),
         at_work=job_words.is_running(job),
         report=ModelReport.of(job, kept, visit.texts),
+        probes=probes_of(probes),
         people=people,
         mine=job.get("role") == "OWNER",
         may_change=job.get("role") in {"OWNER", "WRITER"},

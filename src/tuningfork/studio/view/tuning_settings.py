@@ -14,8 +14,10 @@ Json = Mapping[str, Any]
 TEXTS = ("displayName", "description")
 WHOLE_NUMBERS = ("epochCount", "batchSize", "adapterRank", "patience")
 NUMBERS = ("learningRate", "heldOutPercent")
-FIELDS = ("source", *TEXTS, *WHOLE_NUMBERS, *NUMBERS)
-"""The names of all fields. `source` is the base model or the tuned model that the new one begins as."""
+PROBES = tuple(f"probe{number}" for number in range(1, 6))
+FIELDS = ("source", *TEXTS, *WHOLE_NUMBERS, *NUMBERS, *PROBES)
+"""The names of all fields. `source` is the base model or the tuned model that the new one begins as; `probe1` and so on
+are prompts that are asked before the training and after its epochs."""
 
 _MOST_CHARACTERS = 4_000
 _TUNED = "tunedModels/"
@@ -70,6 +72,8 @@ class TypedSettings:
         elif self["source"]:
             model["baseModel"] = self["source"]
         task: dict[str, Any] = {"dataset": dataset}
+        if prompts := [self[name] for name in PROBES if self[name]]:
+            task["probePrompts"] = prompts
         if chosen := self._hyperparameters():
             task["hyperparameters"] = chosen
         if (held_out := _number(self["heldOutPercent"])) is not None:
@@ -116,8 +120,15 @@ def field_of(path: str) -> str:
 
     `tuned_model.tuning_task.hyperparameters.epoch_count` is `epochCount`.
     """
-    parts = [_FIELDS_OF_THE_API.get(part) for part in reversed(path.split("."))]
+    parts = [_field(part) for part in reversed(path.split("."))]
     return next((part for part in parts if part), "")
+
+
+def _field(part: str) -> str | None:
+    name, _, index = part.removesuffix("]").partition("[")
+    if name == "probe_prompts":
+        return PROBES[min(int(index), len(PROBES) - 1)] if index.isdecimal() else PROBES[0]
+    return _FIELDS_OF_THE_API.get(part)
 
 
 def _number(text: str) -> float | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuningfork.domain.data_findings import CheckPurpose
+from tuningfork.domain.job_detail import NextPlace
 from tuningfork.domain.preview import USUALLY_SHOWN_EXAMPLES, PreviewedExample, TuningPreview
 from tuningfork.domain.tuning_job import TuningJob
 from tuningfork.wire.gemini.tuning_messages import HYPERPARAMETERS
@@ -97,7 +98,7 @@ def render_preview(rows: Sequence[PreviewedRow], context_tokens: int) -> Typed:
 
 
 def render_estimate(
-    job: TuningJob, preview: TuningPreview, tokens: tuple[int, int], seconds: float | None, jobs_ahead: int
+    job: TuningJob, preview: TuningPreview, tokens: tuple[int, int], seconds: float | None, place: NextPlace
 ) -> Typed:
     """What a job would be. `tokens` are those of an epoch, and those that are trained; `seconds` None: not known."""
     used = job.hyperparameters
@@ -116,9 +117,8 @@ def render_estimate(
         },
         "adapter_rank": job.adapter.rank,
         "seconds": None if seconds is None else round(seconds, 1),
-        "jobs_ahead": jobs_ahead,
-        # Nobody knows when other jobs end; where there is none, training begins at once.
-        "wait_seconds": None if jobs_ahead else 0.0,
+        "jobs_ahead": place.jobs_ahead,
+        "wait_seconds": None if place.start_seconds is None else round(place.start_seconds, 1),
         "expected_cost": cost,
         "counted_example_count": preview.example_count,
     }

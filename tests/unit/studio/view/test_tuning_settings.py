@@ -97,3 +97,14 @@ def test_of_a_form_the_known_fields_are_kept():
 )
 def test_the_field_of_the_form_that_an_error_means_is_found(path, field):
     assert field_of(path) == field
+
+
+def test_probe_prompts_that_were_typed_are_sent_in_their_order():
+    typed = TypedSettings({"probe1": "", "probe2": "MCM", "probe4": "LXIII"})
+    assert typed.body("datasets/x")["tuningTask"]["probePrompts"] == ["MCM", "LXIII"]
+    assert "probePrompts" not in TypedSettings({}).body("datasets/x")["tuningTask"]
+
+
+@pytest.mark.parametrize(("path", "field"), [("[2]", "probe3"), ("", "probe1"), ("[99]", "probe5")])
+def test_a_fault_of_a_probe_prompt_is_told_at_its_field(path, field):
+    assert field_of(f"tuned_model.tuning_task.probe_prompts{path}") == field
