@@ -218,7 +218,9 @@ class Evaluator:
         self, claimed: ClaimedRun, left: Iterator[tuple[EvaluationRow, int]], progress: _Progress
     ) -> None:
         for row, model in left:
-            progress.answers.append(await self._ask_patiently(claimed.principal, claimed.run, row, model))
+            answer = await self._ask_patiently(claimed.principal, claimed.run, row, model)
+            # Which list answers wait in changes while one is generated.
+            progress.answers.append(answer)
 
     async def _ask_patiently(
         self, principal: Principal, run: EvaluationRun, row: EvaluationRow, model: int

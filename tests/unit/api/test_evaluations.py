@@ -400,6 +400,22 @@ def test_a_run_goes_on_where_it_was_when_the_server_starts_again(caller):
     assert len(caller.workshop.executor.generations) == asked + 1
 
 
+def test_an_answer_that_takes_long_is_not_lost(caller):
+    """It was begun before others were written, and comes after that."""
+    answer = begin(caller, [BASE], {"dataset": dataset(caller, [(str(n), "a") for n in range(30)])})
+    path = f"{OWN}/{answer.json()['name']}"
+    gate = caller.workshop.executor.hold_generation(0)
+
+    async def wait():
+        async with evaluating(evaluator_of(caller.workshop)):
+            await seen(caller, path, lambda run: run["answerCount"] == 29)
+            gate.open()
+            return await seen(caller, path, lambda run: "completeTime" in run)
+
+    run = asyncio.run(wait())
+    assert (run["state"], run["answerCount"]) == ("SUCCEEDED", 30)
+
+
 def test_a_generator_that_dies_is_asked_again(caller):
     caller.workshop.executor.break_generation(0, WorkerDied("gone"))
     run = carried_out(caller, begin(caller, [BASE]), retry_seconds=(0.0, 0.0))
