@@ -1,9 +1,11 @@
 """Every page, in both themes and on both screens: no finding of axe, nothing that overflows, a picture to look at."""
 
 import json
+from functools import partial
 
 import pytest
 
+from patience import RUN_SECONDS, wait_until
 from visitor import PAIRS, tuned_model
 
 pytestmark = pytest.mark.slow
@@ -21,6 +23,10 @@ def paths(server):
         rows = "text_input,output\n" + "".join(f'"{a}","{b}"\n' for a, b in [*PAIRS, ("MCM", ""), ("1", "2")])
         made = client.post("/tuningfork/v1/datasets?name=a.csv&displayName=counting", content=rows.encode()).json()
         dataset = made["name"].removeprefix("datasets/")
+        asked = {"models": ["models/tuningfork-mini-001", f"tunedModels/{model}"], "dataset": made["name"]}
+        evaluation = client.post("/tuningfork/v1/evaluations", json=asked).json()["name"]
+        done = partial(client.get, f"/tuningfork/v1/{evaluation}")
+        wait_until(lambda: "completeTime" in done().json(), what="the evaluation has ended", seconds=RUN_SECONDS)
     return {
         "sign-in": "/sign-in",
         "library": "/library",
@@ -35,6 +41,9 @@ def paths(server):
         "compare": f"/compare?models={model},{other}",
         "compare-none": "/compare",
         "playground": f"/playground?models={model}&p=LXIII&p=XIX",
+        "evaluations": "/evaluations",
+        "evaluation-new": f"/evaluations/new?models={model}",
+        "evaluation": f"/{evaluation}",
         "operations": "/operations",
         "operations-keys-new": "/operations/keys/new",
     }

@@ -73,7 +73,8 @@ class StagedApi:
         is_json = request.headers.get("content-type", "").startswith("application/json")
         self.asked.append((name, dict(request.url.params), json.loads(content) if is_json and content else content))
         answer = self.answers.get(name, {"error": {"code": 404, "status": "NOT_FOUND", "message": f"No {name}."}})
-        return httpx.Response(answer["error"]["code"] if "error" in answer else 200, json=answer)
+        refusal = answer.get("error")
+        return httpx.Response(refusal["code"] if isinstance(refusal, dict) else 200, json=answer)
 
 
 TIME = "2026-01-02T03:04:05Z"

@@ -7,6 +7,8 @@ from tuningfork.studio.pages import (
     create_columns,
     create_data,
     create_settings,
+    evaluation_form,
+    evaluations,
     get_code,
     library,
     model,
@@ -29,5 +31,8 @@ PAGES = (
     *create_check.PAGES,
     *create_settings.PAGES,
     *playground.PAGES,
+    # Before the page of one evaluation, whose id could be any word.
+    *evaluation_form.PAGES,
+    *evaluations.PAGES,
     *get_code.PAGES,
 )

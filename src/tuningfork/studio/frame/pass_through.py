@@ -36,7 +36,7 @@ ALLOWED: tuple[tuple[frozenset[str], re.Pattern[str]], ...] = tuple(
         ("GET POST", rf"{_OWN}/evaluations"),
         ("GET DELETE", rf"{_OWN}/evaluations/{_ID}"),
         ("POST", rf"{_OWN}/evaluations/{_ID}:[a-zA-Z]+"),
-        ("GET", rf"{_OWN}/evaluations/{_ID}/rows"),
+        ("GET", rf"{_OWN}/evaluations/{_ID}/(?:rows|csv)"),
         ("GET", rf"{_OWN}/(?:caller|engines|stages|diagnoses)"),
         ("GET", rf"{_GEMINI}/models"),
         ("GET", rf"{_GEMINI}/models/{_ID}"),

@@ -64,14 +64,14 @@ export function announceKeys() {
   single.addEventListener("change", () => localStorage.setItem(KEEP, single.checked ? "on" : "off"));
   shortcut("?", "keys.help", () => document.querySelector("[data-opens=keys]").click());
   const there = (path) => document.querySelector(`nav.main a[href="/studio${path}"]`);
-  for (const [key, name, path] of [["l", "library", "/library"], ["c", "create", "/create"], ["p", "playground", "/playground"], ["o", "operations", "/operations"]]) {
+  for (const [key, name, path] of [["l", "library", "/library"], ["c", "create", "/create"], ["p", "playground", "/playground"], ["e", "evaluations", "/evaluations"], ["o", "operations", "/operations"]]) {
     if (there(path)) shortcut(`g ${key}`, `keys.${name}`, () => go(path));
   }
   const search = document.querySelector("[data-key-search]");
   if (search) shortcut("/", "keys.search", () => search.focus());
   const create = document.querySelector("[data-key-new]");
   if (create) shortcut("n", "keys.new", () => create.click());
-  if (document.querySelector("[data-key-row]")) {
+  if (document.querySelector("[data-key-row], [data-key-rows]")) {
     shortcut("j", "keys.next", () => step(1));
     shortcut("k", "keys.previous", () => step(-1));
   }
