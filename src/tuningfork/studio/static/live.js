@@ -2,7 +2,8 @@
 
 import { announce, connected, disconnected, isSignedOut, localise, signedOut } from "./frame.js";
 
-const SLOWEST = 30_000;
+// Of the pauses before a server that does not answer is asked again.
+const SLOWEST = 8_000;
 // Markup is taken from this server's own pages only, in which every value is escaped. Nothing else here may make markup.
 const policy = globalThis.trustedTypes?.createPolicy("studio-pages", { createHTML: (page) => page }) ?? { createHTML: (page) => page };
 
