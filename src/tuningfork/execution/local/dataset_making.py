@@ -24,7 +24,7 @@ from tuningfork.execution.preparation import LineSource, PreparationRequest, Pre
 from tuningfork.modeling.function_calls import FunctionCallTexts
 from tuningfork.modeling.token_counting import TokenCount, TokenCounter, Written
 
-_BATCH_CHARACTERS = 2**19
+_BATCH_CHARACTERS = 2**20
 """How much text is encoded together. A token takes some hundred bytes until it is counted."""
 _BATCH_ROWS = 2_000
 _NEAR = 0.95
