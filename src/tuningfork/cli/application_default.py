@@ -17,8 +17,10 @@ from tuningfork.domain.permission import LOCAL_PRINCIPAL
 from tuningfork.domain.refresh_token import MAX_NAME_CHARACTERS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tuningfork.client import Client
-    from tuningfork.client.refresh_tokens import RefreshTokenEntry
+    from tuningfork.client.revocable import RevocableEntry
 
 application_default = Commands(None, "The same, spelled as gcloud spells it, and files of credentials for programs.")
 
@@ -61,12 +63,12 @@ def login(
     do what the key can do, until `tuningfork auth application-default revoke`.
     """
     del client_id_file
-    from tuningfork.client.refresh_tokens import check_place  # noqa: PLC0415 - `--help` does not need it
+    from tuningfork.client.refresh_tokens import check_credentials_place  # noqa: PLC0415 - `--help` does not need it
 
     if adc is None and project is not None:
         raise typer.BadParameter("--project is only written into the file that --adc names")
     if adc is not None:
-        check_place(adc)
+        check_credentials_place(adc)
     auth.login(url, api_key, scopes)
     if adc is not None:
         known = login_for(url, api_key)
@@ -82,15 +84,7 @@ def list_refresh_tokens(*, as_json: TokensAsJson = False, url: Url = None, api_k
     """
     with connect(url, api_key) as client:
         found = client.refresh_tokens.list()
-    if as_json:
-        output.result_json({"refreshTokens": [token.answer for token in found]})
-    elif output.is_for_a_person():
-        from tuningfork.cli import tables  # noqa: PLC0415 - `--help` does not need it
-
-        tables.show("Refresh tokens", ("id", "written to", "key", "made", "state"), [_row(each) for each in found])
-    else:
-        for each in found:
-            output.result_row(*_row(each))
+    show_revocables(found, "Refresh tokens", "refreshTokens", as_json=as_json)
 
 
 application_default.command("print-access-token")(auth.print_access_token)
@@ -164,7 +158,20 @@ def name_of(path: Path) -> str:
     return shown[-MAX_NAME_CHARACTERS:]
 
 
-def _row(token: "RefreshTokenEntry") -> tuple[str, ...]:
+def show_revocables(found: "Sequence[RevocableEntry]", title: str, name: str, *, as_json: bool) -> None:
+    """Print entries as JSON under this name, as a table with this title on a terminal, or elsewhere a line each."""
+    if as_json:
+        output.result_json({name: [each.answer for each in found]})
+    elif output.is_for_a_person():
+        from tuningfork.cli import tables  # noqa: PLC0415 - `--help` does not need it
+
+        tables.show(title, ("id", "written to", "key", "made", "state"), [_row(each) for each in found])
+    else:
+        for each in found:
+            output.result_row(*_row(each))
+
+
+def _row(token: "RevocableEntry") -> tuple[str, ...]:
     made = f"{token.create_time:%Y-%m-%d %H:%M}Z"
     state = f"revoked {token.revoke_time:%Y-%m-%d %H:%M}Z" if token.revoke_time else "valid"
     return token.id, token.name or "-", token.key_id or "-", made, state

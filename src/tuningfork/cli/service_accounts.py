@@ -1,17 +1,14 @@
 """`tuningfork auth service-account`: key files of service accounts, for programs that take no other credentials."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from tuningfork.cli import output
-from tuningfork.cli.application_default import name_of, project_to_name
+from tuningfork.cli.application_default import name_of, project_to_name, show_revocables
 from tuningfork.cli.connection import ApiKey, Url, connect
 from tuningfork.cli.help import Commands
-
-if TYPE_CHECKING:
-    from tuningfork.client.service_accounts import ServiceAccountEntry
 
 service_accounts = Commands(None, "Key files of service accounts, for programs that take no other credentials.")
 
@@ -60,16 +57,7 @@ def list_service_accounts(*, as_json: AccountsAsJson = False, url: Url = None, a
     """
     with connect(url, api_key) as client:
         found = client.service_accounts.list()
-    if as_json:
-        output.result_json({"serviceAccounts": [account.answer for account in found]})
-    elif output.is_for_a_person():
-        from tuningfork.cli import tables  # noqa: PLC0415 - `--help` does not need it
-
-        titles = ("id", "written to", "key", "made", "state")
-        tables.show("Service accounts", titles, [_row(each) for each in found])
-    else:
-        for each in found:
-            output.result_row(*_row(each))
+    show_revocables(found, "Service accounts", "serviceAccounts", as_json=as_json)
 
 
 @service_accounts.command("revoke")
@@ -84,9 +72,3 @@ def revoke(
     """
     with connect(url, api_key) as client:
         client.service_accounts.revoke(account_id)
-
-
-def _row(account: "ServiceAccountEntry") -> tuple[str, ...]:
-    made = f"{account.create_time:%Y-%m-%d %H:%M}Z"
-    state = f"revoked {account.revoke_time:%Y-%m-%d %H:%M}Z" if account.revoke_time else "valid"
-    return account.id, account.name or "-", account.key_id or "-", made, state

@@ -7,7 +7,7 @@ from pathlib import Path
 from tuningfork.client import answer_fields as fields
 from tuningfork.client.answer_fields import Json
 from tuningfork.client.errors import ClientError, TrainingFileError
-from tuningfork.client.refresh_tokens import Read
+from tuningfork.client.revocable import Read
 
 MAX_FILE_BYTES = 64 * 2**20
 """The largest file that the server's method takes."""

@@ -4,38 +4,19 @@ Google's client libraries look for such a file (Application Default Credentials)
 forms that it may have, `external_account_authorized_user` is the one whose address of tokens they all heed.
 """
 
-import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from tuningfork.client import answer_fields as fields
-from tuningfork.client import private_file
 from tuningfork.client.answer_fields import Json
-from tuningfork.client.errors import ClientError
-
-Parsed = TypeVar("Parsed")
+from tuningfork.client.revocable import Read, RevocableEntry, check_place, parse_entries, parse_entry, write_file
 
 _PATH = "/tuningfork/v1/refreshTokens"
 _KIND = "external_account_authorized_user"
 _AUDIENCE = "//iam.googleapis.com/locations/global/workforcePools/tuningfork/providers/local"
 """Of the form that clients expect; nobody looks anything up by it."""
-_MOST_FILE_BYTES = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefreshTokenEntry:
-    """One line of `refreshTokens.list`. `revoke_time` None: it is not revoked."""
-
-    id: str
-    name: str
-    key_id: str
-    create_time: datetime
-    revoke_time: datetime | None
-    answer: Json = field(default_factory=dict, repr=False, compare=False)
-    """The JSON that it was read from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,14 +28,6 @@ class NewRefreshToken:
     client_secret: str = field(repr=False)
     refresh_token: str = field(repr=False)
     project: str
-
-
-class Read(Protocol):
-    """Calls a method of the server, and parses its answer."""
-
-    def __call__(self, parse: Callable[[Json], Parsed], method: str, path: str, **sent: Any) -> Parsed:
-        """The parsed answer."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,41 +45,32 @@ class RefreshTokenCalls:
         """
         return self.read(_parse_new, "POST", _PATH, json={"name": name})
 
-    def list(self) -> "list[RefreshTokenEntry]":
+    def list(self) -> "list[RevocableEntry]":
         """The refresh tokens of all keys of the key's holder, revoked ones too, the oldest first."""
-        return self.read(_parse_list, "GET", _PATH)
+        return self.read(partial(parse_entries, name="refreshTokens"), "GET", _PATH)
 
-    def revoke(self, token_id: str) -> RefreshTokenEntry:
+    def revoke(self, token_id: str) -> RevocableEntry:
         """Revoke a refresh token; again changes nothing.
 
         Raises:
             ServiceRefusal: the key's holder has none with this id.
 
         """
-        return self.read(_parse_entry, "POST", f"{_PATH}/{token_id}:revoke")
+        return self.read(parse_entry, "POST", f"{_PATH}/{token_id}:revoke")
 
 
-def check_place(path: Path) -> None:
+def check_credentials_place(path: Path) -> None:
     """Check that a file of credentials may be written here: nothing is there, or one that was written by this module.
 
     Raises:
         ClientError: something else is there.
 
     """
-    try:
-        with path.open("rb") as file:
-            content = json.loads(file.read(_MOST_FILE_BYTES))
-        ours = content["type"] == _KIND and content["audience"] == _AUDIENCE
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise ClientError(f"{path} cannot be used: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError, RecursionError):
-        ours = False
-    if not ours:
-        raise ClientError(
-            f"{path} is there, and is no file of credentials for Tuningfork.", advice="Name another file with --adc."
-        )
+
+    def is_ours(content: Any) -> bool:
+        return bool(content["type"] == _KIND and content["audience"] == _AUDIENCE)
+
+    check_place(path, is_ours, kind="file of credentials", advice="Name another file with --adc.")
 
 
 def write_credentials(path: Path, token: NewRefreshToken, *, url: str, project: str) -> None:
@@ -133,10 +97,7 @@ def write_credentials(path: Path, token: NewRefreshToken, *, url: str, project: 
         "token_info_url": f"{server}/introspect",
         **({"quota_project_id": project} if project else {}),
     }
-    try:
-        private_file.write(path, json.dumps(content, indent=2) + "\n")
-    except OSError as error:
-        raise ClientError(f"{path} cannot be written: {error.strerror}.") from error
+    write_file(path, content)
 
 
 def _parse_new(answer: Json) -> NewRefreshToken:
@@ -147,18 +108,3 @@ def _parse_new(answer: Json) -> NewRefreshToken:
         refresh_token=fields.token(answer, "refreshToken"),
         project=fields.text(answer, "project", ""),
     )
-
-
-def _parse_entry(answer: Json) -> RefreshTokenEntry:
-    return RefreshTokenEntry(
-        id=fields.name(answer, "id"),
-        name=fields.text(answer, "name", ""),
-        key_id=fields.name(answer, "keyId", ""),
-        create_time=fields.time(answer, "createTime"),
-        revoke_time=fields.time(answer, "revokeTime") if "revokeTime" in answer else None,
-        answer=answer,
-    )
-
-
-def _parse_list(answer: Json) -> list[RefreshTokenEntry]:
-    return [_parse_entry(each) for each in fields.objects(answer, "refreshTokens")]

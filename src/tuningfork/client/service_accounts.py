@@ -3,34 +3,18 @@
 The file is of the type `service_account`, which many programs want that take no other file of credentials.
 """
 
-import json
 from dataclasses import dataclass, field
-from datetime import datetime
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tuningfork.client import answer_fields as fields
-from tuningfork.client import private_file
 from tuningfork.client.answer_fields import Json
-from tuningfork.client.errors import ClientError
-from tuningfork.client.refresh_tokens import Read
+from tuningfork.client.revocable import Read, RevocableEntry, check_place, parse_entries, parse_entry, write_file
 
 _PATH = "/tuningfork/v1/serviceAccounts"
 _KIND = "service_account"
 _OURS = "@service-accounts.tuningfork"
-_MOST_FILE_BYTES = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceAccountEntry:
-    """One line of `serviceAccounts.list`. `revoke_time` None: it is not revoked."""
-
-    id: str
-    name: str
-    key_id: str
-    create_time: datetime
-    revoke_time: datetime | None
-    answer: Json = field(default_factory=dict, repr=False, compare=False)
-    """The JSON that it was read from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,18 +42,18 @@ class ServiceAccountCalls:
         """
         return self.read(_parse_new, "POST", _PATH, json={"name": name, "tokenUri": token_uri(url)})
 
-    def list(self) -> "list[ServiceAccountEntry]":
+    def list(self) -> "list[RevocableEntry]":
         """The service accounts of all keys of the key's holder, revoked ones too, the oldest first."""
-        return self.read(_parse_list, "GET", _PATH)
+        return self.read(partial(parse_entries, name="serviceAccounts"), "GET", _PATH)
 
-    def revoke(self, account_id: str) -> ServiceAccountEntry:
+    def revoke(self, account_id: str) -> RevocableEntry:
         """Revoke a service account; again changes nothing.
 
         Raises:
             ServiceRefusal: the key's holder has none with this id.
 
         """
-        return self.read(_parse_entry, "POST", f"{_PATH}/{account_id}:revoke")
+        return self.read(parse_entry, "POST", f"{_PATH}/{account_id}:revoke")
 
 
 def token_uri(url: str) -> str:
@@ -84,18 +68,11 @@ def check_key_place(path: Path) -> None:
         ClientError: something else is there.
 
     """
-    try:
-        with path.open("rb") as file:
-            content = json.loads(file.read(_MOST_FILE_BYTES))
-        ours = content["type"] == _KIND and content["client_email"].endswith(_OURS)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise ClientError(f"{path} cannot be used: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        ours = False
-    if not ours:
-        raise ClientError(f"{path} is there, and is no key file for Tuningfork.", advice="Name another file.")
+
+    def is_ours(content: Any) -> bool:
+        return bool(content["type"] == _KIND and content["client_email"].endswith(_OURS))
+
+    check_place(path, is_ours, kind="key file", advice="Name another file.")
 
 
 def write_key_file(path: Path, account: NewServiceAccount, *, url: str, project: str) -> None:
@@ -121,10 +98,7 @@ def write_key_file(path: Path, account: NewServiceAccount, *, url: str, project:
         "token_uri": token_uri(url),
         "universe_domain": "googleapis.com",
     }
-    try:
-        private_file.write(path, json.dumps(content, indent=2) + "\n")
-    except OSError as error:
-        raise ClientError(f"{path} cannot be written: {error.strerror}.") from error
+    write_file(path, content)
 
 
 def _parse_new(answer: Json) -> NewServiceAccount:
@@ -134,18 +108,3 @@ def _parse_new(answer: Json) -> NewServiceAccount:
         private_key=fields.text(answer, "privateKey"),
         project=fields.text(answer, "project", ""),
     )
-
-
-def _parse_entry(answer: Json) -> ServiceAccountEntry:
-    return ServiceAccountEntry(
-        id=fields.name(answer, "id"),
-        name=fields.text(answer, "name", ""),
-        key_id=fields.name(answer, "keyId", ""),
-        create_time=fields.time(answer, "createTime"),
-        revoke_time=fields.time(answer, "revokeTime") if "revokeTime" in answer else None,
-        answer=answer,
-    )
-
-
-def _parse_list(answer: Json) -> list[ServiceAccountEntry]:
-    return [_parse_entry(each) for each in fields.objects(answer, "serviceAccounts")]
