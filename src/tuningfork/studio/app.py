@@ -4,6 +4,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from http import HTTPStatus
 
 import httpx
 from starlette.applications import Starlette
@@ -22,12 +23,16 @@ from tuningfork.studio.frame.openid import OpenIdSignIn
 from tuningfork.studio.frame.pass_through import PassThrough
 from tuningfork.studio.frame.rendering import Person, Rendering
 from tuningfork.studio.frame.session import Cookies, address_of
+from tuningfork.studio.frame.shared_answers import SharedAnswers, WholeAnswer
 from tuningfork.studio.frame.static_files import StaticFiles
-from tuningfork.studio.frame.visit import FormTooLarge, Page, Visit
+from tuningfork.studio.frame.visit import EVERY, FormTooLarge, Page, Visit
 from tuningfork.studio.pages.issuer_sign_in import IssuerSignIn
 from tuningfork.studio.pages.sign_in import SignIn
 from tuningfork.studio.routes import PAGES
 from tuningfork.studio.texts.catalog import Texts, choose_language
+
+SHARED_PART = 0.8
+"""The part of the time between two questions of a page for which an answer serves the person's other pages too."""
 
 _PASSED_VERBS = ("GET", "POST", "PATCH", "DELETE")
 
@@ -38,6 +43,7 @@ class Studio:
 
     api: Api
     rendering: Rendering
+    shared: SharedAnswers
 
     def visit(self, request: Request, person: Person | None = None) -> Visit:
         """A visit of somebody who is not known yet."""
@@ -58,16 +64,39 @@ class Studio:
 
         async def answer(request: Request) -> Response:
             visit = self.visit(request)
-            try:
-                if not page.public and visit.fragment is None:
-                    visit = replace(visit, person=await _person(visit))
-                return await page.view(visit)
-            except (ApiRefusal, ApiUnreachable) as error:
-                return failures.page_of(visit, error)
-            except FormTooLarge:
-                return failures.too_large(visit)
+            if request.method != "GET":
+                self.shared.forget(visit.cookies.credential)
+            if visit.fragment is None:
+                return await self._whole(page, visit)
+            return await self._part(page, visit)
 
         return answer
+
+    async def _part(self, page: Page, visit: Visit) -> Response:
+        """A part of a page. Those who have it already are told that nothing is new."""
+
+        async def make() -> WholeAnswer:
+            made = await self._whole(page, visit)
+            pause = int(made.headers.get(EVERY, "0")) / 1000 if made.status_code == HTTPStatus.OK else 0.0
+            return WholeAnswer.of(made, pause * SHARED_PART)
+
+        known = visit.request.headers.get("if-none-match")
+        if page.is_shared:
+            what = (visit.fragment, visit.here, visit.texts.language)
+            return (await self.shared.of(visit.cookies.credential, what, make)).response(known)
+        made = await self._whole(page, visit)
+        return WholeAnswer.of(made).response(known) if "etag" in made.headers else made
+
+    async def _whole(self, page: Page, visit: Visit) -> Response:
+        """What the page's own function answers, or why it cannot."""
+        try:
+            if not page.public and visit.fragment is None:
+                visit = replace(visit, person=await _person(visit))
+            return await page.view(visit)
+        except (ApiRefusal, ApiUnreachable) as error:
+            return failures.page_of(visit, error)
+        except FormTooLarge:
+            return failures.too_large(visit)
 
     async def no_page(self, request: Request, _error: Exception) -> Response:
         """The answer to a path that is none."""
@@ -102,13 +131,13 @@ def studio_app(
     Args:
         api_url: the address of the server's API.
         transport: how to reach it; None: over TCP.
-        clock: seconds, for the pauses after wrong keys.
+        clock: seconds, for the pauses after wrong keys, and for how long pages share an answer.
         openid: the issuer at which people can sign in; None: with a key or a token alone.
 
     """
     static = StaticFiles()
     paths, issuer = frozenset(page.path for page in PAGES), "" if openid is None else openid.host
-    studio = Studio(Api(api_url, transport), Rendering(static, paths, issuer))
+    studio = Studio(Api(api_url, transport), Rendering(static, paths, issuer), SharedAnswers(clock))
     sign_in = SignIn(Attempts(clock))
     at_issuer = () if openid is None else IssuerSignIn(openid).pages()
     pages = [
@@ -119,7 +148,7 @@ def studio_app(
         routes=[
             *(Route(path, _to_library) for path in ("/", PREFIX, f"{PREFIX}/")),
             Route(f"{PREFIX}/static/{{digest}}/{{name}}", static.answer),
-            Route(f"{PREFIX}/api/{{path:path}}", PassThrough(studio.api).answer, methods=_PASSED_VERBS),
+            Route(f"{PREFIX}/api/{{path:path}}", PassThrough(studio.api, studio.shared).answer, methods=_PASSED_VERBS),
             *pages,
         ],
         middleware=[Middleware(StudioGate)],

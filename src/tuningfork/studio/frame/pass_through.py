@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from tuningfork.studio.frame.api_client import Api, ApiUnreachable
 from tuningfork.studio.frame.session import Cookies, address_of
+from tuningfork.studio.frame.shared_answers import SharedAnswers, WholeAnswer
 
 _ID = r"[A-Za-z0-9][A-Za-z0-9._~-]*"
 _OWN, _GEMINI = r"/tuningfork/v1", r"/v1beta"
@@ -50,6 +51,12 @@ ALLOWED: tuple[tuple[frozenset[str], re.Pattern[str]], ...] = tuple(
 )
 """Which methods of the API, as verbs and path, the pages' scripts may call."""
 
+_FOLLOWED = re.compile(rf"{_OWN}/{_TUNED}/(?:job|series)")
+_ANSWERS = tuple(f":{each}" for each in _ANSWERING.split("|"))
+
+SHARED_SECONDS = 0.35
+"""How long an answer about a job serves the other pages of the person who has asked. Pages ask less often."""
+
 MOST_BODY_BYTES = 80 * 1024 * 1024
 _TO_THE_API = ("accept", "content-type", "content-length", "if-none-match")
 _TO_THE_BROWSER = ("content-disposition", "content-type", "content-length", "etag", "retry-after", "x-request-id")
@@ -66,6 +73,7 @@ class PassThrough:
     """The endpoint of all paths below `/studio/api`."""
 
     api: Api
+    shared: SharedAnswers
 
     async def answer(self, request: Request) -> Response:
         """The API's answer. Both bodies are handed on while they arrive."""
@@ -77,6 +85,27 @@ class PassThrough:
         headers |= {**caller.headers(), "accept-encoding": "identity"}
         if int(headers.get("content-length", "0")) > MOST_BODY_BYTES:
             return _too_large()
+        if request.method == "GET" and _FOLLOWED.fullmatch(path):
+            return await self._followed(request, path, headers, caller.credential)
+        if request.method != "GET" and not path.endswith(_ANSWERS):
+            self.shared.forget(caller.credential)
+        return await self._passed(request, path, headers, caller.credential)
+
+    async def _followed(self, request: Request, path: str, headers: dict[str, str], credential: str | None) -> Response:
+        """An answer about a job, which all open pages of one person share for a moment."""
+
+        async def make() -> WholeAnswer:
+            passed = await self._passed(request, path, headers, credential)
+            if isinstance(passed, StreamingResponse):
+                body = b"".join([piece if isinstance(piece, bytes) else b"" async for piece in passed.body_iterator])
+                passed = Response(body, passed.status_code, dict(passed.headers))
+            return WholeAnswer.of(passed, SHARED_SECONDS)
+
+        what = (path, request.scope["query_string"], headers.get("if-none-match"))
+        return (await self.shared.of(credential, what, make)).response(None)
+
+    async def _passed(self, request: Request, path: str, headers: dict[str, str], credential: str | None) -> Response:
+        """The API's answer to one request."""
         has_body = request.method in {"POST", "PATCH", "PUT"}
         try:
             answer = await self.api.open(
@@ -95,7 +124,7 @@ class PassThrough:
             return Response(status_code=499)
         kept = {name: value for name in _TO_THE_BROWSER if (value := answer.headers.get(name)) is not None}
         # Without a cookie the API says that a credential is missing, with 403: to the page's script that is a sign-out.
-        missing = caller.credential is None and answer.status_code == httpx.codes.FORBIDDEN
+        missing = credential is None and answer.status_code == httpx.codes.FORBIDDEN
         return StreamingResponse(_pieces(answer), 401 if missing else answer.status_code, kept)
 
 

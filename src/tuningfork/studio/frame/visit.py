@@ -40,6 +40,8 @@ class Page:
     path: str
     view: Callable[["Visit"], Awaitable[Response]]
     public: bool = False
+    is_shared: bool = False
+    """Whether one part of the page may serve all open pages of one person for a moment."""
 
 
 @dataclass(frozen=True)
@@ -118,9 +120,7 @@ class Visit:
         text = self.rendering.block(template, self.fragment or "", self.texts, names)
         if text is None:
             return Response(status_code=404)
-        headers["etag"] = tag = tag_of(text)
-        if self.request.headers.get("if-none-match") == tag:
-            return Response(status_code=304, headers=headers)
+        headers["etag"] = tag_of(text)
         return HTMLResponse(text, status, headers)
 
     def redirect(self, path: str, notice: tuple[str, Mapping[str, object]] | None = None) -> Response:

@@ -102,4 +102,4 @@ def _known(listed: Json, models: list[Compared]) -> list[tuple[str, str]]:
     return list((newest | {name: title for name, title in shown.items() if name not in newest}).items())
 
 
-PAGES = (Page("GET", "/compare", compare),)
+PAGES = (Page("GET", "/compare", compare, is_shared=True),)

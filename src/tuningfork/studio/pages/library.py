@@ -89,4 +89,4 @@ def _row(model: Json, visit: Visit) -> Row:
     )
 
 
-PAGES = (Page("GET", "/library", library),)
+PAGES = (Page("GET", "/library", library, is_shared=True),)

@@ -139,7 +139,7 @@ async def _delete_form(visit: Visit, error: str) -> Response:
 
 
 PAGES = (
-    Page("GET", "/models/{id}", model),
+    Page("GET", "/models/{id}", model, is_shared=True),
     Page("GET", "/models/{id}/losses.csv", losses),
     Page("POST", "/models/{id}/stop", stop),
     Page("POST", "/models/{id}/rename", rename),
