@@ -16,10 +16,12 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from tuningfork.domain.base_model import BaseModel, WeightType
 from tuningfork.domain.errors import BaseUnusable, TuningforkError
 from tuningfork.domain.user_directories import NoHomeDirectory
+from tuningfork.modeling.adapters.cohorts import CohortProducts
 from tuningfork.modeling.adapters.slots import AdapterSlots, Slots
 from tuningfork.modeling.attention.plans import AttentionParameters, AttentionPlan, PackedPlan
 from tuningfork.modeling.attention.registration import ATTENTION
 from tuningfork.modeling.chat_template import Chat
+from tuningfork.modeling.compiled.cohorts import cohort_products
 from tuningfork.modeling.compiled.library import Level
 from tuningfork.modeling.compiled.products import CompiledProduct
 from tuningfork.modeling.compiled.proof import proven
@@ -126,7 +128,7 @@ def load_base(
     cast("nn.Module", model).to(place).eval()
     chat = chat or chat_format(base, location, model.generation_config)
     kernels = kernels or kernels_for(place, gpu_shortcuts=gpu_shortcuts)
-    slots = AdapterSlots.attach(model, kernels.adapters, dtype)
+    slots = AdapterSlots.attach(model, kernels.adapters, dtype, _trained_products(place, dtype))
     if stored != dtype:
         _narrow_(base, location, model, stored, dtype)
     parameters = _check_attention(base, model)
@@ -155,6 +157,11 @@ def _products(device: torch.device, dtype: torch.dtype, weights: WeightType) -> 
     if library is not None and library.level >= Level.AVX2:
         return partial(CompiledProduct, library)
     return partial(Int8Product, dtype=dtype) if weights is WeightType.INT8 else None
+
+
+def _trained_products(device: torch.device, dtype: torch.dtype) -> CohortProducts | None:
+    """What makes the products of adapters in training; None: torch computes them."""
+    return cohort_products(proven(), dtype) if device.type == "cpu" else None
 
 
 def _planned(

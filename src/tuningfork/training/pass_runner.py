@@ -96,6 +96,8 @@ class PassRunner:
         self.short_bytes = self._memory.of_short_pass()
         self._weights = int(base.model.num_parameters())
         self._jobs_per_pass = jobs_per_pass
+        # MKL's fp32 products have other bits on several threads, so there jobs share passes on one thread.
+        self._any_threads = base.device.type != "cpu" or base.dtype == torch.bfloat16
         self.long_tokens: int | None = None
         self.part_seconds = _PART_SECONDS
         self.piece = PIECE_PRODUCTS
@@ -119,7 +121,7 @@ class PassRunner:
 
     def can_advance_beside_others(self, job: AdmittedJob) -> bool:
         """Whether the job may advance at the same time as others: in a shared pass, or in a lane."""
-        return self._jobs_per_pass > 1 or self._is_small(_tokens([job]))
+        return (self._jobs_per_pass > 1 and self._any_threads) or self._is_small(_tokens([job]))
 
     def least_held_bytes(self, job: AdmittedJob, most_tokens: int) -> int:
         """What the job's next pass holds at least while it is suspended; 0: it is not run in parts, or not rendered.
@@ -138,13 +140,13 @@ class PassRunner:
         """Split jobs that advance together into groups of about equally many tokens; a core runs each group's pass."""
         if self._jobs_per_pass == 1:
             return [[job] for job in jobs]
-        parts = min(self._lanes, len(jobs))
-        if parts < 2:
+        if (parts := min(self._lanes, len(jobs))) < 2:
             return [jobs]
         largest = sorted(jobs, key=lambda job: tokens_and_targets(job.next_batch()), reverse=True)
         in_parts: list[Sequence[AdmittedJob]] = [largest[part::parts] for part in range(parts)]
         # With fewer parts than cores, one large pass on all cores is faster.
-        return in_parts if parts == self._lanes or self._is_small(max(map(_tokens, in_parts))) else [jobs]
+        apart = not self._any_threads or parts == self._lanes
+        return in_parts if apart or self._is_small(max(map(_tokens, in_parts))) else [jobs]
 
     def advance(self, batches: Sequence[Batch]) -> None:
         """Run the next pass of each batch, and count its tokens as turns of its jobs (`AdmittedJob.turns`).
@@ -156,10 +158,9 @@ class PassRunner:
         if parallel == 1 and len(first.jobs) == 1 and (first.suspended or self._has_parts(_tokens_of(first.passes[0]))):
             self._advance_part(first)
             return
-        small = parallel > 1 or self._is_small(_tokens_of(batches[0].passes[0]))
-        self._in_lanes(
-            [partial(self._advance, batch, lane, parallel=parallel) for lane, batch in enumerate(batches)], small=small
-        )
+        alone = parallel == 1 and (self._any_threads or len(first.jobs) == 1)
+        passes = [partial(self._advance, batch, lane, parallel=parallel) for lane, batch in enumerate(batches)]
+        self._in_lanes(passes, small=not alone or self._is_small(_tokens_of(first.passes[0])))
 
     def evaluate(self, jobs: Sequence[AdmittedJob]) -> None:
         """Run the next evaluation pass of each job, and count its tokens as turns of the job (`AdmittedJob.turns`).
@@ -355,12 +356,11 @@ class PassRunner:
         found = yield from forward_in_parts(
             self._base, self._packed(own), slots, lane=lane, fused=self._fused, piece=self.piece
         )
-        found_N = found.losses_N
         if len(own) == len(group):
-            return found_N
+            return found.losses_N
         counts = torch.tensor([each.segment.targets for each in group])
         needed_N = torch.repeat_interleave(torch.tensor([each.owner in new_owners for each in group]), counts)
-        return torch.zeros(len(needed_N)).masked_scatter_(needed_N, found_N)
+        return torch.zeros(len(needed_N)).masked_scatter_(needed_N, found.losses_N)
 
     def _packed(self, group: Sequence[OwnedSegment]) -> Pack:
         """Pack the group. Segments share prefixes if the base has a decoder.

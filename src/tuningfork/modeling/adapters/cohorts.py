@@ -3,15 +3,17 @@
 A job's results do not depend on the other jobs in its cohort: a batched product computes each of its products
 separately, and a single job is a batch of one. The fixed cost of a kernel call is paid once for all jobs.
 
-If ranks are small, all layers of a group share one block-diagonal B: each layer's B has its own rows and columns, and
-the rest is zero. Multiplying by the zeros costs less than a kernel call for each layer.
+On a CPU with the compiled parts, all products at a group are one call of these (`modeling/compiled/cohorts.py`).
+Otherwise, if ranks are small, all layers of a group share one block-diagonal B: each layer's B has its own rows and
+columns, and the rest is zero. Multiplying by the zeros costs less than a kernel call for each layer.
 
 Shape suffixes: J adapters, T tokens of each, D inputs of a group's layers, O the layers' outputs side by side (in a
 block: the block's), R the layers' ranks side by side, P all numbers of one adapter.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -50,13 +52,36 @@ class _Block:
             part.grad_JRO.copy_(self.grad_JRO[:, part.ranks, part.outputs])
 
 
+class GroupProducts(Protocol):
+    """Computes all products of a cohort at one group of layers: `modeling/compiled/cohorts.CompiledCohort`."""
+
+    def add(self, x_TD: Tensor, y_TO: Tensor) -> Tensor:
+        """See `Cohort.add`."""
+        ...
+
+    def backward(self, grad_TO: Tensor, x_TD: Tensor, kept_TR: Tensor, grad_TD: Tensor | None) -> None:
+        """See `Cohort.backward`."""
+        ...
+
+
+CohortProducts = Callable[[float, Tensor, Sequence[Tensor], Tensor, Sequence[Tensor]], GroupProducts]
+"""Makes them, of the scale, A `JRD` and each B `JRO`, and where the gradients of A and of each B are to be written."""
+
+_MOST_LAYERS = 3
+"""For at most so many layers of a group `CohortProducts` is asked."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """A and B of all adapters at one group of layers, as views of the cohort's flat vectors."""
+    """A and B of all adapters at one group of layers, as views of the cohort's flat vectors.
+
+    `products` computes them; None: torch does, in `blocks`.
+    """
 
     a_JRD: Tensor
     grad_a_JRD: Tensor
     blocks: Sequence[_Block]
+    products: GroupProducts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +105,12 @@ class Cohort:
         scale: float,
         weights_JP: Tensor,
         gradients_JP: Tensor,
+        products: CohortProducts | None = None,
     ) -> "Cohort":
-        """A cohort over this storage. `shapes`: for each group of layers its D, and the O of each layer."""
+        """A cohort over this storage. `shapes`: for each group of layers its D, and the O of each layer.
+
+        `products` computes; None: torch does.
+        """
         groups, begin = [], 0
         for inputs, outputs in shapes:
             end = begin + len(outputs) * rank * inputs
@@ -94,8 +123,18 @@ class Cohort:
                 parts.append(_Part(slice(index * rank, (index + 1) * rank), columns, own, grad))
                 column += count
             begin = end
-            groups.append(_Group(a_JRD, grad_a_JRD, _blocks(parts)))
+            if products is None or len(parts) > _MOST_LAYERS:
+                groups.append(_Group(a_JRD, grad_a_JRD, _blocks(parts)))
+                continue
+            bs_JRO, grads_JRO = [part.own_JRO for part in parts], [part.grad_JRO for part in parts]
+            own_products = products(scale, a_JRD, bs_JRO, grad_a_JRD, grads_JRO)
+            groups.append(_Group(a_JRD, grad_a_JRD, (), own_products))
         return cls(weights_JP, gradients_JP, scale, groups)
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether compiled parts compute it, with the same bits for an adapter in any company."""
+        return all(group.products is not None for group in self.groups)
 
     def refresh(self) -> None:
         """Copy the adapters' B, after a change in place, into the shared B of each group."""
@@ -106,6 +145,8 @@ class Cohort:
     def add(self, group: int, x_TD: Tensor, y_TO: Tensor) -> Tensor:
         """See `Route.add`; returns A x times the scale for `backward`."""
         own = self.groups[group]
+        if own.products is not None:
+            return own.products.add(x_TD, y_TO)
         x_JTD, y_JTO = self._by_adapter(x_TD), self._by_adapter(y_TO)
         low_JTR = x_JTD.new_empty(*x_JTD.shape[:2], own.a_JRD.shape[1])
         torch.baddbmm(low_JTR, x_JTD, own.a_JRD.transpose(1, 2), beta=0, alpha=self.scale, out=low_JTR)
@@ -116,6 +157,9 @@ class Cohort:
     def backward(self, group: int, grad_TO: Tensor, x_TD: Tensor, kept: Tensor, grad_TD: Tensor | None) -> None:
         """See `Route.backward`; overwrites the adapters' gradients."""
         own = self.groups[group]
+        if own.products is not None:
+            own.products.backward(grad_TO, x_TD, kept, grad_TD)
+            return
         grad_JTO = self._by_adapter(grad_TO)
         grad_JTR = torch.empty_like(kept)
         for block in own.blocks:
@@ -154,10 +198,11 @@ class CohortStorage:
     """Makes the cohorts of training passes over one base.
 
     A cohort of several adapters has its own storage, which later cohorts of the same shape reuse. `shapes` has, for
-    each group of layers, its D and the O of each layer.
+    each group of layers, its D and the O of each layer. `products` computes; None: torch does.
     """
 
     shapes: Sequence[tuple[int, tuple[int, ...]]]
+    products: CohortProducts | None = None
     _alone: dict[int, Cohort] = field(default_factory=dict)
     _shared: list[tuple[tuple[int, float], Cohort]] = field(default_factory=list)
 
@@ -174,7 +219,7 @@ class CohortStorage:
         rank, _ = kind
         numbers = sum(rank * (len(outputs) * inputs + sum(outputs)) for inputs, outputs in self.shapes)
         weights_JP = torch.zeros(count, numbers, dtype=dtype, device=device)
-        return Cohort.over(self.shapes, *kind, weights_JP, torch.zeros_like(weights_JP))
+        return Cohort.over(self.shapes, *kind, weights_JP, torch.zeros_like(weights_JP), self.products)
 
     def forget(self, slot: int) -> None:
         """Free the storage kept for the slot."""
@@ -185,7 +230,9 @@ class CohortStorage:
         found = self._alone.get(member.slot)
         if found is None:
             weights_1P, gradients_1P = member.weights_P[None], member.gradients_P[None]
-            found = self._alone[member.slot] = Cohort.over(self.shapes, *member.kind, weights_1P, gradients_1P)
+            found = self._alone[member.slot] = Cohort.over(
+                self.shapes, *member.kind, weights_1P, gradients_1P, self.products
+            )
         return found
 
     def _several(self, members: Sequence[Member], before: list[tuple[tuple[int, float], Cohort]]) -> Cohort:
@@ -201,6 +248,6 @@ class CohortStorage:
                 break
         else:
             weights_JP = torch.stack(weights)
-            found = Cohort.over(self.shapes, *kind, weights_JP, torch.empty_like(weights_JP))
+            found = Cohort.over(self.shapes, *kind, weights_JP, torch.empty_like(weights_JP), self.products)
         self._shared.append((kind, found))
         return found

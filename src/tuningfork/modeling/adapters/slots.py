@@ -26,7 +26,7 @@ from transformers import PreTrainedModel
 
 from tuningfork.domain.base_model import AdapterShape
 from tuningfork.domain.errors import InternalError, InvalidArgument
-from tuningfork.modeling.adapters.cohorts import Cohort, CohortStorage, Member
+from tuningfork.modeling.adapters.cohorts import Cohort, CohortProducts, CohortStorage, Member
 from tuningfork.modeling.adapters.routes import Adapter, Composite, PerToken, Route, Uniform
 from tuningfork.modeling.adapters.slot_layers import AdapterSelection, Group, Routing, SlotLinear, adaptable, grouped
 from tuningfork.modeling.adapters.tables import AdapterTables, GroupWeights
@@ -38,8 +38,7 @@ BASE_ALONE = -1
 """Instead of a slot: the base without an adapter."""
 
 Slots = Tensor | Sequence[int] | int | None
-"""One slot for all tokens, or one for each packed token (a tensor `T` on the CPU, or a sequence); -1 and None mean the
-base alone."""
+"""One slot for all tokens, or one for each packed token (a tensor `T` on the CPU, or a sequence); -1, None: base."""
 
 _PEFT_PREFIX = "base_model.model."
 """What PEFT puts before the names of a model's layers."""
@@ -92,12 +91,17 @@ class AdapterSlots:
 
     @classmethod
     def attach(
-        cls, model: PreTrainedModel, kernels: AdapterKernels = PLAIN.adapters, dtype: torch.dtype | None = None
+        cls,
+        model: PreTrainedModel,
+        kernels: AdapterKernels = PLAIN.adapters,
+        dtype: torch.dtype | None = None,
+        products: CohortProducts | None = None,
     ) -> Self:
         """Freeze the model and replace the linear layers of its attention and MLP blocks by `SlotLinear`.
 
         The choice is PEFT's "all-linear": every linear layer of the text decoder, never the output head. `kernels`
-        compute the products of rows that each have their own adapter. `dtype` is the adapters' type; None: the model's.
+        compute the products of rows that each have their own adapter, `products` those of adapters in training (None:
+        torch does). `dtype` is the adapters' type; None: the model's.
 
         Raises:
             InternalError: the model's blocks have no plain linear layers.
@@ -125,7 +129,7 @@ class AdapterSlots:
             kernels=kernels,
             _routing=routing,
             _tables=AdapterTables(shapes, dtype=dtype or model.dtype, device=model.device),
-            _new_storage=lambda: CohortStorage(shapes),
+            _new_storage=lambda: CohortStorage(shapes, products),
         )
         for index, group in enumerate(groups):
             for place, layer in enumerate(group.layers):
@@ -383,13 +387,9 @@ def _transposed_shape(name: str, shape: tuple[int, int]) -> tuple[int, int]:
 
 def _leaves(weights: GroupWeights, grads: GroupWeights) -> GroupWeights:
     # Each leaf's `grad` is a view of the flat gradients: autograd adds in place to a gradient that exists.
-    a_RD = weights.a_RD.detach().requires_grad_()
-    a_RD.grad = grads.a_RD
-    bs_OR = []
-    for b_OR, grad_OR in zip(weights.bs_OR, grads.bs_OR, strict=True):
-        leaf_OR = b_OR.detach().requires_grad_()
-        leaf_OR.grad = grad_OR
-        bs_OR.append(leaf_OR)
+    a_RD, *bs_OR = (each.detach().requires_grad_() for each in (weights.a_RD, *weights.bs_OR))
+    for leaf, grad in zip((a_RD, *bs_OR), (grads.a_RD, *grads.bs_OR), strict=True):
+        leaf.grad = grad
     return GroupWeights(a_RD, tuple(bs_OR))
 
 

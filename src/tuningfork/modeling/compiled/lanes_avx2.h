@@ -33,6 +33,16 @@ struct Lanes8 {
         const __m256i upper = _mm256_set1_epi32(static_cast<int>(0xffff0000u));
         return {_mm256_castsi256_ps(_mm256_and_si256(sixteen(from), upper))};
     }
+    inline void store_bf16(uint16_t* to) const {
+        const __m256i bits = _mm256_castps_si256(at), upper = _mm256_srli_epi32(bits, 16);
+        const __m256i odd = _mm256_and_si256(upper, _mm256_set1_epi32(1));
+        const __m256i near = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
+        const __m256i none = _mm256_or_si256(upper, _mm256_set1_epi32(0x40));
+        const __m256i numbers = _mm256_castps_si256(_mm256_cmp_ps(at, at, _CMP_ORD_Q));
+        const __m256i rounded = _mm256_blendv_epi8(none, _mm256_srli_epi32(near, 16), numbers);
+        const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(rounded, rounded), 0x08);
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm256_castsi256_si128(packed));
+    }
     inline Lanes8 times_plus(Lanes8 factor, Lanes8 plus) const { return {_mm256_fmadd_ps(at, factor.at, plus.at)}; }
     static inline float one_times_plus(float x, float factor, float plus) {
         return _mm_cvtss_f32(_mm_fmadd_ss(_mm_set_ss(x), _mm_set_ss(factor), _mm_set_ss(plus)));

@@ -32,6 +32,15 @@ struct Lanes16 {
         const __m512i upper = _mm512_set1_epi32(static_cast<int>(0xffff0000u));
         return {_mm512_castsi512_ps(_mm512_and_si512(thirty_two(from), upper))};
     }
+    inline void store_bf16(uint16_t* to) const {
+        const __m512i bits = _mm512_castps_si512(at), upper = _mm512_srli_epi32(bits, 16);
+        const __m512i odd = _mm512_and_si512(upper, _mm512_set1_epi32(1));
+        const __m512i near = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+        const __m512i none = _mm512_or_si512(upper, _mm512_set1_epi32(0x40));
+        const __mmask16 numbers = _mm512_cmp_ps_mask(at, at, _CMP_ORD_Q);
+        const __m512i rounded = _mm512_mask_srli_epi32(none, numbers, near, 16);
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi32_epi16(rounded));
+    }
     inline Lanes16 times_plus(Lanes16 factor, Lanes16 plus) const { return {_mm512_fmadd_ps(at, factor.at, plus.at)}; }
     static inline float one_times_plus(float x, float factor, float plus) {
         return Lanes8::one_times_plus(x, factor, plus);

@@ -107,6 +107,14 @@ struct PlainLanes {
         return y;
     }
     static inline PlainLanes load_odd_bf16(const uint16_t* from) { return load_even_bf16(from + 1); }
+    // In bfloat16, to the nearest, of two equally near ones to the even one; what is not a number stays none.
+    inline void store_bf16(uint16_t* to) const {
+        for (int i = 0; i < count; ++i) {
+            const uint32_t bits = bits_of(at[i / 4])[i % 4];
+            const uint32_t near = (bits + 0x7fff + (bits >> 16 & 1)) >> 16, none = bits >> 16 | 0x40;
+            to[i] = static_cast<uint16_t>((bits & 0x7fffffff) > 0x7f800000 ? none : near);
+        }
+    }
     // this * factor + plus, rounded as the processor does it: with or without a rounding in between.
     inline PlainLanes times_plus(PlainLanes factor, PlainLanes plus) const {
 #ifdef FP_FAST_FMAF

@@ -1,6 +1,6 @@
 """Tests compiled functions on the machine before they are used, against torch in fp64.
 
-Shape suffixes: T tokens, D inputs, O outputs.
+Shape suffixes: T tokens, D inputs, O outputs, J adapters, R ranks of a group's layers side by side.
 """
 
 import logging
@@ -11,6 +11,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from tuningfork.modeling.compiled.cohorts import CompiledCohort
 from tuningfork.modeling.compiled.library import Library, library
 from tuningfork.modeling.compiled.products import TYPES, CompiledProduct
 
@@ -61,10 +62,69 @@ class ProductTrial:
         return rounded, torch.rand(sum(self.outputs), generator=draw) + 0.5
 
 
-TRIALS: tuple[Trial, ...] = tuple(
-    ProductTrial(dtype, *shape)
-    for dtype in TYPES
-    for shape in ((576, (64, 32, 32)), (1300, (50,)), (37, (3, 9)), (64, (300,)))
+@dataclass(frozen=True, slots=True)
+class CohortTrial:
+    """Tests products of two adapters of this rank and type at a group of layers of this shape, and of one alone.
+
+    All numbers are small and whole, so that every result is exact in each type, also where halves of them are taken.
+    """
+
+    dtype: torch.dtype
+    rank: int
+    inputs: int
+    outputs: tuple[int, ...]
+
+    def __call__(self, tried: Library) -> Iterator[Pair]:
+        """Yield what the forward and the backward pass give, of two adapters together and of the second alone."""
+        draw = torch.Generator().manual_seed(0)
+        jobs, rows, ranks = 2, 7, self.rank * len(self.outputs)
+
+        def drawn(*shape: int) -> Tensor:
+            return torch.randint(-1, 2, shape, generator=draw).to(self.dtype)
+
+        a_JRD, bs_JRO = drawn(jobs, ranks, self.inputs), [drawn(jobs, self.rank, each) for each in self.outputs]
+        x_JTD, y_JTO, grad_JTO = (drawn(jobs, rows, each) for each in (self.inputs, *[sum(self.outputs)] * 2))
+        right = _adapted(a_JRD, bs_JRO, x_JTD, y_JTO, grad_JTO)
+        for own in (slice(jobs), slice(1, jobs)):
+            weights = _side_by_side([a_JRD[own], *(each[own] for each in bs_JRO)])
+            grads = _side_by_side([torch.full_like(each, 3) for each in weights])
+            y_TO, grad_TD = y_JTO[own].flatten(0, 1).clone(), torch.ones_like(x_JTD[own].flatten(0, 1))
+            cohort = CompiledCohort(tried, 0.5, weights[0], weights[1:], grads[0], grads[1:])
+            low_TR = cohort.add(x_JTD[own].flatten(0, 1), y_TO)
+            cohort.backward(grad_JTO[own].flatten(0, 1), x_JTD[own].flatten(0, 1), low_TR, grad_TD)
+            for found, wanted in zip((y_TO, grad_TD, *grads), right, strict=True):
+                yield found.float(), wanted[own].reshape(found.shape).to(self.dtype).float()
+
+
+def _side_by_side(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The same tensors, with all numbers of each adapter in one row of memory."""
+    flat = torch.cat([each.flatten(1) for each in tensors], dim=1)
+    parts = torch.split(flat, [each[0].numel() for each in tensors], dim=1)
+    return [part.view(each.shape) for part, each in zip(parts, tensors, strict=True)]
+
+
+def _adapted(a_JRD: Tensor, bs_JRO: Sequence[Tensor], x_JTD: Tensor, y_JTO: Tensor, grad_JTO: Tensor) -> list[Tensor]:
+    """The right output, the gradient of x plus 1, and the gradients of A and of each B, computed in fp64."""
+    a_JRD, x_JTD, y_JTO, grad_JTO, *bs_JRO = (each.double() for each in (a_JRD, x_JTD, y_JTO, grad_JTO, *bs_JRO))
+    lows = torch.split(x_JTD @ a_JRD.transpose(1, 2) / 2, bs_JRO[0].shape[1], dim=2)
+    added = [low @ b for low, b in zip(lows, bs_JRO, strict=True)]
+    grads = torch.split(grad_JTO, [each.shape[2] for each in bs_JRO], dim=2)
+    grad_JTR = torch.cat([grad @ b.transpose(1, 2) / 2 for grad, b in zip(grads, bs_JRO, strict=True)], dim=2)
+    grads_b = [low.transpose(1, 2) @ grad for low, grad in zip(lows, grads, strict=True)]
+    return [y_JTO + torch.cat(added, dim=2), 1 + grad_JTR @ a_JRD, grad_JTR.transpose(1, 2) @ x_JTD, *grads_b]
+
+
+TRIALS: tuple[Trial, ...] = (
+    *(
+        ProductTrial(dtype, *shape)
+        for dtype in TYPES
+        for shape in ((576, (64, 32, 32)), (1300, (50,)), (37, (3, 9)), (64, (300,)))
+    ),
+    *(
+        CohortTrial(dtype, *shape)
+        for dtype in (torch.float32, torch.bfloat16)
+        for shape in ((1, 37, (40,)), (8, 40, (33, 16, 7)))
+    ),
 )
 
 

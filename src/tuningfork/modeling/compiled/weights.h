@@ -21,6 +21,7 @@ struct Weights<TF_FLOAT32> {
     static inline Lanes8 eight(const float* from) { return Lanes8::load(from); }
     static inline Lanes in_order(const float* from) { return Lanes::load(from); }
     static inline void write(float x, float* to) { *to = x; }
+    static inline void write(Lanes x, float* to) { x.store(to); }
 };
 
 template <>
@@ -37,6 +38,7 @@ struct Weights<TF_BFLOAT16> {
         // To the nearest, of two equally near ones to the even one; what is not a number stays none.
         *to = static_cast<uint16_t>(x == x ? (bits + 0x7fff + ((bits >> 16) & 1)) >> 16 : (bits >> 16) | 0x40);
     }
+    static inline void write(Lanes x, uint16_t* to) { x.store_bf16(to); }
 };
 
 template <>
