@@ -23,6 +23,7 @@ def paths(server):
         rows = "text_input,output\n" + "".join(f'"{a}","{b}"\n' for a, b in [*PAIRS, ("MCM", ""), ("1", "2")])
         made = client.post("/tuningfork/v1/datasets?name=a.csv&displayName=counting", content=rows.encode()).json()
         dataset = made["name"].removeprefix("datasets/")
+        key = client.get("/tuningfork/v1/keys").json()["keys"][0]["name"].removeprefix("keys/")
         asked = {"models": ["models/tuningfork-mini-001", f"tunedModels/{model}"], "dataset": made["name"]}
         evaluation = client.post("/tuningfork/v1/evaluations", json=asked).json()["name"]
         done = partial(client.get, f"/tuningfork/v1/{evaluation}")
@@ -46,6 +47,7 @@ def paths(server):
         "evaluation": f"/{evaluation}",
         "operations": "/operations",
         "operations-keys-new": "/operations/keys/new",
+        "operations-keys-revoke": f"/operations/keys/{key}/revoke",
     }
 
 

@@ -142,6 +142,8 @@ def parse_creation(body: bytes, query: Mapping[str, str]) -> Creation:
         probe_prompts=tuple(task.get("probe_prompts", ())),
     )
     asked = task.get("validation")
+    if asked is None and not wanted.probe_prompts:
+        return Creation(wanted=wanted, words=words, dataset=dataset)
     held = {} if asked is None else asked.get("examples", {})
     if found := tuple(islice(faults_of_examples(held, f"{_VALIDATION}.examples"), MAX_REPORTED_VIOLATIONS)):
         raise refused(words.request, found)
