@@ -19,8 +19,15 @@ def evaluated(visitor, *, rows=HELD, name="held out", models=None):
         body = {"models": models or ["models/tuningfork-mini-001"], "dataset": f"datasets/{dataset}"}
         made = client.post("/tuningfork/v1/evaluations", json=body).json()
     visitor.open(f"/{made['name']}")
-    visitor.page.get_by_text("All models have answered").wait_for(timeout=RUN_SECONDS * 1000)
+    ended(visitor, len(rows))
     return f"/{made['name']}"
+
+
+def ended(visitor, count):
+    """Wait until the page says so, and shows every row."""
+    said = visitor.page.locator("p.sentence").filter(has_text="All models have answered")
+    said.wait_for(timeout=RUN_SECONDS * 1000)
+    visitor.page.locator("#answers tbody tr").nth(count - 1).wait_for()
 
 
 def tuned_with_kept_back(server):
@@ -51,8 +58,7 @@ def test_a_model_is_evaluated_and_its_failures_become_data(visitor):
 
     # Live: it goes on to its end on a page that is never loaded again.
     page.evaluate("window.stayed = true")
-    page.get_by_text("All models have answered 10 examples.").wait_for(timeout=RUN_SECONDS * 1000)
-    page.locator("#answers tbody tr").first.wait_for()
+    ended(visitor, 10)
     assert page.evaluate("window.stayed")
     assert "was trained on" in page.locator(".finding").inner_text()
 
@@ -71,8 +77,8 @@ def test_a_model_is_evaluated_and_its_failures_become_data(visitor):
     page.keyboard.press("d")
     assert not page.locator("#row-5 del").first.is_visible()
 
-    visitor.press(f"Add {lost} failures to data")
-    assert re.search(r"/studio/create/[^/]+/check", page.url)
+    page.get_by_role("button", name=f"Add {lost} failures to data").click()
+    page.wait_for_url("**/studio/create/*/check")
     made = re.search(r"/create/([^/]+)/check", page.url)[1]
     with visitor.server.client() as client:
         rows = client.get(f"/tuningfork/v1/datasets/{made}/rows").json()
@@ -84,7 +90,6 @@ def test_what_stands_in_answers_and_questions_is_never_markup(visitor):
     hostile = "<img src=x onerror=window.canary=1>{{7*7}}"
     evaluated(visitor, rows=[(hostile, f"expected {hostile}"), ("=1+1", "2")], name=hostile)
     page = visitor.page
-    page.locator("#answers tbody tr").first.wait_for()
     assert hostile in page.locator("#answers").inner_text()
     assert page.evaluate("window.canary") is None
     assert page.locator("main img").count() == 0
