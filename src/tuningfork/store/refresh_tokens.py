@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, select
 from tuningfork.domain.api_key import ApiKeyId
 from tuningfork.domain.permission import Email
 from tuningfork.domain.refresh_token import RefreshToken, RefreshTokenId
-from tuningfork.store.access import is_of_person
+from tuningfork.store import revocable_rows
 from tuningfork.store.credential_tables import refresh_tokens
 
 
@@ -49,25 +49,19 @@ def of_person(connection: Connection, email: Email, *, keyless: bool = False) ->
 
     `keyless`: also those that were made for no key.
     """
-    query = select(refresh_tokens).where(_is_of(email, keyless=keyless))
-    rows = connection.execute(query.order_by(refresh_tokens.c.create_time, refresh_tokens.c.id)).mappings()
-    return [_token(row) for row in rows]
+    return [_token(row) for row in revocable_rows.of_person(connection, refresh_tokens, email, keyless=keyless)]
 
 
 def forget(connection: Connection, token_ids: Sequence[RefreshTokenId]) -> None:
     """Delete these refresh tokens."""
-    connection.execute(refresh_tokens.delete().where(refresh_tokens.c.id.in_(token_ids)))
+    revocable_rows.forget(connection, refresh_tokens, token_ids)
 
 
 def revoke(
     connection: Connection, token_id: RefreshTokenId, email: Email, time: datetime, *, keyless: bool = False
-) -> bool:
-    """Revoke a person's refresh token; the time of one that is revoked already stays. Returns whether there is one."""
-    is_theirs = (refresh_tokens.c.id == token_id) & _is_of(email, keyless=keyless)
-    live = refresh_tokens.update().where(is_theirs, refresh_tokens.c.revoke_time.is_(None))
-    connection.execute(live.values(revoke_time=time))
-    found = connection.execute(select(refresh_tokens.c.id).where(is_theirs)).first()
-    return found is not None
+) -> None:
+    """Revoke a person's refresh token, if there is one; the time of one that is revoked already stays."""
+    revocable_rows.revoke(connection, refresh_tokens, token_id, email, time, keyless=keyless)
 
 
 def _found(connection: Connection, is_wanted: ColumnElement[bool]) -> tuple[RefreshToken, SecretHashes] | None:
@@ -75,10 +69,6 @@ def _found(connection: Connection, is_wanted: ColumnElement[bool]) -> tuple[Refr
     if row is None:
         return None
     return _token(row), SecretHashes(token=row["token_hash"], client_secret=row["client_secret_hash"])
-
-
-def _is_of(email: Email, *, keyless: bool) -> ColumnElement[bool]:
-    return is_of_person(refresh_tokens.c.key_id, email, keyless=keyless)
 
 
 def _token(row: RowMapping) -> RefreshToken:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, RowMapping, select
 from tuningfork.domain.api_key import ApiKeyId
 from tuningfork.domain.permission import Email
 from tuningfork.domain.service_account import ServiceAccount, ServiceAccountId
-from tuningfork.store.access import is_of_person
+from tuningfork.store import revocable_rows
 from tuningfork.store.credential_tables import service_accounts
 
 
@@ -36,24 +36,19 @@ def of_person(connection: Connection, email: Email, *, keyless: bool = False) ->
 
     `keyless`: also those that were made for no key.
     """
-    query = select(service_accounts).where(is_of_person(service_accounts.c.key_id, email, keyless=keyless))
-    rows = connection.execute(query.order_by(service_accounts.c.create_time, service_accounts.c.id)).mappings()
-    return [_account(row) for row in rows]
+    return [_account(row) for row in revocable_rows.of_person(connection, service_accounts, email, keyless=keyless)]
 
 
 def forget(connection: Connection, account_ids: Sequence[ServiceAccountId]) -> None:
     """Delete these service accounts."""
-    connection.execute(service_accounts.delete().where(service_accounts.c.id.in_(account_ids)))
+    revocable_rows.forget(connection, service_accounts, account_ids)
 
 
 def revoke(
     connection: Connection, account_id: ServiceAccountId, email: Email, time: datetime, *, keyless: bool = False
 ) -> None:
     """Revoke a person's service account, if there is one; the time of one that is revoked already stays."""
-    theirs = is_of_person(service_accounts.c.key_id, email, keyless=keyless)
-    live = service_accounts.c.revoke_time.is_(None)
-    change = service_accounts.update().where(service_accounts.c.id == account_id, theirs, live)
-    connection.execute(change.values(revoke_time=time))
+    revocable_rows.revoke(connection, service_accounts, account_id, email, time, keyless=keyless)
 
 
 def _account(row: RowMapping) -> ServiceAccount:
