@@ -1,6 +1,6 @@
 """A data set that waits for its tuning, as the API shows it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +12,15 @@ ROLES = ("INPUT", "OUTPUT", "SYSTEM", "IGNORE")
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of the data. `name` and `prefix` are whatever the file or the person says."""
+    """A column of the data. `name` and `prefix` are whatever the file or the person says.
+
+    `label` tells columns of one name apart: the second `answer` is `answer (2)`.
+    """
 
     name: str
     role: str
     prefix: str
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +87,7 @@ def staged_data(found: Json) -> StagedData:
         source_name=str(found.get("sourceName", "")),
         conversation_form=str(found.get("conversationForm", "")),
         row_count=int(found.get("rowCount", 0)),
-        columns=tuple(
-            Column(str(each.get("name", "")), str(each.get("role", "IGNORE")), str(each.get("prefix", "")))
-            for each in found.get("columns", ())
-        ),
+        columns=_columns(found.get("columns", ())),
         columns_reason=str(found.get("columnsReason", "")),
         notes=tuple(map(str, found.get("notes", ()))),
         unread=tuple(
@@ -101,6 +102,21 @@ def staged_data(found: Json) -> StagedData:
         expires=str(found.get("expireTime", "")),
         draft=found.get("draft") or {},
     )
+
+
+def _columns(found: Iterable[Json]) -> tuple[Column, ...]:
+    """The columns with their labels. None has the label of an earlier one, whatever the file calls them."""
+    columns: list[Column] = []
+    taken: set[str] = set()
+    for each in found:
+        name = label = str(each.get("name", ""))
+        count = 1
+        while label and label in taken:
+            count += 1
+            label = f"{name} ({count})"
+        taken.add(label)
+        columns.append(Column(name, str(each.get("role", "IGNORE")), str(each.get("prefix", "")), label))
+    return tuple(columns)
 
 
 def lines_of(row: Json) -> tuple[Line, ...]:

@@ -1,5 +1,7 @@
 """Data sets, examples and estimates as the API writes them, with what it leaves out."""
 
+import pytest
+
 from tuningfork.studio.view.estimate import Estimate, estimate_in
 from tuningfork.studio.view.mask import Segment, masked_example
 from tuningfork.studio.view.staged_data import Column, Line, lines_of, staged_data
@@ -18,7 +20,7 @@ def test_names_of_columns_and_cells_are_values_whatever_they_say():
     columns = [{"name": name, "role": "INPUT"} for name in HOSTILE]
 
     assert staged_data({"name": "datasets/x", "columns": columns}).columns == tuple(
-        Column(name, "INPUT", "") for name in HOSTILE
+        Column(name, "INPUT", "", name) for name in HOSTILE
     )
     assert lines_of({"cells": [*HOSTILE, None]}) == tuple(Line("", text) for text in (*HOSTILE, ""))
 
@@ -66,3 +68,19 @@ def test_what_an_estimate_does_not_say_is_not_known():
     assert estimate_in({"totalSteps": "19", "hyperparameters": {"epochCount": 5}, "adapterRank": 8}) == Estimate(
         step_count=19, used={"epochCount": 5.0, "adapterRank": 8.0}
     )
+
+
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [
+        (["question", "answer"], ["question", "answer"]),
+        (["answer", "answer", "answer"], ["answer", "answer (2)", "answer (3)"]),
+        (["answer (2)", "answer", "answer"], ["answer (2)", "answer", "answer (3)"]),
+        (["", "", "x"], ["", "", "x"]),
+    ],
+)
+def test_columns_of_one_name_are_told_apart(names, labels):
+    shown = staged_data({"name": "datasets/x", "columns": [{"name": name} for name in names]})
+
+    assert [column.label for column in shown.columns] == labels
+    assert [column.name for column in shown.columns] == names
