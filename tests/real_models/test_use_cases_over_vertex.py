@@ -15,6 +15,7 @@ import pytest
 import bank_messages
 import dialogue_summaries
 import metrics
+import passage_questions
 from live_server import running
 from patience import RUN_SECONDS, wait_until
 
@@ -66,6 +67,12 @@ CASES = {
         held_out=pairs(dialogue_summaries.HELD_OUT, ASKED),
         instruction=dialogue_summaries.INSTRUCTION,
         most_tokens=60,
+    ),
+    "questions": Case(
+        training=pairs(passage_questions.TRAINING, 80),
+        held_out=pairs(passage_questions.HELD_OUT, ASKED),
+        instruction=passage_questions.INSTRUCTION,
+        most_tokens=24,
     ),
 }
 
@@ -204,3 +211,15 @@ def test_summarization_names_the_speakers_and_nobody_else(stories):
     assert metrics.share(any(speaker in answer for speaker in SPEAKERS) for answer in tuned) >= 0.9
     rights = [right for _, right in CASES["summarization"].held_out]
     assert metrics.rouge_l(tuned, rights) > 1.5 * metrics.rouge_l(base, rights[: len(base)])
+
+
+def test_extractive_question_answering_copies_from_the_passage(stories):
+    case = CASES["questions"]
+    tuned, base = stories.answers("questions"), stories.answers_of_base("questions")
+    passages = [text.rpartition("\n\n")[0] for text, _ in case.held_out]
+
+    assert metrics.copied(tuned, passages) >= 0.6
+    assert metrics.exact_match(tuned, [right for _, right in case.held_out]) >= 0.3
+    assert metrics.copied(base, passages[: len(base)]) <= 0.5
+    assert len(losses := stories.validation_losses("questions")) == EPOCHS
+    assert losses[-1] < losses[0]
