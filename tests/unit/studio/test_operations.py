@@ -69,6 +69,15 @@ def test_an_operator_sees_jobs_engines_work_errors_keys_and_sessions(visit, oper
     assert page.count("/cancel") == 1
 
 
+def test_the_part_that_follows_the_server_is_the_same_as_on_the_page(visit, operated):
+    part = visit(operated).get("/studio/operations", headers={"studio-fragment": "operations"})
+
+    assert part.status_code == 200
+    assert "660 MB" in part.text
+    assert "abc123" in part.text
+    assert part.headers["studio-every"] == "5000"
+
+
 def test_everybody_else_sees_their_own_part_and_asks_for_no_more(visit, operated):
     operated.answers["GET", "queue"] = {"jobs": [], "totalSize": 0}
 
