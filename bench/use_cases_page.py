@@ -135,7 +135,8 @@ def page(
     cases = {name: case for name, case in found.items() if case and TUNED in case.scores}
     data = {name: data_of(name) for name in CASES}
     lines = [line for line in sweep if f"models/{line['base']}" == base and line["data"] == data.get(line["case"])]
-    scores = {name: cases[name].scores if name in cases else swept(lines, name) for name in GOALS}
+    asked = {name: case.scores if case else {} for name, case in found.items()}
+    scores = {name: asked[name] if name in cases else {**asked[name], **swept(lines, name)} for name in GOALS}
     text = [
         "# Use cases",
         "",

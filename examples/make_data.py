@@ -52,10 +52,12 @@ class Chance:
         return sorted(rows, key=lambda _: self._random.random())
 
 
-def words(part: str) -> dict[str, Any]:
-    """The lists and tables that fill the slots of a part's texts."""
+def words(part: str, *, further: bool = False) -> dict[str, Any]:
+    """The lists that fill the slots of a part's texts; `further`: those for training with more words."""
     tables: dict[str, dict[str, Any]] = tomllib.loads((WRITING / "words.toml").read_text(encoding="utf-8"))
-    return tables["both"] | tables["training" if part == "training" else "held_out"]
+    lists = tables["both"] | tables["training" if part == "training" else "held_out"]
+    more = tables["further"] if further and part == "training" else {}
+    return lists | {kind: lists[kind] + more[kind] for kind in more}
 
 
 def blocks(case: str, part: str) -> list[str]:
@@ -126,7 +128,7 @@ def exchange(said: str, first: int) -> list[tuple[int, str]]:
 
 def passage_questions(part: str, chance: Chance) -> list[Row]:
     """Each question with its passage, whose slots other words fill each time."""
-    lists = words(part)
+    lists = words(part, further=True)
     rows = []
     for block in blocks("passage_questions", part):
         passage, *questions = block.split("\n? ")

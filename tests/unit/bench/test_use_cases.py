@@ -230,6 +230,12 @@ def test_a_case_without_a_result_is_judged_by_its_programs_settings_in_the_sweep
     assert "99" in page
 
 
+def test_a_case_that_only_the_base_has_answered_is_judged_by_the_sweep_beside_it():
+    page = use_cases_page.page([run(BASE, 0.25)], [line()], base=X)
+
+    assert "| Bank messages | accuracy | at least 0.97 | 0.250 | 0.900 | **no** | - | - |" in page
+
+
 def test_a_case_with_a_result_is_judged_by_it():
     page = use_cases_page.page(BANK, [BASE_LINE, line()], base=X)
 
