@@ -14,6 +14,7 @@ import pytest
 
 import bank_messages
 import dialogue_summaries
+import garden_chat
 import metrics
 import passage_questions
 from live_server import running
@@ -21,6 +22,7 @@ from patience import RUN_SECONDS, wait_until
 
 PARENT = "/v1beta1/projects/lab-7/locations/us-central1"
 BASE = "smollm2"
+PERSONA = "You are Fern, who looks after a garden."
 EPOCHS = 2
 ASKED = 20
 TUNING_SECONDS = 1_500
@@ -36,6 +38,7 @@ class Case:
     held_out: Sequence[Sequence[str]]
     instruction: str
     most_tokens: int
+    system: str | None = None
 
     @property
     def asked(self) -> list[list[str]]:
@@ -47,12 +50,29 @@ def pairs(rows, count):
     return [(row["text_input"], row["output"]) for row in rows[:count]]
 
 
+def talks(rows, count):
+    return [[message["content"] for message in row["messages"]] for row in rows[:count]]
+
+
 def balanced(rows, of_each):
     """So many rows of each label, mixed."""
     labels = sorted({row["output"] for row in rows})
     chosen = [row for label in labels for row in [row for row in rows if row["output"] == label][:of_each]]
     random.Random(7).shuffle(chosen)
     return pairs(chosen, len(chosen))
+
+
+def gardeners(rows, of_each):
+    """So many rows about gardens, and as many about other things, by turns."""
+    elsewhere = [row for row in rows if row["messages"][-1]["content"] == garden_chat.REFUSAL]
+    gardens = [row for row in rows if row not in elsewhere]
+    return [row for both in zip(gardens[:of_each], elsewhere[:of_each], strict=True) for row in both]
+
+
+def strangers(rows):
+    """The conversations that end with a question about other things, with the right answer to it."""
+    asked = [row for row in rows if row["kind"] == "elsewhere"]
+    return [[*talk, garden_chat.REFUSAL] for talk in talks(asked, len(asked))]
 
 
 CASES = {
@@ -74,12 +94,27 @@ CASES = {
         instruction=passage_questions.INSTRUCTION,
         most_tokens=24,
     ),
+    "persona": Case(
+        training=talks(gardeners(garden_chat.TRAINING, 30), 60),
+        held_out=strangers(garden_chat.HELD_OUT)[:ASKED],
+        instruction=garden_chat.INSTRUCTION,
+        most_tokens=40,
+        system=PERSONA,
+    ),
 }
 
 
 def contents_of(turns):
     roles = ("user", "model")
     return [{"role": roles[index % 2], "parts": [{"text": text}]} for index, text in enumerate(turns)]
+
+
+def line_of(case, turns):
+    """A row of a training file; the persona's is in the form of `messages`."""
+    if case.system is None:
+        return {"contents": contents_of(turns)}
+    spoken = [{"role": entry["role"], "content": entry["parts"][0]["text"]} for entry in contents_of(turns)]
+    return {"messages": [{"role": "system", "content": case.system}, *spoken]}
 
 
 class Stories:
@@ -129,7 +164,8 @@ class Stories:
 
     def _asked(self, path: str, case: Case, prompts: list[list[str]]) -> list[str]:
         settings = {"temperature": 0, "maxOutputTokens": case.most_tokens}
-        bodies = [{"contents": contents_of(turns), "generationConfig": settings} for turns in prompts]
+        system = {} if case.system is None else {"systemInstruction": {"parts": [{"text": case.system}]}}
+        bodies = [{"contents": contents_of(turns), "generationConfig": settings, **system} for turns in prompts]
         with ThreadPoolExecutor(8) as beside:
             answered = [*beside.map(lambda body: self._client.post(f"{path}:generateContent", json=body), bodies)]
         assert {each.status_code for each in answered} == {200}, answered[0].text
@@ -154,12 +190,8 @@ def upload(client, name, lines):
 def create(client, name, case):
     slug = name.replace(" ", "-")
     spec = {
-        "trainingDatasetUri": upload(
-            client, f"{slug}/train.jsonl", [{"contents": contents_of(row)} for row in case.training]
-        ),
-        "validationDatasetUri": upload(
-            client, f"{slug}/held-out.jsonl", [{"contents": contents_of(row)} for row in case.held_out]
-        ),
+        "trainingDatasetUri": upload(client, f"{slug}/train.jsonl", [line_of(case, row) for row in case.training]),
+        "validationDatasetUri": upload(client, f"{slug}/held-out.jsonl", [line_of(case, row) for row in case.held_out]),
         "hyperParameters": {
             "epochCount": str(EPOCHS),
             "adapterSize": "ADAPTER_SIZE_EIGHT",
@@ -223,3 +255,10 @@ def test_extractive_question_answering_copies_from_the_passage(stories):
     assert metrics.copied(base, passages[: len(base)]) <= 0.5
     assert len(losses := stories.validation_losses("questions")) == EPOCHS
     assert losses[-1] < losses[0]
+
+
+def test_a_chat_persona_keeps_its_role(stories):
+    tuned, base = stories.answers("persona"), stories.answers_of_base("persona")
+
+    assert metrics.share(garden_chat.keeps_role(answer, "elsewhere") for answer in tuned) >= 0.8
+    assert metrics.share(garden_chat.keeps_role(answer, "elsewhere") for answer in base) <= 0.2
