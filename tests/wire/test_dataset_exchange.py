@@ -397,7 +397,7 @@ def test_lists_come_in_pages_the_newest_first(caller, workshop):
 def test_hostile_names_headers_and_cells_are_only_ever_text(caller):
     content = b':x,a.b,__proto__,output\n<script>alert(1)</script>,{{7*7}},"=HYPERLINK(""x"")",ok\n'
     told = upload(caller, content, "..%2F..%2Fetc%2Fpasswd%00<b>.csv")
-    assert told["sourceName"] == "passwd\0<b>.csv"
+    assert told["sourceName"] == "passwd<b>.csv"
     assert [column["name"] for column in told["columns"]] == [":x", "a.b", "__proto__", "output"]
     (row,) = rows(caller, f"{ROOT}/{told['name']}")["rows"]
     assert row["cells"] == ["<script>alert(1)</script>", "{{7*7}}", '=HYPERLINK("x")', "ok"]

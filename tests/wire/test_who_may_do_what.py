@@ -35,101 +35,105 @@ from tuningfork.store.database import Database
 from workshop import ADA, BOB, Workshop, build_workshop, number_request
 
 GRID = """
-                                      cp gl tu tr re rr no    -  R  W  O
-ListModels                            x  x  x  x  x  x  .     x  x  x  x
-GetModel                              x  x  x  x  x  x  .     x  x  x  x
-CreateTunedModel on a base            x  x  x  .  .  .  .     x  x  x  x
-CreateTunedModel on a tuned model     x  x  x  .  .  .  .     .  x  x  x
-ListTunedModels                       x  x  x  x  .  .  .     x  x  x  x
-GetTunedModel                         x  x  x  x  .  .  .     .  x  x  x
-UpdateTunedModel                      x  x  x  .  .  .  .     .  .  x  x
-DeleteTunedModel                      x  x  x  .  .  .  .     .  .  .  x
-CancelTunedModel                      x  x  x  .  .  .  .     .  .  x  x
-GenerateContent of a base             x  x  x  x  x  x  .     x  x  x  x
-GenerateContent                       x  x  x  x  x  x  .     .  x  x  x
-StreamGenerateContent of a base       x  x  x  x  x  x  .     x  x  x  x
-StreamGenerateContent                 x  x  x  x  x  x  .     .  x  x  x
-CountTokens of a base                 x  x  x  x  x  x  .     x  x  x  x
-CountTokens                           x  x  x  x  x  x  .     .  x  x  x
-GenerateContent below models/         x  x  x  x  x  x  .     .  x  x  x
-StreamGenerateContent below models/   x  x  x  x  x  x  .     .  x  x  x
-CountTokens below models/             x  x  x  x  x  x  .     .  x  x  x
-GenerateText of a base                x  x  x  x  x  x  .     x  x  x  x
-GenerateText below models/            x  x  x  x  x  x  .     .  x  x  x
-GenerateText                          x  x  x  x  x  x  .     .  x  x  x
-CreatePermission                      x  x  x  x  x  x  .     .  .  x  x
-GetPermission                         x  x  x  x  x  x  .     .  x  x  x
-ListPermissions                       x  x  x  x  x  x  .     .  x  x  x
-UpdatePermission                      x  x  x  x  x  x  .     .  .  x  x
-DeletePermission                      x  x  x  x  x  x  .     .  .  x  x
-TransferOwnership                     x  x  x  x  x  x  .     .  .  .  x
-GetOperation                          x  x  x  x  .  .  .     .  x  x  x
-ListOperations                        x  x  x  x  .  .  .     .  x  x  x
-ListOperations of all models          x  x  x  x  .  .  .     x  x  x  x
-CancelOperation                       x  x  x  .  .  .  .     .  .  x  x
-DeleteOperation                       x  x  x  .  .  .  .     .  .  .  x
-CreateTunedModel with a rank          x  x  x  .  .  .  .     x  x  x  x
-CreateTunedModel further, in our API  x  x  x  .  .  .  .     .  x  x  x
-PreviewTunedModel on a base           x  x  x  .  .  .  .     x  x  x  x
-PreviewTunedModel on a tuned model    x  x  x  .  .  .  .     .  x  x  x
-ImportTunedModel                      x  x  x  .  .  .  .     x  x  x  x
-ExportAdapter                         x  x  x  x  .  .  .     .  x  x  x
-GetTunedModel as its residence        x  x  x  x  .  .  .     .  x  x  x
-GetTunedModel as its diagnosis        x  x  x  x  .  .  .     .  x  x  x
-ListTunedModels as diagnoses          x  x  x  x  .  .  .     x  x  x  x
-GetTunedModel as its stage            x  x  x  x  .  .  .     .  x  x  x
-GetTunedModel as its evaluations      x  x  x  x  .  .  .     .  x  x  x
-GetTunedModel as its checkpoints      x  x  x  x  .  .  .     .  x  x  x
-UpdateTunedModel to a checkpoint      x  x  x  .  .  .  .     .  .  x  x
-ListTunedModels as stages             x  x  x  x  .  .  .     x  x  x  x
-GetTunedModel as its job              x  x  x  x  .  .  .     .  x  x  x
-GetTunedModel as its losses           x  x  x  x  .  .  .     .  x  x  x
-GetTunedModel as its probes           x  x  x  x  .  .  .     .  x  x  x
-ListTunedModels as the library        x  x  x  x  .  .  .     x  x  x  x
-CreateDataset                         x  x  x  .  .  .  .     x  x  x  x
-ReadDatasets                          x  x  x  x  .  .  .     x  x  x  x
-ReadDatasets in a list                x  x  x  x  .  .  .     x  x  x  x
-ReadDatasets as rows                  x  x  x  x  .  .  .     x  x  x  x
-ReadDatasets as one row               x  x  x  x  .  .  .     x  x  x  x
-ChangeDatasets                        x  x  x  .  .  .  .     x  x  x  x
-ChangeDatasets by deleting one        x  x  x  .  .  .  .     x  x  x  x
-ChangeDatasets of a row               x  x  x  .  .  .  .     x  x  x  x
-ChangeDatasets by adding rows         x  x  x  .  .  .  .     x  x  x  x
-ChangeDatasets by removing rows       x  x  x  .  .  .  .     x  x  x  x
-ChangeDatasets by undoing             x  x  x  .  .  .  .     x  x  x  x
-ChangeDatasets by fixing              x  x  x  .  .  .  .     x  x  x  x
-TryDatasets                           x  x  x  .  .  .  .     x  x  x  x
-TryDatasets as a preview              x  x  x  .  .  .  .     x  x  x  x
-TryDatasets as an estimate            x  x  x  .  .  .  .     x  x  x  x
-CreateEvaluation                      x  x  x  .  .  .  .     x  x  x  x
-CreateEvaluation of a tuned model     x  x  x  .  .  .  .     .  x  x  x
-ReadEvaluations                       x  x  x  x  .  .  .     x  x  x  x
-ReadEvaluations in a list             x  x  x  x  .  .  .     x  x  x  x
-ReadEvaluations as rows               x  x  x  x  .  .  .     x  x  x  x
-ReadEvaluations as CSV                x  x  x  x  .  .  .     x  x  x  x
-ChangeEvaluations                     x  x  x  .  .  .  .     x  x  x  x
-ChangeEvaluations by deleting one     x  x  x  .  .  .  .     x  x  x  x
-CreateAccessToken                     .  .  .  .  .  .  .     x  x  x  x
-CreateRefreshToken                    .  .  .  .  .  .  .     x  x  x  x
-ListRefreshTokens                     .  .  .  .  .  .  .     x  x  x  x
-RevokeRefreshToken                    .  .  .  .  .  .  .     x  x  x  x
-CreateSession                         x  x  x  x  x  x  .     x  x  x  x
-ListSessions                          x  .  .  .  .  .  .     x  x  x  x
-EndSession                            x  .  .  .  .  .  .     x  x  x  x
-EndCurrentSession                     x  x  x  x  x  x  .     x  x  x  x
-GetCaller                             x  x  x  x  x  x  .     x  x  x  x
-GetEngines                            x  .  .  .  .  .  .     x  x  x  x
-GetQueue                              x  .  .  .  .  .  .     x  x  x  x
-CancelJob                             x  .  .  .  .  .  .     .  .  x  x
-CreateKey                             .  .  .  .  .  .  .     x  x  x  x
-CreateKey for somebody else           .  .  .  .  .  .  .     x  x  x  x
-CreateKey for another project         .  .  .  .  .  .  .     x  x  x  x
-ListKeys                              x  .  .  .  .  .  .     x  x  x  x
-RevokeKey                             x  .  .  .  .  .  .     x  x  x  x
-ListSessions of everybody             x  .  .  .  .  .  .     x  x  x  x
-CreateServiceAccount                  .  .  .  .  .  .  .     x  x  x  x
-ListServiceAccounts                   .  .  .  .  .  .  .     x  x  x  x
-RevokeServiceAccount                  .  .  .  .  .  .  .     x  x  x  x
+                                       cp gl tu tr re rr no    -  R  W  O
+ListModels                             x  x  x  x  x  x  .     x  x  x  x
+ListModels with their limits           x  x  x  x  x  x  .     x  x  x  x
+GetModel                               x  x  x  x  x  x  .     x  x  x  x
+CreateTunedModel on a base             x  x  x  .  .  .  .     x  x  x  x
+CreateTunedModel on a tuned model      x  x  x  .  .  .  .     .  x  x  x
+ListTunedModels                        x  x  x  x  .  .  .     x  x  x  x
+GetTunedModel                          x  x  x  x  .  .  .     .  x  x  x
+UpdateTunedModel                       x  x  x  .  .  .  .     .  .  x  x
+DeleteTunedModel                       x  x  x  .  .  .  .     .  .  .  x
+CancelTunedModel                       x  x  x  .  .  .  .     .  .  x  x
+GenerateContent of a base              x  x  x  x  x  x  .     x  x  x  x
+GenerateContent                        x  x  x  x  x  x  .     .  x  x  x
+StreamGenerateContent of a base        x  x  x  x  x  x  .     x  x  x  x
+StreamGenerateContent                  x  x  x  x  x  x  .     .  x  x  x
+CountTokens of a base                  x  x  x  x  x  x  .     x  x  x  x
+CountTokens                            x  x  x  x  x  x  .     .  x  x  x
+GenerateContent below models/          x  x  x  x  x  x  .     .  x  x  x
+StreamGenerateContent below models/    x  x  x  x  x  x  .     .  x  x  x
+CountTokens below models/              x  x  x  x  x  x  .     .  x  x  x
+GenerateContent of a checkpoint        x  x  x  x  x  x  .     .  x  x  x
+StreamGenerateContent of a checkpoint  x  x  x  x  x  x  .     .  x  x  x
+CountTokens of a checkpoint            x  x  x  x  x  x  .     .  x  x  x
+GenerateText of a base                 x  x  x  x  x  x  .     x  x  x  x
+GenerateText below models/             x  x  x  x  x  x  .     .  x  x  x
+GenerateText                           x  x  x  x  x  x  .     .  x  x  x
+CreatePermission                       x  x  x  x  x  x  .     .  .  x  x
+GetPermission                          x  x  x  x  x  x  .     .  x  x  x
+ListPermissions                        x  x  x  x  x  x  .     .  x  x  x
+UpdatePermission                       x  x  x  x  x  x  .     .  .  x  x
+DeletePermission                       x  x  x  x  x  x  .     .  .  x  x
+TransferOwnership                      x  x  x  x  x  x  .     .  .  .  x
+GetOperation                           x  x  x  x  .  .  .     .  x  x  x
+ListOperations                         x  x  x  x  .  .  .     .  x  x  x
+ListOperations of all models           x  x  x  x  .  .  .     x  x  x  x
+CancelOperation                        x  x  x  .  .  .  .     .  .  x  x
+DeleteOperation                        x  x  x  .  .  .  .     .  .  .  x
+CreateTunedModel with a rank           x  x  x  .  .  .  .     x  x  x  x
+CreateTunedModel further, in our API   x  x  x  .  .  .  .     .  x  x  x
+PreviewTunedModel on a base            x  x  x  .  .  .  .     x  x  x  x
+PreviewTunedModel on a tuned model     x  x  x  .  .  .  .     .  x  x  x
+ImportTunedModel                       x  x  x  .  .  .  .     x  x  x  x
+ExportAdapter                          x  x  x  x  .  .  .     .  x  x  x
+GetTunedModel as its residence         x  x  x  x  .  .  .     .  x  x  x
+GetTunedModel as its diagnosis         x  x  x  x  .  .  .     .  x  x  x
+ListTunedModels as diagnoses           x  x  x  x  .  .  .     x  x  x  x
+GetTunedModel as its stage             x  x  x  x  .  .  .     .  x  x  x
+GetTunedModel as its evaluations       x  x  x  x  .  .  .     .  x  x  x
+GetTunedModel as its checkpoints       x  x  x  x  .  .  .     .  x  x  x
+UpdateTunedModel to a checkpoint       x  x  x  .  .  .  .     .  .  x  x
+ListTunedModels as stages              x  x  x  x  .  .  .     x  x  x  x
+GetTunedModel as its job               x  x  x  x  .  .  .     .  x  x  x
+GetTunedModel as its losses            x  x  x  x  .  .  .     .  x  x  x
+GetTunedModel as its probes            x  x  x  x  .  .  .     .  x  x  x
+ListTunedModels as the library         x  x  x  x  .  .  .     x  x  x  x
+CreateDataset                          x  x  x  .  .  .  .     x  x  x  x
+ReadDatasets                           x  x  x  x  .  .  .     x  x  x  x
+ReadDatasets in a list                 x  x  x  x  .  .  .     x  x  x  x
+ReadDatasets as rows                   x  x  x  x  .  .  .     x  x  x  x
+ReadDatasets as one row                x  x  x  x  .  .  .     x  x  x  x
+ChangeDatasets                         x  x  x  .  .  .  .     x  x  x  x
+ChangeDatasets by deleting one         x  x  x  .  .  .  .     x  x  x  x
+ChangeDatasets of a row                x  x  x  .  .  .  .     x  x  x  x
+ChangeDatasets by adding rows          x  x  x  .  .  .  .     x  x  x  x
+ChangeDatasets by removing rows        x  x  x  .  .  .  .     x  x  x  x
+ChangeDatasets by undoing              x  x  x  .  .  .  .     x  x  x  x
+ChangeDatasets by fixing               x  x  x  .  .  .  .     x  x  x  x
+TryDatasets                            x  x  x  .  .  .  .     x  x  x  x
+TryDatasets as a preview               x  x  x  .  .  .  .     x  x  x  x
+TryDatasets as an estimate             x  x  x  .  .  .  .     x  x  x  x
+CreateEvaluation                       x  x  x  .  .  .  .     x  x  x  x
+CreateEvaluation of a tuned model      x  x  x  .  .  .  .     .  x  x  x
+ReadEvaluations                        x  x  x  x  .  .  .     x  x  x  x
+ReadEvaluations in a list              x  x  x  x  .  .  .     x  x  x  x
+ReadEvaluations as rows                x  x  x  x  .  .  .     x  x  x  x
+ReadEvaluations as CSV                 x  x  x  x  .  .  .     x  x  x  x
+ChangeEvaluations                      x  x  x  .  .  .  .     x  x  x  x
+ChangeEvaluations by deleting one      x  x  x  .  .  .  .     x  x  x  x
+CreateAccessToken                      .  .  .  .  .  .  .     x  x  x  x
+CreateRefreshToken                     .  .  .  .  .  .  .     x  x  x  x
+ListRefreshTokens                      .  .  .  .  .  .  .     x  x  x  x
+RevokeRefreshToken                     .  .  .  .  .  .  .     x  x  x  x
+CreateSession                          x  x  x  x  x  x  .     x  x  x  x
+ListSessions                           x  .  .  .  .  .  .     x  x  x  x
+EndSession                             x  .  .  .  .  .  .     x  x  x  x
+EndCurrentSession                      x  x  x  x  x  x  .     x  x  x  x
+GetCaller                              x  x  x  x  x  x  .     x  x  x  x
+GetEngines                             x  .  .  .  .  .  .     x  x  x  x
+GetQueue                               x  .  .  .  .  .  .     x  x  x  x
+CancelJob                              x  .  .  .  .  .  .     .  .  x  x
+CreateKey                              .  .  .  .  .  .  .     x  x  x  x
+CreateKey for somebody else            .  .  .  .  .  .  .     x  x  x  x
+CreateKey for another project          .  .  .  .  .  .  .     x  x  x  x
+ListKeys                               x  .  .  .  .  .  .     x  x  x  x
+RevokeKey                              x  .  .  .  .  .  .     x  x  x  x
+ListSessions of everybody              x  .  .  .  .  .  .     x  x  x  x
+CreateServiceAccount                   .  .  .  .  .  .  .     x  x  x  x
+ListServiceAccounts                    .  .  .  .  .  .  .     x  x  x  x
+RevokeServiceAccount                   .  .  .  .  .  .  .     x  x  x  x
 """
 
 AUTH = "https://www.googleapis.com/auth/"
@@ -394,8 +398,14 @@ def removal(path, ids):
     return "POST", f"{path}:removeRows", {"ids": ids}
 
 
+def of_checkpoint(on, method):
+    """The request that asks the checkpoint of a model."""
+    return "POST", f"/tuningfork/v1/{on.name}/checkpoints/1:{method}", CONTENTS
+
+
 REQUESTS = {
     "ListModels": lambda world, on: ("GET", "/models", None),
+    "ListModels with their limits": lambda world, on: ("GET", "/tuningfork/v1/models", None),
     "GetModel": lambda world, on: ("GET", f"/{BASE}", None),
     "CreateTunedModel on a base": lambda world, on: ("POST", "/tunedModels", {"baseModel": BASE, "tuningTask": TASK}),
     "CreateTunedModel on a tuned model": lambda world, on: (
@@ -472,6 +482,9 @@ REQUESTS = {
         CONTENTS,
     ),
     "CountTokens below models/": lambda world, on: ("POST", f"/models/{on.name}:countTokens", CONTENTS),
+    "GenerateContent of a checkpoint": lambda world, on: of_checkpoint(on, "generateContent"),
+    "StreamGenerateContent of a checkpoint": lambda world, on: of_checkpoint(on, "streamGenerateContent"),
+    "CountTokens of a checkpoint": lambda world, on: of_checkpoint(on, "countTokens"),
     "GenerateText of a base": lambda world, on: ("POST", f"/{BASE}:generateText", TEXT),
     "GenerateText": lambda world, on: ("POST", f"/{on.name}:generateText", TEXT),
     "GenerateText below models/": lambda world, on: ("POST", f"/models/{on.name}:generateText", TEXT),

@@ -1,5 +1,6 @@
 """Previews and estimates of staged datasets: parses what is wanted, and renders it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -118,7 +119,8 @@ def render_estimate(
         "adapter_rank": job.adapter.rank,
         "seconds": None if seconds is None else round(seconds, 1),
         "jobs_ahead": place.jobs_ahead,
-        "wait_seconds": None if place.start_seconds is None else round(place.start_seconds, 1),
+        # Up, so that 0 says that it begins at once.
+        "wait_seconds": None if place.start_seconds is None else math.ceil(10 * place.start_seconds) / 10,
         "expected_cost": cost,
         "counted_example_count": preview.example_count,
     }
