@@ -35,6 +35,8 @@ from tuningfork.training.graphs import Buffers, Needed, PassGraphs
 from tuningfork.training.objectives import LossWeights
 from tuningfork.training.passes import forward_backward
 
+pytestmark = pytest.mark.slow
+
 DEVICE = torch.device("meta")
 COPIES = {"aten.copy_.default", "aten._to_copy.default", "aten.to.dtype_layout", "aten.to.device"}
 OURS = sorted(set(FAMILIES) - {"phi", "gemma3-with-vision"})

@@ -15,6 +15,8 @@ from tuningfork.domain.conversation import Conversation
 from tuningfork.modeling.device.capture import reexecution
 from tuningfork.modeling.loading import load_base
 
+pytestmark = pytest.mark.slow
+
 TOLERANCE = 1e-3
 
 LONG = tuple(Conversation.pair("word " * (3 * index), "answer " * (index + 1)) for index in range(1, 9))

@@ -3,9 +3,12 @@
 import re
 
 import httpx
+import pytest
 
 from patience import RUN_SECONDS
 from visitor import PAIRS
+
+pytestmark = pytest.mark.slow
 
 
 def long_job(server, name):

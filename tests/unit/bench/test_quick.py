@@ -36,6 +36,7 @@ def test_a_program_that_does_not_end_is_ended_and_the_next_one_runs(programs):
     assert (programs / "ends.out").is_file()
 
 
+@pytest.mark.slow
 def test_what_a_program_has_started_ends_with_it(programs):
     quick.run([part("starts.py", 20)], seconds=20, grace_seconds=0)
 

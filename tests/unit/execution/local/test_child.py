@@ -135,6 +135,7 @@ def test_closing_a_stopped_child_takes_no_longer_than_its_grace():
     assert spy.deaths.get(timeout=PATIENCE_SECONDS).exit_code == -signal.SIGKILL
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["by its silence", "by closing"])
 def test_a_child_that_cannot_be_killed_is_given_up(end, caplog):
     spy = Spy(**({"silence_seconds": SILENCE_SECONDS} if end == "by its silence" else {}))
