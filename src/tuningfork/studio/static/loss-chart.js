@@ -3,7 +3,7 @@
 import { api, ApiError } from "./api.js";
 import { notice } from "./frame.js";
 import { shortcut } from "./keys.js";
-import { asImage, drawing, element, Scale } from "./loss-drawing.js";
+import { asImage, drawing, element, moveCursor, Scale } from "./loss-drawing.js";
 import { canSmooth, Series } from "./loss-series.js";
 import { lossText, number, t } from "./texts.js";
 
@@ -251,20 +251,12 @@ class LossChart extends HTMLElement {
   // The cursor
 
   #listen(area) {
-    area.tabIndex = 0;
-    area.setAttribute("role", "slider");
     area.setAttribute("aria-label", t("chart.help"));
-    area.addEventListener("pointermove", (event) => this.#point(event.clientX - area.getBoundingClientRect().left));
-    area.addEventListener("pointerleave", () => document.activeElement === area || this.#move(null));
-    area.addEventListener("blur", () => this.#move(null));
-    area.addEventListener("focus", () => this.#cursor ?? this.#move(this.#steps().at(-1) ?? null));
-    area.addEventListener("keydown", (event) => {
-      const steps = this.#steps();
-      const now = Math.max(0, steps.indexOf(this.#cursor));
-      const wanted = { ArrowLeft: now - 1, ArrowDown: now - 1, ArrowRight: now + 1, ArrowUp: now + 1, Home: 0, End: steps.length - 1, PageUp: now + 10, PageDown: now - 10 }[event.key];
-      if (wanted === undefined) return;
-      event.preventDefault();
-      this.#move(steps[Math.min(steps.length - 1, Math.max(0, wanted))]);
+    moveCursor(area, {
+      places: () => this.#steps(),
+      current: () => this.#cursor,
+      move: (place) => this.#move(place),
+      point: (left) => this.#point(left),
     });
   }
 

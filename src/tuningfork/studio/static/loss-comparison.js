@@ -3,7 +3,7 @@
 
 import { api, ApiError } from "./api.js";
 import { shortcut } from "./keys.js";
-import { axes, element, line, Scale } from "./loss-drawing.js";
+import { axes, element, line, moveCursor, Scale } from "./loss-drawing.js";
 import { Series } from "./loss-series.js";
 import { lossText, number, t } from "./texts.js";
 
@@ -263,20 +263,12 @@ class LossComparison extends HTMLElement {
   // The cursor
 
   #listen(area) {
-    area.tabIndex = 0;
-    area.setAttribute("role", "slider");
     area.setAttribute("aria-label", t("chart.help"));
-    area.addEventListener("pointermove", (event) => this.#point(event.clientX - area.getBoundingClientRect().left));
-    area.addEventListener("pointerleave", () => document.activeElement === area || this.#move(null));
-    area.addEventListener("blur", () => this.#move(null));
-    area.addEventListener("focus", () => this.#cursor ?? this.#move(this.#places().at(-1) ?? null));
-    area.addEventListener("keydown", (event) => {
-      const places = this.#places();
-      const now = Math.max(0, places.indexOf(this.#cursor));
-      const wanted = { ArrowLeft: now - 1, ArrowDown: now - 1, ArrowRight: now + 1, ArrowUp: now + 1, Home: 0, End: places.length - 1, PageUp: now + 10, PageDown: now - 10 }[event.key];
-      if (wanted === undefined) return;
-      event.preventDefault();
-      this.#move(places[Math.min(places.length - 1, Math.max(0, wanted))]);
+    moveCursor(area, {
+      places: () => this.#places(),
+      current: () => this.#cursor,
+      move: (place) => this.#move(place),
+      point: (left) => this.#point(left),
     });
   }
 

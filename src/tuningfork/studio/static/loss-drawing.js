@@ -166,3 +166,23 @@ export async function asImage(svg, background) {
     URL.revokeObjectURL(address);
   }
 }
+
+/** Let the pointer and the keys move a cursor over an area. `places()` are all places that the cursor can have, in their
+ * order, `current()` is the one that it has, or null, `move(place)` moves it, and `point(left)` moves it to the place
+ * that is nearest to so many pixels from the area's left edge. */
+export function moveCursor(area, { places, current, move, point }) {
+  area.tabIndex = 0;
+  area.setAttribute("role", "slider");
+  area.addEventListener("pointermove", (event) => point(event.clientX - area.getBoundingClientRect().left));
+  area.addEventListener("pointerleave", () => document.activeElement === area || move(null));
+  area.addEventListener("blur", () => move(null));
+  area.addEventListener("focus", () => current() ?? move(places().at(-1) ?? null));
+  area.addEventListener("keydown", (event) => {
+    const all = places();
+    const now = Math.max(0, all.indexOf(current()));
+    const wanted = { ArrowLeft: now - 1, ArrowDown: now - 1, ArrowRight: now + 1, ArrowUp: now + 1, Home: 0, End: all.length - 1, PageUp: now + 10, PageDown: now - 10 }[event.key];
+    if (wanted === undefined) return;
+    event.preventDefault();
+    move(all[Math.min(all.length - 1, Math.max(0, wanted))]);
+  });
+}
