@@ -16,7 +16,7 @@ _Result = TypeVar("_Result")
 LOOK_SECONDS = 20.0
 """How long a look at a file may take. The libraries of object stores take some seconds to be imported."""
 MOST_LOOKS = 16
-"""How many looks there are at a time, also those for which nobody waits any more."""
+"""The most looks at a time. A look for which nobody waits any more counts until it ends."""
 
 
 class TimelyLooks:

@@ -22,7 +22,8 @@ _LOGIT_COPIES = 2
 """The copies of a block's logits in fp32 that are in memory beside the head's output in the base's type."""
 
 _PADDED = 2
-"""Attention over short segments copies queries, keys and values into padded batches, mostly less than twice as long."""
+"""Attention over short segments copies queries, keys and values into padded batches. A padded batch is mostly less than
+so many times as long as its segments."""
 
 _SHARE_BESIDE = 4
 

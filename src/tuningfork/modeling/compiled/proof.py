@@ -75,7 +75,7 @@ class CohortTrial:
     outputs: tuple[int, ...]
 
     def __call__(self, tried: Library) -> Iterator[Pair]:
-        """Yield what the forward and the backward pass give, of two adapters together and of the second alone."""
+        """Yield what forward and backward pass give: of two adapters together, then of the second alone."""
         draw = torch.Generator().manual_seed(0)
         jobs, rows, ranks = 2, 7, self.rank * len(self.outputs)
 

@@ -137,7 +137,7 @@ class Creating:
     async def filled_in_turn(
         self, principal: Principal, request: TuningRequest, dataset: StagedDatasetId | None
     ) -> TuningRequest:
-        """As `filled`, in a thread."""
+        """The request that `filled` gives. A large dataset is read in a thread of those that large datasets have."""
         if dataset is None:
             return request
         return await self._long.over(principal, dataset, partial(self.filled, principal, request, dataset))

@@ -42,7 +42,7 @@ def check_bytes(used: int, more: int, most: int) -> None:
 
 
 def lock(connection: Transaction, owner: Email) -> None:
-    """Let nobody else add to what the datasets of this owner take, until the transaction ends."""
+    """Lock the room of this owner's datasets: until the transaction ends, no other one adds to what they take."""
     lock_name(connection, f"staged datasets of {owner}")
 
 

@@ -77,12 +77,12 @@ class ShownRow:
 
 
 def evaluation_id(run: Json) -> str:
-    """The id of an evaluation."""
+    """The id of an evaluation run: the last part of its name, `evaluations/x`."""
     return str(run.get("name", "")).removeprefix("evaluations/")
 
 
 def is_running(run: Json) -> bool:
-    """Whether it waits, or is at work."""
+    """Whether the evaluation run waits, or is at work."""
     return run.get("state") in {"QUEUED", "RUNNING"}
 
 

@@ -9,7 +9,7 @@ _FREE = ("parameters",)
 
 
 def shown_config(value: Any) -> Any:
-    """What a caller gave, with names in camelCase, as the API shows them, and without what is null.
+    """A caller's value as the API shows it: its names are in camelCase, and what is null is left out.
 
     google-genai for Python sends names in snake_case below `evaluationConfig`, and null for each kind that a metric is
     not of.
